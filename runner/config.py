@@ -1,0 +1,274 @@
+"""Every setting of Runner, one row each: name, type, default, help. Flags, environment, file and docs derive from it.
+
+Order: flag > `RUNNER_*` environment > `config.yaml` > default. Read once, by whoever starts the process; the parts below
+receive their own small values, never the whole `Settings`. Reading has no side effects.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+PORT = 11435
+_FOREVER = float("inf")
+
+
+class ConfigError(ValueError):
+    """A setting cannot be used. The text names the setting, where it came from and what it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the daemon listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self}"
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_address(value: object) -> Address:
+    """`host`, `host:port`, `:port`, `[::1]:port`, with or without `http://`."""
+    text = str(value).strip().removeprefix("http://").rstrip("/")
+    match = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s/\[\]]*))(?::(?P<port>\d{1,5}))?", text)
+    if match is None or not text:
+        raise ValueError(f"takes host:port, not {value!r}")
+    port = int(match["port"]) if match["port"] else PORT
+    if port > 65535:
+        raise ValueError(f"takes a port up to 65535, not {port}")
+    return Address(match["six"] or match["host"] or "127.0.0.1", port)
+
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+
+
+def parse_duration(value: object) -> float:
+    """Seconds from a number (seconds) or a text like `5m` or `1h30m`. A negative value means forever (inf)."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"takes seconds or a duration such as 5m, not {value!r}")
+    if isinstance(value, int | float):
+        seconds = float(value)
+    else:
+        seconds = _duration_of_text(value.strip())
+    if math.isnan(seconds):
+        raise ValueError("takes seconds or a duration such as 5m, not NaN")
+    return _FOREVER if seconds < 0 else seconds
+
+
+def _duration_of_text(text: str) -> float:
+    sign = -1.0 if text.startswith("-") else 1.0
+    rest = text.lstrip("+-")
+    if re.fullmatch(r"\d+(\.\d+)?", rest):
+        return sign * float(rest)
+    parts = _DURATION.findall(rest)
+    if not parts or "".join(number + unit for number, unit in parts) != rest:
+        raise ValueError(f"takes seconds or a duration such as 5m, not {text!r}")
+    return sign * sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _boolean(value: object) -> bool:
+    text = str(value).strip().lower()
+    if text in ("1", "true", "yes", "on"):
+        return True
+    if text in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError(f"takes true or false, not {value!r}")
+
+
+def _whole(minimum: int, maximum: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            raise ValueError(f"takes a whole number, not {value!r}") from None
+        if isinstance(value, bool) or not minimum <= number <= maximum:
+            raise ValueError(f"takes a whole number from {minimum} to {maximum}, not {value!r}")
+        return number
+
+    return read
+
+
+def _parallel(value: object) -> int:
+    """0 stands for `auto`."""
+    return 0 if str(value).strip().lower() == "auto" else _whole(1, 256)(value)
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple):
+        return tuple(str(item).strip() for item in value)
+    return tuple(word.strip() for word in str(value).split(",") if word.strip())
+
+
+def _path(value: object) -> Path | None:
+    return Path(str(value)).expanduser().absolute() if str(value) else None
+
+
+def _key(value: object) -> str | None:
+    return str(value) or None
+
+
+def _choice(*allowed: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = str(value).strip().lower()
+        if text not in allowed:
+            raise ValueError(f"takes one of {', '.join(allowed)}, not {value!r}")
+        return text
+
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table. `read` turns what was given into the value, or raises ValueError."""
+
+    name: str
+    read: Callable[[object], Any]
+    default: object
+    help: str
+
+    @property
+    def env(self) -> str:
+        return f"RUNNER_{self.name.upper()}"
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host", parse_address, f"127.0.0.1:{PORT}", "address to listen on, and to call: host:port"),
+    Setting("models", _path, "", "folder of the store (default: `models` in the data folder)"),
+    Setting("max_loaded_models", _whole(0, 64), 0, "models in memory at once; 0 means 3"),
+    Setting("max_queue", _whole(1, 1_000_000), 512, "requests that may wait; more are answered 503"),
+    Setting("keep_alive", parse_duration, "5m", "how long an idle model stays loaded; negative means for ever"),
+    Setting("context_length", _whole(0, 2**24), 0, "tokens of one request; 0 means the model's own, at most 8192"),
+    Setting("num_parallel", _parallel, "auto", "sequences that one model decodes together: auto or 1 to 256"),
+    Setting("load_timeout", parse_duration, "5m", "how long a load may go on without a sign of progress"),
+    Setting("api_key", _key, "", "key that clients must send; required when listening beyond loopback"),
+    Setting("origins", _words, "", "web origins allowed beside loopback ones, comma-separated"),
+    Setting("allowed_hosts", _words, "", "host names accepted in the Host header beside loopback ones"),
+    Setting("max_body", _whole(1024, 2**40), 64 * 1024 * 1024, "largest request body in bytes (blob uploads are apart)"),
+    Setting("autostart", _boolean, True, "start the daemon when a command needs one and none answers"),
+    Setting("log_level", _choice("debug", "info", "warning", "error"), "info", "least serious message that is logged"),
+)
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where Runner keeps things. `RUNNER_HOME` puts all of them under one folder."""
+
+    data: Path
+    state: Path
+    cache: Path
+    config: Path
+    runtime: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting's value. `sources` says for each where it came from: flag, environment, file or default."""
+
+    folders: Folders
+    host: Address
+    models: Path
+    max_loaded_models: int
+    max_queue: int
+    keep_alive: float  # seconds, inf for ever
+    context_length: int
+    num_parallel: int  # 0 means auto
+    load_timeout: float  # seconds
+    api_key: str | None
+    origins: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
+    max_body: int
+    autostart: bool
+    log_level: str
+    sources: Mapping[str, str]
+
+
+def folders(environ: Mapping[str, str] = os.environ) -> Folders:
+    """The folders for this user; nothing is created."""
+    home = environ.get("RUNNER_HOME")
+    if home:
+        root = Path(home).expanduser().absolute()
+        return Folders(*(root / part for part in ("data", "state", "cache", "config", "run")))
+    dirs = platformdirs.PlatformDirs("runner", appauthor=False)
+    return Folders(
+        dirs.user_data_path, dirs.user_state_path, dirs.user_cache_path, dirs.user_config_path, dirs.user_runtime_path
+    )
+
+
+def load(flags: Mapping[str, object] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Merge flags (None means not given), environment, file and defaults.
+
+    Raises ConfigError naming the setting and where its value came from; unknown keys in the file, and unknown
+    `RUNNER_*` variables, are errors too.
+    """
+    where = folders(environ)
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    file = where.config / "config.yaml"
+    in_file = _read_file(file)
+    known = {setting.env for setting in SETTINGS} | {"RUNNER_HOME"}
+    unknown = sorted(key for key in environ if key.startswith("RUNNER_") and key not in known)
+    if unknown:
+        raise ConfigError(f"{unknown[0]} in the environment is no setting of Runner; see `runner config`")
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for setting in SETTINGS:
+        name = setting.name
+        if name in given:
+            value, source = given[name], f"flag --{name.replace('_', '-')}"
+        elif environ.get(setting.env, "") != "":
+            value, source = environ[setting.env], f"environment {setting.env}"
+        elif name in in_file:
+            value, source = in_file[name], f"file {file}"
+        else:
+            value, source = setting.default, "default"
+        try:
+            values[name] = setting.read(value)
+        except ValueError as error:
+            raise ConfigError(f"{name} ({source}) {error}") from None
+        sources[name] = source
+    values["models"] = values["models"] or where.data / "models"
+    return Settings(folders=where, sources=sources, **values)
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    import yaml  # on use: most starts have no file, and the CLI's start-up counts
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold `name: value` lines")
+    for key in content:
+        if key not in BY_NAME:
+            raise ConfigError(f"{path}: {key!r} is no setting of Runner; see `runner config`")
+    return {str(key): value for key, value in content.items()}

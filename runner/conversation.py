@@ -1,0 +1,42 @@
+"""What people and models say to each other, free of any wire dialect.
+
+The dialects read their JSON into these values, the prompt floor renders them, and they cross the worker's pipe as they
+are. Nothing here knows templates, tokens or HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["system", "user", "assistant", "tool"]
+ThinkLevel = Literal["low", "medium", "high"]
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """One call that the model made. `arguments` is the parsed JSON object."""
+
+    name: str
+    arguments: dict[str, Any]
+    id: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One turn. `images` are encoded files (PNG, JPEG), not pixels."""
+
+    role: Role
+    content: str = ""
+    images: tuple[bytes, ...] = ()
+    thinking: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+
+
+class ToolSpec(msgspec.Struct, frozen=True):
+    """One function that the model may call. `parameters` is a JSON Schema object."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}

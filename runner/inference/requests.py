@@ -1,0 +1,122 @@
+"""Requests and answers as every dialect means them.
+
+A dialect reads its JSON into one of these requests and writes what comes back in its own words. `options` are the
+caller's, by the names of `modelfiles.parameters`, still unchecked; `inference.resolve` merges and checks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from runner.conversation import Message, ThinkLevel, ToolSpec
+from runner.protocol.events import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Answer a conversation. `keep_alive` in seconds (inf for ever), None for the configured one."""
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    think: bool | ThinkLevel | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keep_alive: float | None = None
+    truncate: bool = False
+    variables: Mapping[str, Any] = field(default_factory=dict)  # extra template variables, allow-listed by the dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Continue a text.
+
+    Not `raw`: the prompt becomes a user turn in the chat template, with `system` replacing the Modelfile's. `raw`: the
+    text goes to the model as it stands. With `suffix` the gap between the two is filled. `template` replaces the
+    model's chat template (Jinja).
+    """
+
+    model: str
+    prompt: str | tuple[int, ...]
+    raw: bool = False
+    suffix: str | None = None
+    system: str | None = None
+    images: tuple[bytes, ...] = ()
+    think: bool | ThinkLevel | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keep_alive: float | None = None
+    truncate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Turn each input (text or token ids) into one L2-normalised vector, cut to `dimensions` if given."""
+
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keep_alive: float | None = None
+    truncate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of an answer, in order. Either text of the answer or of the thought before it."""
+
+    text: str = ""
+    thinking: str = ""
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Monotonic nanoseconds. `total` counts from the request's arrival; `load` is what it waited for its model."""
+
+    total: int = 0
+    load: int = 0
+    queue: int = 0
+    prefill: int = 0
+    decode: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last part of an answer. Exactly one, unless the answer ends in an exception."""
+
+    reason: Reason
+    prompt_tokens: int
+    completion_tokens: int
+    timings: Timings
+    cached_tokens: int = 0
+    truncated_tokens: int = 0
+    stop: str | None = None  # the stop string that ended it, if one did
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors in the order of the inputs, each of `width` float32 values packed little-endian in `data`."""
+
+    data: bytes
+    count: int
+    width: int
+    prompt_tokens: int
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A loaded model, for `ps`. `expires_at` is None while it stays for ever; `state` is loading, ready or stopping."""
+
+    name: str
+    digest: str
+    state: str
+    size: int  # bytes in memory, weights, KV cache and buffers together
+    size_gpu: int
+    context_length: int
+    sequences: int
+    running: int
+    waiting: int
+    expires_at: datetime | None

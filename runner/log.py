@@ -1,0 +1,35 @@
+"""One set-up of logging for every Runner process: one line a record, safe to read, with the request's id when there is one.
+
+Prompts and answers are never logged.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
+
+
+class _Line(logging.Formatter):
+    """`time level logger [request] text`, with control characters escaped so that a name cannot forge a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.request = request_id.get()
+        text = super().format(record)
+        head, newline, traceback = text.partition("\nTraceback ")
+        return _escape(head) + newline + traceback.replace("\x1b", "\\x1b") if newline else _escape(head)
+
+
+def _escape(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def set_up(level: str) -> None:
+    """Send everything of this level and above to stderr. Call once, at the start of the process."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line("%(asctime)s %(levelname)s %(name)s [%(request)s] %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())

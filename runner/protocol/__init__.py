@@ -1,0 +1,1 @@
+"""What crosses the pipe between the daemon and a worker, and nothing else."""

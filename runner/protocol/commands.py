@@ -1,0 +1,92 @@
+"""What the daemon tells a worker. The first command is Load; after Ready, Generate, Embed and Cancel come in any order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runner.conversation import Message, ThinkLevel, ToolSpec
+from runner.protocol.options import LoadOptions, SampleOptions
+
+
+class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
+    """A conversation, rendered in the worker by the model's chat template.
+
+    With `open_ended`, a last message of the assistant is continued instead of answered.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    think: bool | ThinkLevel | None = None
+    open_ended: bool = False
+    variables: dict[str, Any] = {}
+
+
+class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
+    """Text as it stands; markers of special tokens in it count as such tokens. A BOS is added if the model wants one."""
+
+    text: str
+
+
+class TokenPrompt(msgspec.Struct, frozen=True, tag="tokens"):
+    """Token ids as they stand."""
+
+    tokens: tuple[int, ...]
+
+
+class InfillPrompt(msgspec.Struct, frozen=True, tag="infill"):
+    """The text before and after a gap, framed by the vocabulary's fill-in-the-middle tokens."""
+
+    prefix: str
+    suffix: str
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Bring a model into memory. `weights` are the shards in order; `template` replaces the GGUF's own (Jinja)."""
+
+    weights: tuple[str, ...]
+    options: LoadOptions
+    adapters: tuple[str, ...] = ()
+    template: str | None = None
+    embedding: bool = False  # a model for embeddings: no generation, pooled vectors
+    warm_up: bool = True
+
+
+class Generate(msgspec.Struct, frozen=True, tag="generate"):
+    """Continue a prompt. `context_length` bounds prompt and answer together, at most the loaded `num_ctx`.
+
+    With `truncate` an over-long prompt is shortened and the loss reported (a conversation loses its oldest turns);
+    without, it fails.
+    """
+
+    id: int
+    prompt: Prompt
+    sampling: SampleOptions
+    context_length: int | None = None
+    truncate: bool = False
+
+
+class Embed(msgspec.Struct, frozen=True, tag="embed"):
+    """Pooled, unnormalised vectors of the inputs, each a text or token ids."""
+
+    id: int
+    inputs: tuple[str | tuple[int, ...], ...]
+    truncate: bool = True
+    context_length: int | None = None
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Forget a request; a Done with reason `cancelled` follows unless another ending was already on its way."""
+
+    id: int
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """End the process in an orderly way. Requests under way end as cancelled."""
+
+
+Command = Load | Generate | Embed | Cancel | Stop

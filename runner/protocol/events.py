@@ -1,0 +1,116 @@
+"""What a worker tells the daemon. One frame carries a list of these: all that one decode step brought.
+
+Every accepted Generate or Embed ends in exactly one Done, Vectors or Failed with its id.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from runner.formats import Thinking
+
+Reason = Literal["stop", "length", "cancelled"]
+
+
+class Loading(msgspec.Struct, frozen=True, tag="loading"):
+    """How much of the weights has been read, 0 to 1. Also a sign of life while a load takes long."""
+
+    progress: float
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
+    """The model is loaded. Byte figures are what llama.cpp reported while loading, by device."""
+
+    context_length: int  # tokens that one request may use
+    cells: int  # tokens that all sequences together may hold
+    sequences: int
+    vocabulary: int
+    embedding_length: int
+    devices: tuple[str, ...]
+    gpu_layers: int
+    layers: int
+    weights_bytes: dict[str, int]
+    kv_bytes: dict[str, int]
+    compute_bytes: dict[str, int]
+    load_ns: int
+    engine: str  # build of llama.cpp
+    has_template: bool
+    thinking: Thinking | None = None
+
+
+class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
+    """The request has a sequence and its prefill begins."""
+
+    id: int
+    prompt_tokens: int
+    cached_tokens: int = 0
+    truncated_tokens: int = 0
+    in_thought: bool = False  # the prompt itself opened a thought
+
+
+class Text(msgspec.Struct, frozen=True, tag="text", array_like=True):
+    """Whole characters that a sequence has gained, with the number of tokens that they took."""
+
+    id: int
+    text: str
+    tokens: int
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request cost. Times are monotonic nanoseconds."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    truncated_tokens: int = 0
+    completion_tokens: int = 0
+    queue_ns: int = 0  # in the worker, before the prefill
+    prefill_ns: int = 0
+    decode_ns: int = 0
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The end of a generation. `stop` is the stop string that ended it, if one did."""
+
+    id: int
+    reason: Reason
+    usage: Usage
+    stop: str | None = None
+
+
+class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
+    """The end of an Embed: `data` holds little-endian float32, shape (count, width), in the order of the inputs."""
+
+    id: int
+    data: bytes
+    count: int
+    width: int
+    usage: Usage
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The end of a request (or of the load, id None). `code` is one of `runner.errors`."""
+
+    id: int | None
+    code: str
+    message: str
+    field: str | None = None
+    tokens: int | None = None  # with context_length_exceeded: the prompt's tokens and the limit
+    limit: int | None = None
+
+
+class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
+    """The engine's state, sent at most about once a second while it changes."""
+
+    running: int
+    waiting: int
+    cells_used: int
+    cells: int
+    steps: int
+    prompt_tokens: int
+    completion_tokens: int
+    preemptions: int
+
+
+Event = Loading | Ready | Started | Text | Done | Vectors | Failed | Stats

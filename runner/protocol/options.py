@@ -1,0 +1,55 @@
+"""The options of one load and of one generation, as they cross the pipe.
+
+Names and defaults are those of `modelfiles.parameters`, the one table; a test holds the two together. Values arrive here
+checked: whoever builds these structs has been through `modelfiles.parameters.check`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model is brought into memory. A change of any of these means another load."""
+
+    num_ctx: int  # tokens that one request may use, prompt and answer together
+    num_parallel: int  # sequences decoded together, 1..256
+    num_batch: int = 512  # token budget of one step
+    num_gpu: int = -1  # layers offloaded; -1 means as many as fit
+    main_gpu: int = 0
+    num_thread: int = 0  # 0 means the physical cores
+    use_mmap: bool = True
+    kv_cache_type: str = "f16"
+    flash_attn: str = "auto"
+
+
+class SampleOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the next token is chosen, and when to stop."""
+
+    num_predict: int = -1  # tokens to generate at most; -1 means until the context is full
+    seed: int | None = None  # None means another one each time
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.1
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    num_keep: int = 4
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    stop: tuple[str, ...] = ()
+    logit_bias: dict[int, float] = {}
