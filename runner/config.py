@@ -1,7 +1,7 @@
 """Every setting of Runner, one row each: name, type, default, help. Flags, environment, file and docs derive from it.
 
-Order: flag > `RUNNER_*` environment > `config.yaml` > default. Read once, by whoever starts the process; the parts below
-receive their own small values, never the whole `Settings`. Reading has no side effects.
+Order: flag > `RUNNER_*` environment > `config.yaml` > default. Read once, by whoever starts the process; the parts
+below receive their own small values, never the whole `Settings`. Reading has no side effects.
 """
 
 from __future__ import annotations
@@ -69,10 +69,7 @@ def parse_duration(value: object) -> float:
     """Seconds from a number (seconds) or a text like `5m` or `1h30m`. A negative value means forever (inf)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"takes seconds or a duration such as 5m, not {value!r}")
-    if isinstance(value, int | float):
-        seconds = float(value)
-    else:
-        seconds = _duration_of_text(value.strip())
+    seconds = float(value) if isinstance(value, int | float) else _duration_of_text(value.strip())
     if math.isnan(seconds):
         raise ValueError("takes seconds or a duration such as 5m, not NaN")
     return _FOREVER if seconds < 0 else seconds
@@ -166,7 +163,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("api_key", _key, "", "key that clients must send; required when listening beyond loopback"),
     Setting("origins", _words, "", "web origins allowed beside loopback ones, comma-separated"),
     Setting("allowed_hosts", _words, "", "host names accepted in the Host header beside loopback ones"),
-    Setting("max_body", _whole(1024, 2**40), 64 * 1024 * 1024, "largest request body in bytes (blob uploads are apart)"),
+    Setting("max_body", _whole(1024, 2**40), 64 * 1024 * 1024, "largest request body in bytes, blobs apart"),
     Setting("autostart", _boolean, True, "start the daemon when a command needs one and none answers"),
     Setting("log_level", _choice("debug", "info", "warning", "error"), "info", "least serious message that is logged"),
 )

@@ -43,9 +43,7 @@ class ContextOverflow(InvalidRequest):
     code = "context_length_exceeded"
 
     def __init__(self, tokens: int, limit: int, *, field: str | None = None) -> None:
-        super().__init__(
-            f"the prompt is too long: {tokens} tokens, and the context holds {limit}", field=field
-        )
+        super().__init__(f"the prompt is too long: {tokens} tokens, and the context holds {limit}", field=field)
         self.tokens = tokens
         self.limit = limit
 

@@ -1,4 +1,4 @@
-"""One set-up of logging for every Runner process: one line a record, safe to read, with the request's id when there is one.
+"""One set-up of logging for every Runner process: a line a record, safe to read, with the request's id if it has one.
 
 Prompts and answers are never logged.
 """

@@ -1,4 +1,4 @@
-"""What the daemon tells a worker. The first command is Load; after Ready, Generate, Embed and Cancel come in any order."""
+"""What the daemon tells a worker. First comes Load; after Ready, Generate, Embed and Cancel in any order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
-    """Text as it stands; markers of special tokens in it count as such tokens. A BOS is added if the model wants one."""
+    """Text as it stands; markers of special tokens count as such tokens. A BOS is added if the model wants one."""
 
     text: str
 

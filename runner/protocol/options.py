@@ -1,7 +1,7 @@
 """The options of one load and of one generation, as they cross the pipe.
 
-Names and defaults are those of `modelfiles.parameters`, the one table; a test holds the two together. Values arrive here
-checked: whoever builds these structs has been through `modelfiles.parameters.check`.
+Names and defaults are those of `modelfiles.parameters`, the one table; a test holds the two together. Values arrive
+here checked: whoever builds these structs has been through `modelfiles.parameters.check`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     num_ctx: int  # tokens that one request may use, prompt and answer together
     num_parallel: int  # sequences decoded together, 1..256
+    cells: int = 0  # tokens that all sequences together may hold; 0 means num_ctx * num_parallel
     num_batch: int = 512  # token budget of one step
     num_gpu: int = -1  # layers offloaded; -1 means as many as fit
     main_gpu: int = 0

@@ -1,0 +1,1 @@
+"""The worker process (`python -m runner.engine`): one model, many sequences, one decode at a time."""

@@ -1,0 +1,123 @@
+"""Pooled vectors: many inputs in one decode, on a context of their own.
+
+Inputs of different requests share a batch, so a crowd of small requests costs as little as one large one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from runner.errors import LoadFailed, RunnerError
+from runner.llama.batch import Batch
+from runner.llama.context import Context, Outcome
+from runner.protocol.events import Done, Event, Failed, Usage, Vectors
+
+
+@dataclass(slots=True, eq=False)
+class Inputs:
+    """One Embed request: its inputs as token ids, and the vectors made so far."""
+
+    id: int
+    inputs: list[list[int]]
+    truncated_tokens: int
+    arrived_ns: int
+    started_ns: int = 0
+    vectors: list[npt.NDArray[np.float32]] = field(default_factory=list)
+
+    @property
+    def remaining(self) -> list[list[int]]:
+        return self.inputs[len(self.vectors) :]
+
+    def cancelled(self) -> Done:
+        return Done(self.id, "cancelled", self._usage())
+
+    def finished(self) -> Vectors:
+        data = np.stack(self.vectors).astype("<f4") if self.vectors else np.zeros((0, 0), "<f4")
+        return Vectors(self.id, data.tobytes(), data.shape[0], data.shape[1], self._usage())
+
+    def _usage(self) -> Usage:
+        now = time.monotonic_ns()
+        started = self.started_ns or now
+        return Usage(
+            prompt_tokens=sum(map(len, self.inputs)),
+            truncated_tokens=self.truncated_tokens,
+            queue_ns=started - self.arrived_ns,
+            prefill_ns=now - started,
+        )
+
+
+class Embedder:
+    """Makes its context on first use: a model that only chats never pays for it."""
+
+    def __init__(self, make_context: Callable[[], Context], width: int) -> None:
+        self._make_context = make_context
+        self._width = width
+        self._context: Context | None = None
+        self._batch: Batch | None = None
+
+    def prepare(self) -> Context:
+        """The context, made now if it isn't there. Raises LoadFailed."""
+        if self._context is None:
+            self._context = self._make_context()
+            self._batch = Batch(self._context.batch)
+        return self._context
+
+    def close(self) -> None:
+        if self._context is not None:
+            self._context.close()
+            self._context = None
+
+    def step(self, waiting: deque[Inputs]) -> list[Event]:
+        """One decode with as many waiting inputs as fit, oldest first. Finished requests leave the queue.
+
+        At least one input is waiting, and each fits the batch: the mailbox sees to that.
+        """
+        try:
+            context = self.prepare()
+        except RunnerError as error:
+            return self._fail(waiting, error)
+        assert self._batch is not None
+        owners = self._fill(context, self._batch, waiting)
+        if context.decode(self._batch) is not Outcome.DONE:
+            context.clear()
+            return self._fail(waiting, RunnerError("llama.cpp failed to compute the embeddings"))
+        try:
+            for sequence, owner in enumerate(owners):
+                owner.vectors.append(context.pooled(sequence, self._width))
+        except LoadFailed as error:
+            return self._fail(waiting, error)
+        finally:
+            context.clear()
+        events: list[Event] = []
+        while waiting and not waiting[0].remaining:
+            events.append(waiting.popleft().finished())
+        return events
+
+    @staticmethod
+    def _fill(context: Context, batch: Batch, waiting: deque[Inputs]) -> list[Inputs]:
+        """Put inputs into the batch, one sequence each; say whose each sequence is."""
+        batch.clear()
+        owners: list[Inputs] = []
+        now = time.monotonic_ns()
+        for request in waiting:
+            for tokens in request.remaining:
+                if len(owners) == context.sequences or batch.size + len(tokens) > batch.capacity:
+                    batch.want_all()
+                    return owners
+                request.started_ns = request.started_ns or now
+                batch.add(len(owners), 0, tokens, output=True)
+                owners.append(request)
+        batch.want_all()
+        return owners
+
+    @staticmethod
+    def _fail(waiting: deque[Inputs], error: RunnerError) -> list[Event]:
+        failed = [Failed(inputs.id, error.code, error.message) for inputs in waiting]
+        waiting.clear()
+        return list(failed)

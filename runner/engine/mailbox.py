@@ -1,0 +1,171 @@
+"""From command to sequence: render, tokenise, check, and hand over to the loop.
+
+Runs on a thread of its own, so that a long conversation or a slow template delays nobody's next token. Everything that
+can be wrong with a request is found here and answered with Failed; what reaches the loop can be computed.
+"""
+
+from __future__ import annotations
+
+import time
+
+from runner.conversation import Message
+from runner.engine.embed import Inputs
+from runner.engine.sequence import Sequence
+from runner.engine.text import TextStream
+from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsupported
+from runner.formats import Thinking
+from runner.llama.model import Model
+from runner.llama.sampler import Sampler
+from runner.prompt.fit import cut_middle, drop_oldest_turns
+from runner.prompt.jinja import Template
+from runner.prompt.render import Rendered, render
+from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, TextPrompt, TokenPrompt
+
+
+class Mailbox:
+    """Turns commands into work. `context_length` is the most that one request may use; `input_limit` the longest input
+    of an embedding. `broken_template` is why the model's template can't be used, if it can't."""
+
+    def __init__(
+        self,
+        model: Model,
+        template: Template | None,
+        broken_template: TemplateFailed | None,
+        thinking: Thinking | None,
+        *,
+        context_length: int,
+        input_limit: int,
+        generates: bool,
+    ) -> None:
+        self._model = model
+        self._template = template
+        self._broken_template = broken_template
+        self._thinking = thinking
+        self._context_length = context_length
+        self._input_limit = input_limit
+        self._generates = generates
+        self._bos = model.text_of(model.bos)
+        self._eos = model.text_of(model.eos)
+
+    def sequence(self, command: Generate) -> Sequence:
+        """The work that a Generate asks for. Raises InvalidRequest and its kinds."""
+        if not self._generates:
+            raise Unsupported("this model makes embeddings; it cannot generate text", field="model")
+        arrived = time.monotonic_ns()
+        limit = min(command.context_length or self._context_length, self._context_length)
+        tokens, in_thought, lost = self._prompt(command, limit)
+        if not tokens:
+            raise InvalidRequest("the prompt is empty", field="prompt")
+        for token in command.sampling.logit_bias:
+            if not 0 <= token < self._model.n_vocab:
+                raise InvalidRequest(f"{token} is no token of this model", field="logit_bias")
+        sampler = Sampler(self._model, command.sampling)
+        sampler.feed(tokens)
+        return Sequence(
+            command=command,
+            tokens=tokens,
+            prompt_tokens=len(tokens),
+            context_length=limit,
+            truncated_tokens=lost,
+            in_thought=in_thought,
+            sampler=sampler,
+            text=TextStream(command.sampling.stop),
+            arrived_ns=arrived,
+        )
+
+    def inputs(self, command: Embed) -> Inputs:
+        """The work that an Embed asks for. Raises InvalidRequest and its kinds."""
+        arrived = time.monotonic_ns()
+        limit = min(command.context_length or self._input_limit, self._input_limit)
+        ids: list[list[int]] = []
+        lost = 0
+        for index, given in enumerate(command.inputs):
+            field = f"input[{index}]"
+            if isinstance(given, str):
+                tokens = self._model.tokenize(given, special=False, bos=True)
+            else:
+                tokens = list(given)
+                self._check(tokens, field)
+            if not tokens:
+                raise InvalidRequest("an input is empty", field=field)
+            if len(tokens) > limit:
+                if not command.truncate:
+                    raise ContextOverflow(len(tokens), limit, field=field)
+                lost += len(tokens) - limit
+                # The closing token (SEP) of an encoder must stay the last.
+                tokens = [*tokens[: limit - 1], tokens[-1]]
+            ids.append(tokens)
+        return Inputs(command.id, ids, lost, arrived)
+
+    def _prompt(self, command: Generate, limit: int) -> tuple[list[int], bool, int]:
+        """Token ids, whether they end inside a thought, and how many tokens were left out to make them fit."""
+        prompt = command.prompt
+        if isinstance(prompt, ChatPrompt):
+            rendered = self._render(prompt)
+            tokens = self._tokens_of(rendered)
+            if len(tokens) < limit or not command.truncate:
+                return self._fitting(tokens, limit), rendered.in_thought, 0
+            return self._fit_chat(prompt, command, tokens, limit)
+        if isinstance(prompt, TextPrompt):
+            tokens = self._model.tokenize(prompt.text, special=True, bos=True)
+        elif isinstance(prompt, TokenPrompt):
+            tokens = list(prompt.tokens)
+            self._check(tokens, "prompt")
+        else:
+            tokens = self._infill(prompt)
+        if len(tokens) < limit or not command.truncate:
+            return self._fitting(tokens, limit), False, 0
+        short = cut_middle(tokens, limit - _answer_room(command, limit), command.sampling.num_keep)
+        return short, False, len(tokens) - len(short)
+
+    def _fit_chat(
+        self, prompt: ChatPrompt, command: Generate, tokens: list[int], limit: int
+    ) -> tuple[list[int], bool, int]:
+        room = limit - _answer_room(command, limit)
+
+        def rendered(messages: tuple[Message, ...]) -> Rendered:
+            return self._render(ChatPrompt(messages, prompt.tools, prompt.think, prompt.open_ended, prompt.variables))
+
+        left = drop_oldest_turns(prompt.messages, lambda messages: len(self._tokens_of(rendered(messages))) <= room)
+        if left is None:  # the last turn alone is too long
+            short = cut_middle(tokens, room, command.sampling.num_keep)
+            return short, False, len(tokens) - len(short)
+        result = rendered(left)
+        short = self._tokens_of(result)
+        return short, result.in_thought, len(tokens) - len(short)
+
+    def _render(self, prompt: ChatPrompt) -> Rendered:
+        if self._broken_template is not None:
+            raise self._broken_template
+        return render(prompt, self._template, bos=self._bos, eos=self._eos, thinking=self._thinking)
+
+    def _tokens_of(self, rendered: Rendered) -> list[int]:
+        # Many templates write the BOS themselves; two of them confuse a model.
+        has_bos = bool(self._bos) and rendered.text.startswith(self._bos)
+        return self._model.tokenize(rendered.text, special=True, bos=not has_bos)
+
+    def _infill(self, prompt: InfillPrompt) -> list[int]:
+        markers = self._model.infill_tokens()
+        if markers is None:
+            raise Unsupported("this model cannot fill in a gap: it has no infill tokens", field="suffix")
+        before, after, middle = markers
+        text = [self._model.tokenize(part, special=False, bos=False) for part in (prompt.prefix, prompt.suffix)]
+        start = [self._model.bos] if self._model.adds_bos else []
+        return [*start, before, *text[0], after, *text[1], middle]
+
+    @staticmethod
+    def _fitting(tokens: list[int], limit: int) -> list[int]:
+        if len(tokens) >= limit:  # at least one token must be left for the answer
+            raise ContextOverflow(len(tokens), limit, field="prompt")
+        return tokens
+
+    def _check(self, tokens: list[int], field: str) -> None:
+        for token in tokens:
+            if not 0 <= token < self._model.n_vocab:
+                raise InvalidRequest(f"{token} is no token of this model", field=field)
+
+
+def _answer_room(command: Generate, limit: int) -> int:
+    """Tokens to leave for the answer when the prompt must be shortened: what was asked for, at most a quarter."""
+    wanted = command.sampling.num_predict
+    return max(1, min(wanted, limit // 4) if wanted > 0 else limit // 4)

@@ -1,0 +1,233 @@
+"""The worker process from its first command to its exit.
+
+Threads: the main one reads commands (the mailbox), one runs the loop, one writes events. When the daemon's end of the
+command pipe closes, the daemon is gone, and then so is this process.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from runner.engine.embed import Embedder
+from runner.engine.loop import Item, Loop
+from runner.engine.mailbox import Mailbox
+from runner.engine.outbox import Outbox
+from runner.engine.slots import Slots
+from runner.errors import ContextOverflow, RunnerError, TemplateFailed
+from runner.formats import THINKING, Thinking, thinking_of
+from runner.llama import library
+from runner.llama.context import Context
+from runner.llama.model import Model
+from runner.prompt.jinja import Template
+from runner.protocol.codec import FrameReader, unpack_command
+from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, Stop
+from runner.protocol.events import Failed, Loading, Ready
+
+_PROGRESS_S = 0.25
+# An encoder computes an input in one piece, and its buffers grow with the square of that piece.
+_EMBED_BATCH = 2048
+
+
+def main() -> int:
+    """Serve one model over stdin and stdout. Returns the exit status."""
+    die_with_parent()
+    # Whatever native code prints belongs into the log, not between frames.
+    events = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the daemon, which then says Stop
+    sys.setswitchinterval(0.0005)
+    outbox = Outbox(events)
+    commands = read_commands(sys.stdin.buffer)
+    first = next(commands, None)
+    if not isinstance(first, Load):
+        return 2
+    try:
+        worker = Worker(first, outbox)
+    except RunnerError as error:
+        outbox.put(Failed(None, error.code, error.message, error.field))
+        outbox.close()
+        return 1
+    worker.serve(commands)
+    outbox.close()
+    return 0
+
+
+def die_with_parent() -> None:
+    """On Linux the kernel ends this process when the daemon dies, even while native code runs."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it died before the call
+        sys.exit(0)
+
+
+def read_commands(pipe: BinaryIO) -> Iterator[Command]:
+    """Commands until the pipe ends."""
+    frames = FrameReader()
+    descriptor = pipe.fileno()
+    while data := os.read(descriptor, 1 << 16):
+        for body in frames.feed(data):
+            yield unpack_command(body)
+
+
+class Worker:
+    """A loaded model and the threads that serve it. Raises LoadFailed (or what the options are refused with)."""
+
+    def __init__(self, load: Load, outbox: Outbox) -> None:
+        started = time.monotonic_ns()
+        self._outbox = outbox
+        self._log = library.start()
+        self._load = load
+        options = load.options
+        self._model = Model(load.weights, options, self._log, _throttled(outbox))
+        # A request can never use more than the model was made for.
+        self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
+        adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
+        self._context = None if load.embedding else self._generation_context(adapters)
+        self._embedder = Embedder(self._embedding_context, self._model.n_embd)
+        if load.embedding:
+            self._embedder.prepare()
+        text = load.template or self._model.chat_template()
+        template, broken = _compile(text)
+        thinking = thinking_of(text) if text else None
+        self._model.show([marker for row in THINKING for marker in (row.opening, row.closing)])
+        self._mailbox = Mailbox(
+            self._model,
+            template,
+            broken,
+            thinking,
+            context_length=self._length,
+            input_limit=min(self._length, _EMBED_BATCH),
+            generates=self._context is not None,
+        )
+        self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._loop = self._make_loop()
+        outbox.put(self._ready(started, thinking, has_template=text is not None))
+
+    def serve(self, commands: Iterator[Command]) -> None:
+        """Work until Stop or until the daemon is gone."""
+        gc.freeze()  # the long-lived objects need not be looked at again and again
+        thread = threading.Thread(target=self._run, name="loop")
+        thread.start()
+        for command in commands:
+            if isinstance(command, Stop):
+                break
+            self._take(command)
+        self._stopping.set()
+        self._inbox.put(Stop())
+        thread.join()
+        self._embedder.close()
+        if self._context is not None:
+            self._context.close()
+        self._model.close()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run()
+        finally:
+            if not self._stopping.is_set():
+                # A loop that is gone would leave every request without an answer. The daemon answers a dead worker.
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+                sys.stderr.flush()
+                os._exit(os.EX_SOFTWARE)
+
+    def _take(self, command: Command) -> None:
+        if isinstance(command, Cancel):
+            self._inbox.put(command)
+            return
+        if not isinstance(command, Generate | Embed):
+            return
+        try:
+            self._inbox.put(
+                self._mailbox.sequence(command) if isinstance(command, Generate) else self._mailbox.inputs(command)
+            )
+        except ContextOverflow as error:
+            self._outbox.put(
+                Failed(command.id, error.code, error.message, error.field, tokens=error.tokens, limit=error.limit)
+            )
+        except RunnerError as error:
+            self._outbox.put(Failed(command.id, error.code, error.message, error.field))
+
+    def _generation_context(self, adapters: list[int]) -> Context:
+        options = self._load.options
+        batch = max(options.num_batch, options.num_parallel)
+        cells = max(options.cells or self._length * options.num_parallel, self._length)
+        context = Context(
+            self._model, options, self._log, cells=cells, sequences=options.num_parallel, batch=batch, embedding=False
+        )
+        context.apply_adapters(adapters)
+        return context
+
+    def _embedding_context(self) -> Context:
+        batch = min(self._length, _EMBED_BATCH)
+        sequences = min(self._load.options.num_parallel, 64)
+        return Context(
+            self._model, self._load.options, self._log, cells=batch, sequences=sequences, batch=batch, embedding=True
+        )
+
+    def _make_loop(self) -> Loop:
+        context = self._context
+        if context is None:
+            slots = Slots(0, 0, lambda _seq, _start: True, reuse=False)
+            return Loop(self._model, None, slots, self._embedder, self._inbox, self._outbox, 1)
+        # A state that can't be cut at any token (recurrent, hybrid, sliding window) is never shared.
+        reuse = not self._model.has_state and not self._model.n_swa
+        slots = Slots(context.sequences, context.cells, context.forget, reuse=reuse)
+        return Loop(self._model, context, slots, self._embedder, self._inbox, self._outbox, context.batch)
+
+    def _ready(self, started: int, thinking: Thinking | None, *, has_template: bool) -> Ready:
+        sizes = self._log.sizes
+        context = self._context or self._embedder.prepare()
+        return Ready(
+            context_length=self._length if self._context else min(self._length, _EMBED_BATCH),
+            cells=context.cells,
+            sequences=context.sequences,
+            vocabulary=self._model.n_vocab,
+            embedding_length=self._model.n_embd,
+            devices=tuple(self._log.devices) or ("CPU",),
+            gpu_layers=self._log.gpu_layers,
+            layers=self._model.n_layer,
+            weights_bytes=sizes.weights,
+            kv_bytes=sizes.kv,
+            compute_bytes=sizes.compute,
+            load_ns=time.monotonic_ns() - started,
+            engine=library.version(),
+            has_template=has_template,
+            thinking=thinking,
+        )
+
+
+def _compile(text: str | None) -> tuple[Template | None, TemplateFailed | None]:
+    """A template that is no Jinja spoils chats with this model, but not completions: keep the reason."""
+    if text is None:
+        return None, None
+    try:
+        return Template(text), None
+    except TemplateFailed as error:
+        return None, error
+
+
+def _throttled(outbox: Outbox) -> Callable[[float], None]:
+    """Tell the daemon how far the load is, a few times a second."""
+    last = 0.0
+
+    def tell(fraction: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _PROGRESS_S or fraction >= 1.0:
+            last = now
+            outbox.put(Loading(fraction))
+
+    return tell

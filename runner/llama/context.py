@@ -1,0 +1,132 @@
+"""One context: the KV cache of some sequences and the buffers to compute them. Single-threaded by llama.cpp's rules."""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import os
+
+import llama_cpp.llama_cpp as lib
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from runner.errors import InvalidRequest, LoadFailed
+from runner.llama.batch import Batch
+from runner.llama.library import Log
+from runner.llama.model import Model
+from runner.protocol.options import LoadOptions
+
+_KV_TYPES = {
+    "f32": lib.GGML_TYPE_F32,
+    "f16": lib.GGML_TYPE_F16,
+    "q8_0": lib.GGML_TYPE_Q8_0,
+    "q5_1": lib.GGML_TYPE_Q5_1,
+    "q5_0": lib.GGML_TYPE_Q5_0,
+    "q4_1": lib.GGML_TYPE_Q4_1,
+    "q4_0": lib.GGML_TYPE_Q4_0,
+    "iq4_nl": lib.GGML_TYPE_IQ4_NL,
+}
+_FLASH = {
+    "auto": lib.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": lib.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": lib.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
+
+
+class Outcome(enum.Enum):
+    """What became of a decode."""
+
+    DONE = "done"
+    NO_ROOM = "no room"  # the memory is rolled back: free cells and try again
+    FAILED = "failed"  # parts may have been computed: the memory must be looked at again
+
+
+def threads(options: LoadOptions) -> int:
+    """Threads for computing: as asked, else the physical cores that this process may use."""
+    if options.num_thread > 0:
+        return options.num_thread
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+class Context:
+    """A context for `sequences` sequences sharing `cells` cells (unified KV). With `embedding`, it gives pooled vectors
+    instead of logits, and `batch` is also the longest input."""
+
+    def __init__(
+        self, model: Model, options: LoadOptions, log: Log, *, cells: int, sequences: int, batch: int, embedding: bool
+    ) -> None:
+        params = lib.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch = params.n_ubatch = batch
+        params.n_seq_max = sequences
+        params.n_threads = params.n_threads_batch = threads(options)
+        params.kv_unified = True
+        # The whole window of a sliding-window model is kept only where prefixes are reused, and there they are not.
+        params.swa_full = False
+        params.flash_attn_type = _FLASH[options.flash_attn]
+        params.no_perf = True
+        params.embeddings = embedding
+        if options.kv_cache_type not in _KV_TYPES:
+            raise InvalidRequest(
+                f"kv_cache_type takes one of {', '.join(_KV_TYPES)}, not {options.kv_cache_type!r}",
+                field="options.kv_cache_type",
+            )
+        params.type_k = params.type_v = _KV_TYPES[options.kv_cache_type]
+        log.forget_errors()
+        handle = lib.llama_init_from_model(model.handle, params)
+        if not handle:
+            raise LoadFailed(f"llama.cpp could not make a context: {log.errors() or 'no reason given'}")
+        self.handle = handle
+        self.cells = lib.llama_n_ctx(handle)
+        self.sequences = sequences
+        self.batch = batch
+        self.pooling = lib.llama_pooling_type(handle)
+        self._model = model
+        self._memory = lib.llama_get_memory(handle)
+
+    def close(self) -> None:
+        if self.handle:
+            lib.llama_free(self.handle)
+            self.handle = None
+
+    def apply_adapters(self, adapters: list[int]) -> None:
+        """Use these LoRA adapters, each at full strength, for every decode of this context. Raises LoadFailed."""
+        if not adapters:
+            return
+        handles = (lib.llama_adapter_lora_p_ctypes * len(adapters))(
+            *(ctypes.cast(adapter, lib.llama_adapter_lora_p_ctypes) for adapter in adapters)
+        )
+        scales = (ctypes.c_float * len(adapters))(*([1.0] * len(adapters)))
+        if lib.llama_set_adapters_lora(self.handle, handles, len(adapters), scales) != 0:
+            raise LoadFailed("llama.cpp could not apply the adapter to this model")
+
+    def decode(self, batch: Batch) -> Outcome:
+        """Compute the batch's rows. Blocks on the CPU backend; a GPU may still be at work when it returns."""
+        code = lib.llama_decode(self.handle, batch.raw)
+        if code == 0:
+            return Outcome.DONE
+        return Outcome.NO_ROOM if code == 1 else Outcome.FAILED
+
+    def logits(self, row: int) -> npt.NDArray[np.float32]:
+        """The logits of one row, shape (n_vocab,), writable, valid until the next decode."""
+        pointer = lib.llama_get_logits_ith(self.handle, row)
+        return np.ctypeslib.as_array(pointer, shape=(self._model.n_vocab,))
+
+    def pooled(self, seq: int, width: int) -> npt.NDArray[np.float32]:
+        """A copy of the pooled vector of one sequence, shape (width,)."""
+        pointer = lib.llama_get_embeddings_seq(self.handle, seq)
+        if not pointer:
+            raise LoadFailed("this model gives no pooled vectors")
+        return np.ctypeslib.as_array(pointer, shape=(width,)).copy()
+
+    def forget(self, seq: int, start: int = 0) -> bool:
+        """Drop a sequence's cells from position `start` on. False when the model's state cannot be cut there."""
+        if not self._memory:  # encoders keep nothing
+            return True
+        return bool(lib.llama_memory_seq_rm(self._memory, seq, start, -1))
+
+    def clear(self) -> None:
+        if self._memory:
+            lib.llama_memory_clear(self._memory, False)

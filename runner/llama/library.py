@@ -1,0 +1,116 @@
+"""The loaded llama.cpp library: is it the one this code was written for, and what does it say?
+
+Structs cross by value through ctypes, so another version of the library would corrupt memory instead of complaining.
+`check` compares the version and a few struct defaults before the first real call. llama.cpp reports sizes and reasons
+only in its log, so `Log` listens to it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+
+import llama_cpp
+from llama_cpp import llama_cpp as lib
+
+from runner.errors import LoadFailed
+
+SUPPORTED = "0.3.36"
+_MIB = 1024 * 1024
+_BUFFER = re.compile(r"(?P<device>\S+)\s+(?P<kind>model|KV|RS|compute|output)\s+buffer size\s*=\s*(?P<mib>[\d.]+) MiB")
+_OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
+_DEVICE = re.compile(r"using device (\S+) \((.*?)\)")
+
+
+def check() -> None:
+    """Refuse a library whose structs are laid out differently from what the bindings believe.
+
+    Raises LoadFailed naming what differs.
+    """
+    if llama_cpp.__version__ != SUPPORTED:
+        raise LoadFailed(
+            f"llama-cpp-python {llama_cpp.__version__} is installed and Runner needs {SUPPORTED}; "
+            "install Runner again in its own environment"
+        )
+    context = lib.llama_context_default_params()
+    model = lib.llama_model_default_params()
+    # The last fields of each struct: they are right only if everything before them has the right size.
+    expected = {"n_ctx": 512, "n_seq_max": 1, "swa_full": True, "kv_unified": False, "n_samplers": 0}
+    wrong = [name for name, value in expected.items() if getattr(context, name) != value]
+    expected = {"use_extra_bufts": True, "no_alloc": False}
+    wrong += [name for name, value in expected.items() if getattr(model, name) != value]
+    if wrong:
+        raise LoadFailed(f"the llama.cpp library is not the one expected: unknown defaults of {', '.join(wrong)}")
+
+
+def version() -> str:
+    """The build of llama.cpp, as it names itself."""
+    return f"{llama_cpp.__version__} ({lib.llama_version().decode()})"
+
+
+@dataclass
+class Sizes:
+    """Bytes that llama.cpp said it took, by device."""
+
+    weights: dict[str, int] = field(default_factory=dict)
+    kv: dict[str, int] = field(default_factory=dict)
+    compute: dict[str, int] = field(default_factory=dict)
+
+
+class Log:
+    """llama.cpp's log: warnings and errors go to stderr, sizes and the last lines are kept for whoever asks."""
+
+    def __init__(self) -> None:
+        self.sizes = Sizes()
+        self.gpu_layers = 0
+        self.devices: list[str] = []
+        self._tail: deque[str] = deque(maxlen=20)
+        self._level = 0
+        # ctypes callbacks die with their Python object, and llama.cpp keeps calling: hold it for the process's life.
+        self._callback = lib.llama_log_callback(self._on_line)
+        lib.llama_log_set(self._callback, ctypes.c_void_p(0))
+
+    def errors(self) -> str:
+        """The last error lines, for a message to a person."""
+        return "; ".join(self._tail)
+
+    def forget_errors(self) -> None:
+        self._tail.clear()
+
+    def _on_line(self, level: int, text: bytes, _: object) -> None:
+        line = text.decode("utf-8", "replace").rstrip("\n")
+        # Level 5 continues the line before; 3 is a warning, 4 an error.
+        self._level = level if level != 5 else self._level
+        if self._level >= 4 and line.strip():
+            self._tail.append(line.strip())
+        if self._level >= 3:
+            sys.stderr.write(line + "\n" if level != 5 else line)
+            return
+        self._learn(line)
+
+    def _learn(self, line: str) -> None:
+        if match := _BUFFER.search(line):
+            kinds = {"model": self.sizes.weights, "KV": self.sizes.kv, "RS": self.sizes.kv}
+            into = kinds.get(match["kind"], self.sizes.compute)
+            device = match["device"]
+            into[device] = into.get(device, 0) + int(float(match["mib"]) * _MIB)
+        elif match := _OFFLOADED.search(line):
+            self.gpu_layers = int(match[1])
+        elif match := _DEVICE.search(line):
+            self.devices.append(f"{match[1]}: {match[2]}")
+
+
+_log: Log | None = None
+
+
+def start() -> Log:
+    """Check the library, listen to its log and initialise its backends. Safe to call again."""
+    global _log
+    if _log is None:
+        check()
+        _log = Log()
+        lib.llama_backend_init()
+    return _log

@@ -1,0 +1,133 @@
+"""One model's weights and vocabulary in memory.
+
+Owns the native model. Tokenising is thread-safe; freeing is the owner's business, after every context on it is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+
+import llama_cpp.llama_cpp as lib
+
+from runner.errors import LoadFailed
+from runner.llama.library import Log
+from runner.protocol.options import LoadOptions
+
+
+class Model:
+    """Load the shards `paths`, in order. `on_progress` hears the fraction read (0 to 1).
+
+    Raises LoadFailed with llama.cpp's own words when it refuses the file.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], options: LoadOptions, log: Log, on_progress: Callable[[float], None] | None = None
+    ) -> None:
+        params = lib.llama_model_default_params()
+        if options.num_gpu >= 0:
+            params.n_gpu_layers = options.num_gpu
+        params.main_gpu = options.main_gpu
+        params.load_mode = lib.LLAMA_LOAD_MODE_MMAP if options.use_mmap else lib.LLAMA_LOAD_MODE_NONE
+
+        def progress(fraction: float, _: object) -> bool:
+            if on_progress is not None:
+                on_progress(fraction)
+            return True
+
+        keep = lib.llama_progress_callback(progress)  # alive until the call below returns
+        params.progress_callback = keep
+        log.forget_errors()
+        encoded = [path.encode() for path in paths]
+        if len(encoded) == 1:
+            handle = lib.llama_model_load_from_file(encoded[0], params)
+        else:
+            array = (ctypes.c_char_p * len(encoded))(*encoded)
+            handle = lib.llama_model_load_from_splits(array, len(encoded), params)
+        if not handle:
+            raise LoadFailed(f"llama.cpp could not load the model: {log.errors() or 'no reason given'}")
+        self.handle = handle
+        self.vocab = lib.llama_model_get_vocab(handle)
+        self.n_vocab = lib.llama_vocab_n_tokens(self.vocab)
+        self.n_embd = lib.llama_model_n_embd_out(handle)
+        self.n_layer = lib.llama_model_n_layer(handle)
+        self.n_ctx_train = lib.llama_model_n_ctx_train(handle)
+        self.n_swa = lib.llama_model_n_swa(handle)
+        self.has_state = lib.llama_model_is_recurrent(handle) or lib.llama_model_is_hybrid(handle)
+        self.has_encoder = lib.llama_model_has_encoder(handle)
+        self.adds_bos = lib.llama_vocab_get_add_bos(self.vocab)
+        self.bos = lib.llama_vocab_bos(self.vocab)
+        self.eos = lib.llama_vocab_eos(self.vocab)
+        self.end_tokens = frozenset(t for t in range(self.n_vocab) if lib.llama_vocab_is_eog(self.vocab, t))
+        self._pieces: list[bytes | None] = [None] * self.n_vocab
+        self._visible: frozenset[int] = frozenset()
+        self._adapters: list[int] = []
+
+    def close(self) -> None:
+        """Free the weights. Nothing may use this object or a context on it afterwards."""
+        if self.handle:
+            lib.llama_model_free(self.handle)
+            self.handle = None
+
+    def chat_template(self) -> str | None:
+        """The GGUF's own default chat template (Jinja text), if it has one."""
+        raw = lib.llama_model_chat_template(self.handle, None)
+        return raw.decode("utf-8", "replace") if raw else None
+
+    def tokenize(self, text: str, *, special: bool, bos: bool) -> list[int]:
+        """Token ids of `text`. With `special`, markers such as `<|im_end|>` become their tokens; with `bos`, the
+        vocabulary's leading and closing tokens are added if the model asks for them."""
+        # A lone surrogate has no UTF-8 form; the dialects refuse it, so this only keeps a bug from killing the worker.
+        data = text.encode("utf-8", "replace")
+        size = len(data) + 8
+        buffer = (lib.llama_token * size)()
+        count = lib.llama_tokenize(self.vocab, data, len(data), buffer, size, bos, special)
+        if count < 0:
+            size = -count
+            buffer = (lib.llama_token * size)()
+            count = lib.llama_tokenize(self.vocab, data, len(data), buffer, size, bos, special)
+        return buffer[:count]
+
+    def show(self, markers: Sequence[str]) -> None:
+        """Let the tokens of these markers come out as text although they are control tokens (thoughts, tool calls)."""
+        found = (self.tokenize(marker, special=True, bos=False) for marker in markers)
+        self._visible |= {tokens[0] for tokens in found if len(tokens) == 1}
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of one token; a part of a character is possible. Control tokens have none unless shown."""
+        known = self._pieces[token]
+        if known is None:
+            known = self._read_piece(token, token in self._visible)
+            self._pieces[token] = known
+        return known
+
+    def text_of(self, token: int) -> str:
+        """How one special token is written, as chat templates want their BOS and EOS."""
+        return self._read_piece(token, True).decode("utf-8", "replace") if token >= 0 else ""
+
+    def _read_piece(self, token: int, special: bool) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count = lib.llama_token_to_piece(self.vocab, token, buffer, size, 0, special)
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+
+    def infill_tokens(self) -> tuple[int, int, int] | None:
+        """Ids of the prefix, suffix and middle markers, if the vocabulary has all three."""
+        found = (
+            lib.llama_vocab_fim_pre(self.vocab),
+            lib.llama_vocab_fim_suf(self.vocab),
+            lib.llama_vocab_fim_mid(self.vocab),
+        )
+        return None if min(found) < 0 else found
+
+    def load_adapter(self, path: str, log: Log) -> int:
+        """Load a LoRA adapter for this model and return its handle. Raises LoadFailed."""
+        log.forget_errors()
+        handle = lib.llama_adapter_lora_init(self.handle, path.encode())
+        if not handle:
+            raise LoadFailed(f"llama.cpp could not load the adapter {path}: {log.errors() or 'no reason given'}")
+        self._adapters.append(handle)
+        return int(handle)

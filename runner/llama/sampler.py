@@ -1,0 +1,120 @@
+"""How the next token is chosen: a chain of llama.cpp's samplers in llama.cpp's order, one for each request."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import llama_cpp.llama_cpp as lib
+import numpy as np
+
+from runner.llama.context import Context
+from runner.llama.model import Model
+from runner.protocol.options import SampleOptions
+
+_MIROSTAT_M = 100  # candidates that mirostat 1 estimates from, as in its paper
+
+
+class Sampler:
+    """Chooses tokens for one request. Its random state is its own: neighbours in the batch don't change the outcome."""
+
+    def __init__(self, model: Model, options: SampleOptions) -> None:
+        self._model = model
+        self._options = options
+        self._end_tokens = np.fromiter(model.end_tokens, np.int64)
+        self._accepted = 0
+        # Without anything that looks at the past or draws lots, the best token needs no chain.
+        self._greedy = (
+            options.temperature <= 0.0
+            and options.mirostat == 0
+            and options.dry_multiplier <= 0.0
+            and not options.logit_bias
+            and not _penalises(options)
+        )
+        self._chain = None if self._greedy else _build(model, options)
+
+    def close(self) -> None:
+        if self._chain is not None:
+            lib.llama_sampler_free(self._chain)
+            self._chain = None
+
+    def feed(self, tokens: Iterable[int]) -> None:
+        """Let penalties know what stands in the context already (the prompt, or a resumed answer)."""
+        if self._chain is not None:
+            for token in tokens:
+                lib.llama_sampler_accept(self._chain, token)
+
+    def sample(self, context: Context, row: int) -> int:
+        """Choose the token that follows this row of the last decode, and remember it."""
+        if self._options.ignore_eos or self._accepted < self._options.min_tokens:
+            context.logits(row)[self._end_tokens] = -np.inf
+        self._accepted += 1
+        if self._chain is None:
+            return int(np.argmax(context.logits(row)))
+        return int(lib.llama_sampler_sample(self._chain, context.handle, row))
+
+
+def _penalises(options: SampleOptions) -> bool:
+    return options.repeat_last_n != 0 and (
+        options.repeat_penalty != 1.0 or options.presence_penalty != 0.0 or options.frequency_penalty != 0.0
+    )
+
+
+def _build(model: Model, options: SampleOptions) -> Any:
+    params = lib.llama_sampler_chain_default_params()
+    params.no_perf = True
+    chain = lib.llama_sampler_chain_init(params)
+    seed = random.getrandbits(32) if options.seed is None else options.seed & 0xFFFFFFFF
+    for sampler in _links(model, options, seed):
+        lib.llama_sampler_chain_add(chain, sampler)
+    return chain
+
+
+def _links(model: Model, options: SampleOptions, seed: int) -> Iterable[Any]:
+    """The chain's links in llama.cpp's order; those that would change nothing are left out."""
+    o = options
+    if o.logit_bias:
+        biases = (lib.llama_logit_bias * len(o.logit_bias))(
+            *(lib.llama_logit_bias(token, bias) for token, bias in o.logit_bias.items())
+        )
+        yield lib.llama_sampler_init_logit_bias(model.n_vocab, len(o.logit_bias), biases)
+    if _penalises(o):
+        # -1 means the whole context, and the sampler itself takes only a length.
+        last = model.n_ctx_train if o.repeat_last_n < 0 else o.repeat_last_n
+        yield lib.llama_sampler_init_penalties(
+            model.n_vocab, last, o.repeat_penalty, o.frequency_penalty, o.presence_penalty
+        )
+    if o.dry_multiplier > 0.0:
+        breakers = [text.encode() for text in o.dry_sequence_breakers]
+        array = (ctypes.c_char_p * len(breakers))(*breakers)
+        last = model.n_ctx_train if o.dry_penalty_last_n < 0 else o.dry_penalty_last_n
+        yield lib.llama_sampler_init_dry(
+            model.vocab, o.dry_multiplier, o.dry_base, o.dry_allowed_length, last, array, len(breakers)
+        )
+    if o.temperature <= 0.0:
+        yield lib.llama_sampler_init_greedy()
+        return
+    if o.mirostat == 1:
+        yield lib.llama_sampler_init_temp(o.temperature)
+        yield lib.llama_sampler_init_mirostat(model.n_vocab, seed, o.mirostat_tau, o.mirostat_eta, _MIROSTAT_M)
+        return
+    if o.mirostat == 2:
+        yield lib.llama_sampler_init_temp(o.temperature)
+        yield lib.llama_sampler_init_mirostat_v2(seed, o.mirostat_tau, o.mirostat_eta)
+        return
+    if o.top_n_sigma > 0.0:
+        yield lib.llama_sampler_init_top_n_sigma(o.top_n_sigma)
+    if o.top_k > 0:
+        yield lib.llama_sampler_init_top_k(o.top_k)
+    if o.typical_p < 1.0:
+        yield lib.llama_sampler_init_typical(o.typical_p, 1)
+    if o.top_p < 1.0:
+        yield lib.llama_sampler_init_top_p(o.top_p, 1)
+    if o.min_p > 0.0:
+        yield lib.llama_sampler_init_min_p(o.min_p, 1)
+    if o.xtc_probability > 0.0:
+        yield lib.llama_sampler_init_xtc(o.xtc_probability, o.xtc_threshold, 1, seed)
+    yield lib.llama_sampler_init_temp(o.temperature)
+    yield lib.llama_sampler_init_dist(seed)

@@ -1,0 +1,106 @@
+"""A conversation to the text that the model continues, by the model's chat template.
+
+Knows what templates expect to be told (the variables of Hugging Face's renderer); knows nothing of tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runner.conversation import Message, ToolCall
+from runner.errors import TemplateFailed, Unsupported
+from runner.formats import Thinking
+from runner.prompt.jinja import Template
+from runner.protocol.commands import ChatPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Prompt text, and whether it ends inside a thought that the model is to continue."""
+
+    text: str
+    in_thought: bool
+
+
+def render(prompt: ChatPrompt, template: Template | None, *, bos: str, eos: str, thinking: Thinking | None) -> Rendered:
+    """Render the conversation so that the assistant speaks next.
+
+    A model without a template (a base model) is given a single user turn as plain text, as Ollama does; anything more
+    is refused, since no framing would be the one that the model knows. Raises TemplateFailed, Unsupported.
+    """
+    if any(message.images for message in prompt.messages):
+        raise Unsupported("this model cannot see images", field="messages")
+    if template is None:
+        return Rendered(_plain(prompt), False)
+    messages, start = _split_start(prompt)
+    variables: dict[str, Any] = dict(prompt.variables)
+    variables |= {
+        "messages": [_as_template_wants(message) for message in messages],
+        "add_generation_prompt": True,
+        "bos_token": bos,
+        "eos_token": eos,
+    }
+    if prompt.tools:
+        variables["tools"] = [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+            }
+            for tool in prompt.tools
+        ]
+    variables |= _thinking_variables(prompt)
+    text = template.render(variables)
+    in_thought = thinking is not None and text.rstrip().endswith(thinking.opening)
+    return Rendered(text + start, in_thought and not start)
+
+
+def _plain(prompt: ChatPrompt) -> str:
+    if prompt.tools:
+        raise TemplateFailed("this model has no chat template, so it cannot be offered tools", field="tools")
+    turns = [message for message in prompt.messages if message.role != "system"]
+    if len(turns) != 1 or turns[0].role != "user":
+        raise TemplateFailed(
+            "this model has no chat template: it continues a text and cannot follow a conversation of several turns. "
+            "Send one user message, or use a completion endpoint",
+            field="messages",
+        )
+    system = [message.content for message in prompt.messages if message.role == "system"]
+    return "\n\n".join([*system, turns[0].content])
+
+
+def _split_start(prompt: ChatPrompt) -> tuple[tuple[Message, ...], str]:
+    """Take off a last assistant message that is to be continued; its content follows the rendered prompt as it is."""
+    if prompt.open_ended and prompt.messages and prompt.messages[-1].role == "assistant":
+        return prompt.messages[:-1], prompt.messages[-1].content
+    return prompt.messages, ""
+
+
+def _thinking_variables(prompt: ChatPrompt) -> dict[str, Any]:
+    """Templates differ in how they are told; what one doesn't know it ignores."""
+    if prompt.think is None:
+        return {}
+    if isinstance(prompt.think, str):
+        return {"enable_thinking": True, "thinking": True, "reasoning_effort": prompt.think}
+    return {"enable_thinking": prompt.think, "thinking": prompt.think}
+
+
+def _as_template_wants(message: Message) -> dict[str, Any]:
+    told: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.thinking:
+        told["reasoning_content"] = told["thinking"] = message.thinking
+    if message.tool_calls:
+        told["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.tool_name:
+        told["name"] = message.tool_name
+    if message.tool_call_id:
+        told["tool_call_id"] = message.tool_call_id
+    return told
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "id": call.id or "",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }

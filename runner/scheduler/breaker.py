@@ -1,0 +1,47 @@
+"""Models whose workers keep dying: counted here, and left alone for a while when it happens too often.
+
+Knows the clock only as a number that it is given.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+DEATHS = 3
+WITHIN = 60.0  # seconds
+PAUSE = 10.0  # seconds; doubles each time
+LONGEST_PAUSE = 300.0
+FORGET = 900.0  # seconds of peace after which the next pause is a short one again
+
+
+@dataclass(slots=True)
+class _Record:
+    deaths: deque[float] = field(default_factory=lambda: deque(maxlen=DEATHS))
+    pause: float = PAUSE
+    until: float = float("-inf")
+
+
+class Breaker:
+    """Three deaths within a minute stop a model for ten seconds, then twenty, and so on up to five minutes."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, _Record] = {}
+
+    def died(self, model: str, now: float) -> bool:
+        """Note a death; True if this one stops the model."""
+        record = self._records.setdefault(model, _Record())
+        if now - record.until > FORGET:
+            record.pause = PAUSE
+        record.deaths.append(now)
+        if len(record.deaths) < DEATHS or now - record.deaths[0] > WITHIN:
+            return False
+        record.until = now + record.pause
+        record.pause = min(LONGEST_PAUSE, record.pause * 2)
+        record.deaths.clear()
+        return True
+
+    def pause(self, model: str, now: float) -> float:
+        """Seconds that the model is still to be left alone; 0 if it may be loaded."""
+        record = self._records.get(model)
+        return max(0.0, record.until - now) if record else 0.0

@@ -1,0 +1,95 @@
+"""How many bytes a load takes, and how much of that to ask for. Pure: figures in, figures out.
+
+A first, simple planner for one pool of memory. Estimates come from the file's header; what a worker reports after
+loading replaces them. Knows nothing of devices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from runner.protocol.options import LoadOptions
+
+MOST_SEQUENCES = 32  # of `auto`
+ORDINARY_REQUEST = 2048  # tokens; `auto` makes room for this much per sequence, and longer ones share
+_FEWEST_CELLS = 512  # per sequence: more sequences than that gives would only preempt each other
+_SHARE = 4  # `auto` takes a quarter of what is left beside the weights: other models want a place too
+
+_PROCESS = 96 * 2**20  # interpreter, libraries and the tokenizer's tables
+_BYTES_PER_VALUE = {
+    "f32": 4.0,
+    "f16": 2.0,
+    "bf16": 2.0,
+    "q8_0": 34 / 32,
+    "q5_1": 24 / 32,
+    "q5_0": 22 / 32,
+    "q4_1": 20 / 32,
+    "q4_0": 18 / 32,
+    "iq4_nl": 18 / 32,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a model's header says about its size. `kv_bytes` are those of one token's KV cache at f16."""
+
+    weights: int  # bytes, adapters and all
+    kv_bytes: int
+    vocabulary: int
+    width: int  # of the hidden state
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes of one load: `fixed` for the weights, `moving` for everything that is allocated beside them."""
+
+    weights: int
+    moving: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.moving
+
+
+def need(footprint: Footprint, options: LoadOptions) -> Need:
+    """Estimate a load. With `cells` 0 the pool holds `num_ctx` tokens for each sequence (at least one)."""
+    cells = options.cells or options.num_ctx * max(1, options.num_parallel)
+    kv = cells * _cell(footprint, options)
+    # One step's activations, several layers' worth at a time, and a row of logits for each sequence.
+    compute = 4 * options.num_batch * footprint.width * 8 + 4 * footprint.vocabulary * max(1, options.num_parallel)
+    return Need(footprint.weights, kv + compute + _PROCESS)
+
+
+def least(footprint: Footprint, options: LoadOptions) -> Need:
+    """The smallest load that serves a request at this context length: one sequence."""
+    return need(footprint, msgspec.structs.replace(options, num_parallel=1, cells=0))
+
+
+def fit(footprint: Footprint, options: LoadOptions, room: int) -> LoadOptions:
+    """Settle `num_parallel` and `cells` so that the load stays within `room` bytes, if one sequence does at all.
+
+    A `num_parallel` that was asked for is honoured at full context where there is room, and with a smaller pool of
+    cells where there isn't. 0 means auto: up to 32 sequences of ordinary length in a share of the room; the pool
+    always holds one request of full length.
+    """
+    spare = max(0, room - need(footprint, msgspec.structs.replace(options, num_parallel=1, cells=1)).total)
+    per_cell = max(1, _cell(footprint, options))
+    if options.num_parallel:
+        sequences = options.num_parallel
+        wanted, affordable = options.num_ctx * sequences, spare // per_cell
+    else:
+        wanted = min(options.num_ctx, ORDINARY_REQUEST) * MOST_SEQUENCES
+        affordable = spare // _SHARE // per_cell
+        sequences = MOST_SEQUENCES
+    cells = max(options.num_ctx, min(wanted, affordable))
+    if not options.num_parallel:
+        enough = min(options.num_ctx, _FEWEST_CELLS)
+        sequences = max(1, min(sequences, cells // enough))
+    return msgspec.structs.replace(options, num_parallel=sequences, cells=cells)
+
+
+def _cell(footprint: Footprint, options: LoadOptions) -> int:
+    """Bytes that one token takes in the KV cache."""
+    return round(footprint.kv_bytes * _BYTES_PER_VALUE[options.kv_cache_type] / _BYTES_PER_VALUE["f16"])

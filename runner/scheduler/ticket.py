@@ -1,0 +1,91 @@
+"""What a request wants of the fleet, and the ticket it holds until its one outcome.
+
+A `Want` is made by whoever knows what the request means; the scheduler compares and admits, and never looks inside the
+work itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from runner.errors import RunnerError
+from runner.protocol.commands import Embed, Generate, Load
+from runner.protocol.events import Done, Ready, Started, Text, Vectors
+from runner.protocol.options import LoadOptions
+from runner.scheduler.memory import Footprint
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A request, as far as residency is concerned.
+
+    `load` says how to load the model if it has to be loaded; its `num_parallel` 0 and `cells` 0 leave these two to the
+    memory plan. `named` are the load options that the caller asked for in so many words: only those, and a longer
+    context, are reason enough to load a resident model anew. Without `work`, the model is only to be made resident.
+    """
+
+    model: str  # the full name; one worker per name
+    digest: str  # of the manifest
+    load: Load
+    footprint: Footprint
+    work: Generate | Embed | None = None
+    named: frozenset[str] = frozenset()
+    keep_alive: float | None = None  # seconds, inf for ever; None leaves it as it is
+
+    def is_served_by(self, digest: str, loaded: Load) -> bool:
+        """Whether a worker with this load can take the request, or another load is needed."""
+        if self.load.options.num_ctx > loaded.options.num_ctx:
+            return False
+        if digest != self.digest:
+            return _but_for_size(self.load) == _but_for_size(loaded)
+        mine, theirs = self.load.options, loaded.options
+        return all(getattr(mine, name) == getattr(theirs, name) for name in self.named - {"num_ctx"})
+
+
+def _but_for_size(load: Load) -> Load:
+    options = msgspec.structs.replace(load.options, num_ctx=0, num_parallel=0, cells=0)
+    return msgspec.structs.replace(load, options=options)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A worker took the request. `load_ns` of the `waited_ns` since its arrival, its model was being loaded."""
+
+    ready: Ready
+    options: LoadOptions
+    waited_ns: int
+    load_ns: int
+
+
+class Outlet(Protocol):
+    """Where a request's events go. Exactly one of `finish` and `fail` is called, once, and nothing after it.
+
+    A request that a worker died under is admitted again, so `admit` and a Started may come twice. Nothing here may
+    call back into the scheduler before it returns.
+    """
+
+    def admit(self, admission: Admission) -> None: ...
+
+    def put(self, event: Started | Text) -> None: ...
+
+    def finish(self, event: Done | Vectors | None) -> None:
+        """The request is done; None if it had no work and its model is resident now."""
+
+    def fail(self, error: RunnerError) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One request from its arrival to its outcome. Changed by the scheduler's loop only."""
+
+    id: int
+    want: Want
+    outlet: Outlet
+    arrived: float
+    run: int | None = None  # the worker that holds it, None while it waits
+    sent: bool = False  # some of the answer has left: it can't be started over unseen
+    deaths: int = 0  # workers that died under it
+    cancelled: bool = field(default=False)
