@@ -58,14 +58,14 @@ class Client:
             raise
 
     @contextmanager
-    def stream(self, path: str, body: Json) -> Iterator[Iterator[Json]]:
+    def stream(self, path: str, body: Json, is_last: Callable[[Json], bool]) -> Iterator[Iterator[Json]]:
         """The objects of an NDJSON answer as they arrive. Leaving the context closes the connection.
 
-        Raises Failure; an `error` line ends the stream as one.
+        Raises Failure: an `error` object ends the stream as one, and so does its end before an object that `is_last`.
         """
         headers = {"Content-Type": "application/json"}
         with self._exchange("POST", path, _encoded(body), headers, None) as response:
-            yield self._lines(response)
+            yield self._lines(response, is_last)
 
     def upload(self, path: str, content: BinaryIO, length: int) -> None:
         """POST `length` bytes read from `content`. Raises Failure."""
@@ -165,22 +165,21 @@ class Client:
         with self._failures():
             return response.read()
 
-    def _lines(self, response: http.client.HTTPResponse) -> Iterator[Json]:
+    def _lines(self, response: http.client.HTTPResponse, is_last: Callable[[Json], bool]) -> Iterator[Json]:
         while True:
             with self._failures():
                 raw = response.readline()
             if not raw:
-                return
-            if not raw.endswith(b"\n") and response.chunked:
-                # The end of a chunked body and a lost connection look alike to `readline`; asking again tells.
-                with self._failures():
-                    response.read()
+                # A connection that breaks between two chunks looks like the end of the body to http.client.
+                raise self._lost()
             if not raw.strip():
                 continue
             content = self._decoded(raw)
             if "error" in content:
                 raise Failure(str(content["error"]))
             yield content
+            if is_last(content):
+                return
 
     def _decoded(self, content: bytes) -> Json:
         try:

@@ -20,6 +20,7 @@ from runner.protocol.options import LoadOptions
 _KV_TYPES = {
     "f32": lib.GGML_TYPE_F32,
     "f16": lib.GGML_TYPE_F16,
+    "bf16": 30,  # llama-cpp-python leaves this one of ggml's types out
     "q8_0": lib.GGML_TYPE_Q8_0,
     "q5_1": lib.GGML_TYPE_Q5_1,
     "q5_0": lib.GGML_TYPE_Q5_0,
@@ -68,6 +69,12 @@ class Context:
         params.flash_attn_type = _FLASH[options.flash_attn]
         params.no_perf = True
         params.embeddings = embedding
+        if embedding:
+            # A model that names no pooling of its own (one made for chat) is averaged.
+            params.pooling_type = lib.LLAMA_POOLING_TYPE_UNSPECIFIED if model.has_pooling else lib.LLAMA_POOLING_TYPE_MEAN
+        else:
+            # One row of logits a sequence: the default reserves one for each row of the batch, 300 MB for 150k tokens.
+            params.n_outputs_max = sequences
         if options.kv_cache_type not in _KV_TYPES:
             raise InvalidRequest(
                 f"kv_cache_type takes one of {', '.join(_KV_TYPES)}, not {options.kv_cache_type!r}",
@@ -82,7 +89,6 @@ class Context:
         self.cells = lib.llama_n_ctx(handle)
         self.sequences = sequences
         self.batch = batch
-        self.pooling = lib.llama_pooling_type(handle)
         self._model = model
         self._memory = lib.llama_get_memory(handle)
 

@@ -54,7 +54,7 @@ class Model:
         self.n_ctx_train = lib.llama_model_n_ctx_train(handle)
         self.n_swa = lib.llama_model_n_swa(handle)
         self.has_state = lib.llama_model_is_recurrent(handle) or lib.llama_model_is_hybrid(handle)
-        self.has_encoder = lib.llama_model_has_encoder(handle)
+        self.has_pooling = self.metadata(f"{self.metadata('general.architecture')}.pooling_type") is not None
         self.adds_bos = lib.llama_vocab_get_add_bos(self.vocab)
         self.bos = lib.llama_vocab_bos(self.vocab)
         self.eos = lib.llama_vocab_eos(self.vocab)
@@ -68,6 +68,12 @@ class Model:
         if self.handle:
             lib.llama_model_free(self.handle)
             self.handle = None
+
+    def metadata(self, key: str) -> str | None:
+        """One value of the GGUF's metadata as text. Arrays have none."""
+        buffer = ctypes.create_string_buffer(256)
+        size = lib.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if size >= 0 else None
 
     def chat_template(self) -> str | None:
         """The GGUF's own default chat template (Jinja text), if it has one."""

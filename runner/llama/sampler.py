@@ -66,7 +66,7 @@ def _build(model: Model, options: SampleOptions) -> Any:
     params = lib.llama_sampler_chain_default_params()
     params.no_perf = True
     chain = lib.llama_sampler_chain_init(params)
-    seed = random.getrandbits(32) if options.seed is None else options.seed & 0xFFFFFFFF
+    seed = random.getrandbits(32) if options.seed < 0 else options.seed & 0xFFFFFFFF
     for sampler in _links(model, options, seed):
         lib.llama_sampler_chain_add(chain, sampler)
     return chain

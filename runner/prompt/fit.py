@@ -34,8 +34,8 @@ def drop_oldest_turns(
 
 
 def cut_middle(tokens: Sequence[int], limit: int, keep: int) -> list[int]:
-    """Shorten to `limit` tokens: the first `keep` stay (at most half the limit), then the newest that fit."""
+    """Shorten to `limit` tokens: the first `keep` stay (at most half the limit; -1 means that half), then the newest."""
     if len(tokens) <= limit:
         return list(tokens)
-    keep = max(0, min(keep, limit // 2))
+    keep = min(keep, limit // 2) if keep >= 0 else limit // 2
     return [*tokens[:keep], *tokens[len(tokens) - (limit - keep) :]]

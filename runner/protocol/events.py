@@ -50,7 +50,7 @@ class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
     in_thought: bool = False  # the prompt itself opened a thought
 
 
-class Text(msgspec.Struct, frozen=True, tag="text", array_like=True):
+class Text(msgspec.Struct, frozen=True, tag="text"):
     """Whole characters that a sequence has gained, with the number of tokens that they took."""
 
     id: int

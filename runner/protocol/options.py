@@ -28,7 +28,7 @@ class SampleOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How the next token is chosen, and when to stop."""
 
     num_predict: int = -1  # tokens to generate at most; -1 means until the context is full
-    seed: int | None = None  # None means another one each time
+    seed: int = -1  # -1 means another one each time
     temperature: float = 0.8
     top_k: int = 40
     top_p: float = 0.9
@@ -38,7 +38,7 @@ class SampleOptions(msgspec.Struct, frozen=True, kw_only=True):
     xtc_probability: float = 0.0
     xtc_threshold: float = 0.1
     repeat_last_n: int = 64
-    repeat_penalty: float = 1.1
+    repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     dry_multiplier: float = 0.0

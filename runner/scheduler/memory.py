@@ -93,3 +93,12 @@ def fit(footprint: Footprint, options: LoadOptions, room: int) -> LoadOptions:
 def _cell(footprint: Footprint, options: LoadOptions) -> int:
     """Bytes that one token takes in the KV cache."""
     return round(footprint.kv_bytes * _BYTES_PER_VALUE[options.kv_cache_type] / _BYTES_PER_VALUE["f16"])
+
+
+def capacity(available: int, ready: list[tuple[Need, bool]]) -> int:
+    """Bytes that models may take all together, from what the machine has left beside the `ready` ones.
+
+    Each of those comes with whether its weights are mapped from disk: such pages still count as available, since the
+    system may drop them, while everything else has left the available memory.
+    """
+    return available + sum(need.moving if is_mapped else need.total for need, is_mapped in ready)

@@ -1,0 +1,172 @@
+"""What went wrong, as HTTP says it: exception to status, code and retry headers, in one table.
+
+Dialects only word it. Knows no path and no JSON shape.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from modelfiles.errors import ModelfileError, ParameterError
+from registry import errors as registry
+from runner import errors as runner
+from runner.api.inflight import IN_FLIGHT
+from runner.log import request_id
+
+log = logging.getLogger(__name__)
+
+_LONGEST_WAIT = 60  # seconds; some clients give up for good on more
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failure, ready for a dialect to word. `field` is the request field at fault, if one is."""
+
+    status: int
+    code: str
+    message: str
+    field: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """`retry` goes out as x-should-retry, by which clients decide; None leaves it to their own rules."""
+
+    status: int
+    code: str
+    retry: bool | None = False
+
+
+_TABLE: Mapping[type[BaseException], _Row] = MappingProxyType(
+    {
+        error: _Row(status, error.code, retry)
+        for error, status, retry in (
+            (runner.RunnerError, 500, None),
+            (runner.InvalidRequest, 400, False),
+            (runner.ContextOverflow, 400, False),
+            (runner.Unsupported, 400, False),
+            (runner.TemplateFailed, 400, False),
+            (runner.UnknownModel, 404, False),
+            (runner.NotAllowed, 403, False),
+            (runner.BadKey, 401, False),
+            (runner.TooLarge, 413, False),
+            (runner.Unavailable, 503, None),
+            (runner.ServerBusy, 503, None),
+            (runner.ShuttingDown, 503, None),
+            (runner.InsufficientMemory, 503, False),
+            (runner.LoadFailed, 500, False),
+            (runner.WorkerCrashed, 500, True),
+            (runner.Cancelled, 499, False),
+        )
+    }
+    | {
+        ModelfileError: _Row(400, "invalid_request_error"),
+        ParameterError: _Row(400, "invalid_request_error"),
+        registry.RegistryError: _Row(500, "internal_error"),
+        registry.BadName: _Row(400, "invalid_request_error"),
+        registry.BadDigest: _Row(400, "invalid_request_error"),
+        registry.BadSource: _Row(400, "invalid_request_error"),
+        registry.BadGGUF: _Row(400, "bad_gguf"),
+        registry.UnsupportedModel: _Row(400, "unsupported_model"),
+        registry.NotFound: _Row(404, "model_not_found"),
+        registry.BadManifest: _Row(500, "model_broken"),
+        registry.Corrupt: _Row(500, "model_broken"),
+        registry.HashMismatch: _Row(502, "hash_mismatch"),
+        registry.Unreachable: _Row(502, "source_unreachable", None),
+        registry.Denied: _Row(403, "source_denied"),
+        registry.Locked: _Row(423, "store_locked"),
+        registry.StoreTooNew: _Row(500, "store_too_new"),
+        registry.StorageFault: _Row(500, "storage_fault"),
+        registry.NoSpace: _Row(507, "no_space"),
+        registry.Unwritable: _Row(507, "store_read_only"),
+        registry.Cancelled: _Row(499, "cancelled"),
+    }
+)
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "request_too_large"}
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The failure that an exception stands for. What nobody expected is logged with its traceback, and told without."""
+    if isinstance(error, web.HTTPException):
+        return _of_http(error)
+    row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
+    if row is None:
+        log.error("unexpected failure", exc_info=error)
+        text = f"internal error; Runner's log tells more about request {request_id.get()}"
+        return Failure(500, "internal_error", text)
+    if row.status >= 500:
+        log.warning("%s: %s", row.code, error)
+    return Failure(row.status, row.code, str(error), _field(error), _headers(error, row))
+
+
+def _field(error: BaseException) -> str | None:
+    if isinstance(error, ParameterError):
+        return error.name
+    if isinstance(error, registry.BadName | registry.NotFound):
+        return "model"
+    return error.field if isinstance(error, runner.RunnerError) else None
+
+
+def _headers(error: BaseException, row: _Row) -> Mapping[str, str]:
+    headers = {} if row.retry is None else {"x-should-retry": "true" if row.retry else "false"}
+    if isinstance(error, runner.Unavailable):
+        # Whole seconds for those who read only that; a header in milliseconds for OpenAI's own clients.
+        seconds = min(max(1, math.ceil(error.retry_after)), _LONGEST_WAIT)
+        headers |= {"Retry-After": str(seconds), "retry-after-ms": str(1000 * seconds)}
+    if isinstance(error, runner.BadKey):
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def _of_http(error: web.HTTPException) -> Failure:
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    if error.status == 408:
+        headers["Connection"] = "close"  # the rest of a body that dawdles is not waited for
+    elif 400 <= error.status < 500:
+        headers["x-should-retry"] = "false"
+    return Failure(error.status, _HTTP_CODES.get(error.status, "invalid_request_error"), error.text or "", None, headers)
+
+
+Wording = Callable[[Failure], bytes]
+"""A failure as the JSON body of one dialect."""
+
+
+def middleware(wording: Callable[[web.Request], Wording]) -> Middleware:
+    """Answer every exception of the handlers below in the words of the request's dialect."""
+
+    @web.middleware
+    async def answer(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except asyncio.CancelledError:
+            if not request.app[IN_FLIGHT].accept_expulsion():
+                raise
+            failure = failure_of(shutting_down())
+        except ConnectionError:
+            raise  # the client has gone: nobody is left to answer
+        except Exception as error:  # noqa: BLE001 - the edge: everything is answered, and the unexpected is logged
+            failure = failure_of(error)
+        return web.Response(
+            body=wording(request)(failure),
+            status=failure.status,
+            headers=failure.headers,
+            content_type="application/json",
+        )
+
+    return answer
+
+
+def shutting_down() -> runner.ShuttingDown:
+    """What a request is told that the end of the daemon cuts short, or finds at its door."""
+    return runner.ShuttingDown("Runner is shutting down", retry_after=2)

@@ -1,0 +1,84 @@
+"""Values that mean the same in every dialect: durations, thinking, images, and fields that are not served yet.
+
+Each function takes what the wire struct holds and the field's name, and raises InvalidRequest with that name.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from runner.config import parse_duration
+from runner.conversation import ThinkLevel
+from runner.errors import InvalidRequest, Unsupported
+
+_CENTURY = 100 * 365 * 86400.0  # seconds; beyond it, "for ever" is what was meant
+_LEVELS = {
+    "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high", "ultra": "high",
+}  # fmt: skip
+_EMPTY: tuple[object, ...] = (None, False, "", [], {})
+
+
+def required(value: str | None, field: str) -> str:
+    """A text that must be there and not be empty."""
+    if not value:
+        raise InvalidRequest(f"{field} is required", field=field)
+    return value
+
+
+def keep_alive(value: object, field: str = "keep_alive") -> float | None:
+    """Seconds (inf for ever) from a number of seconds or a text like `5m`; None when not given."""
+    if value is None:
+        return None
+    try:
+        seconds = parse_duration(value)
+    except OverflowError:
+        seconds = float("inf")
+    except ValueError as error:
+        raise InvalidRequest(f"{field} {error}", field=field) from None
+    return float("inf") if seconds > _CENTURY else seconds
+
+
+def think(value: object, field: str = "think") -> bool | ThinkLevel | None:
+    """Whether, or how long, to think: true, false or a level; None when not given."""
+    if value is None or isinstance(value, bool):
+        return value
+    if value == "none":
+        return False
+    level = _LEVELS.get(value) if isinstance(value, str) else None
+    if level is None:
+        raise InvalidRequest(f"{field} must be true, false, low, medium or high", field=field)
+    return cast("ThinkLevel", level)
+
+
+def image(text: str, field: str) -> bytes:
+    """An encoded image from base64, with or without `data:image/…;base64,` before it."""
+    if text.startswith("data:"):
+        head, comma, text = text.partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise InvalidRequest(f"{field} must be a data: URI with ;base64", field=field)
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(f"{field} is not base64", field=field) from None
+    if not data:
+        raise InvalidRequest(f"{field} is empty", field=field)
+    return data
+
+
+def refuse(body: msgspec.Struct, later: Mapping[str, tuple[object, ...]]) -> None:
+    """Raise Unsupported, by name, for a field of `later` that asks for something.
+
+    `later` maps the wire's field names to the values, beside the empty ones, that ask for nothing.
+    """
+    for field in msgspec.structs.fields(body):
+        neutral = later.get(field.encode_name)
+        if neutral is None:
+            continue
+        value: Any = getattr(body, field.name)
+        if not any(type(value) is type(empty) and value == empty for empty in (*_EMPTY, *neutral)):
+            raise Unsupported(f"{field.encode_name} is not supported yet", field=field.encode_name)

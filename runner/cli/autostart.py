@@ -1,0 +1,104 @@
+"""The daemon's process: the command that runs it, and starting it in the background when nobody answers.
+
+Knows how to launch it and how to tell that it is ready or dead; knows nothing of what the daemon does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import runner
+from runner.cli.failures import Exit, Failure, Unavailable
+from runner.config import Settings
+
+_READY = 60.0  # seconds until a daemon that lives must answer
+_OTHER = 15.0  # seconds until the daemon that ours gave way to must answer
+_POLL = 0.05  # seconds
+_TAIL = 10  # lines of the log to show
+_TAIL_BYTES = 8192
+# Other users can read a process's arguments, so this one travels in the environment.
+_SECRET = "api_key"  # noqa: S105 - the setting's name
+
+
+def command(flags: Mapping[str, str]) -> list[str]:
+    """The argv of a daemon with these settings given as flags."""
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items() if name != _SECRET]
+    return [sys.executable, "-m", "runner.daemon", *given]
+
+
+def environment(flags: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment for `command`: Runner is imported from where it is now, and nothing from the current folder."""
+    ours = dict(environ)
+    if _SECRET in flags:
+        ours[f"RUNNER_{_SECRET.upper()}"] = flags[_SECRET]
+    # `python -m` looks for modules in the current folder first, which may hold anybody's `runner` or `json`.
+    ours["PYTHONSAFEPATH"] = "1"
+    root = Path(runner.__file__).resolve().parent.parent
+    if root.name not in ("site-packages", "dist-packages"):
+        ours["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), environ.get("PYTHONPATH"))))
+    return ours
+
+
+def log_file(settings: Settings) -> Path:
+    """Where a daemon in the background writes what it has to say."""
+    return settings.folders.state / "logs" / "daemon.log"
+
+
+def start(settings: Settings, argv: list[str], is_ready: Callable[[], bool], say: Callable[[str], None]) -> None:
+    """Run `argv` as a daemon of its own session and return when `is_ready`.
+
+    Raises Unavailable with the end of its log when it dies, or when nothing is ready in time.
+    """
+    log = log_file(settings)
+    say(f"Starting the Runner daemon in the background; its log is {log}")
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with log.open("ab", opener=_private) as output:
+            begin = output.tell()
+            process = _launch(argv, output)
+    except OSError as error:
+        raise Failure(f"cannot start the daemon: {error}", Exit.IO) from None
+    gave_way = False
+    deadline = time.monotonic() + _READY
+    while not is_ready():
+        status = process.poll()
+        if status == Exit.BUSY and not gave_way:
+            # Somebody else's daemon, started a moment before ours, holds the store: it is as good.
+            gave_way = True
+            deadline = min(deadline, time.monotonic() + _OTHER)
+        elif status is not None and status != Exit.BUSY:
+            raise Unavailable(f"the daemon ended at once with status {status}", _tail(log, begin))
+        if time.monotonic() > deadline:
+            raise Unavailable(f"no daemon is ready at {settings.host.url}", _tail(log, begin))
+        time.sleep(_POLL)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _launch(argv: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    options: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        options = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment({}), **options
+    )
+
+
+def _tail(log: Path, begin: int) -> str:
+    """The last lines that were written to the log since it was `begin` bytes long."""
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(begin, end - _TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(f"  {line}" for line in lines[-_TAIL:])

@@ -1,0 +1,45 @@
+"""From a command's flags to the daemon it talks to. The one place where a command meets the settings."""
+
+from __future__ import annotations
+
+from runner.cli.client import Client
+from runner.cli.failures import Exit, Failure, Unavailable
+from runner.cli.output import say
+from runner.config import ConfigError, Settings, load
+
+
+def settings(host: str | None) -> Settings:
+    """The settings, with `--host` as a flag. Raises Failure when one cannot be used."""
+    try:
+        found = load({"host": host})
+    except ConfigError as error:
+        raise Failure(str(error), Exit.USAGE) from None
+    if not found.host.port:
+        raise Failure(f"host ({found.sources['host']}) names port 0, where nothing can be called", Exit.USAGE)
+    return found
+
+
+def daemon(host: str | None, autostart: bool = True) -> Client:
+    """The daemon at `--host`; with `autostart` it is started when it doesn't answer and may run on this machine."""
+    found = settings(host)
+    if not autostart:
+        return Client(found.host, found.api_key)
+    return Client(found.host, found.api_key, lambda: _start(found, host))
+
+
+def is_local(client: Client) -> bool:
+    """True when the daemon opens files on this machine, so that a path says enough."""
+    return client.address.is_loopback
+
+
+def _start(found: Settings, host: str | None) -> None:
+    probe = Client(found.host, found.api_key)
+    if not is_local(probe):
+        raise Unavailable(f"no Runner daemon answers at {found.host.url}")
+    flags = {} if host is None else {"host": host}
+    if not found.autostart:
+        typed = " ".join(("runner serve", *(f"--{name} {value}" for name, value in flags.items())))
+        raise Unavailable(f"no Runner daemon answers at {found.host.url}; start one with: {typed}")
+    from runner.cli import autostart  # on use: most commands find a daemon
+
+    autostart.start(found, autostart.command(flags), probe.is_ready, say)

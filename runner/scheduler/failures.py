@@ -1,0 +1,47 @@
+"""What goes wrong with a worker, put into the words of `runner.errors`."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from runner.errors import BY_CODE, ContextOverflow, RunnerError
+from runner.protocol.events import Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a worker's process ended. `code` is negative for a signal, None if there never was a process.
+
+    `fault` says what the daemon found wrong before it ended the process itself (a load without progress, a broken
+    frame); `tail` holds the last lines that the worker wrote to its log.
+    """
+
+    code: int | None
+    fault: str | None = None
+    tail: str = ""
+
+    def __str__(self) -> str:
+        if self.fault:
+            return self.fault
+        if self.code is None:
+            return "it could not be started"
+        if self.code < 0:
+            try:
+                return f"killed by {signal.Signals(-self.code).name}"
+            except ValueError:
+                return f"killed by signal {-self.code}"
+        return f"exit code {self.code}"
+
+
+def error_of(failed: Failed) -> RunnerError:
+    """The error that a worker reports."""
+    if failed.code == ContextOverflow.code and failed.tokens is not None and failed.limit is not None:
+        return ContextOverflow(failed.tokens, failed.limit, field=failed.field)
+    kind = BY_CODE.get(failed.code, RunnerError)
+    return kind(failed.message, field=failed.field)
+
+
+def gibibytes(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 / 10 else f"{count / 2**20:.0f} MiB"
