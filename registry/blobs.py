@@ -1,0 +1,258 @@
+"""Blobs: files named by the hash of their bytes. The only way to a blob's path, and the only way in.
+
+Every blob is written aside, hashed on the way, compared, made durable, and only then given its name; what
+doesn't match goes to quarantine. Knows nothing of models: which blobs are needed is the store's affair.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Literal
+from uuid import uuid4
+
+from registry.digests import CHUNK, Digest, digest_of, hash_file
+from registry.disk import Disk, storage
+from registry.errors import Cancelled, Corrupt, HashMismatch
+from registry.foreign import take_in
+from registry.ingest import Ingest
+from registry.manifest import SIZE_LIMIT, to_canonical
+from registry.stamps import Stamps
+
+_BLOB_NAME = re.compile(r"sha256-([0-9a-f]{64})")
+
+Progress = Callable[[int], None]
+Cancel = Callable[[], bool]
+
+
+class Blobs:
+    """The blobs under one root. Safe to use from several threads; `exclusive` keeps them off one digest."""
+
+    def __init__(self, root: Path, disk: Disk | None = None) -> None:
+        self._folder = root / "blobs"
+        self._ingest = root / "ingest"
+        self._quarantine = root / "quarantine"
+        self._disk = disk or Disk()
+        self._stamps = Stamps(root / "stamps")
+        self._turn = threading.Condition()
+        self._busy: set[Digest] = set()
+
+    def path(self, digest: Digest) -> Path:
+        """Where a blob lies, or would lie. A Digest can't be anything but 64 hex digits: no path escapes."""
+        return self._folder / digest.file_name
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Whether the blob is there as a regular file, and of `size` bytes if that is given."""
+        found = self._status(digest)
+        return found is not None and size in (None, found.st_size)
+
+    def size(self, digest: Digest) -> int:
+        """The blob's bytes; raises Corrupt if it isn't there."""
+        found = self._status(digest)
+        if found is None:
+            raise Corrupt(f"blob {digest} is missing from {self._folder}; pull or create the model again")
+        return found.st_size
+
+    def read(self, digest: Digest) -> bytes:
+        """A small blob's bytes, checked against its digest; raises Corrupt."""
+        if self.size(digest) > SIZE_LIMIT:
+            raise Corrupt(f"blob {digest} is too large for a text layer")
+        data = self.path(digest).read_bytes()
+        if digest_of(data) != digest:
+            raise Corrupt(f"blob {digest} in {self._folder} has other bytes; pull or create the model again")
+        return data
+
+    def write(
+        self,
+        source: bytes | BinaryIO,
+        expected: Digest | None = None,
+        progress: Progress | None = None,
+        cancelled: Cancel | None = None,
+    ) -> Digest:
+        """Take in bytes or a stream; returns the digest once the blob is durable.
+
+        Raises HashMismatch if `expected` is given and differs, Cancelled, or a StorageFault; then the store
+        is as before. `progress` is told the bytes taken in so far.
+        """
+        if expected is not None and self.has(expected):
+            self.ensure_intact(expected, cancelled=cancelled)
+            return expected
+        ingest = self.begin()
+        try:
+            stream = io.BytesIO(source) if isinstance(source, bytes) else source
+            while chunk := stream.read(CHUNK):
+                ingest.write(chunk)
+                if progress is not None:
+                    progress(ingest.size)
+                if cancelled is not None and cancelled():
+                    raise Cancelled("cancelled while taking in a blob")
+            return self.commit(ingest, expected)
+        except BaseException:
+            ingest.abandon()
+            raise
+
+    def adopt(
+        self,
+        path: Path,
+        expected: Digest | None = None,
+        mode: Literal["link", "copy"] = "link",
+        progress: Progress | None = None,
+        cancelled: Cancel | None = None,
+    ) -> Digest:
+        """Take in a local file: by shared blocks if the file system has them, else by hard link, else by copy.
+
+        mode `copy` rules out the hard link, after which file and blob are one. The file itself is never
+        changed. Raises BadSource, HashMismatch, Cancelled or a StorageFault; then the store is as before.
+        """
+        if expected is not None and self.has(expected):
+            self.ensure_intact(expected, cancelled=cancelled)
+            return expected
+        self._prepare()
+        ingest, how = take_in(
+            self._disk, path, self._ingest / f"{uuid4().hex}.part", mode == "link", progress, cancelled
+        )
+        try:
+            return self.commit(ingest, expected, own=how != "linked")
+        except BaseException:
+            ingest.abandon()
+            raise
+
+    def begin(self, digest: Digest | None = None, cancelled: Cancel | None = None) -> Ingest:
+        """A file to write into, to be given to `commit` or abandoned.
+
+        With a digest, a download that can be gone on with later: call inside `exclusive`.
+        """
+        self._prepare()
+        if digest is not None:
+            return Ingest.resume(self._disk, self.part(digest), cancelled)
+        return Ingest.create(self._disk, self._ingest / f"{uuid4().hex}.part")
+
+    def part(self, digest: Digest) -> Path:
+        """Where the bytes of an unfinished download lie."""
+        return self._ingest / f"{digest.file_name}.part"
+
+    def commit(
+        self, ingest: Ingest, expected: Digest | None = None, size: int | None = None, own: bool = True
+    ) -> Digest:
+        """Give a complete ingest its name. Raises HashMismatch after putting wrong bytes in quarantine."""
+        actual = ingest.digest()
+        if expected not in (None, actual) or size not in (None, ingest.size):
+            ingest.keep()
+            wrong = f"{expected or actual}" + (f" of {size} bytes" if size is not None else "")
+            kept = self.quarantine(ingest.path, wrong, f"{actual} of {ingest.size} bytes")
+            raise HashMismatch(wrong, f"{actual} of {ingest.size} bytes", kept)
+        ingest.seal(own)
+        target = self.path(actual)
+        with storage("publishing a blob", target):
+            if self.has(actual, ingest.size):
+                self._disk.remove(ingest.path)
+            else:
+                self._clear(actual)
+                self._disk.rename(ingest.path, target)
+                self._disk.sync_dir(self._folder)
+        self.stamp(actual)
+        return actual
+
+    def stamp(self, digest: Digest) -> None:
+        """Note that the blob as it lies there now is known to be right."""
+        found = self._status(digest)
+        if found is not None:
+            self._stamps.put(digest, found)
+
+    def ensure_intact(self, digest: Digest, progress: Progress | None = None, cancelled: Cancel | None = None) -> None:
+        """Make sure of a blob: hash it if its stamp is missing or differs, else do nothing.
+
+        A blob with other bytes goes to quarantine, and Corrupt says so.
+        """
+        self.size(digest)
+        path = self.path(digest)
+        before = os.lstat(path)
+        if self._stamps.fits(digest, before):
+            return
+        with storage("reading a blob", path):
+            actual = hash_file(path, progress, cancelled)
+        if actual != digest:
+            kept = self.quarantine(path, str(digest), str(actual))
+            self._stamps.forget(digest)
+            raise Corrupt(
+                f"blob {digest} has other bytes than when it was stored; they were put aside in {kept}. "
+                "Pull or create the model again."
+            )
+        self._stamps.put(digest, before)
+
+    def quarantine(self, path: Path, expected: str, actual: str) -> Path | None:
+        """Move bytes that can't be trusted out of the way, with a note; None if the disk refuses."""
+        kept = self._quarantine / f"{path.name.removesuffix('.part')}.{uuid4().hex[:8]}"
+        note = {"expected": expected, "actual": actual, "when": int(time.time())}
+        try:
+            self._disk.make_dir(self._quarantine)
+            self._disk.rename(path, kept)
+            with suppress(OSError):  # the note is a kindness; the bytes are out of the way without it
+                fd = self._disk.create(kept.with_name(kept.name + ".json"))
+                try:
+                    self._disk.write(fd, to_canonical(note))
+                finally:
+                    self._disk.close(fd)
+        except OSError:
+            with suppress(OSError):
+                self._disk.remove(path)
+            return None
+        return kept
+
+    def all(self) -> Iterator[tuple[Digest, os.stat_result]]:
+        """Every blob with its status. Other files in the folder aren't ours to name, so they are left out."""
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                named = _BLOB_NAME.fullmatch(entry.name)
+                if named is None:
+                    continue
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        yield Digest(named[1]), status
+
+    def remove(self, digest: Digest) -> None:
+        """Remove a blob; missing is fine. Whether anyone needs it is the caller's question."""
+        with storage("removing a blob", self.path(digest)):
+            self._disk.remove(self.path(digest))
+        self._stamps.forget(digest)
+
+    @contextmanager
+    def exclusive(self, digest: Digest, cancelled: Cancel | None = None) -> Iterator[None]:
+        """Hold a digest against other threads while fetching it; raises Cancelled while waiting."""
+        with self._turn:
+            while digest in self._busy:
+                if cancelled is not None and cancelled():
+                    raise Cancelled(f"cancelled while waiting for another fetch of {digest}")
+                self._turn.wait(0.1)
+            self._busy.add(digest)
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._busy.discard(digest)
+                self._turn.notify_all()
+
+    def _status(self, digest: Digest) -> os.stat_result | None:
+        try:
+            found = os.lstat(self.path(digest))
+        except FileNotFoundError:
+            return None
+        return found if stat.S_ISREG(found.st_mode) else None
+
+    def _clear(self, digest: Digest) -> None:
+        """Put aside what stands where a blob must go: a folder, a link, or a file of the wrong length."""
+        if os.path.lexists(self.path(digest)):
+            self.quarantine(self.path(digest), str(digest), "another kind of file, or another length")
+
+    def _prepare(self) -> None:
+        with storage("making the store's folders", self._folder):
+            self._disk.make_dir(self._folder)
+            self._disk.make_dir(self._ingest)

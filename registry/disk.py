@@ -1,0 +1,183 @@
+"""Every operation that changes the store, in one small object.
+
+Tests put an object in its place that fails, fills up or dies at the Nth call; nothing else in the
+registry writes, links, renames or removes. Knows nothing of blobs and manifests.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from registry.errors import BadSource, NoSpace, StorageFault, Unwritable
+
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FICLONE = 0x40049409
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+# What link() and FICLONE answer where the file system, its type or its rules don't allow them.
+_CANNOT_SHARE = {
+    errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP,
+    errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EISDIR, errno.EBADF, errno.ETXTBSY,
+}  # fmt: skip
+
+
+class Disk:
+    """The real file system. Methods raise OSError as the system does."""
+
+    def make_dir(self, path: Path) -> None:
+        """Make a folder and its parents; each is durable in its parent when this returns."""
+        if path.is_dir():
+            return
+        if path.parent != path:
+            self.make_dir(path.parent)
+        try:
+            os.mkdir(path, 0o755)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+        self.sync_dir(path.parent)
+
+    def create(self, path: Path) -> int:
+        """Open a file that doesn't exist yet for writing and reading."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o644)
+
+    def reopen(self, path: Path) -> int:
+        """Open a file for writing on, made if it is missing. A link in its place is refused."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | _BINARY, 0o644)
+
+    def write(self, fd: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` at the file's position."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Cut or extend the file and put the position at its end."""
+        os.ftruncate(fd, size)
+        os.lseek(fd, size, os.SEEK_SET)
+
+    def sync(self, fd: int) -> None:
+        """Return once the bytes are on the medium. After an error the file counts as lost: never retry."""
+        if sys.platform == "darwin":
+            import fcntl
+
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        else:
+            os.fsync(fd)
+
+    def close(self, fd: int) -> None:
+        """Close; an error here is a failed write like any other."""
+        os.close(fd)
+
+    def protect(self, path: Path) -> None:
+        """Make one of our own files read-only."""
+        os.chmod(path, 0o444)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Put `source` in the place of `target`, in one step, on the same file system."""
+        os.replace(source, target)
+
+    def link(self, source: Path, target: Path) -> bool:
+        """Give the file a second name; False where the file system or its rules don't allow it."""
+        return _shared(lambda: os.link(source, target))
+
+    def clone(self, source_fd: int, target_fd: int) -> bool:
+        """Share the blocks of one file with another, copy-on-write; False where that can't be."""
+        if sys.platform != "linux":
+            return False
+        import fcntl
+
+        return _shared(lambda: fcntl.ioctl(target_fd, _FICLONE, source_fd))
+
+    def symlink(self, target: str, path: Path) -> None:
+        """Make a symbolic link at `path`."""
+        os.symlink(target, path)
+
+    def remove(self, path: Path) -> None:
+        """Remove one name; missing is fine."""
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except PermissionError:
+            if sys.platform == "win32":  # it refuses to remove a read-only file
+                os.chmod(path, 0o644)
+                os.unlink(path)
+                return
+            raise
+
+    def remove_dir(self, path: Path) -> bool:
+        """Remove a folder if it is empty; False if it isn't."""
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                return False
+            raise
+        return True
+
+    def sync_dir(self, path: Path) -> None:
+        """Make the names in a folder durable."""
+        if sys.platform == "win32":
+            return  # Windows has no such call; NTFS journals names itself.
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def free(self, path: Path) -> int:
+        """Bytes that we could still write on the file system of an existing path."""
+        return shutil.disk_usage(path).free
+
+
+def _shared(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except OSError as error:
+        if error.errno in _CANNOT_SHARE:
+            return False
+        raise
+    return True
+
+
+def open_regular(path: Path) -> tuple[int, os.stat_result]:
+    """Open an existing regular file for reading; links are followed.
+
+    Raises BadSource for anything else. Never waits, whatever the path is: a FIFO without a writer, say.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError as error:
+        raise BadSource(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise BadSource(f"{path}: can't be opened: {getattr(error, 'strerror', None) or error}") from error
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise BadSource(f"{path}: not a regular file")
+    return fd, status
+
+
+@contextmanager
+def storage(doing: str, path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageFault that says what was being done, and where."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            free = None
+            with suppress(OSError):
+                free = shutil.disk_usage(path if path.is_dir() else path.parent).free
+            raise NoSpace(path, free=free) from error
+        text = error.strerror or str(error)
+        if error.errno in _REFUSED:
+            raise Unwritable(f"can't write while {doing} ({path}): {text}", path) from error
+        raise StorageFault(f"the disk failed while {doing} ({path}): {text}", path) from error

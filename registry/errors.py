@@ -1,0 +1,168 @@
+"""Everything that can go wrong between a model's name and its bytes.
+
+    RegistryError
+    ├── BadName              a model name that the grammar refuses
+    ├── BadDigest            not sha256: and 64 lower-case hex digits
+    ├── BadManifest          a manifest or config that can't be read
+    ├── BadGGUF              no GGUF, cut short, or lying about its lengths
+    │   └── Truncated        the header goes on past the bytes at hand
+    ├── BadSource            a FROM, ADAPTER or file that can't be used, and why
+    ├── UnsupportedModel     well formed, but nothing this engine runs
+    ├── NotFound             no such model; carries near names
+    │   └── UnknownTag       the repository is there, this quantization isn't; carries what is
+    ├── Corrupt              bytes that aren't what their digest says
+    │   └── HashMismatch     found while taking bytes in; says where they were put aside
+    ├── Unreachable          the other end doesn't answer, or answers nonsense
+    ├── Denied               the other end knows us not, or not enough
+    ├── Locked               another process has the store
+    ├── StoreTooNew          a later version of Runner wrote this store
+    ├── StorageFault         the disk said no
+    │   ├── NoSpace          it is full, or would be
+    │   └── Unwritable       read-only, or not ours to write
+    └── Cancelled            the caller changed its mind
+
+A message says what is wrong, with which model, digest or path, and what to do next.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class RegistryError(Exception):
+    """Base of all errors that the registry raises on purpose."""
+
+
+class BadName(RegistryError):
+    """A model name outside the grammar."""
+
+
+class BadDigest(RegistryError):
+    """A digest outside the one accepted form."""
+
+
+class BadManifest(RegistryError):
+    """A manifest, config or metadata layer that can't be read."""
+
+
+class BadGGUF(RegistryError):
+    """A file that must not reach native code.
+
+    `path` is the file if known, else an empty string.
+    """
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        self.reason = reason
+        self.path = path
+        super().__init__(f"{path}: {reason}" if path else reason)
+
+
+class Truncated(BadGGUF):
+    """The header needs bytes that the file doesn't have (or not yet, while it is being fetched)."""
+
+
+class BadSource(RegistryError):
+    """What a Modelfile or a caller points to can't be used."""
+
+
+class UnsupportedModel(RegistryError):
+    """A sound file that the installed engine can't run."""
+
+
+class NotFound(RegistryError):
+    """No such model. `near` holds names that the caller may have meant."""
+
+    def __init__(self, name: str, near: tuple[str, ...] = (), hint: str = "") -> None:
+        self.name = name
+        self.near = near
+        message = f"model '{name}' not found"
+        if near:
+            message += f"; did you mean {', '.join(near)}?"
+        super().__init__(f"{message} {hint}".rstrip())
+
+
+class UnknownTag(NotFound):
+    """The repository has no such quantization. `available` holds (tag, bytes) of each that it has."""
+
+    def __init__(self, name: str, available: tuple[tuple[str, int], ...], near: tuple[str, ...] = ()) -> None:
+        self.available = available
+        listed = ", ".join(f"{tag} ({human_bytes(size)})" for tag, size in available)
+        super().__init__(name, near, f"Available: {listed}" if listed else "It has no GGUF files.")
+
+
+class Corrupt(RegistryError):
+    """Bytes in the store that aren't what their digest says, or aren't there at all."""
+
+
+class HashMismatch(Corrupt):
+    """Incoming bytes have another hash or length than promised; `quarantined` is where they lie now."""
+
+    def __init__(self, expected: str, actual: str, quarantined: Path | None) -> None:
+        self.expected = expected
+        self.actual = actual
+        self.quarantined = quarantined
+        kept = f"The bytes were put aside in {quarantined}." if quarantined else "Nothing was kept."
+        super().__init__(f"hash mismatch: expected {expected}, got {actual}. {kept} Try again.")
+
+
+class Unreachable(RegistryError):
+    """The source can't be reached or doesn't make sense; trying again later may help."""
+
+
+class Denied(RegistryError):
+    """The source refuses us: no token, a wrong one, or terms not accepted."""
+
+
+class Locked(RegistryError):
+    """Another process has the store open. `pid` is 0 and the texts are empty where it left no word."""
+
+    def __init__(self, path: Path, pid: int, host: str, since: str) -> None:
+        self.path = path
+        self.pid = pid
+        self.host = host
+        self.since = since
+        holder = f"process {pid} on {host} since {since}" if pid else "another process"
+        super().__init__(f"the store {path} is in use by {holder}; stop it, or use another store")
+
+
+class StoreTooNew(RegistryError):
+    """The store's format is of a later version; nothing in it was touched."""
+
+
+class StorageFault(RegistryError):
+    """The file system refused. `path` is what was being worked on."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        self.path = path
+        super().__init__(message)
+
+
+class NoSpace(StorageFault):
+    """Not enough room. `needed` and `free` are bytes, None where unknown."""
+
+    def __init__(self, path: Path, needed: int | None = None, free: int | None = None) -> None:
+        self.needed = needed
+        self.free = free
+        if needed is None or free is None:
+            text = f"no space left on the disk of {path}"
+        else:
+            text = f"not enough space on the disk of {path}: {human_bytes(needed)} needed, {human_bytes(free)} free"
+        super().__init__(f"{text}. Free some (runner rm, runner prune) and try again.", path)
+
+
+class Unwritable(StorageFault):
+    """A read-only file system, or one that isn't ours to write."""
+
+
+class Cancelled(RegistryError):
+    """Stopped because the caller asked; what was fetched so far is kept for the next try."""
+
+
+def human_bytes(count: int) -> str:
+    """A size as people read it, in powers of 1000: '4.7 MB'."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.95:
+            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,112 @@
+"""Files that aren't ours, taken in without copying where that is possible.
+
+Never changes, re-modes or removes the file it is given. Knows nothing of blobs' names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from registry.digests import CHUNK
+from registry.disk import Disk, open_regular, storage
+from registry.errors import BadSource, Cancelled, NoSpace
+from registry.ingest import Ingest
+
+How = Literal["cloned", "linked", "copied"]
+
+
+def take_in(
+    disk: Disk,
+    source: Path,
+    target: Path,
+    share_inode: bool,
+    progress: Callable[[int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[Ingest, How]:
+    """Bring a file's bytes to `target`, hashed: by shared blocks, else by a hard link, else by a copy.
+
+    `share_inode` permits the hard link, after which target and source are one file. `progress` is told the
+    bytes done. Raises BadSource if the file changes meanwhile, Cancelled, or a StorageFault; then nothing
+    is left at `target`.
+    """
+    fd, before = open_regular(source)
+    ingest: Ingest | None = None
+    try:
+        ingest, how = _begin(disk, source, fd, before, target, share_inode)
+        _fill(ingest, fd if how == "copied" else ingest.fd, how == "copied", progress, cancelled)
+        if _look(os.fstat(fd)) != _look(before) or ingest.size != before.st_size:
+            raise BadSource(f"{source}: it changed while it was being read; try again")
+    except BaseException:
+        if ingest is not None:
+            ingest.abandon()
+        raise
+    finally:
+        os.close(fd)
+    return ingest, how
+
+
+def _begin(
+    disk: Disk, source: Path, fd: int, status: os.stat_result, target: Path, share_inode: bool
+) -> tuple[Ingest, How]:
+    with storage("taking in a file", target):
+        if (cloned := _cloned(disk, fd, target)) is not None:
+            return cloned, "cloned"
+        if share_inode and _linked(disk, source, status, target):
+            return Ingest(disk, target, os.open(target, os.O_RDONLY | getattr(os, "O_BINARY", 0))), "linked"
+        free = disk.free(target.parent)
+    if free < status.st_size:
+        raise NoSpace(target, status.st_size, free)
+    return Ingest.create(disk, target), "copied"
+
+
+def _cloned(disk: Disk, fd: int, target: Path) -> Ingest | None:
+    ingest = Ingest.create(disk, target)
+    try:
+        if disk.clone(fd, ingest.fd):
+            return ingest
+    except BaseException:
+        ingest.abandon()
+        raise
+    ingest.keep()
+    disk.remove(target)
+    return None
+
+
+def _linked(disk: Disk, source: Path, status: os.stat_result, target: Path) -> bool:
+    if not disk.link(Path(os.path.realpath(source)), target):
+        return False
+    found = os.lstat(target)
+    # The name may have been given to another file since we opened it.
+    if (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino):
+        return True
+    disk.remove(target)
+    return False
+
+
+def _fill(
+    ingest: Ingest,
+    fd: int,
+    copy: bool,
+    progress: Callable[[int], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> None:
+    buffer = bytearray(CHUNK)
+    view = memoryview(buffer)
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", buffering=0, closefd=False) as file:
+        while got := file.readinto(buffer):
+            if copy:
+                ingest.write(view[:got])
+            else:
+                ingest.count(view[:got])
+            if progress is not None:
+                progress(ingest.size)
+            if cancelled is not None and cancelled():
+                raise Cancelled("cancelled while reading a file")
+
+
+def _look(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
