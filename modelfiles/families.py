@@ -81,7 +81,5 @@ def warnings(modelfile: Modelfile) -> tuple[str, ...]:
             found[f"PARAMETER {each.name} no longer has an effect"] = None
     for instruction, name in (("RENDERER", modelfile.renderer), ("PARSER", modelfile.parser)):
         if name is not None and family(name) is None:
-            found[
-                f"{instruction} {name} is not a family that Runner knows; the model's own template is used"
-            ] = None
+            found[f"{instruction} {name} is not a family that Runner knows; the model's own template is used"] = None
     return tuple(found)

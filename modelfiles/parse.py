@@ -133,9 +133,7 @@ class _Reader:
             return line.rstrip(), start
         closing = _CLOSING[quotes].search(self._text, start + len(quotes))
         if closing is None:
-            raise self._fault(
-                f"{quotes} opens a text here, and no line ends with {quotes} to close it", start
-            )
+            raise self._fault(f"{quotes} opens a text here, and no line ends with {quotes} to close it", start)
         self._at = closing.end()
         self._skip(_BLANKS)
         return self._text[start + len(quotes) : closing.start()], start
@@ -169,9 +167,7 @@ def _quotes_only_a_part(line: str) -> bool:
 
 def _decode(source: bytes) -> str:
     if source.startswith(b"GGUF"):
-        raise ModelfileError(
-            "a GGUF file, not a Modelfile; write a Modelfile that says FROM and its path", 1, 1
-        )
+        raise ModelfileError("a GGUF file, not a Modelfile; write a Modelfile that says FROM and its path", 1, 1)
     encoding = "utf-16" if source.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         return source.decode(encoding)
