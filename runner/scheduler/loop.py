@@ -11,15 +11,23 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
 
 import msgspec
 
-from runner.errors import Cancelled, InsufficientMemory, LoadFailed, RunnerError, ServerBusy, ShuttingDown, WorkerCrashed
+from runner.errors import (
+    Cancelled,
+    InsufficientMemory,
+    LoadFailed,
+    RunnerError,
+    ServerBusy,
+    ShuttingDown,
+    WorkerCrashed,
+)
 from runner.protocol import commands
 from runner.protocol.events import Done, Event, Failed, Loading, Ready, Started, Stats, Text, Vectors
 from runner.scheduler import memory, plan
 from runner.scheduler.breaker import Breaker
+from runner.scheduler.effects import Effects
 from runner.scheduler.failures import Exit, error_of, gibibytes
 from runner.scheduler.fleet import Fleet, Member
 from runner.scheduler.queue import Pace, Queue
@@ -27,23 +35,8 @@ from runner.scheduler.ticket import Admission, Outlet, Ticket, Want
 
 log = logging.getLogger(__name__)
 _LIVES = 2  # a request that this many workers died under is not tried again
+_PATIENCE = 60.0  # seconds for a worker to give up a cancelled request; one step is what it should take
 _UNBOUNDED = 2**62
-
-
-class Effects(Protocol):
-    """What the loop may have done. Nothing here calls back before it returns."""
-
-    def start(self, run: int, model: str, load: commands.Load) -> None:
-        """Bring up a worker. Its events follow as `Scheduler.events`, and one `Scheduler.exited` at its end."""
-
-    def send(self, run: int, command: commands.Command) -> None:
-        """Pass a command to a worker; nothing happens if it is gone."""
-
-    def stop(self, run: int) -> None:
-        """End a worker, in good order if it will and by force if it won't."""
-
-    def wake(self, at: float | None) -> None:
-        """Call `Scheduler.tick` at this time (and at no earlier one that was asked for before)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +65,20 @@ class Scheduler:
         self._breaker = Breaker()
         self._tickets: dict[int, Ticket] = {}
         self._ids = count(1)
+        self._given_up: dict[int, float] = {}  # cancelled requests that a worker still holds: id to deadline
         self._capacity = 0
-        self._drained: Callable[[], None] | None = None  # set: no newcomers any more
+        self._closing = False
+        self._drained: Callable[[], None] | None = None
 
     # Events from requests
 
     def submit(self, want: Want, outlet: Outlet) -> int:
-        """Take a request in; its id, for `cancel`. Raises ServerBusy, ShuttingDown, or LoadFailed for a model on pause."""
+        """Take a request in; gives its id, for `cancel`.
+
+        Raises ServerBusy, ShuttingDown, or LoadFailed for a model that is on pause.
+        """
         now = self._clock()
-        if self._drained is not None:
+        if self._closing:
             raise ShuttingDown("Runner is shutting down", retry_after=2)
         if pause := self._breaker.pause(want.model, now):
             raise LoadFailed(_on_pause(want.model, pause))
@@ -108,6 +106,7 @@ class Scheduler:
             del self._tickets[ticket.id]
         else:  # its place in the worker is free when the worker says so
             self._effects.send(ticket.run, commands.Cancel(request))
+            self._given_up[request] = self._clock() + _PATIENCE
         self._settle()
 
     def unload(self, model: str) -> bool:
@@ -159,7 +158,7 @@ class Scheduler:
         if changed:
             self._settle()
 
-    def exited(self, run: int, exit: Exit) -> None:
+    def exited(self, run: int, how: Exit) -> None:
         """A worker's process is gone. Every worker that was started ends in this event."""
         member = self._fleet.by_run(run)
         if member is None:
@@ -167,7 +166,7 @@ class Scheduler:
         self._fleet.gone(member)
         inside = [self._tickets[request] for request in sorted(member.inside)]
         if member.state != "stopping" or inside:
-            self._died(member, inside, exit)
+            self._died(member, inside, how)
         self._settle()
 
     def tick(self) -> None:
@@ -178,7 +177,7 @@ class Scheduler:
 
     def close(self, drained: Callable[[], None]) -> None:
         """Take nobody in any more and send those who wait away. `drained` is called when the last request has ended."""
-        self._drained = drained
+        self._closing, self._drained = True, drained
         for ticket in self._queue:
             self._queue.remove(ticket)
             self._fail(ticket, ShuttingDown("Runner is shutting down", retry_after=2))
@@ -192,8 +191,7 @@ class Scheduler:
                 member.inside.discard(ticket.id)
             self._fail(ticket, ShuttingDown("Runner shut down before the answer was complete", retry_after=2))
         for member in self._fleet:
-            if member.state != "stopping":
-                self._stop(member)
+            self._stop(member)
         self._settle()
 
     # Inside
@@ -201,18 +199,36 @@ class Scheduler:
     def _settle(self) -> None:
         """Carry out what can be done now, until nothing more can."""
         now = self._clock()
-        for member in self._fleet.expired(now):
-            self._stop(member)
         while decisions := plan.plan(self._snapshot()):
             for decision in decisions:
                 self._carry_out(decision, now)
-        if self._drained is not None:
-            for member in self._fleet:
-                if member.state != "stopping" and not member.inside:
-                    self._stop(member)
-            if not self._tickets:
-                self._drained()
-        self._effects.wake(self._fleet.next_expiry())
+        for member in self._fleet.expired(now):  # after the plan: somebody may just have come for it
+            self._stop(member)
+        self._end_the_hung(now)
+        if self._closing:
+            self._wind_up()
+        times = [self._fleet.next_expiry(), next(iter(self._given_up.values()), None)]
+        self._effects.wake(min((time for time in times if time is not None), default=None), self.tick)
+
+    def _end_the_hung(self, now: float) -> None:
+        """A worker that doesn't even let go of a cancelled request hangs; those inside get another one."""
+        for request, deadline in list(self._given_up.items()):
+            if deadline > now:
+                return  # they are in order
+            del self._given_up[request]
+            member = self._fleet.by_run(self._tickets[request].run or 0)
+            if member is not None:
+                log.error('the worker of "%s" has not reacted for %.0f s and is ended', member.model, _PATIENCE)
+                self._fleet.stopping(member)
+                self._effects.stop(member.run)
+
+    def _wind_up(self) -> None:
+        for member in self._fleet:
+            if member.state != "stopping" and not member.inside:
+                self._stop(member)
+        if not self._tickets and self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained()
 
     def _snapshot(self) -> plan.Snapshot:
         heads = self._queue.heads({member.model: member.window for member in self._fleet})
@@ -227,12 +243,15 @@ class Scheduler:
         )
 
     def _measure(self) -> int:
-        """Bytes for all models together. Measured only when no load or stop is half done: it would be counted twice."""
-        if any(self._fleet.of(ticket.want.model) is None for line in self._queue.heads({}) for ticket in line):
-            members = list(self._fleet)
-            if self._capacity == 0 or all(member.state == "ready" for member in members):
-                ready = [(member.need, member.load.options.use_mmap) for member in members]
-                self._capacity = memory.capacity(self._available(), ready)
+        """Bytes for all models together, measured only for somebody whose model isn't there.
+
+        And only when no load or stop is half done, since part of its memory would count twice or not at all.
+        """
+        members = {member.model: member.state for member in self._fleet}
+        absent = any(members.get(line[0].want.model, "stopping") == "stopping" for line in self._queue.heads({}))
+        if absent and (self._capacity == 0 or all(state == "ready" for state in members.values())):
+            ready = [(m.need, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
+            self._capacity = memory.capacity(self._available(), ready)
         return self._capacity
 
     def _carry_out(self, decision: plan.Decision, now: float) -> None:
@@ -267,7 +286,7 @@ class Scheduler:
             'loading "%s": %d sequences, context %d, about %s',
             want.model, options.num_parallel, options.num_ctx, gibibytes(need.total),
         )  # fmt: skip
-        self._effects.start(member.run, want.model, load)
+        self._effects.start(member.run, want.model, load, self)
 
     def _admit(self, ticket: Ticket, now: float) -> None:
         member = self._fleet.of(ticket.want.model)
@@ -306,6 +325,7 @@ class Scheduler:
             return False
         now = self._clock()
         self._fleet.leave(member, request, now)
+        self._given_up.pop(request, None)
         self._pace.ended(now)
         if member.state == "stopping" and not member.inside:
             self._effects.stop(member.run)
@@ -323,6 +343,7 @@ class Scheduler:
     def _fail(self, ticket: Ticket, error: RunnerError) -> None:
         """The ticket's outcome is this error. It is in no queue and no worker any more."""
         del self._tickets[ticket.id]
+        self._given_up.pop(ticket.id, None)
         if not ticket.cancelled:
             ticket.outlet.fail(error)
 
@@ -346,30 +367,36 @@ class Scheduler:
                 self._queue.remove(ticket)
                 self._fail(ticket, error)
 
-    def _died(self, member: Member, inside: list[Ticket], exit: Exit) -> None:
-        now = self._clock()
-        was_loading = member.state == "loading"
-        log.error('the worker of "%s" died: %s%s', member.model, exit, f"\n{exit.tail}" if exit.tail else "")
-        if was_loading and (exit.fault or exit.code is None):
-            self._send_away(member, LoadFailed(f'"{member.model}" could not be loaded: {exit}'))
-        for ticket in self._queue.line(member.model) if was_loading else ():
-            ticket.deaths += 1
-            if ticket.deaths >= _LIVES:
-                self._queue.remove(ticket)
-                self._fail(ticket, LoadFailed(f'"{member.model}" could not be loaded: the worker died ({exit})'))
+    def _died(self, member: Member, inside: list[Ticket], how: Exit) -> None:
+        log.error('the worker of "%s" died: %s%s', member.model, how, f"\n{how.tail}" if how.tail else "")
+        if member.state == "loading":
+            self._died_loading(member, how)
         for ticket in inside:
             ticket.deaths += 1
             ticket.run = None
-            if ticket.cancelled or ticket.sent or ticket.deaths >= _LIVES or self._drained is not None:
+            if ticket.cancelled or ticket.sent or ticket.deaths >= _LIVES or self._closing:
                 again = " again" if ticket.deaths >= _LIVES else ""
-                self._fail(ticket, WorkerCrashed(f'the worker of "{member.model}" died{again}: {exit}'))
+                self._fail(ticket, WorkerCrashed(f'the worker of "{member.model}" died{again}: {how}'))
             else:
                 self._queue.add(ticket)
+        now = self._clock()
         if self._breaker.died(member.model, now):
             pause = self._breaker.pause(member.model, now)
             for ticket in self._queue.line(member.model):
                 self._queue.remove(ticket)
                 self._fail(ticket, LoadFailed(_on_pause(member.model, pause)))
+
+    def _died_loading(self, member: Member, how: Exit) -> None:
+        """A death may be chance and is worth a second load; what the daemon itself put an end to is not."""
+        error = LoadFailed(f'"{member.model}" could not be loaded: {how}')
+        if how.fault or how.code is None:
+            self._send_away(member, error)
+            return
+        for ticket in self._queue.line(member.model):
+            ticket.deaths += 1
+            if ticket.deaths >= _LIVES:
+                self._queue.remove(ticket)
+                self._fail(ticket, error)
 
     def _stop(self, member: Member) -> None:
         self._fleet.stopping(member)

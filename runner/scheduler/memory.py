@@ -17,6 +17,7 @@ ORDINARY_REQUEST = 2048  # tokens; `auto` makes room for this much per sequence,
 _FEWEST_CELLS = 512  # per sequence: more sequences than that gives would only preempt each other
 _SHARE = 4  # `auto` takes a quarter of what is left beside the weights: other models want a place too
 
+_LIVE = 8  # activations of a token that live at the same time, in multiples of the hidden width
 _PROCESS = 96 * 2**20  # interpreter, libraries and the tokenizer's tables
 _BYTES_PER_VALUE = {
     "f32": 4.0,
@@ -33,12 +34,13 @@ _BYTES_PER_VALUE = {
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a model's header says about its size. `kv_bytes` are those of one token's KV cache at f16."""
+    """What a model's header says about its size, in bytes. `kv` is one token's KV cache at f16."""
 
-    weights: int  # bytes, adapters and all
-    kv_bytes: int
-    vocabulary: int
-    width: int  # of the hidden state
+    weights: int  # adapters and all
+    kv: int
+    state: int  # of one sequence, whatever its length (recurrent models)
+    vocabulary: int  # tokens
+    width: int  # values of the hidden state
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,9 @@ class Need:
 def need(footprint: Footprint, options: LoadOptions) -> Need:
     """Estimate a load. With `cells` 0 the pool holds `num_ctx` tokens for each sequence (at least one)."""
     cells = options.cells or options.num_ctx * max(1, options.num_parallel)
-    kv = cells * _cell(footprint, options)
-    # One step's activations, several layers' worth at a time, and a row of logits for each sequence.
-    compute = 4 * options.num_batch * footprint.width * 8 + 4 * footprint.vocabulary * max(1, options.num_parallel)
+    kv = cells * _cell(footprint, options) + footprint.state * max(1, options.num_parallel)
+    # One step's activations, and a row of logits for each sequence; both in float32.
+    compute = 4 * options.num_batch * footprint.width * _LIVE + 4 * footprint.vocabulary * max(1, options.num_parallel)
     return Need(footprint.weights, kv + compute + _PROCESS)
 
 
@@ -92,7 +94,7 @@ def fit(footprint: Footprint, options: LoadOptions, room: int) -> LoadOptions:
 
 def _cell(footprint: Footprint, options: LoadOptions) -> int:
     """Bytes that one token takes in the KV cache."""
-    return round(footprint.kv_bytes * _BYTES_PER_VALUE[options.kv_cache_type] / _BYTES_PER_VALUE["f16"])
+    return round(footprint.kv * _BYTES_PER_VALUE[options.kv_cache_type] / _BYTES_PER_VALUE["f16"])
 
 
 def capacity(available: int, ready: list[tuple[Need, bool]]) -> int:
