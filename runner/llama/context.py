@@ -71,7 +71,8 @@ class Context:
         params.embeddings = embedding
         if embedding:
             # A model that names no pooling of its own (one made for chat) is averaged.
-            params.pooling_type = lib.LLAMA_POOLING_TYPE_UNSPECIFIED if model.has_pooling else lib.LLAMA_POOLING_TYPE_MEAN
+            own = lib.LLAMA_POOLING_TYPE_UNSPECIFIED
+            params.pooling_type = own if model.has_pooling else lib.LLAMA_POOLING_TYPE_MEAN
         else:
             # One row of logits a sequence: the default reserves one for each row of the batch, 300 MB for 150k tokens.
             params.n_outputs_max = sequences

@@ -34,7 +34,7 @@ def drop_oldest_turns(
 
 
 def cut_middle(tokens: Sequence[int], limit: int, keep: int) -> list[int]:
-    """Shorten to `limit` tokens: the first `keep` stay (at most half the limit; -1 means that half), then the newest."""
+    """Shorten to `limit` tokens: the first `keep` stay (at most, and for -1, half the limit), then the newest."""
     if len(tokens) <= limit:
         return list(tokens)
     keep = min(keep, limit // 2) if keep >= 0 else limit // 2

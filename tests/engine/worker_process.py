@@ -1,0 +1,90 @@
+"""A real worker process on a real model, spoken to as the daemon does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner.protocol.codec import FrameReader, pack_command, unpack_events
+from runner.protocol.commands import Command, Load, Stop
+from runner.protocol.events import Done, Event, Failed, Ready, Started, Text, Vectors
+from runner.protocol.options import LoadOptions
+
+
+@dataclass
+class Answer:
+    """What one request brought: its text, its start, and its one ending."""
+
+    text: str = ""
+    started: Started | None = None
+    endings: list[Done | Failed | Vectors] = field(default_factory=list)
+
+    @property
+    def end(self) -> Done | Failed | Vectors:
+        assert len(self.endings) == 1, self.endings
+        return self.endings[0]
+
+
+class WorkerProcess:
+    """Spawned by name; `load` is sent at once and its outcome is `ready`."""
+
+    def __init__(self, weights: Path, *, embedding: bool = False, template: str | None = None, **options: Any) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "runner.engine"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
+        self._frames = FrameReader()
+        self._events = self._read()
+        load = LoadOptions(**({"num_ctx": 512, "num_parallel": 4} | options))
+        self.send(Load((str(weights),), load, embedding=embedding, template=template))
+        self.ready: Ready | Failed = next(e for e in self._events if isinstance(e, Ready | Failed))
+
+    def send(self, *commands: Command) -> None:
+        assert self.process.stdin is not None
+        for command in commands:
+            self.process.stdin.write(pack_command(command))
+
+    def _read(self) -> Iterator[Event]:
+        assert self.process.stdout is not None
+        while data := self.process.stdout.read(1 << 16):
+            for body in self._frames.feed(data):
+                yield from unpack_events(body)
+
+    def events(self) -> Iterator[Event]:
+        """What the worker says from here on, until it ends."""
+        return self._events
+
+    def answers(self, requests: Iterable[int]) -> dict[int, Answer]:
+        """Collect until each of these requests has ended."""
+        answers = {request: Answer() for request in requests}
+        missing = set(answers)
+        while missing:
+            event = next(self._events)
+            if isinstance(event, Text):
+                answers[event.id].text += event.text
+            elif isinstance(event, Started):
+                answers[event.id].started = event
+            elif isinstance(event, Done | Failed | Vectors):
+                assert event.id is not None
+                answers[event.id].endings.append(event)
+                missing.discard(event.id)
+        return answers
+
+    def ask(self, *commands: Any) -> dict[int, Answer]:
+        """Send requests together and collect all their answers."""
+        self.send(*commands)
+        return self.answers(command.id for command in commands)
+
+    def close(self) -> int:
+        """Stop in an orderly way; returns the exit status."""
+        if self.process.poll() is None:
+            self.send(Stop())
+        self.process.communicate(timeout=30)
+        return self.process.returncode
