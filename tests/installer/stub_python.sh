@@ -12,10 +12,12 @@ case "$*" in
     ;;
 *'-m pip install '*)
     echo "pip CMAKE_ARGS=$CMAKE_ARGS $*" >>"$STUB/calls"
+    # shellcheck source=/dev/null
     [ ! -e "$STUB/pip" ] || . "$STUB/pip"
     ;;
 *'-m runner.engine.probe')
     echo probe >>"$STUB/calls"
+    # shellcheck source=/dev/null
     [ ! -e "$STUB/probe" ] || . "$STUB/probe"
     ;;
 *) echo "stub python: $*" >&2 && exit 99 ;;

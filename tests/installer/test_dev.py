@@ -169,7 +169,7 @@ def test_names_everything_that_is_missing_at_once(checkout: Checkout) -> None:
 
 
 def test_old_python_and_a_python_without_venv(checkout: Checkout) -> None:
-    assert "Python 3.9.0 found" in checkout.run(STUB_VERSION="3.9.0").stderr
+    assert "found Python 3.9.0" in checkout.run(STUB_VERSION="3.9.0").stderr
     (checkout.stub / "no-ensurepip").touch()
     assert "apt install python3-venv" in checkout.run().stderr
 
