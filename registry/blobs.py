@@ -50,15 +50,20 @@ class Blobs:
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """Whether the blob is there as a regular file, and of `size` bytes if that is given."""
-        found = self._status(digest)
-        return found is not None and size in (None, found.st_size)
+        found = self.size_if_there(digest)
+        return found is not None and size in (None, found)
 
     def size(self, digest: Digest) -> int:
         """The blob's bytes; raises Corrupt if it isn't there."""
-        found = self._status(digest)
+        found = self.size_if_there(digest)
         if found is None:
             raise Corrupt(f"blob {digest} is missing from {self._folder}; pull or create the model again")
-        return found.st_size
+        return found
+
+    def size_if_there(self, digest: Digest) -> int | None:
+        """The blob's bytes, or None."""
+        found = self._status(digest)
+        return None if found is None else found.st_size
 
     def read(self, digest: Digest) -> bytes:
         """A small blob's bytes, checked against its digest; raises Corrupt."""

@@ -1,0 +1,67 @@
+"""What a model can do, found by looking at its header and its template's text; neither is ever run.
+
+A bounded scan for words, so a stranger's template costs nothing and does nothing. Knows no request and no
+engine: whether an ability works is shown by using it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from registry.gguf.architectures import ENCODERS
+from registry.gguf.facts import Facts
+from registry.manifest import CAPABILITIES
+
+SCAN_LIMIT = 256 << 10
+"""Characters of a template that are looked at; the header's check allows no longer ones."""
+
+_JINJA_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_JINJA_TAG = re.compile(r"\{[{%](.*?)[%}]\}", re.DOTALL)
+_GO_TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_TOOLS = re.compile(r"\btools\b")
+_THINKING_WORD = re.compile(r"\b(?:enable_thinking|thinking|reasoning_content|reasoning_effort|think)\b")
+# Marks that reasoning is framed with, across families.
+_THINKING_MARKS = (
+    "<think>", "</think>", "<|channel|>analysis", "[THINK]", "<|START_THINKING|>", "<seed:think>",
+    "<|think|>", "<thinking>", "<reasoning>", "/no_think", "/think",
+)  # fmt: skip
+
+
+def abilities(facts: Facts, template: str | None = None, projector: Facts | None = None) -> tuple[str, ...]:
+    """The capabilities of a model, in the order of CAPABILITIES.
+
+    `template` is a Modelfile's TEMPLATE, which takes the place of the header's; `projector` the facts of its
+    vision projector.
+    """
+    found: set[str] = set()
+    if facts.pooling == "rank":
+        found.add("rerank")
+    elif facts.pooling not in ("", "none") or facts.architecture in ENCODERS or not facts.causal:
+        found.add("embedding")
+    else:
+        found.add("completion")
+    if "completion" in found:
+        found |= _of_go(template) if template is not None else _of_jinja(facts)
+        if facts.infill:
+            found.add("insert")
+    if projector is not None and (projector.vision or not projector.audio):
+        found.add("vision")
+    return tuple(each for each in CAPABILITIES if each in found)
+
+
+def _of_jinja(facts: Facts) -> set[str]:
+    found = set()
+    for text in (facts.chat_template, facts.chat_templates.get("tool_use", "")):
+        text = _JINJA_COMMENT.sub("", text[:SCAN_LIMIT])
+        code = " ".join(_JINJA_TAG.findall(text))
+        if _TOOLS.search(code):
+            found.add("tools")
+        if _THINKING_WORD.search(code) or any(mark in text for mark in _THINKING_MARKS):
+            found.add("thinking")
+    return found
+
+
+def _of_go(template: str) -> set[str]:
+    code = " ".join(_GO_TAG.findall(template[:SCAN_LIMIT]))
+    words = {"tools": ".Tools", "thinking": ".Think", "insert": ".Suffix"}
+    return {ability for ability, word in words.items() if word in code}

@@ -1,0 +1,217 @@
+"""Create: a Modelfile and what it names, made into a model of the store. All of it, or nothing.
+
+A FROM may be a stored model, an uploaded blob, or a local file where the caller allows that. Knows no
+network: pulling a model that isn't there is the caller's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypeVar
+
+from modelfiles.instructions import Modelfile
+from modelfiles.parameters import Value
+from registry import manifest as media
+from registry.assemble import Part, Recipe, assemble, sort_out
+from registry.digests import Digest
+from registry.errors import BadName, BadSource, Cancelled
+from registry.gguf.reader import read_header
+from registry.manifest import Layer
+from registry.names import Name
+from registry.progress import Cancel, Progress, Report, never, unheard
+from registry.sources.local import gguf_files, looks_like_path
+from registry.store import Lease, Store
+from registry.stored import Message, StoredModel
+
+_T = TypeVar("_T")
+
+
+def create(
+    store: Store,
+    name: Name | str,
+    modelfile: Modelfile,
+    *,
+    base: Path | None = None,
+    files: Mapping[str, Digest] | None = None,
+    progress: Report = unheard,
+    cancelled: Cancel = never,
+    taking: Literal["link", "copy"] = "link",
+    annotations: Mapping[str, str] | None = None,
+) -> StoredModel:
+    """Make a model of a Modelfile.
+
+    `base` is the folder that relative paths start from; with None no local file is opened at all. `files`
+    are uploaded blobs by the names that the Modelfile calls them. `taking` is how local files come in (see
+    `Blobs.adopt`). Raises BadSource, BadGGUF, UnsupportedModel, NotFound (of a stored model), Corrupt,
+    Cancelled or a StorageFault; then the store is as it was.
+    """
+    wanted = Name.parse(name) if isinstance(name, str) else name
+    progress(Progress("gathering model components"))
+    kitchen = _Kitchen(store, base, _normal(files or {}), progress, cancelled, taking)
+    with kitchen.cleaning_up(), store.lease() as lease:
+        kitchen.lease = lease
+        recipe = kitchen.recipe(modelfile)
+        if annotations:
+            recipe = replace(recipe, annotations=annotations)
+        if cancelled():
+            raise Cancelled("cancelled before anything was published")
+        return assemble(store, lease, wanted, recipe, progress)
+
+
+@dataclass(slots=True)
+class _Kitchen:
+    """One create under way. `brought` are blobs that weren't asked for by digest, and go if it fails."""
+
+    store: Store
+    base: Path | None
+    files: Mapping[str, Digest]
+    progress: Report
+    cancelled: Cancel
+    taking: Literal["link", "copy"]
+    lease: Lease = field(init=False)
+    brought: list[Digest] = field(default_factory=list)
+
+    @contextmanager
+    def cleaning_up(self) -> Iterator[None]:
+        """Take back what was brought in, if the block fails."""
+        try:
+            yield
+        except BaseException:
+            self.store.discard(self.brought)
+            raise
+
+    def recipe(self, modelfile: Modelfile) -> Recipe:
+        sources = modelfile.sources or tuple(self.files)
+        if not sources:
+            raise BadSource("a Modelfile needs a FROM: a model's name, or a GGUF file")
+        parent = self._stored(sources[0])
+        recipe = self._inherited(parent) if parent is not None else Recipe(files=())
+        files = [*recipe.files, *self._parts(sources if parent is None else sources[1:], "FROM")]
+        return replace(
+            recipe,
+            files=tuple(_once(files)),
+            adapters=(*recipe.adapters, *self._parts(modelfile.adapters, "ADAPTER")),
+            draft=tuple(self._draft(modelfile.drafts)) or recipe.draft,
+            template=_first(modelfile.template, recipe.template),
+            system=_first(modelfile.system, recipe.system),
+            parameters=_merged(recipe.parameters, modelfile.parameters),
+            messages=tuple(Message(each.role, each.content) for each in modelfile.messages) or recipe.messages,
+            licenses=tuple(_once([*recipe.licenses, *modelfile.licenses])),
+            renderer=_first(modelfile.renderer, recipe.renderer),
+            parser=_first(modelfile.parser, recipe.parser),
+            requires=_first(modelfile.requires, recipe.requires),
+        )
+
+    def _stored(self, source: str) -> StoredModel | None:
+        """The stored model that a FROM names, or None if it means files. Raises NotFound for neither."""
+        if self._blobs_of(source) or looks_like_path(source):
+            return None
+        if self.base is not None and (self.base / source).exists():
+            return None
+        try:
+            name = Name.parse(source)
+        except BadName as error:
+            raise BadSource(f"FROM {source[:200]}: neither a file nor a model's name ({error})") from error
+        return self.store.show(name)
+
+    def _inherited(self, model: StoredModel) -> Recipe:
+        manifest = model.manifest
+        layers = {kind: self._kept(manifest.of(kind)) for kind in media.WEIGHTS}
+        self.progress(Progress(f"using existing layers of {model.name}"))
+        return Recipe(
+            files=(*layers[media.MODEL], *layers[media.PROJECTOR]),
+            adapters=layers[media.ADAPTER],
+            draft=layers[media.DRAFT],
+            template=model.template,
+            system=model.system,
+            parameters=model.parameters,
+            messages=model.messages,
+            licenses=model.licenses,
+            renderer=model.config.renderer,
+            parser=model.config.parser,
+            requires=model.config.requires,
+            parent=str(model.name),
+            quantization=model.config.quantization,
+            created=model.config.created,
+        )
+
+    def _kept(self, layers: tuple[Layer, ...]) -> tuple[Part, ...]:
+        for layer in layers:
+            self.lease.hold(layer.digest)
+            self.store.blobs.ensure_intact(layer.digest, cancelled=self.cancelled)
+        return tuple(Part(layer.digest, layer.title) for layer in layers)
+
+    def _draft(self, sources: tuple[str, ...]) -> Iterator[Part]:
+        if sources and (model := self._stored(sources[0])) is not None:
+            yield from self._kept(model.manifest.of(media.MODEL))
+        else:
+            yield from self._parts(sources, "DRAFT")
+
+    def _parts(self, sources: tuple[str, ...], instruction: str) -> list[Part]:
+        """The GGUFs that file names stand for: uploaded blobs first, then local files."""
+        parts: list[Part] = []
+        paths: list[Path] = []
+        for source in sources:
+            if uploaded := self._blobs_of(source):
+                parts += [self._uploaded(title, digest) for title, digest in uploaded]
+            elif self.base is None:
+                # The same words whether the file is there or not: the caller may be a stranger.
+                raise BadSource(f"{instruction} {source[:200]}: files can't be read from here; upload it first")
+            else:
+                paths += gguf_files(source, self.base)
+        if instruction == "FROM" and paths and not parts:
+            # A look at local headers first: hashing a large file that is useless takes minutes.
+            sort_out([read_header(path) for path in _once(paths)], [str(path) for path in _once(paths)])
+        return parts + [self._adopted(path) for path in _once(paths)]
+
+    def _blobs_of(self, source: str) -> list[tuple[str, Digest]]:
+        if source in (".", "./") and self.files:
+            return list(self.files.items())
+        title = _plain(source)
+        return [(title, self.files[title])] if title in self.files else []
+
+    def _uploaded(self, title: str, digest: Digest) -> Part:
+        self.lease.hold(digest)
+        if not self.store.blobs.has(digest):
+            raise BadSource(f"{title}: blob {digest} isn't in the store; upload it first")
+        self.store.blobs.ensure_intact(digest, cancelled=self.cancelled)
+        return Part(digest, PurePosixPath(title).name)
+
+    def _adopted(self, path: Path) -> Part:
+        size = path.stat().st_size if path.exists() else 0
+        status = f"reading {path.name}"
+        self.progress(Progress(status, None, size, 0))
+        digest = self.store.blobs.adopt(
+            path,
+            mode=self.taking,
+            progress=lambda done: self.progress(Progress(status, None, max(size, done), done)),
+            cancelled=self.cancelled,
+        )
+        self.lease.hold(digest)
+        self.brought.append(digest)
+        return Part(digest, path.name)
+
+
+def _normal(files: Mapping[str, Digest]) -> dict[str, Digest]:
+    return {_plain(title): digest for title, digest in files.items()}
+
+
+def _plain(title: str) -> str:
+    """A relative name in one spelling: './a' is 'a'. A name that leads outside is nobody's."""
+    path = PurePosixPath(title.replace("\\", "/"))
+    return str(path) if ".." not in path.parts else title
+
+
+def _merged(base: Mapping[str, Value], new: Mapping[str, Value]) -> dict[str, Value]:
+    return {**base, **new}
+
+
+def _first(new: str | None, inherited: str | None) -> str | None:
+    return inherited if new is None else new
+
+
+def _once(items: list[_T]) -> list[_T]:
+    return list(dict.fromkeys(items))

@@ -1,0 +1,53 @@
+"""The model that comes with the package, put into the store like any other.
+
+Knows which manifest is its own by a note in it; a model of the same name that a user made is left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from modelfiles.embedded import DEMO, demo_gguf, demo_modelfile
+from modelfiles.parse import parse
+from registry.create import create
+from registry.digests import digest_of, hash_file
+from registry.errors import Corrupt, NotFound
+from registry.manifest import EMBEDDED
+from registry.names import Name
+from registry.progress import Report, unheard
+from registry.store import Store
+from registry.stored import StoredModel
+
+log = logging.getLogger(__name__)
+
+NAME: Final = Name.parse(DEMO)
+
+
+def ensure_demo(store: Store, progress: Report = unheard) -> StoredModel:
+    """The demo model, put into the store if it is missing, broken, or older than the package's.
+
+    One that the user made under this name is returned as it is. The package's file is never hard-linked:
+    an upgrade of the package may rewrite it.
+    """
+    path = demo_gguf()
+    text = demo_modelfile()
+    mark = str(digest_of(f"{hash_file(path)}\n{text}".encode()))
+    try:
+        stored = store.show(NAME)
+        if stored.manifest.annotations.get(EMBEDDED) in (None, mark):
+            return stored
+    except NotFound:
+        log.debug("the demo model isn't in the store yet")
+    except Corrupt as error:
+        # Whoever made it, nothing is lost by putting a whole one in its place.
+        log.warning("%s; putting the package's own there", error)
+    return create(
+        store,
+        NAME,
+        parse(text),
+        base=path.parent,
+        taking="copy",
+        progress=progress,
+        annotations={EMBEDDED: mark},
+    )

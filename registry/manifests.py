@@ -1,0 +1,128 @@
+"""The folder of manifests: one small file per model name, found whatever the case, replaced in one step.
+
+Knows names and bytes; what a manifest says is for others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from registry.disk import Disk, storage
+from registry.errors import BadManifest, BadName
+from registry.manifest import SIZE_LIMIT
+from registry.names import Name
+
+Stamp = tuple[int, int, int, int]
+
+
+class Manifests:
+    """Files at `manifests/<host>/<namespace>/<model>/<tag>`. One writer at a time: the store sees to that."""
+
+    def __init__(self, root: Path, disk: Disk) -> None:
+        self._folder = root / "manifests"
+        self._ingest = root / "ingest"
+        self._disk = disk
+
+    def all(self) -> Iterator[tuple[Name, Path]]:
+        """Every name with its file. Files whose path is no name aren't ours, and are left out."""
+        for host in _folders(self._folder):
+            for namespace in _folders(host.path):
+                for model in _folders(namespace.path):
+                    for tag in _entries(model.path):
+                        with suppress(BadName):
+                            name = Name.from_parts(host.name, namespace.name, model.name, tag.name)
+                            yield name, Path(tag.path)
+
+    def find(self, name: Name) -> tuple[Name, Path] | None:
+        """The name as it is written in the store, and its file; case doesn't count. None if there is none."""
+        at = self._folder
+        spelled = []
+        for part in name.parts:
+            found = _spelling(at, part)
+            if found is None:
+                return None
+            spelled.append(found)
+            at = at / found
+        try:
+            return Name.from_parts(*spelled), at
+        except BadName:
+            return None
+
+    def read(self, path: Path) -> tuple[bytes, os.stat_result]:
+        """A manifest's bytes and status; raises BadManifest if there are too many, or OSError."""
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(fd, "rb") as file:
+            status = os.fstat(fd)
+            data = file.read(SIZE_LIMIT + 1)
+        if len(data) > SIZE_LIMIT:
+            raise BadManifest(f"manifest: it has more than the {SIZE_LIMIT} bytes allowed")
+        return data, status
+
+    def contents(self, path: Path) -> bytes:
+        """All bytes of a manifest, whatever they are; none if it is gone. Raises OSError if it can't be read."""
+        with suppress(FileNotFoundError):
+            return path.read_bytes() if path.is_file() else b""
+        return b""
+
+    def put(self, name: Name, data: bytes) -> Path:
+        """Write a manifest, durable when this returns; an existing one is replaced in one step."""
+        target = self._folder.joinpath(*name.parts)
+        aside = self._ingest / f"{uuid4().hex}.part"
+        with storage("writing a manifest", target):
+            self._disk.make_dir(target.parent)
+            self._disk.make_dir(self._ingest)
+            try:
+                fd = self._disk.create(aside)
+                try:
+                    self._disk.write(fd, data)
+                    self._disk.sync(fd)
+                finally:
+                    self._disk.close(fd)
+                self._disk.rename(aside, target)
+            except BaseException:
+                with suppress(OSError):
+                    self._disk.remove(aside)
+                self._remove_empty(target.parent)
+                raise
+            self._disk.sync_dir(target.parent)
+        return target
+
+    def remove(self, path: Path) -> None:
+        """Remove a manifest for good, and the folders that it leaves empty."""
+        with storage("removing a manifest", path):
+            self._disk.remove(path)
+            self._disk.sync_dir(path.parent)
+        self._remove_empty(path.parent)
+
+    def _remove_empty(self, folder: Path) -> None:
+        with suppress(OSError):  # an empty folder does no harm
+            while folder != self._folder and self._disk.remove_dir(folder):
+                folder = folder.parent
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """What changes when a manifest does."""
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
+
+
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((each for each in entries if not each.name.startswith(".")), key=lambda each: each.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _folders(folder: str | Path) -> list[os.DirEntry[str]]:
+    return [each for each in _entries(folder) if each.is_dir()]
+
+
+def _spelling(folder: Path, part: str) -> str | None:
+    """How `part` is written in the folder: exactly, or in another case."""
+    wanted = part.lower()
+    found = [each.name for each in _entries(folder) if each.name.lower() == wanted]
+    return part if part in found else (found[0] if found else None)

@@ -1,0 +1,73 @@
+"""Local files as a source: what a path in a Modelfile stands for. Looks at names only, and opens nothing.
+
+Whether the files are sound GGUFs, and what they are, others find out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from registry.errors import BadSource
+
+_PATH = re.compile(r"(?:[./~\\]|[A-Za-z]:[/\\]).*", re.DOTALL)
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<index>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.IGNORECASE)
+_MOST_SHARDS = 1024
+_TORCH = (".safetensors", ".bin", ".pth", ".pt")
+_CONVERT = "convert it to GGUF first, with llama.cpp's convert_hf_to_gguf.py, or pull a GGUF of the same model"
+
+
+def looks_like_path(source: str) -> bool:
+    """Whether a FROM can only mean a file: it begins like a path, or ends like a model file."""
+    return bool(_PATH.fullmatch(source)) or source.lower().endswith((".gguf", *_TORCH))
+
+
+def gguf_files(source: str, base: Path) -> tuple[Path, ...]:
+    """The files that a path stands for, relative to `base`: one file, all shards of it, or a folder's GGUFs.
+
+    Raises BadSource if there are none, or only weights of another format.
+    """
+    path = Path(os.path.abspath(base / Path(source).expanduser()))
+    if path.name.lower().endswith(_TORCH):
+        raise BadSource(f"{path}: not a GGUF file; {_CONVERT}")
+    if path.is_dir():
+        return _of_folder(path)
+    if _SHARD.fullmatch(path.name):
+        return tuple(path.with_name(name) for name in shards_of(path.name))
+    return (path,)
+
+
+def shards_of(name: str) -> tuple[str, ...]:
+    """The names of all shards of a file that is one of several, in order; the name alone for any other."""
+    found = _SHARD.fullmatch(name)
+    if found is None:
+        return (name,)
+    count = int(found["count"])
+    if not 1 <= int(found["index"]) <= count <= _MOST_SHARDS:
+        raise BadSource(f"{name}: shard {int(found['index'])} of {count} makes no sense")
+    extension = name[-5:]
+    return tuple(f"{found['stem']}-{index:05}-of-{found['count']}{extension}" for index in range(1, count + 1))
+
+
+def _of_folder(folder: Path) -> tuple[Path, ...]:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise BadSource(f"{folder}: can't be read: {error.strerror}") from error
+    found = tuple(folder / name for name in names if _is_model_file(name))
+    if not found:
+        raise BadSource(f"{folder}: {_why_empty(folder, names)}")
+    return found
+
+
+def _is_model_file(name: str) -> bool:
+    # What a quantizer measured lies beside models, in the same format.
+    return name.lower().endswith(".gguf") and not name.lower().startswith("imatrix")
+
+
+def _why_empty(folder: Path, names: Sequence[str]) -> str:
+    if any(name.lower().endswith(_TORCH) for name in names):
+        return f"no GGUF file, but weights of another format; {_CONVERT}"
+    return "no GGUF file in this folder"

@@ -1,0 +1,320 @@
+"""The store: models by name over blobs by digest. Lists, shows, copies, removes, prunes and publishes.
+
+One process holds it at a time; within it any thread may call. Knows no network and no Modelfile's making:
+`create` and `pull` bring blobs and a manifest, and the store makes them a model.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from modelfiles.near import near
+from registry.blobs import Blobs
+from registry.collect import KEEP_SECONDS, Pruned, marked, sweep, sweep_quarantine, sweep_unfinished
+from registry.digests import Digest
+from registry.disk import Disk, storage
+from registry.errors import BadManifest, Corrupt, NotFound, RegistryError, StorageFault, StoreTooNew, Unwritable
+from registry.lock import StoreLock
+from registry.manifest import WEIGHTS, Manifest
+from registry.manifests import Manifests, Stamp, stamp_of
+from registry.names import Name
+from registry.stored import BrokenModel, Sizes, StoredModel, load, require_blobs
+
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+DEFAULT_GRACE = 3600.0
+"""Seconds that a blob without a model is kept: an upload waits this long for its create."""
+
+_Entry = tuple[Stamp, StoredModel | BrokenModel]
+
+
+class Lease:
+    """Keeps digests from being pruned until it is released. Use with `with`; made by `Store.lease`."""
+
+    def __init__(self, take: Callable[[Digest], None], drop: Callable[[Digest], None]) -> None:
+        self._take = take
+        self._drop = drop
+        self._held: list[Digest] = []
+
+    def hold(self, digest: Digest) -> None:
+        """Protect one more digest. Hold first, look whether the blob is there after."""
+        self._take(digest)
+        self._held.append(digest)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._held:
+            self._drop(self._held.pop())
+
+
+class Store:
+    """An open store. `root` is its folder, `blobs` its content. Close it, or use it with `with`."""
+
+    def __init__(self, root: Path, lock: StoreLock, disk: Disk) -> None:
+        self.root = root
+        self.blobs = Blobs(root, disk)
+        self._disk = disk
+        self._manifests = Manifests(root, disk)
+        self._process_lock = lock
+        self._lock = threading.RLock()
+        # Leases live in memory: the store's lock says that no other process is at work here.
+        self._leased: Counter[Digest] = Counter()
+        self._read: dict[Path, _Entry] = {}
+
+    @classmethod
+    def open(cls, root: Path, disk: Disk | None = None) -> Store:
+        """Open the store in a folder, which is made if need be.
+
+        Raises Locked if another process has it, StoreTooNew if a later Runner wrote it, or a StorageFault. A
+        read-only store opens and can be read.
+        """
+        disk = disk or Disk()
+        root = Path(os.path.abspath(root))
+        _check_format(root)
+        with storage("opening the store", root):
+            disk.make_dir(root)
+            lock = StoreLock.acquire(root / "lock", root)
+        try:
+            _check_format(root)
+            _tidy(root, disk)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(root, lock, disk)
+
+    def close(self) -> None:
+        """Let another process open the store. Calling it twice is fine."""
+        self._process_lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def list(self) -> tuple[StoredModel, ...]:
+        """Every whole model, the one changed last first. A broken one hides only itself: see `broken`."""
+        found = (each for each in self._scan() if isinstance(each, StoredModel))
+        return tuple(sorted(found, key=lambda each: (-each.modified_at.timestamp(), str(each.name))))
+
+    def broken(self) -> tuple[BrokenModel, ...]:
+        """Every name whose manifest or blobs can't be used."""
+        return tuple(each for each in self._scan() if isinstance(each, BrokenModel))
+
+    def has(self, name: Name | str) -> bool:
+        """Whether there is a manifest of this name, whole or broken."""
+        return self._manifests.find(_named(name)) is not None
+
+    def show(self, name: Name | str) -> StoredModel:
+        """One model. Raises NotFound with near names, or Corrupt saying what is broken."""
+        wanted = _named(name)
+        with self._lock:
+            found = self._manifests.find(wanted)
+            entry = self._entry(*found, self.blobs.size_if_there) if found is not None else None
+        if entry is None:
+            raise self._not_found(wanted)
+        if isinstance(entry, BrokenModel):
+            raise Corrupt(f"model '{entry.name}' is broken: {entry.reason}")
+        return entry
+
+    def copy(self, source: Name | str, target: Name | str) -> StoredModel:
+        """Give a model a second name; takes no space. An existing model of that name is replaced."""
+        with self._lock:
+            return self.publish(target, self.show(source).manifest)
+
+    def remove(self, name: Name | str) -> None:
+        """Remove a name, and the blobs that no other name needs. Raises NotFound. Works on broken ones."""
+        wanted = _named(name)
+        with self._lock:
+            found = self._manifests.find(wanted)
+            if found is None:
+                raise self._not_found(wanted)
+            path = found[1]
+            own = self._marks(path)
+            self._manifests.remove(path)
+            self._read.pop(path, None)
+            self._drop_unneeded(own)
+
+    def prune(self, grace: float = DEFAULT_GRACE) -> Pruned:
+        """Remove what no model needs and nobody is using, if it is older than `grace` seconds.
+
+        Unfinished downloads and quarantined bytes are kept for a week, unless `grace` is 0.
+        """
+        age = KEEP_SECONDS if grace > 0 else 0.0
+        with self._lock, storage("pruning", self.root):
+            parts = [
+                sweep(self.blobs, self._needed(), grace),
+                sweep_unfinished(self.root / "ingest", self._disk, self._leased, age, all_others=False),
+                sweep_quarantine(self.root / "quarantine", self._disk, age),
+            ]
+        return Pruned(
+            sum(each.count for each in parts), sum(each.bytes for each in parts), sum(each.shared for each in parts)
+        )
+
+    def publish(self, name: Name | str, manifest: Manifest) -> StoredModel:
+        """Make a manifest's blobs a model: durable, and visible from here on. Replaces one of the same name.
+
+        What the replaced one alone needed is removed. Raises Corrupt if a blob isn't there.
+        """
+        wanted = _named(name)
+        with self._lock:
+            require_blobs(manifest, self.blobs.size_if_there)
+            existing = self._manifests.find(wanted)
+            replaced = self._marks(existing[1]) if existing else set()
+            path = self._manifests.put(existing[0] if existing else wanted, manifest.to_json())
+            self._read.pop(path, None)
+            self._drop_unneeded(replaced)
+            return self.show(wanted)
+
+    def discard(self, digests: Collection[Digest]) -> None:
+        """Remove these blobs where no model and no lease needs them: what a failed create brought along."""
+        with self._lock:
+            self._drop_unneeded(digests)
+
+    def lease(self) -> Lease:
+        """A lease for what is on its way to becoming a model."""
+        return Lease(self._take, self._drop)
+
+    def check(
+        self,
+        model: StoredModel,
+        progress: Callable[[int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        """Make sure that a model's weights are what they were; costs a look at each file unless one changed.
+
+        Raises Corrupt, after which the model is broken. Call it before weights go to native code.
+        """
+        for layer in model.manifest.layers:
+            if layer.media_type in WEIGHTS:
+                try:
+                    self.blobs.ensure_intact(layer.digest, progress, cancelled)
+                except Corrupt as error:
+                    raise Corrupt(f"model '{model.name}': {error}") from error
+
+    def _scan(self) -> tuple[StoredModel | BrokenModel, ...]:
+        with self._lock:
+            # One look at the folder of blobs serves all manifests.
+            sizes = {digest: status.st_size for digest, status in self.blobs.all()}
+            found = {path: self._entry(name, path, sizes.get) for name, path in self._manifests.all()}
+            for gone in self._read.keys() - found.keys():
+                del self._read[gone]
+        return tuple(each for each in found.values() if each is not None)
+
+    def _entry(self, name: Name, path: Path, sizes: Sizes) -> StoredModel | BrokenModel | None:
+        """What a manifest's file holds now: from memory if nothing has changed since. None if it is gone."""
+        try:
+            known = self._read.get(path)
+            if known is not None and known[0] == stamp_of(os.stat(path)) and isinstance(known[1], StoredModel):
+                require_blobs(known[1].manifest, sizes)
+                return known[1]
+            data, status = self._manifests.read(path)
+            modified = datetime.fromtimestamp(status.st_mtime, UTC)
+            model = load(name, data, modified, self.blobs, sizes)
+        except FileNotFoundError:
+            return None
+        except (RegistryError, OSError) as error:
+            return BrokenModel(name, path, str(error))
+        self._read[path] = (stamp_of(status), model)
+        return model
+
+    def _drop_unneeded(self, digests: Collection[Digest]) -> None:
+        if not digests:
+            return
+        try:
+            sweep(self.blobs, self._needed(), 0.0, only=digests)
+        except (OSError, StorageFault) as error:
+            # What was asked for is done by now; the next prune finds the blobs.
+            log.warning("unneeded blobs were kept: %s", error)
+
+    def _needed(self) -> set[Digest]:
+        """Digests that a manifest, even a broken one, or a lease refers to."""
+        return marked(self._manifests.contents(path) for _, path in self._manifests.all()) | set(self._leased)
+
+    def _marks(self, path: Path) -> set[Digest]:
+        try:
+            return marked([self._manifests.contents(path)])
+        except OSError:
+            return set()
+
+    def _not_found(self, wanted: Name) -> NotFound:
+        return NotFound(str(wanted), near(str(wanted), (str(name) for name, _ in self._manifests.all())))
+
+    def _take(self, digest: Digest) -> None:
+        with self._lock:
+            self._leased[digest] += 1
+
+    def _drop(self, digest: Digest) -> None:
+        with self._lock:
+            self._leased[digest] -= 1
+            if self._leased[digest] <= 0:
+                del self._leased[digest]
+
+
+def _named(name: Name | str) -> Name:
+    return Name.parse(name) if isinstance(name, str) else name
+
+
+def _check_format(root: Path) -> None:
+    """Refuse a store of a later version before anything in it is touched."""
+    try:
+        text = (root / "store.json").read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        version = json.loads(text)["format_version"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadManifest(f"{root / 'store.json'} can't be read; is {root} a store of Runner?") from error
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise StoreTooNew(
+            f"the store {root} has format {version}, and this version of Runner knows {FORMAT_VERSION}; "
+            "update Runner, or use another store"
+        )
+
+
+def _tidy(root: Path, disk: Disk) -> None:
+    """Lay the store out, and remove what a process that is gone left unfinished."""
+    try:
+        with storage("opening the store", root):
+            _lay_out(root, disk)
+            sweep_unfinished(root / "ingest", disk, (), KEEP_SECONDS, all_others=True)
+    except Unwritable as error:
+        if not (root / "manifests").is_dir():
+            raise
+        log.warning("the store %s is read-only: %s", root, error)
+
+
+def _lay_out(root: Path, disk: Disk) -> None:
+    for folder in ("blobs", "manifests", "ingest"):
+        disk.make_dir(root / folder)
+    target = root / "store.json"
+    if target.exists():
+        return
+    aside = root / "ingest" / "store.json.part"
+    with suppress(OSError):
+        disk.remove(aside)
+    fd = disk.create(aside)
+    try:
+        disk.write(fd, json.dumps({"format_version": FORMAT_VERSION}).encode())
+        disk.sync(fd)
+    finally:
+        disk.close(fd)
+    disk.rename(aside, target)
+    disk.sync_dir(root)
