@@ -62,11 +62,17 @@ def _penalises(options: SampleOptions) -> bool:
     )
 
 
+def _window(model: Model, tokens: int) -> int:
+    """How far back a sampler looks: it allocates that much, so never further than a context can reach. -1 is all."""
+    return model.n_ctx_train if tokens < 0 else min(tokens, model.n_ctx_train)
+
+
 def _build(model: Model, options: SampleOptions) -> Any:
     params = lib.llama_sampler_chain_default_params()
     params.no_perf = True
     chain = lib.llama_sampler_chain_init(params)
-    seed = random.getrandbits(32) if options.seed < 0 else options.seed & 0xFFFFFFFF
+    # llama.cpp takes 32 bits and reads the largest value as "choose one yourself".
+    seed = (random.getrandbits(32) if options.seed < 0 else options.seed) % 0xFFFFFFFF
     for sampler in _links(model, options, seed):
         lib.llama_sampler_chain_add(chain, sampler)
     return chain
@@ -81,15 +87,14 @@ def _links(model: Model, options: SampleOptions, seed: int) -> Iterable[Any]:
         )
         yield lib.llama_sampler_init_logit_bias(model.n_vocab, len(o.logit_bias), biases)
     if _penalises(o):
-        # -1 means the whole context, and the sampler itself takes only a length.
-        last = model.n_ctx_train if o.repeat_last_n < 0 else o.repeat_last_n
+        last = _window(model, o.repeat_last_n)
         yield lib.llama_sampler_init_penalties(
             model.n_vocab, last, o.repeat_penalty, o.frequency_penalty, o.presence_penalty
         )
     if o.dry_multiplier > 0.0:
         breakers = [text.encode() for text in o.dry_sequence_breakers]
         array = (ctypes.c_char_p * len(breakers))(*breakers)
-        last = model.n_ctx_train if o.dry_penalty_last_n < 0 else o.dry_penalty_last_n
+        last = _window(model, o.dry_penalty_last_n)
         yield lib.llama_sampler_init_dry(
             model.vocab, o.dry_multiplier, o.dry_base, o.dry_allowed_length, last, array, len(breakers)
         )
