@@ -21,6 +21,7 @@ Json: TypeAlias = dict[str, Any]
 _CONNECT = 5.0  # seconds
 _ANSWER = 60.0  # seconds; for what doesn't stream. A stream may be silent while a model loads
 _UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where to listen isn't always where to call
+_BLOCK = 256 * 1024  # bytes of an upload sent at once
 _EXCERPT = 200  # characters of an answer that isn't Runner's
 
 
@@ -35,9 +36,9 @@ class Client:
         self._key = api_key
         self._start = start
 
-    def get(self, path: str) -> Json:
+    def get(self, path: str, timeout: float = _ANSWER) -> Json:
         """The JSON object at `path`. Raises Failure."""
-        return self._ask("GET", path, None)
+        return self._ask("GET", path, None, timeout)
 
     def post(self, path: str, body: Json, timeout: float | None = _ANSWER) -> Json:
         """The JSON object that answers `body`; an empty answer is an empty object. Raises Failure."""
@@ -81,6 +82,14 @@ class Client:
         except Failure:
             return False
 
+    def is_listening(self) -> bool:
+        """True while something accepts connections at the address. Raises nothing."""
+        try:
+            self._connect(may_start=False).close()
+        except Failure:
+            return False
+        return True
+
     def _ask(self, method: str, path: str, body: Json | None, timeout: float | None = _ANSWER) -> Json:
         headers = {} if body is None else {"Content-Type": "application/json"}
         with self._exchange(method, path, None if body is None else _encoded(body), headers, timeout) as response:
@@ -114,7 +123,9 @@ class Client:
             connection.close()
 
     def _connect(self, may_start: bool) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(self.address.host, self.address.port, timeout=_CONNECT)
+        connection = http.client.HTTPConnection(
+            self.address.host, self.address.port, timeout=_CONNECT, blocksize=_BLOCK
+        )
         try:
             try:
                 connection.connect()
@@ -144,14 +155,10 @@ class Client:
             yield
         except TimeoutError:
             raise Unavailable(f"the daemon at {self.address.url} does not answer") from None
-        except http.client.BadStatusLine as error:  # RemoteDisconnected is one, and a ConnectionError too
-            if isinstance(error, ConnectionError):
-                raise self._lost() from None
-            raise self._stranger(repr(error.line)) from None
-        except (http.client.IncompleteRead, ConnectionError):
+        except (http.client.IncompleteRead, ConnectionError):  # RemoteDisconnected is a ConnectionError
             raise self._lost() from None
         except http.client.HTTPException as error:
-            raise self._stranger(str(error)) from None
+            raise self._stranger(str(error) or type(error).__name__) from None
         except OSError as error:
             raise Unavailable(f"the connection to {self.address.url} failed: {error.strerror or error}") from None
 
@@ -208,5 +215,3 @@ def _encoded(body: Json) -> bytes:
         return json.dumps(body, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise Failure("the text holds half of a surrogate pair, which is not text", Exit.USAGE) from None
-
-

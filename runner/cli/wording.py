@@ -28,6 +28,11 @@ def size(count: float) -> str:
     return f"{count:.0f} B"
 
 
+def short_digest(digest: str) -> str:
+    """The first 12 hex digits, as tables show them."""
+    return digest.removeprefix("sha256:")[:12]
+
+
 def span(seconds: float) -> str:
     """A length of time in one unit: 5 seconds, About an hour, 3 weeks."""
     whole = int(seconds)
