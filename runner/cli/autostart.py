@@ -23,7 +23,7 @@ _POLL = 0.05  # seconds
 _TAIL = 10  # lines of the log to show
 _TAIL_BYTES = 8192
 # Other users can read a process's arguments, so this one travels in the environment.
-_SECRET = "api_key"  # noqa: S105 - the setting's name
+_SECRET = "api_key"
 
 
 def command(flags: Mapping[str, str]) -> list[str]:
@@ -59,7 +59,8 @@ def start(settings: Settings, argv: list[str], is_ready: Callable[[], bool], say
     say(f"Starting the Runner daemon in the background; its log is {log}")
     try:
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with log.open("ab", opener=_private) as output:
+        log.touch(mode=0o600)
+        with log.open("ab") as output:
             begin = output.tell()
             process = _launch(argv, output)
     except OSError as error:
@@ -73,14 +74,14 @@ def start(settings: Settings, argv: list[str], is_ready: Callable[[], bool], say
             gave_way = True
             deadline = min(deadline, time.monotonic() + _OTHER)
         elif status is not None and status != Exit.BUSY:
-            raise Unavailable(f"the daemon ended at once with status {status}", _tail(log, begin))
+            raise Unavailable(f"the daemon {_ending(status)}", _tail(log, begin))
         if time.monotonic() > deadline:
             raise Unavailable(f"no daemon is ready at {settings.host.url}", _tail(log, begin))
         time.sleep(_POLL)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _ending(status: int) -> str:
+    return f"was killed by signal {-status}" if status < 0 else f"ended at once with status {status}"
 
 
 def _launch(argv: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
