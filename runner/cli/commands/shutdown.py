@@ -1,0 +1,40 @@
+"""`runner shutdown`: end the daemon."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from runner.cli import output
+from runner.cli.arguments import Host
+from runner.cli.connect import daemon, is_local
+from runner.cli.failures import Exit, Failure
+
+EXAMPLES = """
+runner shutdown
+RUNNER_HOST=127.0.0.1:9000 runner shutdown
+"""
+_GONE = 60.0  # seconds
+_POLL = 0.05  # seconds
+
+
+def command(host: Host = None) -> None:
+    """End the daemon, and wait until it is gone. (`runner stop` unloads a model.)"""
+    client = daemon(host, autostart=False)
+    pid = client.post("/runner/shutdown", {}).get("pid")
+    deadline = time.monotonic() + _GONE
+    while client.is_listening() or (isinstance(pid, int) and is_local(client) and _lives(pid)):
+        if time.monotonic() > deadline:
+            raise Failure(f"the daemon at {client.address.url} has not ended after {_GONE:.0f} seconds", Exit.BUSY)
+        time.sleep(_POLL)
+    output.say(f"The daemon at {client.address.url} has ended")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,143 @@
+"""The verbs, as a typer app that imports a verb's module only when the verb is used.
+
+Knows the verbs' names and nothing of what they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+VERBS = (
+    "run",
+    "pull",
+    "create",
+    "list",
+    "show",
+    "ps",
+    "stop",
+    "cp",
+    "rm",
+    "prune",
+    "serve",
+    "shutdown",
+    "config",
+)
+ALIASES = {"ls": "list"}
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class _Lazily(MutableMapping[str, Any]):
+    """Commands by name, each built when it is asked for."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        verb = ALIASES.get(name, name)
+        if verb not in VERBS:
+            raise KeyError(name)
+        if verb not in self._built:
+            self._built[verb] = _build(verb)
+        return self._built[verb]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        raise TypeError("verbs are listed in VERBS")
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("verbs are listed in VERBS")
+
+
+class _Verbs(TyperGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = _Lazily()
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _format_examples(self.epilog, formatter)
+
+
+class _Verb(TyperCommand):
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _format_examples(self.epilog, formatter)
+
+
+def _format_examples(examples: str | None, formatter: Any) -> None:
+    """Commands to type stay on the lines they were written on."""
+    with formatter.section("Examples"):
+        formatter.write("".join(f"  {line}\n" for line in (examples or "").strip().splitlines()))
+
+
+def _build(verb: str) -> Any:
+    module = import_module(f"runner.cli.commands.{verb}")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(verb, cls=_Verb, epilog=module.EXAMPLES, context_settings=_HELP)(module.command)
+    return typer.main.get_command(app)
+
+
+_EXAMPLES = """
+runner run demo "How do I pull a model?"
+runner pull qwen3:0.6b
+runner run qwen3:0.6b
+"""
+
+app = typer.Typer(
+    cls=_Verbs,
+    add_completion=False,
+    rich_markup_mode=None,
+    invoke_without_command=True,
+    subcommand_metavar="VERB [ARGS]...",
+    context_settings=_HELP,
+    epilog=_EXAMPLES,
+)
+
+
+@app.callback()
+def runner(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print Runner's version.")] = False,
+) -> None:
+    """Pull a model by name, run it, and serve it to every tool on this machine."""
+    if version:
+        from runner.cli.commands.version import command
+
+        command()
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Run the verb that the arguments name, and return its exit code.
+
+    Raises typer.TyperException for a usage error, and whatever the verb raises.
+    """
+    group = typer.main.get_command(app)
+    try:
+        # Not group.main(): it has a way of its own to end on Ctrl-C and on a closed pipe.
+        with group.make_context("runner", _with_values(arguments)) as context:
+            group.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code
+    return 0
+
+
+def _with_values(arguments: list[str]) -> list[str]:
+    """`--think` alone means `--think=true`; an option whose value may be left out is not known to typer."""
+    if arguments[:1] != ["run"]:
+        return arguments
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [("--think=true" if each == "--think" else each) for each in arguments[:end]] + arguments[end:]
