@@ -124,7 +124,6 @@ def _bars() -> Progress:
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
-
     from rich.table import Column
 
     def whole() -> Column:
