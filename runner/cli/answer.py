@@ -1,0 +1,136 @@
+"""An answer as it streams in: to standard output, thoughts apart from it, and its timings afterwards.
+
+Takes the objects of /api/generate and /api/chat alike; knows nothing of the request behind them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from runner.cli import output, wording
+from runner.cli.client import Json
+
+_DIM, _NORMAL = "\x1b[2m", "\x1b[0m"
+
+
+@dataclass(slots=True)
+class Answer:
+    """What has come so far. `last` is the object that ended it, with the timings; empty until then."""
+
+    text: str = ""
+    thinking: str = ""
+    last: Json = field(default_factory=dict)
+
+
+def is_last(update: Json) -> bool:
+    """True for the object that ends an answer."""
+    return update.get("done") is True
+
+
+def collect(updates: Iterable[Json], into: Answer) -> None:
+    """Read the whole answer without showing it."""
+    for update in updates:
+        thinking, text = _parts(update)
+        into.thinking += thinking
+        into.text += text
+        if is_last(update):
+            into.last = update
+
+
+def show(updates: Iterable[Json], into: Answer, hide_thinking: bool = False) -> None:
+    """Print the answer as it arrives, and end it with a line break.
+
+    Thoughts are framed, and dimmed where that can be; when standard output isn't a terminal they go to standard error,
+    because a program that reads the answer didn't ask for them. `into` holds what came even when this is interrupted.
+    """
+    page = _Page(hide_thinking)
+    try:
+        for update in updates:
+            thinking, text = _parts(update)
+            into.thinking += thinking
+            into.text += text
+            page.think(thinking)
+            page.answer(text)
+            if is_last(update):
+                into.last = update
+    finally:
+        page.end()
+
+
+def _parts(update: Json) -> tuple[str, str]:
+    """The thought and the text of one object."""
+    message = update.get("message")
+    if isinstance(message, dict):
+        return str(message.get("thinking") or ""), str(message.get("content") or "")
+    return str(update.get("thinking") or ""), str(update.get("response") or "")
+
+
+class _Page:
+    """Where the cursor stands between a thought and an answer."""
+
+    def __init__(self, hide_thinking: bool) -> None:
+        self._hide = hide_thinking
+        self._aside = sys.stdout if sys.stdout.isatty() else sys.stderr
+        self._dim = output.may_style(self._aside)
+        self._thinking = False
+        self._fresh = True  # nothing is on the current line of standard output
+
+    def think(self, text: str) -> None:
+        if not text or self._hide:
+            return
+        if not self._thinking:
+            self._thinking = True
+            self._put("Thinking...\n")
+        self._put(text)
+
+    def answer(self, text: str) -> None:
+        if not text:
+            return
+        self._stop_thinking()
+        output.write(text)
+        self._fresh = text.endswith("\n")
+
+    def end(self) -> None:
+        self._stop_thinking()
+        if not self._fresh:
+            output.write("\n")
+            self._fresh = True
+
+    def _stop_thinking(self) -> None:
+        if self._thinking:
+            self._thinking = False
+            self._put("\n...done thinking.\n\n")
+
+    def _put(self, text: str) -> None:
+        """Each piece is dimmed on its own, so that an interruption never leaves a dim terminal."""
+        shown = output.printable(text)
+        self._aside.write(f"{_DIM}{shown}{_NORMAL}" if self._dim else shown)
+        self._aside.flush()
+
+
+def warn(last: Json) -> None:
+    """Say on standard error what the user should know about how the answer came about."""
+    dropped = last.get("truncated_tokens")
+    if dropped:
+        output.say(f"Note: the prompt was too long for the context; {dropped} tokens of it were left out")
+
+
+def timings(last: Json) -> None:
+    """The measurements of an answer on standard error, under the names that Ollama gives them."""
+    rows = [("total duration", _time(last, "total_duration")), ("load duration", _time(last, "load_duration"))]
+    for head, key in (("prompt eval", "prompt_eval"), ("eval", "eval")):
+        count, spent = int(last.get(f"{key}_count") or 0), int(last.get(f"{key}_duration") or 0)
+        rows.append((f"{head} count", f"{count} token(s)"))
+        if key == "prompt_eval" and last.get("prompt_eval_cached_count"):
+            rows.append((f"{head} cached", f"{last['prompt_eval_cached_count']} token(s)"))
+        rows.append((f"{head} duration", wording.nanoseconds(spent)))
+        if spent:
+            rows.append((f"{head} rate", f"{count / spent * 1e9:.2f} tokens/s"))
+    for name, value in rows:
+        output.say(f"{name + ':':<22}{value}")
+
+
+def _time(last: Json, key: str) -> str:
+    return wording.nanoseconds(int(last.get(key) or 0))

@@ -1,0 +1,139 @@
+"""`runner run`: one answer, or a conversation; the model is pulled first when it isn't there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from runner.cli import answer, arguments, output
+from runner.cli.answer import Answer
+from runner.cli.arguments import Host, Model
+from runner.cli.client import Client, Json
+from runner.cli.connect import daemon
+from runner.cli.failures import Exit, Failure, Refused
+from runner.cli.transfer import pull
+
+EXAMPLES = """
+runner run demo
+runner run demo "How do I pull a model?"
+cat notes.txt | runner run qwen3 "Summarise this:"
+runner run qwen3 --think=high --verbose "How many primes are below 50?"
+runner run all-minilm "a text to embed"
+"""
+
+
+def command(
+    model: Model,
+    prompt: Annotated[list[str] | None, typer.Argument(metavar="PROMPT", help="What to say.")] = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="Replace the system message.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", metavar="NAME=VALUE", help="Set a parameter: temperature=0.")
+    ] = None,
+    think: Annotated[
+        str | None,
+        typer.Option(metavar="[LEVEL]", help="Let it think: --think, or --think=low, medium, high, max or false."),
+    ] = None,
+    no_think: Annotated[bool, typer.Option("--no-think", help="The same as --think=false.")] = False,
+    hide_thinking: Annotated[bool, typer.Option("--hidethinking", help="Don't print its thoughts.")] = False,
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="Form of the answer: json, or a JSON Schema.")
+    ] = None,
+    keepalive: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long it stays loaded: 5m, 1h, 0, or -1 for ever.")
+    ] = None,
+    dimensions: Annotated[
+        int | None, typer.Option(metavar="N", help="Length of the vector, for an embedding model.")
+    ] = None,
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Never read standard input.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print timings after the answer.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer as one JSON object.")] = False,
+    host: Host = None,
+) -> None:
+    """Ask a model, or chat with it.
+
+    With a prompt it answers; without one, on a terminal, it opens a chat. A model that isn't there is pulled first.
+    Standard input is read when it isn't a terminal; with a prompt as well, it goes before the prompt.
+    """
+    request: Json = {"model": model}
+    _put(request, "system", system)
+    _put(request, "options", arguments.options(option or ()) or None)
+    _put(request, "think", False if no_think else arguments.think(think))
+    _put(request, "format", arguments.answer_format(form))
+    _put(request, "keep_alive", arguments.keep_alive(keepalive))
+    text = _text(prompt or [], reads_stdin=not no_stdin and not sys.stdin.isatty())
+    client = daemon(host)
+    abilities = _abilities(client, model)
+    if "embedding" in abilities and "completion" not in abilities:
+        _embed(client, request, text, dimensions)
+    elif text is None and sys.stdin.isatty() and sys.stdout.isatty() and not as_json:
+        from runner.cli.chat.repl import converse  # on use: the line editor takes longer to import than all the rest
+
+        converse(client, request, verbose, hide_thinking)
+    elif text is None and sys.stdin.isatty():
+        raise Failure(f"what shall {model!r} answer? Give a prompt, or pipe one in", Exit.USAGE)
+    else:
+        _answer(client, {**request, "prompt": text or ""}, verbose, hide_thinking, as_json)
+
+
+def _put(request: Json, name: str, value: Any) -> None:
+    if value is not None:
+        request[name] = value
+
+
+def _text(prompt: list[str], reads_stdin: bool) -> str | None:
+    """Standard input, then the prompt; None when there is neither."""
+    parts = []
+    if reads_stdin:
+        parts.append(sys.stdin.buffer.read().decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r\n"))
+    parts.append(" ".join(prompt))
+    return "\n".join(part for part in parts if part.strip()) or None
+
+
+def _abilities(client: Client, model: str) -> list[str]:
+    """What the model can do; it is pulled first when it isn't there."""
+    try:
+        return list(client.post("/api/show", {"model": model}).get("capabilities") or ())
+    except Refused as absent:
+        if absent.status != 404:
+            raise
+        try:
+            pull(client, model)
+        except Failure as failure:
+            failure.message += _meant(absent.message, failure.message)
+            raise
+    return list(client.post("/api/show", {"model": model}).get("capabilities") or ())
+
+
+def _meant(absent: str, failed: str) -> str:
+    """The near names that the store knows, when the source that was asked next didn't name any."""
+    hint = re.search(r"\(did you mean [^()]*\)", absent)
+    return f" {hint.group()}" if hint and "did you mean" not in failed else ""
+
+
+def _answer(client: Client, request: Json, verbose: bool, hide_thinking: bool, as_json: bool) -> None:
+    came = Answer()
+    with client.stream("/api/generate", {**request, "stream": True}, answer.is_last) as updates:
+        if as_json:
+            answer.collect(updates, came)
+        else:
+            answer.show(updates, came, hide_thinking)
+    if as_json:
+        output.data({**came.last, "response": came.text, "thinking": came.thinking or None})
+    answer.warn(came.last)
+    if came.last.get("done_reason") == "load":
+        output.say(f"{request['model']!r} is loaded; it was given nothing to answer")
+    if verbose:
+        output.say("")
+        answer.timings(came.last)
+
+
+def _embed(client: Client, request: Json, text: str | None, dimensions: int | None) -> None:
+    if text is None:
+        raise Failure(f"{request['model']!r} turns texts into vectors; give it one", Exit.USAGE)
+    asked: Json = {key: request[key] for key in ("model", "options", "keep_alive") if key in request}
+    _put(asked, "dimensions", dimensions)
+    vectors = client.post("/api/embed", {**asked, "input": text}, timeout=None).get("embeddings") or [[]]
+    output.data(vectors[0], indent=None)
