@@ -1,0 +1,165 @@
+"""Pulls and creates under way: on threads of their own, watched by any number of callers.
+
+A pull of a name happens once however many ask for it; whoever comes later sees where it stands. When the last watcher
+leaves, the job is cancelled. Knows nothing of sources: how to pull is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+
+from modelfiles.instructions import Modelfile
+from registry.create import create
+from registry.digests import Digest
+from registry.errors import NotFound
+from registry.names import Name
+from registry.progress import Cancel, Progress, Report
+from registry.store import Store
+
+Pull = Callable[[str, Report, Cancel], object]
+_Key = tuple[str, Digest | None]
+
+
+class Jobs:
+    """Constructed by the daemon only. `pull` fetches a model into the store; `threads` runs jobs and nothing else."""
+
+    def __init__(self, store: Store, pull: Pull, threads: Executor) -> None:
+        self._store = store
+        self._pull = pull
+        self._threads = threads
+        self._pulls: dict[tuple[str, ...], _Job] = {}
+        self._running: set[_Job] = set()
+
+    async def pull(self, name: str) -> AsyncGenerator[Progress, None]:
+        """Pull a model and tell how it goes. Raises what the pull raises, to everybody who watches."""
+        key = Name.parse(name).key
+        while (job := self._pulls.get(key)) is not None and job.is_given_up:
+            await job.ended.wait()  # its thread still holds what a new pull needs
+        if job is None:
+            job = self._start(lambda report, cancelled: self._pull(name, report, cancelled))
+            self._pulls[key] = job
+            job.when_ended(lambda: self._pulls.pop(key, None))
+        async for progress in job.watch():
+            yield progress
+
+    async def create(
+        self, name: str, modelfile: Modelfile, *, base: Path | None, files: Mapping[str, Digest]
+    ) -> AsyncGenerator[Progress, None]:
+        """Create a model and tell how it goes; a FROM that names a model which isn't here is pulled first."""
+        wanted = Name.parse(name)
+
+        def work(report: Report, cancelled: Cancel) -> object:
+            try:
+                return create(
+                    self._store, wanted, modelfile, base=base, files=files, progress=report, cancelled=cancelled
+                )
+            except NotFound as missing:
+                self._pull(missing.name, report, cancelled)
+            return create(self._store, wanted, modelfile, base=base, files=files, progress=report, cancelled=cancelled)
+
+        async for progress in self._start(work).watch():
+            yield progress
+
+    async def close(self, grace: float) -> bool:
+        """Cancel everything; whether all of it ended within `grace` seconds."""
+        jobs = list(self._running)
+        for job in jobs:
+            job.give_up()
+        waits = [asyncio.create_task(job.ended.wait()) for job in jobs]
+        if not waits:
+            return True
+        _, late = await asyncio.wait(waits, timeout=grace)
+        for wait in late:
+            wait.cancel()
+        return not late
+
+    def _start(self, work: Callable[[Report, Cancel], object]) -> _Job:
+        job = _Job(self._threads, work)
+        self._running.add(job)
+        job.when_ended(lambda: self._running.discard(job))
+        return job
+
+
+class _Job:
+    """One piece of work on a thread, and what it has said so far. All but the work itself runs on the event loop."""
+
+    def __init__(self, threads: Executor, work: Callable[[Report, Cancel], object]) -> None:
+        self.ended = asyncio.Event()
+        self._error: BaseException | None = None
+        self._said: dict[_Key, Progress] = {}  # the latest of each step, in order of appearance
+        self._watchers: set[_Watcher] = set()
+        self._callbacks: list[Callable[[], object]] = []
+        self._cancelled = threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def report(progress: Progress) -> None:
+            loop.call_soon_threadsafe(self._tell, progress)
+
+        self._future = loop.run_in_executor(threads, work, report, self._cancelled.is_set)
+        self._future.add_done_callback(self._on_end)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody watched any more, so that it is on its way to its end."""
+        return self._cancelled.is_set()
+
+    def give_up(self) -> None:
+        """Ask the work to stop."""
+        self._cancelled.set()
+
+    def when_ended(self, callback: Callable[[], object]) -> None:
+        """Have this called at the end."""
+        self._callbacks.append(callback)
+
+    async def watch(self) -> AsyncGenerator[Progress, None]:
+        """What has been said so far, then everything as it comes; raises the error that ended the work."""
+        watcher = _Watcher(self._said)
+        self._watchers.add(watcher)
+        try:
+            while True:
+                is_over = self.ended.is_set()  # before the last look, lest something be said in between
+                for progress in watcher.take():
+                    yield progress
+                if is_over:
+                    break
+                await watcher.news.wait()
+        finally:
+            self._watchers.discard(watcher)
+            if not self._watchers and not self.ended.is_set():
+                self.give_up()
+        if self._error is not None:
+            raise self._error
+
+    def _tell(self, progress: Progress) -> None:
+        self._said[progress.status, progress.digest] = progress
+        for watcher in self._watchers:
+            watcher.tell(progress)
+
+    def _on_end(self, future: asyncio.Future[object]) -> None:
+        self._error = asyncio.CancelledError() if future.cancelled() else future.exception()
+        self.ended.set()
+        for callback in self._callbacks:
+            callback()
+        for watcher in self._watchers:
+            watcher.news.set()
+
+
+class _Watcher:
+    """What one watcher has not seen yet: at most the latest of each step, however slow it is."""
+
+    def __init__(self, said: Mapping[_Key, Progress]) -> None:
+        self.news = asyncio.Event()
+        self._unseen = dict(said)
+
+    def tell(self, progress: Progress) -> None:
+        self._unseen[progress.status, progress.digest] = progress
+        self.news.set()
+
+    def take(self) -> list[Progress]:
+        self.news.clear()
+        unseen, self._unseen = self._unseen, {}
+        return list(unseen.values())

@@ -1,0 +1,89 @@
+"""The store for callers on the event loop: each call runs on a thread, names are parsed, errors stay the registry's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Executor
+from typing import TypeVar
+
+from registry.collect import Pruned
+from registry.digests import Digest
+from registry.gguf.reader import Header, read_header
+from registry.ingest import Ingest
+from registry.names import Name
+from registry.store import Store
+from registry.stored import BrokenModel, StoredModel
+
+T = TypeVar("T")
+
+
+class Models:
+    """What may be done with stored models. `unload` is told the name of a model that is about to go."""
+
+    def __init__(self, store: Store, threads: Executor, unload: Callable[[str], Awaitable[bool]]) -> None:
+        self._store = store
+        self._threads = threads
+        self._unload = unload
+
+    async def list(self) -> tuple[StoredModel, ...]:
+        """Every whole model, the one changed last first."""
+        return await self._in_thread(self._store.list)
+
+    async def broken(self) -> tuple[BrokenModel, ...]:
+        """Every name that is there and can't be used, with the reason."""
+        return await self._in_thread(self._store.broken)
+
+    async def show(self, name: str) -> StoredModel:
+        """One model. Raises BadName, NotFound with near names, Corrupt."""
+        return await self._in_thread(self._store.show, Name.parse(name))
+
+    async def header(self, name: str) -> Header:
+        """The header of a model's first file. Raises as `show` does, and BadGGUF."""
+        model = await self.show(name)
+        return await self._in_thread(read_header, model.weights[0])
+
+    async def copy(self, source: str, target: str) -> StoredModel:
+        """Give a model a second name. Raises as `show` does."""
+        return await self._in_thread(self._store.copy, Name.parse(source), Name.parse(target))
+
+    async def remove(self, name: str) -> None:
+        """Unload a model if it is loaded, and remove its name. Raises BadName, NotFound."""
+        wanted = Name.parse(name)
+        await self._unload(name)
+        await self._in_thread(self._store.remove, wanted)
+
+    async def prune(self) -> Pruned:
+        """Remove blobs that no model needs."""
+        return await self._in_thread(self._store.prune)
+
+    async def has_blob(self, digest: Digest | str) -> bool:
+        """Whether the store has this content. Raises BadDigest."""
+        return await self._in_thread(self._store.blobs.has, _parsed(digest))
+
+    async def write_blob(self, digest: Digest | str, chunks: AsyncIterator[bytes]) -> bool:
+        """Take in content that must have this digest; True if it is new, False if it was there and is sound.
+
+        Raises BadDigest, HashMismatch or a StorageFault, and whatever the chunks raise; then nothing is kept.
+        """
+        expected = _parsed(digest)
+        blobs = self._store.blobs
+        if await self._in_thread(blobs.has, expected):
+            await self._in_thread(blobs.ensure_intact, expected)
+            return False
+        ingest: Ingest = await self._in_thread(blobs.begin)
+        try:
+            async for chunk in chunks:
+                await self._in_thread(ingest.write, chunk)
+            await self._in_thread(blobs.commit, ingest, expected)
+        except BaseException:
+            ingest.abandon()
+            raise
+        return True
+
+    async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+
+def _parsed(digest: Digest | str) -> Digest:
+    return Digest.parse(digest) if isinstance(digest, str) else digest

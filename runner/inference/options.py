@@ -1,0 +1,110 @@
+"""The one merge of options: request over Modelfile over what the model's author recommends over the table's defaults.
+
+Works on plain mappings by the names of `modelfiles.parameters`. Knows no model and no request beyond its options.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from modelfiles.errors import ParameterError
+from modelfiles.parameters import PARAMETERS, Value, check
+from runner.errors import InvalidRequest
+from runner.protocol.options import LoadOptions, SampleOptions
+
+log = logging.getLogger(__name__)
+
+# `general.sampling.*` of a GGUF carries llama.cpp's names; those not here are the same as ours.
+_AUTHORS_NAMES = {"temp": "temperature", "penalty_last_n": "repeat_last_n", "penalty_repeat": "repeat_penalty"}
+_MOST_BIASES = 1024
+_LARGEST_BIAS = 100.0
+_SAMPLING = frozenset(SampleOptions.__struct_fields__)
+_LOADING = frozenset(LoadOptions.__struct_fields__) - {"num_parallel", "cells"}
+
+
+def checked(options: Mapping[str, Any]) -> dict[str, Value]:
+    """A request's options, typed by the table. None counts as not given; unknown names are logged and left out.
+
+    Raises InvalidRequest naming the option. `logit_bias` is apart, see `logit_bias`.
+    """
+    found: dict[str, Value] = {}
+    for name, value in options.items():
+        if value is None or name == "logit_bias":
+            continue
+        if name not in PARAMETERS:
+            log.warning("option %s is ignored: it is not a parameter that Runner knows", str(name)[:100])
+            continue
+        try:
+            found[name] = check(name, value)
+        except ParameterError as error:
+            raise InvalidRequest(f"option {name} {error.reason}", field=f"options.{name}") from None
+    return found
+
+
+def recommended(sampling: Mapping[str, int | float | str]) -> dict[str, Value]:
+    """The author's sampling defaults from a GGUF, by our names. What doesn't fit the table is left out."""
+    found: dict[str, Value] = {}
+    for key, value in sampling.items():
+        name = _AUTHORS_NAMES.get(key, key)
+        if name not in _SAMPLING or name not in PARAMETERS:
+            continue
+        try:
+            found[name] = check(name, value)
+        except ParameterError as error:
+            log.info("the model's own default for %s is ignored: it %s", name, error.reason)
+    return found
+
+
+def sample_options(given: Mapping[str, Value], bias: Mapping[int, float]) -> SampleOptions:
+    """Sampling options from merged values; what isn't in them takes the table's default."""
+    values: dict[str, Any] = {
+        name: given.get(name, spec.default)
+        for name, spec in PARAMETERS.items()
+        if spec.when == "sample" and name in _SAMPLING
+    }
+    if values["seed"] == -1:
+        values["seed"] = None
+    values["num_predict"] = max(-1, values["num_predict"])
+    return SampleOptions(**values, logit_bias=dict(bias))
+
+
+def load_options(given: Mapping[str, Value], *, num_ctx: int, num_parallel: int) -> LoadOptions:
+    """Load options from merged values. `num_ctx` is decided by the caller, `num_parallel` 0 means auto."""
+    values: dict[str, Any] = {
+        name: given.get(name, spec.default)
+        for name, spec in PARAMETERS.items()
+        if spec.when == "load" and name in _LOADING and name != "num_ctx"
+    }
+    return LoadOptions(num_ctx=num_ctx, num_parallel=num_parallel, **values)
+
+
+def named_for_loading(options: Mapping[str, Value]) -> frozenset[str]:
+    """The load options among those that a request gave."""
+    return frozenset(options) & _LOADING
+
+
+def logit_bias(options: Mapping[str, Any]) -> dict[int, float]:
+    """The request's bias by token id, -100 to 100. Raises InvalidRequest."""
+    given = options.get("logit_bias")
+    if given is None:
+        return {}
+    field = "options.logit_bias"
+    if not isinstance(given, Mapping):
+        raise InvalidRequest("logit_bias must be an object of token ids and numbers", field=field)
+    if len(given) > _MOST_BIASES:
+        raise InvalidRequest(f"logit_bias has {len(given)} entries; {_MOST_BIASES} are allowed", field=field)
+    found: dict[int, float] = {}
+    for token, bias in given.items():
+        if not str(token).isdecimal() or len(str(token)) > 10:
+            raise InvalidRequest(f"logit_bias: {str(token)[:40]!r} is no token id", field=field)
+        if isinstance(bias, bool) or not isinstance(bias, int | float) or not _is_within(bias):
+            raise InvalidRequest("logit_bias: each bias must be a number from -100 to 100", field=field)
+        found[int(token)] = float(bias)
+    return found
+
+
+def _is_within(bias: float) -> bool:
+    return math.isfinite(bias) and -_LARGEST_BIAS <= bias <= _LARGEST_BIAS

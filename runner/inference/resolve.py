@@ -1,0 +1,215 @@
+"""From a request to what the scheduler is to do: name to model, capabilities, options, prompt.
+
+Reads the store and headers, so it is called off the event loop. Knows no worker and no wire.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from registry.digests import Digest
+from registry.errors import BadName, NotFound, RegistryError
+from registry.gguf.facts import Facts, facts
+from registry.gguf.reader import read_header
+from registry.store import Store
+from registry.stored import StoredModel
+from runner.errors import InvalidRequest, LoadFailed, TemplateFailed, UnknownModel, Unsupported
+from runner.inference import options as merge
+from runner.inference import prompts
+from runner.inference.requests import Chat, Complete, Embed
+from runner.protocol import commands
+from runner.protocol.commands import ChatPrompt, Load, Prompt
+from runner.scheduler.memory import Footprint
+from runner.scheduler.ticket import Want
+
+log = logging.getLogger(__name__)
+DEFAULT_CONTEXT = 8192  # tokens, where nobody asks for another length and the model allows as much
+_REMEMBERED = 64  # headers' facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A model as a request found it, with the facts of its header and the options already merged."""
+
+    asked: str
+    model: StoredModel
+    facts: Facts
+    own: Mapping[str, Any]  # the request's options, checked
+    merged: Mapping[str, Any]
+
+    def has(self, capability: str) -> bool:
+        return capability in self.model.config.capabilities
+
+    def need(self, capability: str, what: str, field: str | None = "model") -> None:
+        if not self.has(capability):
+            raise Unsupported(f'"{self.asked}" does not support {what}', field=field)
+
+
+class Resolver:
+    """`context_length` is the configured one in tokens (0 for none), `num_parallel` the configured one (0 for auto).
+
+    Safe to call from several threads.
+    """
+
+    def __init__(self, store: Store, *, context_length: int, num_parallel: int) -> None:
+        self._store = store
+        self._context_length = context_length
+        self._num_parallel = num_parallel
+        self._facts: OrderedDict[Digest, Facts] = OrderedDict()
+        self._warned: set[Digest] = set()
+        self._lock = threading.Lock()
+
+    def chat(self, request: Chat) -> Want:
+        """What a Chat wants. Raises UnknownModel, InvalidRequest and its kinds, LoadFailed."""
+        source = self._find(request.model, request.options)
+        source.need("completion", "chat")
+        _check_extras(source, request.think, any(message.images for message in request.messages), "messages")
+        if request.tools:
+            raise Unsupported("tools are not supported yet by this version of Runner", field="tools")
+        prompt = prompts.of_chat(request, source.model.system, source.model.messages)
+        return self._generation(source, request, prompt)
+
+    def complete(self, request: Complete) -> Want:
+        """What a Complete wants. Raises as `chat` does."""
+        source = self._find(request.model, request.options)
+        source.need("completion", "generate")
+        _check_extras(source, request.think, bool(request.images), "images")
+        if request.suffix is not None:
+            source.need("insert", "insert", field="suffix")
+        prompt = prompts.of_completion(request, source.model.system, source.model.messages)
+        return self._generation(source, request, prompt)
+
+    def embed(self, request: Embed) -> Want:
+        """What an Embed wants: any model gives embeddings, except one that only ranks. Raises as `chat` does."""
+        source = self._find(request.model, request.options)
+        if not source.has("embedding"):
+            source.need("completion", "embedding")
+        load = self._load(source)
+        work = commands.Embed(0, request.inputs, truncate=request.truncate, context_length=load.options.num_ctx)
+        return self._want(source, load, work, request.keep_alive)
+
+    def load(self, model: str, options: Mapping[str, Any], keep_alive: float | None) -> Want:
+        """What it takes to have the model loaded, with nothing to do yet. Raises as `chat` does."""
+        source = self._find(model, options)
+        return self._want(source, self._load(source), None, keep_alive)
+
+    def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
+        if isinstance(prompt, ChatPrompt):
+            _check_template(source)
+        load = self._load(source)
+        work = commands.Generate(
+            0,
+            prompt,
+            merge.sample_options(source.merged, merge.logit_bias(request.options)),
+            context_length=load.options.num_ctx,
+            truncate=request.truncate,
+        )
+        return self._want(source, load, work, request.keep_alive)
+
+    def _want(
+        self, source: _Source, load: Load, work: commands.Generate | commands.Embed | None, keep_alive: float | None
+    ) -> Want:
+        found = source.facts
+        footprint = Footprint(
+            weights=source.model.size,
+            kv=found.kv_bytes_per_token(),
+            state=found.cache.state_bytes,
+            vocabulary=found.vocabulary,
+            width=found.embedding_length,
+        )
+        return Want(
+            model=str(source.model.name),
+            digest=str(source.model.digest),
+            load=load,
+            footprint=footprint,
+            work=work,
+            named=merge.named_for_loading(source.own),
+            keep_alive=keep_alive,
+        )
+
+    def _load(self, source: _Source) -> Load:
+        model = source.model
+        template = model.template
+        if template is not None and prompts.is_go_template(template):
+            self._warn_once(model)
+            template = None
+        own = source.facts.context_length
+        wanted = source.merged.get("num_ctx") or self._context_length or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+        return Load(
+            weights=tuple(str(path) for path in model.weights),
+            options=merge.load_options(
+                source.merged, num_ctx=min(wanted, own) if own else wanted, num_parallel=self._num_parallel
+            ),
+            adapters=tuple(str(path) for path in model.adapters),
+            template=template,
+            embedding=not source.has("completion"),
+        )
+
+    def _find(self, asked: str, options: Mapping[str, Any]) -> _Source:
+        own = merge.checked(options)
+        with _as_request_errors(asked):
+            model = self._store.show(asked)
+            self._store.check(model)
+            found = self._facts_of(model)
+        return _Source(asked, model, found, own, merge.recommended(found.sampling) | dict(model.parameters) | own)
+
+    def _facts_of(self, model: StoredModel) -> Facts:
+        with self._lock:
+            if known := self._facts.get(model.digest):
+                self._facts.move_to_end(model.digest)
+                return known
+        found = facts(read_header(model.weights[0]))
+        with self._lock:
+            self._facts[model.digest] = found
+            while len(self._facts) > _REMEMBERED:
+                self._facts.popitem(last=False)
+        return found
+
+    def _warn_once(self, model: StoredModel) -> None:
+        with self._lock:
+            if model.digest in self._warned:
+                return
+            self._warned.add(model.digest)
+        log.warning(
+            'the TEMPLATE of "%s" is in Ollama\'s template language, which this version of Runner does not run; the '
+            "chat template inside the GGUF is used",
+            model.name,
+        )
+
+
+def _check_extras(source: _Source, think: object, has_images: bool, field: str) -> None:
+    if think:
+        source.need("thinking", "thinking", field="think")
+    if has_images:
+        source.need("vision", "vision", field=field)
+        raise Unsupported("images are not supported yet by this version of Runner", field=field)
+
+
+def _check_template(source: _Source) -> None:
+    template = source.model.template
+    if template is not None and prompts.is_go_template(template) and not source.facts.chat_template:
+        raise TemplateFailed(
+            f'"{source.asked}" has a TEMPLATE in Ollama\'s template language, which this version of Runner does not '
+            "run, and its GGUF has no chat template to use instead. Give it a Jinja TEMPLATE (runner create), or send "
+            "a raw prompt",
+            field="model",
+        )
+
+
+@contextmanager
+def _as_request_errors(asked: str) -> Iterator[None]:
+    """The registry's errors about a model that a request names, in the words of requests."""
+    try:
+        yield
+    except NotFound as error:
+        raise UnknownModel(asked, error.near) from error
+    except BadName as error:
+        raise InvalidRequest(str(error), field="model") from error
+    except RegistryError as error:
+        raise LoadFailed(str(error)) from error

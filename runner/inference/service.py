@@ -1,0 +1,130 @@
+"""What the daemon can do with a model: answer, embed, load, unload, and say what is loaded.
+
+The one object that the dialects call for inference. Puts the parts of this floor together and has no rules of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import Executor
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from registry.errors import BadName
+from registry.names import Name
+from runner.errors import InvalidRequest
+from runner.inference.embed import embedded
+from runner.inference.generate import answer
+from runner.inference.requests import Chat, Complete, Embed, Embedded, Finished, Piece, Resident, Timings
+from runner.inference.resolve import Resolver
+from runner.scheduler.fleet import Member
+from runner.scheduler.loop import Scheduler
+from runner.scheduler.stream import Stream
+
+T = TypeVar("T")
+
+
+class Service:
+    """Constructed by the daemon only. `threads` runs what reads the disk; `clock` is the scheduler's, in seconds."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        resolver: Resolver,
+        threads: Executor,
+        clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._scheduler = scheduler
+        self._resolver = resolver
+        self._threads = threads
+        self._clock = clock
+        self._clock_ns = clock_ns
+
+    async def generate(self, request: Chat | Complete) -> AsyncGenerator[Piece | Finished, None]:
+        """Answer a request: pieces, then exactly one Finished.
+
+        Raises a RunnerError before the first item for everything known before the first token, later for a late
+        failure. Closing the iterator, or cancelling the task, cancels the request in the worker.
+        """
+        arrived = self._clock_ns()
+        if isinstance(request, Chat):
+            want = await self._in_thread(self._resolver.chat, request)
+        else:
+            want = await self._in_thread(self._resolver.complete, request)
+        async with aclosing(answer(self._scheduler, want, arrived, self._clock_ns)) as parts:
+            async for part in parts:
+                yield part
+
+    async def embed(self, request: Embed) -> Embedded:
+        """Vectors of length 1, in the order of the inputs. Without inputs the model is only loaded."""
+        arrived = self._clock_ns()
+        if not request.inputs:
+            await self.load(request.model, options=request.options, keep_alive=request.keep_alive)
+            return Embedded(b"", 0, 0, 0, Timings(total=self._clock_ns() - arrived))
+        want = await self._in_thread(self._resolver.embed, request)
+        return await embedded(self._scheduler, want, request.dimensions, arrived, self._clock_ns)
+
+    async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
+        """Make a model resident; returns when it is. `keep_alive` in seconds, inf for ever, None as configured."""
+        want = await self._in_thread(self._resolver.load, model, options, keep_alive)
+        stream = Stream()
+        request = self._scheduler.submit(want, stream)
+        try:
+            while await stream.take():
+                pass
+        finally:
+            self._scheduler.cancel(request)
+
+    async def unload(self, model: str) -> bool:
+        """Let a model go; returns when that is decided, running requests finish first. False if it isn't loaded."""
+        try:
+            key = Name.parse(model).key
+        except BadName as error:
+            raise InvalidRequest(str(error), field="model") from error
+        for member in self._scheduler.residents():
+            if Name.parse(member.model).key == key:
+                return self._scheduler.unload(member.model)
+        return False
+
+    def residents(self) -> tuple[Resident, ...]:
+        """The loaded models, those that stay longest first."""
+        now, today = self._clock(), datetime.now(UTC)
+        members = sorted(self._scheduler.residents(), key=lambda member: -_leaves(member, now))
+        return tuple(self._resident(member, now, today) for member in members)
+
+    def _resident(self, member: Member, now: float, today: datetime) -> Resident:
+        ready = member.ready
+        sizes = [ready.weights_bytes, ready.kv_bytes, ready.compute_bytes] if ready else []
+        parts = [(device, size) for by_device in sizes for device, size in by_device.items()]
+        stays = _leaves(member, now) - now
+        return Resident(
+            name=member.model,
+            digest=member.digest,
+            state=member.state,
+            size=sum(size for _, size in parts) or member.need.total,
+            size_gpu=sum(size for device, size in parts if not _is_host(device)),
+            context_length=ready.context_length if ready else member.load.options.num_ctx,
+            sequences=ready.sequences if ready else member.load.options.num_parallel,
+            running=member.stats.running if member.stats else len(member.inside),
+            waiting=self._scheduler.waiting(member.model),
+            expires_at=today + timedelta(seconds=stays) if math.isfinite(stays) else None,
+        )
+
+    async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, function, *args)
+
+
+def _leaves(member: Member, now: float) -> float:
+    """When a member goes if nobody comes: for a busy one counted from now."""
+    return member.expires if member.expires is not None else now + member.keep_alive
+
+
+def _is_host(device: str) -> bool:
+    """Whether llama.cpp means the machine's own memory by this buffer."""
+    return device.startswith("CPU") or device.endswith("_Host") or device in ("BLAS", "AMX")
