@@ -16,7 +16,7 @@ from aiohttp import web
 
 from runner.errors import InvalidRequest, TooLarge
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 _GRACE = 15.0  # seconds a body may take whatever its length
 _SLOWEST = 4096  # bytes a second after that: slower senders hold a socket for nothing
@@ -72,7 +72,10 @@ async def chunks(request: web.Request) -> AsyncIterator[bytes]:
 
 
 def decode(data: bytes, shape: type[_T]) -> _T:
-    """JSON text as `shape`. Raises InvalidRequest: not JSON, nested too deeply, or a field of the wrong type, by name."""
+    """JSON text as `shape`.
+
+    Raises InvalidRequest: not JSON, nested too deeply, or a field of the wrong type, which is named.
+    """
     if not data.strip():
         raise InvalidRequest("missing request body")
     try:
@@ -97,7 +100,7 @@ async def _whole(request: web.Request) -> bytes:
 
 
 @functools.cache
-def _decoder(shape: type[_T]) -> msgspec.json.Decoder[_T]:
+def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(shape)
 
 
@@ -129,6 +132,11 @@ def _kinds(expected: str, field: str) -> str:
     names = [name for name in expected.split(" | ") if name != "null"]
     words = [_LISTS.get(field, "a list") if name == "array" else _KINDS.get(name, name) for name in names]
     return " or ".join(words)
+
+
+def json_response(content: bytes) -> web.Response:
+    """JSON text as a successful answer."""
+    return web.Response(body=content, content_type="application/json", charset="utf-8")
 
 
 def to_json(value: Any) -> bytes:

@@ -6,10 +6,11 @@ Dialects only word it. Knows no path and no JSON shape.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from aiohttp import web
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT = 60  # seconds; some clients give up for good on more
 
 
+class ClientGone(ConnectionResetError):
+    """Nobody is left to answer: the client closed its connection, or stopped reading."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One failure, ready for a dialect to word. `field` is the request field at fault, if one is."""
@@ -34,7 +39,7 @@ class Failure:
     code: str
     message: str
     field: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,8 @@ def _of_http(error: web.HTTPException) -> Failure:
         headers["Connection"] = "close"  # the rest of a body that dawdles is not waited for
     elif 400 <= error.status < 500:
         headers["x-should-retry"] = "false"
-    return Failure(error.status, _HTTP_CODES.get(error.status, "invalid_request_error"), error.text or "", None, headers)
+    code = _HTTP_CODES.get(error.status, "invalid_request_error")
+    return Failure(error.status, code, error.text or "", headers=headers)
 
 
 Wording = Callable[[Failure], bytes]
@@ -153,8 +159,8 @@ def middleware(wording: Callable[[web.Request], Wording]) -> Middleware:
             if not request.app[IN_FLIGHT].accept_expulsion():
                 raise
             failure = failure_of(shutting_down())
-        except ConnectionError:
-            raise  # the client has gone: nobody is left to answer
+        except ClientGone:
+            raise
         except Exception as error:  # noqa: BLE001 - the edge: everything is answered, and the unexpected is logged
             failure = failure_of(error)
         return web.Response(

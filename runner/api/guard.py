@@ -6,7 +6,6 @@ refused here has had an effect. Knows no endpoint but the few that answer withou
 
 from __future__ import annotations
 
-import fnmatch
 import hmac
 import ipaddress
 import re
@@ -33,10 +32,10 @@ _TOKENS = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]*")  # header names in a list
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The rules. `hosts` are names without port or with one; `origins` may hold `*` for any characters."""
+    """The rules. `hosts` are names without port or with one, in lower case."""
 
     hosts: frozenset[str]
-    origins: tuple[str, ...]
+    origins: tuple[re.Pattern[str], ...]
     key: bytes | None
     max_body: int
 
@@ -44,7 +43,7 @@ class Guard:
     def of(cls, settings: Settings) -> Guard:
         """The rules that the settings give."""
         hosts = {host.lower() for host in settings.allowed_hosts} | {settings.host.host.lower()}
-        origins = tuple(origin.lower().rstrip("/") for origin in settings.origins)
+        origins = tuple(_pattern(origin) for origin in settings.origins)
         key = settings.api_key.encode() if settings.api_key else None
         return cls(frozenset(hosts), origins, key, settings.max_body)
 
@@ -63,7 +62,8 @@ class Guard:
         if len(named) != 1:
             raise NotAllowed("a request needs exactly one Host header")
         if not self._is_own(named[0], own):
-            raise NotAllowed(f"host {named[0][:100]!r} is not allowed; add it to RUNNER_ALLOWED_HOSTS if it is this machine")
+            shown = named[0][:100]
+            raise NotAllowed(f"host {shown!r} is not allowed; if it is this machine, add it to RUNNER_ALLOWED_HOSTS")
         target = request.raw_path
         if not target.startswith("/") and target != "*":  # a URI in the request line counts before the header
             found = _ORIGIN.match(target.lower())
@@ -82,7 +82,8 @@ class Guard:
         origins = request.headers.getall("Origin", [])
         site = request.headers.get("Sec-Fetch-Site")
         if len(origins) > 1 or (origins and not self._may_call(origins[0], host)):
-            raise NotAllowed(f"origin {origins[0][:100]!r} is not allowed; add it to RUNNER_ORIGINS if you trust it")
+            shown = origins[0][:100]
+            raise NotAllowed(f"origin {shown!r} is not allowed; if you trust it, add it to RUNNER_ORIGINS")
         if not origins and site is not None and not _from_here(site, host):
             raise NotAllowed("another web site may not call Runner")
         if (origins or site is not None) and not is_preflight(request):
@@ -97,9 +98,7 @@ class Guard:
             found["authority"] == host or _is_loopback_authority(found["authority"])
         ):
             return True
-        return found["scheme"] != "file" and any(
-            fnmatch.fnmatchcase(origin.lower(), allowed) for allowed in self.origins
-        )
+        return found["scheme"] != "file" and any(allowed.fullmatch(origin.lower()) for allowed in self.origins)
 
     def _check_key(self, request: web.Request) -> None:
         if self.key is None or request.path in _KEYLESS:
@@ -151,7 +150,7 @@ def is_from_this_machine(request: web.Request) -> bool:
     if any(name in request.headers for name in (*_FORWARDED, "Origin", "Sec-Fetch-Site")):
         return False
     peer = request.transport.get_extra_info("peername") if request.transport else None
-    return bool(peer) and is_loopback(str(peer[0]))
+    return isinstance(peer, tuple) and is_loopback(str(peer[0]))
 
 
 def is_loopback(name: str) -> bool:
@@ -164,6 +163,11 @@ def is_loopback(name: str) -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def _pattern(origin: str) -> re.Pattern[str]:
+    """A setting's origin, in which `*` stands for any characters: `https://*.example.org`, `chrome-extension://*`."""
+    return re.compile(".*".join(re.escape(part) for part in origin.lower().rstrip("/").split("*")))
 
 
 def _is_loopback_authority(authority: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from runner.api.failures import ClientGone
 from runner.api.guard import ALLOWED_ORIGIN
 from runner.api.inflight import IN_FLIGHT
 from runner.log import request_id
@@ -45,13 +46,14 @@ async def middleware(
             response = await handler(request)
         status = response.status
         return response
-    except (asyncio.CancelledError, ConnectionError):
+    except (asyncio.CancelledError, ClientGone):
         status = _GONE
         raise
     finally:
         level = logging.DEBUG if request.path in _QUIET else logging.INFO
         note = request.get(NOTE, "")
-        log.log(level, "%s %s %d %.0fms%s", request.method, request.path, status, 1000 * (time.monotonic() - start), note)
+        spent = 1000 * (time.monotonic() - start)
+        log.log(level, "%s %s %d %.0fms%s", request.method, request.path, status, spent, note)
         request_id.reset(token)
 
 

@@ -1,0 +1,130 @@
+"""The body of /api/create as a Modelfile: its text, or the fields that newer clients send.
+
+Decides which callers may name paths; whether a file or a model exists, others find out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelfiles import instructions as modelfile
+from modelfiles.errors import ModelfileError, ParameterError
+from modelfiles.instructions import Instruction, Modelfile
+from modelfiles.parse import parse
+from registry.digests import Digest
+from registry.errors import BadDigest
+from runner.api import values
+from runner.api.native import wire
+from runner.api.native.read import model_of
+from runner.errors import InvalidRequest, NotAllowed
+
+_PIECES = ("source", "template", "system", "license", "parameters", "messages", "renderer", "parser", "requires")
+_PATH = re.compile(r"[./~\\].*|[A-Za-z]:[/\\].*|.*\.(?:gguf|safetensors|bin)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What to create. Paths in `modelfile` start from `base`; with None it may name none.
+
+    `files` maps names as the Modelfile writes them to blobs that were uploaded before.
+    """
+
+    name: str
+    modelfile: Modelfile
+    base: Path | None
+    files: Mapping[str, Digest]
+
+
+def creation(body: wire.CreateRequest, from_this_machine: bool) -> Creation:
+    """Raises InvalidRequest naming the field, ModelfileError with line and column, or NotAllowed for a path."""
+    values.refuse(body, wire.FIELDS["/api/create"].later)
+    name = model_of(body)
+    files = {path: _digest(text, f"files[{path!r}]") for path, text in (body.files or {}).items()}
+    adapters = {path: _digest(text, f"adapters[{path!r}]") for path, text in (body.adapters or {}).items()}
+    written = Modelfile(tuple(_instructions(body, files, adapters))) if body.modelfile is None else _parsed(body)
+    blobs = files | adapters
+    if not from_this_machine:
+        _check_paths(written, blobs)
+    return Creation(name, written, _base(body) if from_this_machine else None, blobs)
+
+
+def _parsed(body: wire.CreateRequest) -> Modelfile:
+    for name in (*_PIECES, "adapters"):
+        if getattr(body, name):
+            field = "from" if name == "source" else name
+            raise InvalidRequest(f"{field} and modelfile exclude each other", field=field)
+    return parse(body.modelfile or "")
+
+
+def _instructions(
+    body: wire.CreateRequest, files: Mapping[str, Digest], adapters: Mapping[str, Digest]
+) -> Iterable[Instruction]:
+    if not body.source and not files:
+        raise InvalidRequest("from, files or modelfile is required", field="from")
+    if body.source and files:
+        raise InvalidRequest("from and files exclude each other", field="from")
+    for source in (body.source,) if body.source else files:
+        yield modelfile.From(source)
+    yield from map(modelfile.Adapter, adapters)
+    for text, make in (
+        (body.template, modelfile.Template),
+        (body.system, modelfile.System),
+        (body.renderer, modelfile.Renderer),
+        (body.parser, modelfile.Parser),
+        (body.requires, modelfile.Requires),
+    ):
+        if text:
+            yield make(text)
+    yield from map(modelfile.License, [body.license] if isinstance(body.license, str) else body.license or ())
+    for name, value in (body.parameters or {}).items():
+        yield from _parameter(name, value)
+    for index, message in enumerate(body.messages or ()):
+        yield _message(message, f"messages[{index}]")
+
+
+def _parameter(name: str, value: Any) -> Iterable[Instruction]:
+    for each in value if isinstance(value, list) else (value,):
+        if each is None:  # clients send every option they know, most of them null
+            continue
+        try:
+            yield modelfile.Parameter(name, each)
+        except ParameterError as error:
+            raise InvalidRequest(f"parameters.{error}", field=f"parameters.{name}") from None
+
+
+def _message(message: wire.Message, at: str) -> Instruction:
+    try:
+        return modelfile.Message(message.role, message.content or "")
+    except ModelfileError as error:
+        raise InvalidRequest(f"{at}: {error}", field=at) from None
+
+
+def _digest(text: str, field: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except BadDigest as error:
+        raise InvalidRequest(f"{field}: {error}", field=field) from None
+
+
+def _base(body: wire.CreateRequest) -> Path:
+    """The folder that relative paths start from; by default the root, not wherever the daemon happens to be."""
+    if body.base is None:
+        return Path(Path.cwd().anchor)
+    base = Path(body.base)
+    if not base.is_absolute():
+        raise InvalidRequest("base must be an absolute path", field="base")
+    return base
+
+
+def _check_paths(written: Modelfile, blobs: Mapping[str, Digest]) -> None:
+    for source in (*written.sources, *written.adapters, *written.drafts):
+        if source not in blobs and _PATH.fullmatch(source):
+            raise NotAllowed(
+                f"{source[:200]!r} looks like a path, which only a program on Runner's own machine may give; "
+                "upload the file to /api/blobs/sha256:<digest> and name it in files",
+                field="from",
+            )

@@ -1,0 +1,191 @@
+"""/api/tags, /api/ps, /api/show, /api/copy, /api/delete and /api/version: what is stored and what is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from modelfiles.errors import ModelfileError
+from modelfiles.render import render
+from runner import __version__
+from runner.api import values
+from runner.api.body import json_response, to_json
+from runner.api.body import read as read_body
+from runner.api.native import read, wire
+from runner.api.native.write import moment
+
+if TYPE_CHECKING:
+    from registry.gguf.reader import Header
+    from registry.manifest import ModelConfig
+    from registry.stored import StoredModel
+    from runner.inference.models import Models
+    from runner.inference.requests import Resident
+    from runner.inference.service import Service
+
+OLLAMA = "0.33.0"
+"""The version of Ollama that this dialect is at: clients ask for a recent one before they talk on."""
+
+_FOR_EVER = timedelta(days=36_525)  # clients want a date, and one that their calendars can hold
+_SHORT = 5  # items of an array that /api/show gives unasked
+_KEY_WIDTH = 30  # clients split the parameters' text by columns
+
+
+class Inventory:
+    """The endpoints that need no loaded model."""
+
+    def __init__(self, models: Models, service: Service) -> None:
+        self._models = models
+        self._service = service
+
+    def routes(self) -> tuple[web.RouteDef, ...]:
+        """Paths and handlers."""
+        return (
+            web.get("/api/version", self.version),
+            web.get("/api/tags", self.tags),
+            web.get("/api/ps", self.ps),
+            web.post("/api/show", self.show),
+            web.post("/api/copy", self.copy),
+            web.delete("/api/delete", self.delete),
+        )
+
+    async def version(self, request: web.Request) -> web.Response:
+        """Whom clients talk to."""
+        return json_response(to_json({"version": OLLAMA, "runner": __version__}))
+
+    async def tags(self, request: web.Request) -> web.Response:
+        """Every stored model, the newest first."""
+        stored = sorted(await self._models.list(), key=lambda each: each.modified_at, reverse=True)
+        return json_response(to_json({"models": [_listed(each) for each in stored]}))
+
+    async def ps(self, request: web.Request) -> web.Response:
+        """Every loaded model, the one that stays longest first."""
+        configs = {str(each.name): each.config for each in await self._models.list()}
+        running = [_running(each, configs.get(each.name)) for each in self._service.residents()]
+        running.sort(key=lambda each: each.expires_at, reverse=True)
+        return json_response(to_json({"models": running}))
+
+    async def show(self, request: web.Request) -> web.Response:
+        """All that is known of one model."""
+        body = await read_body(request, wire.ShowRequest)
+        values.refuse(body, wire.FIELDS["/api/show"].later)
+        name, verbose = read.model_of(body), bool(body.verbose)
+        stored, header = await self._models.show(name), await self._models.header(name)
+        # With `verbose`, a vocabulary is decoded: too long for the event loop.
+        return json_response(await asyncio.to_thread(lambda: to_json(_shown(stored, header, verbose))))
+
+    async def copy(self, request: web.Request) -> web.Response:
+        """Give a model another name as well."""
+        body = await read_body(request, wire.CopyRequest)
+        source = values.required(body.source, "source")
+        await self._models.copy(source, values.required(body.destination, "destination"))
+        return web.Response()
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Unload a model and remove its name."""
+        name = read.model_of(await read_body(request, wire.DeleteRequest))
+        await self._models.show(name)  # an unknown model is an error before anything is unloaded
+        await self._service.unload(name)
+        await self._models.remove(name)
+        return web.Response()
+
+
+def _listed(stored: StoredModel) -> wire.Listed:
+    return wire.Listed(
+        name=str(stored.name),
+        model=str(stored.name),
+        modified_at=moment(stored.modified_at),
+        size=stored.size,
+        digest=_hex(stored.digest),
+        details=_details(stored.config),
+        capabilities=stored.config.capabilities,
+    )
+
+
+def _details(config: ModelConfig) -> wire.Details:
+    return wire.Details(
+        parent_model=config.parent or "",
+        format=config.format,
+        family=config.family,
+        families=config.families,
+        parameter_size=config.parameter_size,
+        quantization_level=config.quantization,
+        context_length=config.context_length,
+        embedding_length=config.embedding_length,
+    )
+
+
+def _running(resident: Resident, config: ModelConfig | None) -> wire.Running:
+    return wire.Running(
+        name=resident.name,
+        model=resident.name,
+        size=resident.size,
+        digest=_hex(resident.digest),
+        details=_details(config) if config else None,
+        expires_at=moment(resident.expires_at or datetime.now(UTC) + _FOR_EVER),
+        size_vram=resident.size_gpu,
+        context_length=resident.context_length,
+        state=resident.state,
+        sequences=resident.sequences,
+        running=resident.running,
+        waiting=resident.waiting,
+    )
+
+
+def _hex(digest: object) -> str:
+    return str(digest).removeprefix("sha256:")
+
+
+def _shown(stored: StoredModel, header: Header, verbose: bool) -> wire.Shown:
+    return wire.Shown(
+        license="\n".join(stored.licenses),
+        modelfile=_modelfile(stored),
+        parameters=_parameters(stored.parameters),
+        template=stored.template or str(header.metadata.get("tokenizer.chat_template", "")),
+        system=stored.system or "",
+        details=_details(stored.config),
+        messages=[wire.Turn(role=role, content=content) for role, content in stored.messages],
+        model_info=_model_info(header.metadata, stored.config.parameter_count, verbose),
+        tensors=[{"name": each.name, "type": each.type.name, "shape": each.shape} for each in header.tensors]
+        if verbose
+        else [],
+        capabilities=stored.config.capabilities,
+        modified_at=moment(stored.modified_at),
+        requires=stored.config.requires or "",
+    )
+
+
+def _modelfile(stored: StoredModel) -> str:
+    try:
+        return render(stored.modelfile())
+    except ModelfileError as error:  # a text that the language has no way to write, in a model that works
+        return f"# This model has no Modelfile: {error}\n"
+
+
+def _parameters(parameters: Mapping[str, Any]) -> str:
+    """One `key value` line each, a repeated key for each of several values, texts quoted."""
+    return "\n".join(
+        f"{name:<{_KEY_WIDTH}} {json.dumps(value, ensure_ascii=False)}"
+        for name, given in parameters.items()
+        for value in (given if isinstance(given, list | tuple) else (given,))
+    )
+
+
+def _model_info(metadata: Mapping[str, Any], parameter_count: int, verbose: bool) -> dict[str, Any]:
+    """The GGUF's metadata; long arrays come empty unless asked for. The template stands in a field of its own."""
+    architecture = str(metadata.get("general.architecture", ""))
+    # Some clients take the first key that says context_length, so the true one goes ahead of the rest.
+    first = ("general.architecture", f"{architecture}.context_length")
+    keys: Iterable[str] = dict.fromkeys((*(key for key in first if key in metadata), *metadata))
+    info = {key: _plain(metadata[key], verbose) for key in keys if key != "tokenizer.chat_template"}
+    return {"general.parameter_count": parameter_count} | info
+
+
+def _plain(value: Any, verbose: bool) -> Any:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return value
+    return list(value) if verbose or len(value) <= _SHORT else []

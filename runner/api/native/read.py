@@ -1,0 +1,135 @@
+"""Ollama's JSON to Runner's requests. Checks shapes and names the field at fault; what options mean, others know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from runner.api import values
+from runner.api.native import wire
+from runner.conversation import Message, Role, ToolCall
+from runner.errors import InvalidRequest
+from runner.inference.requests import Chat, Complete, Embed
+
+_ROLES = ("system", "user", "assistant", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """An empty prompt: bring the model into memory, or keep it there for longer."""
+
+    model: str
+    options: Mapping[str, Any]
+    keep_alive: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """An empty prompt with keep_alive 0."""
+
+    model: str
+
+
+def model_of(body: wire.Named) -> str:
+    """The model that a body names, by `model` or by the older `name`."""
+    return values.required(body.model or body.name, "model")
+
+
+def generate(body: wire.GenerateRequest) -> Complete | Load | Unload:
+    """Raises InvalidRequest naming the field."""
+    values.refuse(body, wire.FIELDS["/api/generate"].later)
+    model, keep_alive = model_of(body), values.keep_alive(body.keep_alive)
+    think, images = values.think(body.think), _images(body.images, "images")
+    if not body.prompt and not body.suffix and not images:
+        return _residency(model, body.options, keep_alive)
+    if body.raw and body.system:
+        raise InvalidRequest("system has no place in a raw prompt", field="system")
+    return Complete(
+        model=model,
+        prompt=body.prompt or "",
+        raw=bool(body.raw),
+        suffix=body.suffix or None,
+        system=body.system or None,
+        images=images,
+        think=think,
+        options=body.options or {},
+        keep_alive=keep_alive,
+        truncate=body.truncate is not False,
+    )
+
+
+def chat(body: wire.ChatRequest) -> Chat | Load | Unload:
+    """Raises InvalidRequest naming the field."""
+    values.refuse(body, wire.FIELDS["/api/chat"].later)
+    model, keep_alive = model_of(body), values.keep_alive(body.keep_alive)
+    think = values.think(body.think)
+    if not body.messages:
+        return _residency(model, body.options, keep_alive)
+    return Chat(
+        model=model,
+        messages=tuple(_message(each, f"messages[{index}]") for index, each in enumerate(body.messages)),
+        think=think,
+        options=body.options or {},
+        keep_alive=keep_alive,
+        truncate=body.truncate is not False,
+    )
+
+
+def embed(body: wire.EmbedRequest) -> Embed | Load | Unload:
+    """Raises InvalidRequest naming the field."""
+    model, keep_alive = model_of(body), values.keep_alive(body.keep_alive)
+    inputs = _inputs(body.input)
+    if not inputs:
+        return _residency(model, body.options, keep_alive)
+    if body.dimensions is not None and body.dimensions < 1:
+        raise InvalidRequest("dimensions must be at least 1", field="dimensions")
+    return Embed(
+        model=model,
+        inputs=inputs,
+        dimensions=body.dimensions,
+        options=body.options or {},
+        keep_alive=keep_alive,
+        truncate=body.truncate is not False,
+    )
+
+
+def embeddings(body: wire.EmbeddingsRequest) -> Embed | Load | Unload:
+    """The older form of `embed`."""
+    model, keep_alive = model_of(body), values.keep_alive(body.keep_alive)
+    if not body.prompt:
+        return _residency(model, body.options, keep_alive)
+    return Embed(model=model, inputs=(body.prompt,), options=body.options or {}, keep_alive=keep_alive)
+
+
+def _residency(model: str, options: Mapping[str, Any] | None, keep_alive: float | None) -> Load | Unload:
+    return Unload(model) if keep_alive == 0 else Load(model, options or {}, keep_alive)
+
+
+def _inputs(value: object) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if texts is None or texts in ([], [""]):
+        return ()
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise InvalidRequest("input must be a string or a list of strings", field="input")
+    return tuple(texts)
+
+
+def _message(message: wire.Message, at: str) -> Message:
+    if message.role not in _ROLES:
+        raise InvalidRequest(f"{at}.role must be one of {', '.join(_ROLES)}", field=f"{at}.role")
+    return Message(
+        role=cast("Role", message.role),
+        content=message.content or "",
+        images=_images(message.images, f"{at}.images"),
+        thinking=message.thinking or None,
+        tool_calls=tuple(
+            ToolCall(call.function.name, call.function.arguments or {}, call.id) for call in message.tool_calls or ()
+        ),
+        tool_name=message.tool_name,
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _images(texts: Sequence[str] | None, at: str) -> tuple[bytes, ...]:
+    return tuple(values.image(text, f"{at}[{index}]") for index, text in enumerate(texts or ()))

@@ -1,0 +1,288 @@
+"""Ollama's JSON, as structs: what is read, what is written, and what becomes of each field.
+
+Shapes only; knows no request of ours. Every field of a request may be null, as clients send it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from runner.api.fields import Fields
+
+
+class Named(msgspec.Struct, kw_only=True):
+    """A body that names a model, by either key."""
+
+    model: str | None = None
+    name: str | None = None
+
+
+class Function(msgspec.Struct):
+    name: str
+    arguments: dict[str, Any] | None = None
+
+
+class ToolCall(msgspec.Struct):
+    function: Function
+    id: str | None = None
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """One turn that the client sends."""
+
+    role: str
+    content: str | None = None
+    thinking: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+
+
+class Asking(Named, kw_only=True):
+    """What generate and chat have in common."""
+
+    stream: bool | None = None
+    options: dict[str, Any] | None = None
+    keep_alive: Any = None
+    think: Any = None
+    truncate: bool | None = None
+    format: Any = None
+    logprobs: Any = None
+    top_logprobs: Any = None
+    debug_render_only: Any = msgspec.field(default=None, name="_debug_render_only")
+
+
+class GenerateRequest(Asking, kw_only=True):
+    prompt: str | None = None
+    suffix: str | None = None
+    system: str | None = None
+    raw: bool | None = None
+    images: list[str] | None = None
+    template: Any = None
+
+
+class ChatRequest(Asking, kw_only=True):
+    messages: list[Message] | None = None
+    tools: Any = None
+
+
+class EmbedRequest(Named, kw_only=True):
+    input: Any = None
+    truncate: bool | None = None
+    dimensions: int | None = None
+    options: dict[str, Any] | None = None
+    keep_alive: Any = None
+
+
+class EmbeddingsRequest(Named, kw_only=True):
+    """The older form: one text, one vector."""
+
+    prompt: str | None = None
+    options: dict[str, Any] | None = None
+    keep_alive: Any = None
+
+
+class ShowRequest(Named, kw_only=True):
+    verbose: bool | None = None
+    system: Any = None
+    options: Any = None
+
+
+class DeleteRequest(Named, kw_only=True):
+    pass
+
+
+class CopyRequest(msgspec.Struct, kw_only=True):
+    source: str | None = None
+    destination: str | None = None
+
+
+class PullRequest(Named, kw_only=True):
+    stream: bool | None = None
+    insecure: Any = None
+    username: Any = None
+    password: Any = None
+
+
+class CreateRequest(Named, kw_only=True):
+    """`modelfile` is the text of a Modelfile, with `base` the folder that its relative paths start from."""
+
+    stream: bool | None = None
+    modelfile: str | None = None
+    base: str | None = None
+    source: str | None = msgspec.field(default=None, name="from")
+    files: dict[str, str] | None = None
+    adapters: dict[str, str] | None = None
+    template: str | None = None
+    system: str | None = None
+    license: str | list[str] | None = None
+    parameters: dict[str, Any] | None = None
+    messages: list[Message] | None = None
+    renderer: str | None = None
+    parser: str | None = None
+    requires: str | None = None
+    quantize: Any = None
+    quantization: Any = None
+    draft_files: Any = None
+    draft_quantize: Any = None
+    remote_host: Any = None
+    path: Any = None
+
+
+_ASKING: Mapping[str, tuple[object, ...]] = {
+    "format": (),
+    "logprobs": (),
+    "top_logprobs": (0,),
+    "_debug_render_only": (),
+}
+_SHIFT = "Runner never shifts the context: an answer that fills it ends with done_reason `length`"
+FIELDS: Mapping[str, Fields] = {
+    "/api/generate": Fields(
+        GenerateRequest,
+        {**_ASKING, "template": ()},
+        {"shift": _SHIFT, "context": "deprecated by Ollama; a conversation goes through /api/chat"},
+    ),
+    "/api/chat": Fields(ChatRequest, {**_ASKING, "tools": ()}, {"shift": _SHIFT}),
+    "/api/embed": Fields(EmbedRequest),
+    "/api/embeddings": Fields(EmbeddingsRequest),
+    "/api/show": Fields(ShowRequest, {"system": (), "options": ()}),
+    "/api/copy": Fields(CopyRequest),
+    "/api/delete": Fields(DeleteRequest),
+    "/api/pull": Fields(PullRequest, {"insecure": (), "username": (), "password": ()}),
+    "/api/create": Fields(
+        CreateRequest,
+        dict.fromkeys(("quantize", "quantization", "draft_files", "draft_quantize", "remote_host", "path"), ()),
+        {"info": "the facts of a model are read from its GGUF"},
+    ),
+}
+"""What becomes of each field, endpoint by endpoint."""
+
+
+class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A turn, or part of one, that the model gives."""
+
+    role: str
+    content: str
+    thinking: str = ""
+
+
+class Ending(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The counts and times (nanoseconds) that close an answer."""
+
+    total_duration: int | UnsetType = UNSET
+    load_duration: int | UnsetType = UNSET
+    prompt_eval_count: int | UnsetType = UNSET
+    prompt_eval_cached_count: int = 0
+    prompt_eval_duration: int | UnsetType = UNSET
+    eval_count: int | UnsetType = UNSET
+    eval_duration: int | UnsetType = UNSET
+    truncated_tokens: int = 0
+
+
+class Generated(Ending, kw_only=True, omit_defaults=True):
+    """One line of /api/generate, or all of its answer."""
+
+    model: str
+    created_at: str
+    response: str
+    thinking: str = ""
+    done: bool
+    done_reason: str = ""
+
+
+class Chatted(Ending, kw_only=True, omit_defaults=True):
+    """One line of /api/chat, or all of its answer."""
+
+    model: str
+    created_at: str
+    message: Turn
+    done: bool
+    done_reason: str = ""
+
+
+class Embedded(msgspec.Struct, kw_only=True):
+    model: str
+    embeddings: list[list[float]]
+    total_duration: int
+    load_duration: int
+    prompt_eval_count: int
+
+
+class Details(msgspec.Struct, kw_only=True):
+    """The block that clients parse strictly: every key is always there."""
+
+    parent_model: str
+    format: str
+    family: str
+    families: tuple[str, ...]
+    parameter_size: str
+    quantization_level: str
+    context_length: int
+    embedding_length: int
+
+
+class Listed(msgspec.Struct, kw_only=True):
+    """One model of /api/tags."""
+
+    name: str
+    model: str
+    modified_at: str
+    size: int
+    digest: str
+    details: Details
+    capabilities: tuple[str, ...]
+
+
+class Running(msgspec.Struct, kw_only=True):
+    """One model of /api/ps; the last four keys are Runner's own."""
+
+    name: str
+    model: str
+    size: int
+    digest: str
+    details: Details | None
+    expires_at: str
+    size_vram: int
+    context_length: int
+    state: str
+    sequences: int
+    running: int
+    waiting: int
+
+
+class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """All of /api/show. `tensors` comes with `verbose` only."""
+
+    license: str = ""
+    modelfile: str
+    parameters: str = ""
+    template: str
+    system: str = ""
+    details: Details
+    messages: list[Turn] = []
+    model_info: dict[str, Any]
+    tensors: list[dict[str, Any]] = []
+    capabilities: tuple[str, ...]
+    modified_at: str
+    requires: str = ""
+
+
+class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One line of a pull or a create."""
+
+    status: str
+    digest: str = ""
+    total: int | None = None
+    completed: int | None = None
+
+
+class Error(msgspec.Struct, kw_only=True):
+    """What went wrong: the text that clients show, and the code that Runner's own command goes by."""
+
+    error: str
+    code: str

@@ -1,0 +1,160 @@
+"""Runner's answers as Ollama's JSON: lines of a stream, whole answers, and errors.
+
+Times are RFC 3339 with six fractional digits and a numeric offset, which every client's parser takes; durations are
+nanoseconds. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TypedDict
+
+import msgspec
+
+from runner.api.body import to_json
+from runner.api.failures import Failure
+from runner.api.native import wire
+from runner.api.streams import Framing, Whole, closing
+from runner.inference.requests import Embedded, Finished, Piece
+
+
+def error(failure: Failure) -> bytes:
+    """An error as the whole body."""
+    return to_json(wire.Error(error=failure.message, code=failure.code))
+
+
+def _error_line(failure: Failure) -> bytes:
+    return error(failure) + b"\n"
+
+
+NDJSON = Framing("application/x-ndjson", failed=_error_line)
+
+
+def moment(at: datetime | None = None) -> str:
+    """A time, now by default, as clients parse it."""
+    return (at or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def line(value: msgspec.Struct) -> bytes:
+    """One line of NDJSON."""
+    return to_json(value) + b"\n"
+
+
+async def generate_lines(model: str, parts: AsyncIterator[Piece | Finished]) -> AsyncIterator[bytes]:
+    """The stream of /api/generate."""
+    async with closing(parts):
+        async for part in parts:
+            if isinstance(part, Finished):
+                yield line(_generated_end(model, "", "", part))
+            elif part.text or part.thinking:
+                yield line(
+                    wire.Generated(
+                        model=model, created_at=moment(), response=part.text, thinking=part.thinking, done=False
+                    )
+                )
+
+
+async def chat_lines(model: str, parts: AsyncIterator[Piece | Finished]) -> AsyncIterator[bytes]:
+    """The stream of /api/chat."""
+    async with closing(parts):
+        async for part in parts:
+            if isinstance(part, Finished):
+                yield line(_chatted_end(model, "", "", part))
+            elif part.text or part.thinking:
+                turn = wire.Turn(role="assistant", content=part.text, thinking=part.thinking)
+                yield line(wire.Chatted(model=model, created_at=moment(), message=turn, done=False))
+
+
+def generated(model: str, whole: Whole) -> bytes:
+    """All of /api/generate at once."""
+    return to_json(_generated_end(model, whole.text, whole.thinking, whole.finished))
+
+
+def chatted(model: str, whole: Whole) -> bytes:
+    """All of /api/chat at once."""
+    return to_json(_chatted_end(model, whole.text, whole.thinking, whole.finished))
+
+
+def generate_residency(model: str, reason: str) -> bytes:
+    """What /api/generate says when it only loaded or unloaded."""
+    return to_json(wire.Generated(model=model, created_at=moment(), response="", done=True, done_reason=reason))
+
+
+def chat_residency(model: str, reason: str) -> bytes:
+    """What /api/chat says when it only loaded or unloaded."""
+    turn = wire.Turn(role="assistant", content="")
+    return to_json(wire.Chatted(model=model, created_at=moment(), message=turn, done=True, done_reason=reason))
+
+
+def embedded(model: str, vectors: Embedded | None) -> bytes:
+    """All of /api/embed; None where there was nothing to embed."""
+    timings = vectors.timings if vectors else None
+    return to_json(
+        wire.Embedded(
+            model=model,
+            embeddings=rows(vectors) if vectors else [],
+            total_duration=timings.total if timings else 0,
+            load_duration=timings.load if timings else 0,
+            prompt_eval_count=vectors.prompt_tokens if vectors else 0,
+        )
+    )
+
+
+def embedding(vectors: Embedded | None) -> bytes:
+    """All of /api/embeddings."""
+    return to_json({"embedding": rows(vectors)[0] if vectors else []})
+
+
+def rows(vectors: Embedded) -> list[list[float]]:
+    """Packed little-endian float32 as lists of numbers."""
+    numbers = array("f", vectors.data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    values = numbers.tolist()
+    return [values[start : start + vectors.width] for start in range(0, len(values), vectors.width)]
+
+
+class _Counts(TypedDict):
+    total_duration: int
+    load_duration: int
+    prompt_eval_count: int
+    prompt_eval_cached_count: int
+    prompt_eval_duration: int
+    eval_count: int
+    eval_duration: int
+    truncated_tokens: int
+
+
+def _counts(end: Finished) -> _Counts:
+    return {
+        "total_duration": end.timings.total,
+        "load_duration": end.timings.load,
+        "prompt_eval_count": end.prompt_tokens,
+        "prompt_eval_cached_count": end.cached_tokens,
+        "prompt_eval_duration": end.timings.prefill,
+        "eval_count": end.completion_tokens,
+        "eval_duration": end.timings.decode,
+        "truncated_tokens": end.truncated_tokens,
+    }
+
+
+def _generated_end(model: str, text: str, thinking: str, end: Finished) -> wire.Generated:
+    return wire.Generated(
+        model=model,
+        created_at=moment(),
+        response=text,
+        thinking=thinking,
+        done=True,
+        done_reason=end.reason,
+        **_counts(end),
+    )
+
+
+def _chatted_end(model: str, text: str, thinking: str, end: Finished) -> wire.Chatted:
+    turn = wire.Turn(role="assistant", content=text, thinking=thinking)
+    return wire.Chatted(
+        model=model, created_at=moment(), message=turn, done=True, done_reason=end.reason, **_counts(end)
+    )

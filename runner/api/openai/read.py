@@ -1,0 +1,197 @@
+"""OpenAI's JSON to Runner's requests. Checks shapes and names the field at fault; what options mean, others know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from runner.api import values
+from runner.api.openai import wire
+from runner.conversation import Message, Role, ThinkLevel, ToolCall
+from runner.errors import InvalidRequest, Unsupported
+from runner.inference.requests import Chat, Complete, Embed
+
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+_OPTIONS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "repetition_penalty": "repeat_penalty",
+    "num_ctx": "num_ctx",
+    "ignore_eos": "ignore_eos",
+    "min_tokens": "min_tokens",
+}
+"""Wire fields and what Runner's table of parameters calls them."""
+
+MOST_PROMPTS = 256
+_TOKEN_LIMIT = 2**31
+
+
+def chat(body: wire.ChatRequest) -> Chat:
+    """Raises InvalidRequest naming the field."""
+    values.refuse(body, wire.FIELDS["/v1/chat/completions"].later)
+    model = values.required(body.model, "model")
+    if not body.messages:
+        raise InvalidRequest("messages must hold at least one message", field="messages")
+    longest, field = body.max_tokens, "max_tokens"
+    if body.max_completion_tokens is not None:
+        longest, field = body.max_completion_tokens, "max_completion_tokens"
+    return Chat(
+        model=model,
+        messages=tuple(_message(each, f"messages[{index}]") for index, each in enumerate(body.messages)),
+        think=_think(body),
+        options=_options(body, longest, field),
+        keep_alive=values.keep_alive(body.keep_alive),
+    )
+
+
+def completions(body: wire.CompletionRequest) -> tuple[Complete, ...]:
+    """One request for each prompt, in their order. Raises InvalidRequest naming the field."""
+    values.refuse(body, wire.FIELDS["/v1/completions"].later)
+    model = values.required(body.model, "model")
+    prompts = _texts_or_tokens(body.prompt, "prompt")
+    if len(prompts) > MOST_PROMPTS:
+        raise InvalidRequest(f"prompt must hold at most {MOST_PROMPTS} prompts, not {len(prompts)}", field="prompt")
+    options = _options(body, body.max_tokens, "max_tokens")
+    keep_alive = values.keep_alive(body.keep_alive)
+    return tuple(
+        Complete(
+            model=model, prompt=prompt, raw=True, suffix=body.suffix or None, options=options, keep_alive=keep_alive
+        )
+        for prompt in prompts
+    )
+
+
+def embeddings(body: wire.EmbeddingsRequest) -> Embed:
+    """Raises InvalidRequest naming the field."""
+    model = values.required(body.model, "model")
+    if body.encoding_format not in (None, "float", "base64"):
+        raise InvalidRequest("encoding_format must be float or base64", field="encoding_format")
+    if body.dimensions is not None and body.dimensions < 1:
+        raise InvalidRequest("dimensions must be at least 1", field="dimensions")
+    return Embed(
+        model=model,
+        inputs=_texts_or_tokens(body.input, "input"),
+        dimensions=body.dimensions,
+        keep_alive=values.keep_alive(body.keep_alive),
+        truncate=False,
+    )
+
+
+def _options(body: wire.Sampling, longest: int | None, field: str) -> Mapping[str, Any]:
+    given = {ours: getattr(body, theirs) for theirs, ours in _OPTIONS.items()}
+    options = {name: value for name, value in given.items() if value is not None}
+    if body.stop:
+        options["stop"] = [body.stop] if isinstance(body.stop, str) else body.stop
+    if longest is not None:
+        if longest < 1:
+            raise InvalidRequest(f"{field} must be at least 1", field=field)
+        options["num_predict"] = longest
+    return options
+
+
+def _think(body: wire.ChatRequest) -> bool | ThinkLevel | None:
+    """Three ways in which clients ask, the most explicit first."""
+    variables = dict(body.chat_template_kwargs or {})
+    enabled = variables.pop("enable_thinking", None)
+    for name in variables:
+        field = f"chat_template_kwargs.{name[:100]}"
+        raise Unsupported(f"{field} is not supported; enable_thinking is", field=field)
+    if enabled is not None:
+        if not isinstance(enabled, bool):
+            field = "chat_template_kwargs.enable_thinking"
+            raise InvalidRequest(f"{field} must be true or false", field=field)
+        return enabled
+    if body.reasoning_effort is not None:
+        return values.think(body.reasoning_effort, "reasoning_effort")
+    return values.think(body.reasoning.effort, "reasoning.effort") if body.reasoning else None
+
+
+def _message(message: wire.Message, at: str) -> Message:
+    role = _ROLES.get(message.role)
+    if role is None:
+        raise InvalidRequest(f"{at}.role must be one of {', '.join(_ROLES)}", field=f"{at}.role")
+    content, images = _content(message.content, f"{at}.content")
+    return Message(
+        role=cast("Role", role),
+        content=content,
+        images=images,
+        thinking=message.reasoning_content or message.reasoning or None,
+        tool_calls=tuple(
+            _tool_call(call, f"{at}.tool_calls[{index}]") for index, call in enumerate(message.tool_calls or ())
+        ),
+        tool_name=message.name if role == "tool" else None,
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _content(content: str | list[wire.Part] | None, at: str) -> tuple[str, tuple[bytes, ...]]:
+    if content is None or isinstance(content, str):
+        return content or "", ()
+    texts: list[str] = []
+    images: list[bytes] = []
+    for index, part in enumerate(content):
+        field = f"{at}[{index}]"
+        if part.type == "text":
+            texts.append(_given(part.text, f"{field}.text"))
+        elif part.type == "refusal":
+            texts.append(_given(part.refusal, f"{field}.refusal"))
+        elif part.type == "image_url":
+            images.append(_image(part.image_url, f"{field}.image_url"))
+        else:
+            raise Unsupported(f"{field}.type {part.type[:40]!r} is not supported; text and image_url are", field=field)
+    return "\n".join(texts), tuple(images)
+
+
+def _given(text: str | None, field: str) -> str:
+    if text is None:
+        raise InvalidRequest(f"{field} is required", field=field)
+    return text
+
+
+def _image(image: wire.ImageURL | str | None, field: str) -> bytes:
+    url = image.url if isinstance(image, wire.ImageURL) else image
+    if not url:
+        raise InvalidRequest(f"{field} is required", field=field)
+    if not url.startswith("data:"):
+        raise Unsupported(f"{field} must be a data: URI; Runner fetches nothing from other places", field=field)
+    return values.image(url, field)
+
+
+def _tool_call(call: wire.ToolCall, at: str) -> ToolCall:
+    field = f"{at}.function.arguments"
+    try:
+        arguments = msgspec.json.decode(call.function.arguments or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        raise InvalidRequest(f"{field} must be a JSON object", field=field) from None
+    if not isinstance(arguments, dict):
+        raise InvalidRequest(f"{field} must be a JSON object", field=field)
+    return ToolCall(call.function.name, arguments, call.id)
+
+
+def _texts_or_tokens(value: object, field: str) -> tuple[str | tuple[int, ...], ...]:
+    """A string, a list of strings, a list of token ids, or a list of such lists; never empty."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and value:
+        if all(isinstance(each, str) for each in value):
+            return tuple(value)
+        if _are_tokens(value):
+            return (tuple(value),)
+        if all(isinstance(each, list) and each and _are_tokens(each) for each in value):
+            return tuple(tuple(each) for each in value)
+    if value is None or value == []:
+        raise InvalidRequest(f"{field} is required", field=field)
+    raise InvalidRequest(
+        f"{field} must be a string, a list of strings, a list of token ids or a list of such lists", field=field
+    )
+
+
+def _are_tokens(value: list[object]) -> bool:
+    return all(type(each) is int and 0 <= each < _TOKEN_LIMIT for each in value)

@@ -1,0 +1,85 @@
+"""The endpoints under /v1: one handler each, from body to answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from runner.api import streams
+from runner.api.body import json_response, to_json
+from runner.api.body import read as read_body
+from runner.api.openai import read, wire, write
+
+if TYPE_CHECKING:
+    from registry.stored import StoredModel
+    from runner.inference.models import Models
+    from runner.inference.service import Service
+
+
+class OpenAI:
+    """Chat, completions, embeddings and the list of models."""
+
+    def __init__(self, service: Service, models: Models) -> None:
+        self._service = service
+        self._models = models
+
+    def routes(self) -> tuple[web.RouteDef, ...]:
+        """Paths and handlers."""
+        return (
+            web.post("/v1/chat/completions", self.chat),
+            web.post("/v1/completions", self.completions),
+            web.post("/v1/embeddings", self.embeddings),
+            web.get("/v1/models", self.models),
+            web.get("/v1/models/{name:.+}", self.model),
+        )
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        """Answer a conversation."""
+        body = await read_body(request, wire.ChatRequest)
+        asked = read.chat(body)
+        parts = streams.answer(request, asked.model, self._service.generate(asked))
+        if body.stream:
+            events = write.chat_events(asked.model, parts, _wants_usage(body))
+            return await streams.send(request, events, write.SSE)
+        return json_response(write.chat_completion(asked.model, (await streams.collect((parts,)))[0]))
+
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        """Continue one prompt, or several at the same time."""
+        body = await read_body(request, wire.CompletionRequest)
+        asked = read.completions(body)
+        model = asked[0].model
+        parts = [streams.answer(request, model, self._service.generate(each)) for each in asked]
+        if body.stream:
+            events = write.text_events(model, streams.merge(parts), _wants_usage(body))
+            return await streams.send(request, events, write.SSE)
+        return json_response(write.completion(model, await streams.collect(parts)))
+
+    async def embeddings(self, request: web.Request) -> web.StreamResponse:
+        """Vectors for one input or many."""
+        body = await read_body(request, wire.EmbeddingsRequest)
+        asked = read.embeddings(body)
+        vectors = await self._service.embed(asked)
+        return json_response(write.embeddings(asked.model, vectors, body.encoding_format == "base64"))
+
+    async def models(self, request: web.Request) -> web.Response:
+        """Every stored model, the newest first."""
+        stored = sorted(await self._models.list(), key=lambda each: each.modified_at, reverse=True)
+        return json_response(to_json({"object": "list", "data": [_model(each) for each in stored]}))
+
+    async def model(self, request: web.Request) -> web.Response:
+        """One stored model."""
+        return json_response(to_json(_model(await self._models.show(request.match_info["name"]))))
+
+
+def _wants_usage(body: wire.Sampling) -> bool:
+    return bool(body.stream_options and body.stream_options.include_usage)
+
+
+def _model(stored: StoredModel) -> wire.Model:
+    return wire.Model(
+        id=str(stored.name),
+        object="model",
+        created=int(stored.modified_at.timestamp()),
+        owned_by=stored.name.namespace,
+    )

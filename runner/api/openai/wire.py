@@ -1,0 +1,299 @@
+"""OpenAI's JSON, as structs: what is read, what is written, and what becomes of each field.
+
+Shapes only; knows no request of ours. Every field of a request may be null, as clients send it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from runner.api.fields import Fields
+
+
+class ImageURL(msgspec.Struct):
+    url: str
+
+
+class Part(msgspec.Struct, kw_only=True):
+    """One part of a message's content, by its `type`."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    image_url: ImageURL | str | None = None
+
+
+class Function(msgspec.Struct):
+    """`arguments` is JSON text."""
+
+    name: str
+    arguments: str | None = None
+
+
+class ToolCall(msgspec.Struct):
+    function: Function
+    id: str | None = None
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """One turn that the client sends."""
+
+    role: str
+    content: str | list[Part] | None = None
+    name: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class Reasoning(msgspec.Struct):
+    effort: str | None = None
+
+
+class Sampling(msgspec.Struct, kw_only=True):
+    """What both kinds of completion have in common; from `top_k` on, fields that OpenAI doesn't have."""
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    n: int | None = None
+    logit_bias: Any = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    num_ctx: int | None = None
+    ignore_eos: bool | None = None
+    min_tokens: int | None = None
+    keep_alive: Any = None
+    guided_json: Any = None
+    guided_regex: Any = None
+    guided_choice: Any = None
+    guided_grammar: Any = None
+    structured_outputs: Any = None
+
+
+class ChatRequest(Sampling, kw_only=True):
+    messages: list[Message] | None = None
+    max_completion_tokens: int | None = None
+    reasoning_effort: str | None = None
+    reasoning: Reasoning | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    tools: Any = None
+    tool_choice: Any = None
+    functions: Any = None
+    function_call: Any = None
+    response_format: Any = None
+    logprobs: Any = None
+    top_logprobs: Any = None
+    modalities: Any = None
+    audio: Any = None
+    web_search_options: Any = None
+
+
+class CompletionRequest(Sampling, kw_only=True):
+    """`prompt` is a string, a list of strings, a list of token ids, or a list of such lists."""
+
+    prompt: Any = None
+    suffix: str | None = None
+    echo: Any = None
+    best_of: Any = None
+    logprobs: Any = None
+    response_format: Any = None
+
+
+class EmbeddingsRequest(msgspec.Struct, kw_only=True):
+    """`input` takes what `prompt` takes."""
+
+    model: str | None = None
+    input: Any = None
+    encoding_format: str | None = None
+    dimensions: int | None = None
+    keep_alive: Any = None
+
+
+_SAMPLING: Mapping[str, tuple[object, ...]] = {
+    "n": (1,),
+    "logit_bias": (),
+    "guided_json": (),
+    "guided_regex": (),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "structured_outputs": (),
+}
+_TEXT_ONLY: tuple[object, ...] = ({"type": "text"},)
+_NO_ACCOUNT = "Runner keeps no accounts and no records of requests"
+_IGNORED: Mapping[str, str] = {
+    "user": _NO_ACCOUNT,
+    "metadata": _NO_ACCOUNT,
+    "store": _NO_ACCOUNT,
+    "safety_identifier": _NO_ACCOUNT,
+    "service_tier": "there is one tier: this machine",
+    "prompt_cache_key": "equal prefixes are found without a key",
+    "prompt_cache_retention": "how long prefixes are kept is the machine's affair",
+}
+FIELDS: Mapping[str, Fields] = {
+    "/v1/chat/completions": Fields(
+        ChatRequest,
+        {
+            **_SAMPLING,
+            "tools": (),
+            "tool_choice": ("none", "auto"),
+            "functions": (),
+            "function_call": ("none", "auto"),
+            "response_format": _TEXT_ONLY,
+            "logprobs": (),
+            "top_logprobs": (0,),
+            "modalities": (["text"],),
+            "audio": (),
+            "web_search_options": (),
+        },
+        {
+            **_IGNORED,
+            "parallel_tool_calls": "without tools there are no calls",
+            "prediction": "a hint for speed, which changes no answer",
+            "verbosity": "models here have no such setting",
+        },
+    ),
+    "/v1/completions": Fields(
+        CompletionRequest,
+        {**_SAMPLING, "echo": (), "best_of": (1,), "logprobs": (), "response_format": _TEXT_ONLY},
+        {"user": _NO_ACCOUNT},
+    ),
+    "/v1/embeddings": Fields(EmbeddingsRequest, {}, {"user": _NO_ACCOUNT}),
+}
+"""What becomes of each field, endpoint by endpoint."""
+
+
+class CachedTokens(msgspec.Struct):
+    cached_tokens: int
+
+
+class Usage(msgspec.Struct, kw_only=True):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: CachedTokens
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """A whole answer's message; a thought goes by both names that clients read."""
+
+    role: str
+    content: str
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    refusal: None = None
+
+
+class Choice(msgspec.Struct, kw_only=True):
+    index: int
+    message: Answer
+    logprobs: None = None
+    finish_reason: str
+
+
+class ChatCompletion(msgspec.Struct, kw_only=True):
+    id: str
+    object: str
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[Choice]
+    usage: Usage
+
+
+class Delta(msgspec.Struct, kw_only=True):
+    role: str | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+
+
+class ChunkChoice(msgspec.Struct, kw_only=True):
+    index: int
+    delta: Delta
+    logprobs: None = None
+    finish_reason: str | None = None
+
+
+class TextChoice(msgspec.Struct, kw_only=True):
+    index: int
+    text: str
+    logprobs: None = None
+    finish_reason: str | None = None
+
+
+class Chunk(msgspec.Struct, kw_only=True):
+    """One event of a stream. `usage` is unset without include_usage, and null before the end with it."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[ChunkChoice] | list[TextChoice]
+    usage: Usage | UnsetType | None = UNSET
+
+
+class Completion(msgspec.Struct, kw_only=True):
+    id: str
+    object: str
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[TextChoice]
+    usage: Usage
+
+
+class Embedding(msgspec.Struct, kw_only=True):
+    """`embedding` is a list of numbers, or base64 of little-endian float32."""
+
+    object: str
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingsUsage(msgspec.Struct, kw_only=True):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(msgspec.Struct, kw_only=True):
+    object: str
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingsUsage
+
+
+class Model(msgspec.Struct, kw_only=True):
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+class Fault(msgspec.Struct, kw_only=True):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class Error(msgspec.Struct, kw_only=True):
+    error: Fault

@@ -1,0 +1,231 @@
+"""Answers that come piece by piece: NDJSON and server-sent events, heartbeats, slow readers, and clients that leave.
+
+A stream ends in its terminator or in one error, never in both and never in neither. When the client goes, the source is
+closed at once. Knows no dialect: frames arrive as bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aiohttp import web
+
+from runner.api.failures import ClientGone, Failure, failure_of, shutting_down
+from runner.api.inflight import IN_FLIGHT
+from runner.api.trace import NOTE
+from runner.errors import Cancelled, RunnerError
+from runner.inference.requests import Finished, Piece
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds. `hold`: how long headers wait for a real status; `beat`: silence before a heartbeat; `stall`: how long
+    a reader may leave its buffer full."""
+
+    hold: float = 10.0
+    beat: float = 10.0
+    stall: float = 60.0
+
+
+PATIENCE = web.AppKey("patience", Patience)
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How a dialect streams. `failed` words an error after the headers; `end` follows success only."""
+
+    content_type: str
+    failed: Callable[[Failure], bytes]
+    heartbeat: bytes = b""
+    end: bytes = b""
+
+
+async def send(request: web.Request, frames: AsyncIterator[bytes], framing: Framing) -> web.StreamResponse:
+    """Stream `frames` as they come.
+
+    Until the first frame, for at most `Patience.hold`, no header is sent: an error in that time is raised, and so gets
+    a status of its own. A later one is told in the stream.
+    """
+    out = _Out(request, framing)
+    beating = asyncio.create_task(out.beat())
+    try:
+        async with closing(frames):
+            async for frame in frames:
+                await out.write(frame)
+        await out.write(framing.end)
+    except ClientGone:
+        raise
+    except asyncio.CancelledError:
+        if not request.app[IN_FLIGHT].accept_expulsion():
+            raise
+        await out.fail(shutting_down())
+    except Exception as error:  # noqa: BLE001 - the edge: after the headers an error can only be told in-band
+        await out.fail(error)
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError, ClientGone):
+            await beating
+    await out.finish()
+    return out.response
+
+
+class _Out:
+    """One response being streamed, whose headers go out late."""
+
+    def __init__(self, request: web.Request, framing: Framing) -> None:
+        self.response = web.StreamResponse(
+            headers={"Content-Type": framing.content_type, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        )
+        self._request = request
+        self._framing = framing
+        self._patience = request.app[PATIENCE]
+        self._clock = asyncio.get_running_loop().time
+        self._last = self._clock()
+        self._lock = asyncio.Lock()  # the heartbeat and the stream write to one connection
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes, headers first; wait while the reader is behind, and give up on one that has stalled."""
+        async with self._lock, self._reader():
+            if not self.response.prepared:
+                await self.response.prepare(self._request)
+            if data:
+                await self.response.write(data)
+        self._last = self._clock()
+
+    async def fail(self, error: BaseException) -> None:
+        """Tell the error in the stream, or raise it while there is still a status to give."""
+        if not self.response.prepared:
+            raise error
+        failure = failure_of(error)
+        self._request[NOTE] = self._request.get(NOTE, "") + f" failed={failure.code}"
+        await self.write(self._framing.failed(failure))
+
+    async def finish(self) -> None:
+        """Close the body in good order."""
+        async with self._lock, self._reader():
+            await self.response.write_eof()
+
+    async def beat(self) -> None:
+        """Send the headers when they have been held long enough, then a heartbeat whenever the stream is silent."""
+        await asyncio.sleep(self._patience.hold)
+        if not self.response.prepared:
+            await self.write(self._framing.heartbeat)
+        while self._framing.heartbeat:
+            silent = self._clock() - self._last
+            if silent < self._patience.beat:
+                await asyncio.sleep(self._patience.beat - silent)
+            else:
+                await self.write(self._framing.heartbeat)
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[None]:
+        """The block waits for the client to read; one that has gone, or reads no more, ends it in ClientGone."""
+        try:
+            async with asyncio.timeout(self._patience.stall):
+                yield
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise ClientGone("the client stopped reading") from None
+        except ConnectionError as error:
+            raise ClientGone(str(error)) from None
+
+
+@asynccontextmanager
+async def closing(source: AsyncIterator[_T]) -> AsyncIterator[AsyncIterator[_T]]:
+    """Close an iterator when the block ends, however it ends: a generator left open goes on costing."""
+    try:
+        yield source
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+
+
+async def answer(
+    request: web.Request, model: str, parts: AsyncIterator[Piece | Finished]
+) -> AsyncIterator[Piece | Finished]:
+    """The parts of one answer, held to the promise that exactly one Finished ends them, which is noted in the log."""
+    request[NOTE] = f" model={model}"
+    async with closing(parts):
+        async for part in parts:
+            if isinstance(part, Finished):
+                if part.reason == "cancelled":
+                    raise Cancelled("the request was cancelled")
+                request[NOTE] = f" model={model} {_costs(part)}"
+                yield part
+                return
+            yield part
+    raise RunnerError("the answer broke off without an end")
+
+
+def _costs(end: Finished) -> str:
+    times = end.timings
+    counts = f"prompt={end.prompt_tokens} cached={end.cached_tokens} completion={end.completion_tokens}"
+    spans = (("load", times.load), ("queue", times.queue), ("prefill", times.prefill), ("decode", times.decode))
+    return counts + "".join(f" {name}={span / 1e6:.0f}ms" for name, span in spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An answer that was not streamed."""
+
+    text: str
+    thinking: str
+    finished: Finished
+
+
+async def collect(answers: Sequence[AsyncIterator[Piece | Finished]]) -> list[Whole]:
+    """Several answers that come at the same time, whole and in their order. The first failure ends them all."""
+    texts: list[list[str]] = [[] for _ in answers]
+    thoughts: list[list[str]] = [[] for _ in answers]
+    ends: dict[int, Finished] = {}
+    merged = merge(answers)
+    async with closing(merged):
+        async for index, part in merged:
+            if isinstance(part, Finished):
+                ends[index] = part
+            else:
+                texts[index].append(part.text)
+                thoughts[index].append(part.thinking)
+    return [Whole("".join(texts[i]), "".join(thoughts[i]), ends[i]) for i in range(len(answers))]
+
+
+async def merge(sources: Sequence[AsyncIterator[_T]]) -> AsyncIterator[tuple[int, _T]]:
+    """What several iterators yield, as it comes, each with its iterator's index. Closes them all."""
+    if len(sources) == 1:  # the common case, without a task for each item
+        async with closing(sources[0]) as only:
+            async for each in only:
+                yield 0, each
+        return
+    waiting = {_next(source): index for index, source in enumerate(sources)}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in sorted(done, key=waiting.__getitem__):
+                index = waiting.pop(task)
+                item = task.result()
+                if item is not None:
+                    waiting[_next(sources[index])] = index
+                    yield index, item
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for source in sources:
+            async with closing(source):
+                pass
+
+
+def _next(source: AsyncIterator[_T]) -> asyncio.Task[_T | None]:
+    """The next item; None at the end (no source yields None)."""
+
+    async def step() -> _T | None:
+        return await anext(source, None)
+
+    return asyncio.create_task(step())
