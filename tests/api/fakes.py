@@ -1,0 +1,295 @@
+"""What the API calls, with answers known in advance: a service, a store and its jobs.
+
+How the service behaves depends on the model's name alone, so a test chooses by the model that it asks for. Events are
+threading events: the server runs in a thread of its own, and tests wait for what happened there instead of sleeping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import threading
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from modelfiles.instructions import Modelfile
+from registry.digests import Digest, digest_of
+from registry.errors import HashMismatch, NotFound, Unreachable
+from registry.gguf.arrays import Array
+from registry.gguf.format import STRING, TensorType
+from registry.gguf.reader import Header, TensorInfo
+from registry.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, ModelConfig
+from registry.names import Name
+from registry.stored import StoredModel
+from runner import errors
+from runner.inference.requests import Chat, Complete, Embed, Embedded, Finished, Piece, Resident, Timings
+
+TEXT = ("Hé", "llo, wör", "ld ", "👋🏽", "\u2028", "<|x|>", " שלום", "\r\n", '"done"', "\x00.")
+"""An answer, in pieces: several bytes a character, separators that break naive readers, quotes and NUL."""
+THOUGHT = ("Let me ", "see…")
+TIMINGS = Timings(total=5_000_000, load=1_000_000, queue=10_000, prefill=2_000_000, decode=1_500_000)
+MODIFIED = datetime(2026, 8, 21, 10, 11, 12, 130000, tzinfo=UTC)
+HAVE = b"bytes that are in the store"
+
+
+def answer_of(prompt_tokens: int = 7) -> Finished:
+    """The end of every whole answer."""
+    return Finished("stop", prompt_tokens, len(TEXT), TIMINGS, cached_tokens=3)
+
+
+@dataclass
+class FakeService:
+    """`runner.inference.service.Service`, by model name:
+
+    demo, embedder and others answer at once; cut ends for length and reports truncated tokens; late fails after two
+    pieces, the rest of `FAILURES` before the first; silent says nothing until it is cancelled; endless says the same
+    for ever; loads waits for `release`.
+    """
+
+    seen: list[Chat | Complete | Embed] = field(default_factory=list)
+    loaded: list[tuple[str, Mapping[str, Any], float | None]] = field(default_factory=list)
+    unloaded: list[str] = field(default_factory=list)
+    started: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event = field(default_factory=threading.Event)
+    pieces: int = 0
+
+    FAILURES = {
+        "missing": errors.UnknownModel("missing", ("demo:latest",)),
+        "busy": errors.ServerBusy("server busy, please try again; 512 requests are waiting", retry_after=7),
+        "closing": errors.ShuttingDown("Runner is shutting down", retry_after=2),
+        "crash": errors.WorkerCrashed("the model's worker ended with signal 11"),
+        "huge": errors.InsufficientMemory("huge needs 40.0 GB of memory, and 8.0 GB are free"),
+        "broken": errors.LoadFailed("llama.cpp cannot load broken"),
+        "overflow": errors.ContextOverflow(9000, 4096),
+        "blind": errors.Unsupported('"blind" does not support vision', field="messages[0].images"),
+        "untemplated": errors.TemplateFailed("the chat template fails: roles must alternate"),
+        "odd": errors.InvalidRequest("temperature must be between 0.0 and 100.0, not -1", field="temperature"),
+        "bug": KeyError("a secret of the program"),
+    }
+
+    async def generate(self, request: Chat | Complete) -> AsyncIterator[Piece | Finished]:
+        self.seen.append(request)
+        self.started.set()
+        try:
+            if request.model in self.FAILURES:
+                raise self.FAILURES[request.model]
+            if request.model == "silent":
+                await asyncio.Event().wait()
+            if request.model == "loads":
+                await asyncio.to_thread(self.release.wait, 60)
+            async for part in self._say(request):
+                self.pieces += 1
+                yield part
+        finally:
+            self.ended.set()
+
+    async def _say(self, request: Chat | Complete) -> AsyncIterator[Piece | Finished]:
+        if request.think:
+            for each in THOUGHT:
+                yield Piece(thinking=each, tokens=1)
+        for index, each in enumerate(TEXT):
+            if request.model == "late" and index == 2:
+                raise errors.WorkerCrashed("the model's worker ended with signal 9")
+            if request.model == "latebug" and index == 2:
+                raise KeyError("a secret of the program")
+            yield Piece(text=each, tokens=1)
+            if request.model in ("paused", "hangs") and index == 1:
+                await asyncio.Event().wait()
+        while request.model == "endless":
+            yield Piece(text="x" * 10_000, tokens=1)
+        if request.model == "unended":
+            return
+        if request.model == "dropped":
+            yield replace(answer_of(), reason="cancelled")
+        elif request.model == "cut":
+            yield replace(answer_of(), reason="length", truncated_tokens=40)
+        else:
+            yield answer_of()
+
+    async def embed(self, request: Embed) -> Embedded:
+        self.seen.append(request)
+        if request.model in self.FAILURES:
+            raise self.FAILURES[request.model]
+        width = request.dimensions or 4
+        rows = [[index + place / 8 for place in range(width)] for index in range(len(request.inputs))]
+        data = b"".join(struct.pack(f"<{width}f", *row) for row in rows)
+        return Embedded(data, len(rows), width, 5 * len(rows), TIMINGS)
+
+    async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
+        if model in self.FAILURES:
+            raise self.FAILURES[model]
+        self.loaded.append((model, options, keep_alive))
+
+    async def unload(self, model: str) -> bool:
+        self.unloaded.append(model)
+        return True
+
+    def residents(self) -> tuple[Resident, ...]:
+        soon = Resident(
+            "demo:latest", "sha256:" + "ab" * 32, "ready", 9_000_000, 0, 4096, 16, 2, 1, MODIFIED.replace(year=2030)
+        )
+        pinned = replace(soon, name="embedder:latest", expires_at=None, size_gpu=9_000_000, running=0, waiting=0)
+        return (soon, pinned)
+
+
+def stored(name: str, capabilities: tuple[str, ...] = ("completion", "thinking")) -> StoredModel:
+    """A model of the store, with everything that can be shown."""
+    weights = Layer(MODEL, digest_of(b"weights"), 7_654_321)
+    return StoredModel(
+        name=Name.parse(name),
+        digest=digest_of(name.encode()),
+        size=7_654_321,
+        modified_at=MODIFIED,
+        config=ModelConfig(
+            family="llama",
+            families=("llama",),
+            architecture="llama",
+            parameter_count=4_200_000,
+            parameter_size="4.2M",
+            quantization="Q8_0",
+            context_length=4096,
+            embedding_length=256,
+            capabilities=capabilities,
+        ),
+        manifest=Manifest(Layer(CONFIG_TYPE, digest_of(b"config"), 6), (weights,)),
+        weights=(Path("/store/blobs/sha256-weights"),),
+        adapters=(),
+        projector=None,
+        draft=(),
+        template=None,
+        system="You are a demo.",
+        parameters={"temperature": 0.0, "num_ctx": 4096, "stop": ("<|im_end|>", "\n\n")},
+        messages=(("user", "Hi"), ("assistant", "Hello")),
+        licenses=("MIT", "and more"),
+    )
+
+
+def header() -> Header:
+    """A GGUF header with a short array, a long one, and the keys that clients look for, not in a helpful order."""
+    texts = b"".join(len(text).to_bytes(8, "little") + text for text in (b"a", b"b", b"c", b"d", b"e", b"f", b"g"))
+    return Header(
+        version=3,
+        alignment=32,
+        metadata={
+            "general.architecture": "llama",
+            "general.basename": "demo",
+            "llama.rope.scaling.original_context_length": 2048,
+            "llama.context_length": 4096,
+            "tokenizer.ggml.tokens": Array(STRING, 7, texts, 0, len(texts), 1),
+            "tokenizer.ggml.few": Array(STRING, 2, texts, 0, 18, 1),
+            "tokenizer.chat_template": "{{ messages }}{% if tools %}{% endif %}",
+            "general.odd": float("nan"),
+        },
+        types={},
+        tensors=(TensorInfo("token_embd.weight", (256, 4096), TensorType("Q8_0", 32, 34), 0, 1_114_112),),
+        data_offset=4096,
+        file_size=7_654_321,
+    )
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """As the store reports a sweep."""
+
+    count: int
+    bytes: int
+
+
+@dataclass
+class FakeModels:
+    """`runner.inference.models.Models`, in memory. `changes` names every call that would have changed the store."""
+
+    stored: dict[str, StoredModel] = field(
+        default_factory=lambda: {
+            name: stored(name, ("embedding",) if "embedder" in name else ("completion", "thinking"))
+            for name in ("demo:latest", "embedder:latest", "hf.co/org/repo:Q4_K_M")
+        }
+    )
+    blobs: dict[Digest, bytes] = field(default_factory=lambda: {digest_of(HAVE): HAVE})
+    changes: list[str] = field(default_factory=list)
+
+    async def list(self) -> tuple[StoredModel, ...]:
+        return tuple(self.stored.values())
+
+    async def show(self, name: str) -> StoredModel:
+        full = str(Name.parse(name))
+        if full not in self.stored:
+            raise NotFound(name, ("demo:latest",))
+        return self.stored[full]
+
+    async def header(self, name: str) -> Header:
+        await self.show(name)
+        return header()
+
+    async def copy(self, source: str, destination: str) -> None:
+        self.stored[str(Name.parse(destination))] = await self.show(source)
+        self.changes.append(f"copy {source} {destination}")
+
+    async def remove(self, name: str) -> None:
+        await self.show(name)
+        del self.stored[str(Name.parse(name))]
+        self.changes.append(f"remove {name}")
+
+    async def prune(self) -> Pruned:
+        self.changes.append("prune")
+        return Pruned(3, 4096)
+
+    async def has_blob(self, digest: Digest) -> bool:
+        return digest in self.blobs
+
+    async def write_blob(self, digest: Digest, chunks: AsyncIterator[bytes]) -> bool:
+        taken = b"".join([chunk async for chunk in chunks])
+        if digest in self.blobs:
+            return False
+        if sha256(taken).hexdigest() != digest.hex:
+            raise HashMismatch(str(digest), str(digest_of(taken)), None)
+        self.blobs[digest] = taken
+        self.changes.append(f"blob {digest}")
+        return True
+
+
+@dataclass(frozen=True)
+class Progress:
+    """As jobs report a step."""
+
+    status: str
+    digest: Digest | None = None
+    total: int | None = None
+    completed: int | None = None
+
+
+@dataclass
+class FakeJobs:
+    """`runner.inference.jobs.Jobs`: `nowhere` fails at once, `halfway` in the middle, everything else succeeds."""
+
+    created: list[tuple[str, Modelfile, Path | None, Mapping[str, Digest]]] = field(default_factory=list)
+    pulled: list[str] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    async def pull(self, name: str) -> AsyncIterator[Progress]:
+        self.pulled.append(name)
+        try:
+            if name == "nowhere":
+                raise NotFound(name)
+            yield Progress("pulling manifest")
+            digest = digest_of(b"layer")
+            for completed in (0, 50, 100):
+                yield Progress(f"pulling {digest.short}", digest, 100, completed)
+                if name == "halfway":
+                    raise Unreachable("the connection to huggingface.co was lost")
+                if name == "forever":
+                    await asyncio.Event().wait()
+            yield Progress("success")
+        finally:
+            self.ended.set()
+
+    async def create(
+        self, name: str, modelfile: Modelfile, *, base: Path | None, files: Mapping[str, Digest]
+    ) -> AsyncIterator[Progress]:
+        self.created.append((name, modelfile, base, files))
+        yield Progress("writing manifest")

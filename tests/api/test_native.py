@@ -1,0 +1,432 @@
+"""The dialect of Ollama's clients, byte by byte where they depend on it."""
+
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelfiles.parse import parse
+from runner.conversation import Message, ToolCall
+from runner.inference.requests import Chat, Complete, Embed
+from tests.api.fakes import HAVE, TEXT, THOUGHT
+from tests.api.serving import Served
+
+HI = [{"role": "user", "content": "Hi"}]
+COUNTS = {
+    "total_duration": 5_000_000,
+    "load_duration": 1_000_000,
+    "prompt_eval_count": 7,
+    "prompt_eval_cached_count": 3,
+    "prompt_eval_duration": 2_000_000,
+    "eval_count": len(TEXT),
+    "eval_duration": 1_500_000,
+}
+
+
+def timed(value: dict[str, Any], key: str = "created_at") -> dict[str, Any]:
+    """The value without its time, which must be one that strict and old parsers read."""
+    text = value.pop(key)
+    assert datetime.fromisoformat(text).utcoffset() is not None
+    assert text.endswith("+00:00")
+    assert len(text.partition(".")[2]) == len("123456+00:00")
+    return value
+
+
+def test_a_chat_at_once(server: Served) -> None:
+    reply = server.post("/api/chat", {"model": "demo", "messages": HI, "stream": False})
+    assert reply.status == 200
+    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert timed(reply.json) == {
+        "model": "demo",
+        "message": {"role": "assistant", "content": "".join(TEXT)},
+        "done": True,
+        "done_reason": "stop",
+        **COUNTS,
+    }
+
+
+def test_a_chat_streams_unless_told_otherwise(server: Served) -> None:
+    lines = [timed(line) for line in server.post("/api/chat", {"model": "demo", "messages": HI}).lines]
+    assert lines[:-1] == [
+        {"model": "demo", "message": {"role": "assistant", "content": text}, "done": False} for text in TEXT
+    ]
+    assert lines[-1] == {
+        "model": "demo",
+        "message": {"role": "assistant", "content": ""},
+        "done": True,
+        "done_reason": "stop",
+        **COUNTS,
+    }
+
+
+def test_a_completion_at_once_and_streamed(server: Served) -> None:
+    whole = server.post("/api/generate", {"model": "demo", "prompt": "Hi", "stream": False}).json
+    assert timed(whole) == {
+        "model": "demo", "response": "".join(TEXT), "done": True, "done_reason": "stop", **COUNTS,
+    }  # fmt: skip
+    lines = [timed(line) for line in server.post("/api/generate", {"model": "demo", "prompt": "Hi"}).lines]
+    assert lines[:-1] == [{"model": "demo", "response": text, "done": False} for text in TEXT]
+    assert lines[-1] == {"model": "demo", "response": "", "done": True, "done_reason": "stop", **COUNTS}
+
+
+def test_thoughts_come_apart_from_the_answer(server: Served) -> None:
+    body = {"model": "demo", "messages": HI, "think": True}
+    whole = server.post("/api/chat", {**body, "stream": False}).json["message"]
+    assert whole == {"role": "assistant", "content": "".join(TEXT), "thinking": "".join(THOUGHT)}
+    lines = server.post("/api/chat", body).lines
+    assert [line["message"].get("thinking") for line in lines[:3]] == [*THOUGHT, None]
+    lines = server.post("/api/generate", {"model": "demo", "prompt": "Hi", "think": "low"}).lines
+    assert [line.get("thinking") for line in lines[:3]] == [*THOUGHT, None]
+
+
+def test_the_reason_and_what_was_left_out(server: Served) -> None:
+    last = server.post("/api/chat", {"model": "cut", "messages": HI}).lines[-1]
+    assert last["done_reason"] == "length"
+    assert last["truncated_tokens"] == 40
+
+
+def test_a_chat_as_the_service_sees_it(server: Served) -> None:
+    server.post(
+        "/api/chat",
+        {
+            "name": "demo",
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "What is this?", "images": ["iVBORw0KGgo=", "data:image/png;base64,iVBO"]},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "thinking": "hm",
+                    "tool_calls": [{"id": "1", "function": {"name": "look", "arguments": {"at": 1}}}],
+                },
+                {"role": "tool", "content": "a cat", "tool_name": "look", "tool_call_id": "1"},
+            ],
+            "think": "max",
+            "options": {"temperature": 0, "num_ctx": 2048},
+            "keep_alive": "1m30s",
+            "truncate": False,
+            "tools": None,
+            "format": "",
+            "shift": False,
+            "unheard_of": {"a": [1]},
+        },
+    )
+    assert server.service.seen == [
+        Chat(
+            "demo",
+            (
+                Message("system", "Be brief."),
+                Message("user", "What is this?", images=(b"\x89PNG\r\n\x1a\n", b"\x89PN")),
+                Message("assistant", "", thinking="hm", tool_calls=(ToolCall("look", {"at": 1}, "1"),)),
+                Message("tool", "a cat", tool_name="look", tool_call_id="1"),
+            ),
+            think="high",
+            options={"temperature": 0, "num_ctx": 2048},
+            keep_alive=90.0,
+            truncate=False,
+        )
+    ]
+
+
+def test_a_completion_as_the_service_sees_it(server: Served) -> None:
+    server.post("/api/generate", {"model": "demo", "prompt": "a", "suffix": "b", "raw": True, "keep_alive": -1})
+    server.post("/api/generate", {"model": "demo", "prompt": "a", "system": "s", "context": [1, 2], "template": ""})
+    assert server.service.seen == [
+        Complete("demo", "a", raw=True, suffix="b", keep_alive=float("inf"), truncate=True),
+        Complete("demo", "a", system="s", truncate=True),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
+def test_an_empty_prompt_loads_or_unloads(server: Served, path: str) -> None:
+    loaded = server.post(path, {"model": "demo", "options": {"num_ctx": 512}, "keep_alive": 60})
+    unloaded = server.post(path, {"model": "demo", "messages": [], "prompt": "", "keep_alive": "0s"})
+    content = {"response": ""} if path == "/api/generate" else {"message": {"role": "assistant", "content": ""}}
+    for reply, reason in ((loaded, "load"), (unloaded, "unload")):
+        assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+        assert timed(reply.json) == {"model": "demo", "done": True, "done_reason": reason, **content}
+    assert server.service.loaded == [("demo", {"num_ctx": 512}, 60.0)]
+    assert server.service.unloaded == ["demo"]
+    assert server.service.seen == []
+
+
+def test_unloading_an_unknown_model_is_an_error(server: Served) -> None:
+    reply = server.post("/api/generate", {"model": "nothing", "keep_alive": 0})
+    assert reply.status == 404
+    assert "model 'nothing' not found" in reply.json["error"]
+    assert server.service.unloaded == []
+
+
+def test_embeddings(server: Served) -> None:
+    reply = server.post("/api/embed", {"model": "embedder", "input": ["a", "b"], "dimensions": 2}).json
+    assert reply == {
+        "model": "embedder",
+        "embeddings": [[0.0, 0.125], [1.0, 1.125]],
+        "total_duration": 5_000_000,
+        "load_duration": 1_000_000,
+        "prompt_eval_count": 10,
+    }
+    assert server.post("/api/embed", {"model": "embedder", "input": "a", "truncate": False}).json["embeddings"] == [
+        [0.0, 0.125, 0.25, 0.375]
+    ]
+    assert server.post("/api/embeddings", {"model": "embedder", "prompt": "a"}).json == {
+        "embedding": [0.0, 0.125, 0.25, 0.375]
+    }
+    assert server.service.seen == [
+        Embed("embedder", ("a", "b"), dimensions=2),
+        Embed("embedder", ("a",), truncate=False),
+        Embed("embedder", ("a",)),
+    ]
+
+
+@pytest.mark.parametrize("nothing", [None, "", []])
+def test_embedding_nothing_loads(server: Served, nothing: object) -> None:
+    assert server.post("/api/embed", {"model": "embedder", "input": nothing}).json["embeddings"] == []
+    assert server.post("/api/embeddings", {"model": "embedder", "prompt": ""}).json == {"embedding": []}
+    assert [name for name, _, _ in server.service.loaded] == ["embedder", "embedder"]
+
+
+def test_tags(server: Served) -> None:
+    models = server.get("/api/tags").json["models"]
+    assert [model["name"] for model in models] == ["demo:latest", "embedder:latest", "hf.co/org/repo:Q4_K_M"]
+    assert timed(models[0], "modified_at") == {
+        "name": "demo:latest",
+        "model": "demo:latest",
+        "size": 7_654_321,
+        "digest": sha256(b"demo:latest").hexdigest(),
+        "details": {
+            "parent_model": "",
+            "format": "gguf",
+            "family": "llama",
+            "families": ["llama"],
+            "parameter_size": "4.2M",
+            "quantization_level": "Q8_0",
+            "context_length": 4096,
+            "embedding_length": 256,
+        },
+        "capabilities": ["completion", "thinking"],
+    }
+
+
+def test_ps_puts_the_longest_stay_first(server: Served) -> None:
+    pinned, soon = server.get("/api/ps").json["models"]
+    assert (pinned["name"], pinned["size_vram"]) == ("embedder:latest", 9_000_000)
+    assert datetime.fromisoformat(pinned["expires_at"]).year > 2100
+    assert soon["details"]["quantization_level"] == "Q8_0"
+    del soon["details"]
+    assert soon == {
+        "name": "demo:latest",
+        "model": "demo:latest",
+        "size": 9_000_000,
+        "digest": "ab" * 32,
+        "expires_at": "2030-08-21T10:11:12.130000+00:00",
+        "size_vram": 0,
+        "context_length": 4096,
+        "state": "ready",
+        "sequences": 16,
+        "running": 2,
+        "waiting": 1,
+    }
+
+
+@pytest.mark.parametrize("key", ["model", "name"])
+def test_show(server: Served, key: str) -> None:
+    shown = server.post("/api/show", {key: "demo"}).json
+    assert timed(shown, "modified_at")["details"]["family"] == "llama"
+    assert shown["license"] == "MIT\nand more"
+    assert shown["template"] == "{{ messages }}{% if tools %}{% endif %}"
+    assert shown["system"] == "You are a demo."
+    assert shown["messages"] == [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    assert shown["capabilities"] == ["completion", "thinking"]
+    assert parse(shown["modelfile"]).system == "You are a demo."
+    assert shown["parameters"].split("\n") == [
+        "temperature                    0.0",
+        "num_ctx                        4096",
+        'stop                           "<|im_end|>"',
+        'stop                           "\\n\\n"',
+    ]
+    assert "tensors" not in shown
+
+
+def test_show_gives_long_arrays_only_when_asked(server: Served) -> None:
+    brief = server.post("/api/show", {"model": "demo"}).json["model_info"]
+    assert brief["tokenizer.ggml.tokens"] == []
+    assert brief["tokenizer.ggml.few"] == ["a", "b"]
+    assert brief["general.parameter_count"] == 4_200_000
+    assert next(key for key in brief if "context_length" in key) == "llama.context_length"
+    assert "tokenizer.chat_template" not in brief
+    full = server.post("/api/show", {"model": "demo", "verbose": True}).json
+    assert full["model_info"]["tokenizer.ggml.tokens"] == list("abcdefg")
+    assert full["tensors"] == [{"name": "token_embd.weight", "type": "Q8_0", "shape": [256, 4096]}]
+
+
+def test_copy_and_delete(server: Served) -> None:
+    copied = server.post("/api/copy", {"source": "demo", "destination": "mine"})
+    assert (copied.status, copied.body) == (200, b"")
+    deleted = server.ask("DELETE", "/api/delete", {"name": "mine"})
+    assert (deleted.status, deleted.body) == (200, b"")
+    assert server.models.changes == ["copy demo mine", "remove mine"]
+    assert server.service.unloaded == ["mine"]
+    again = server.ask("DELETE", "/api/delete", {"model": "mine"})
+    assert again.status == 404
+    assert again.json["error"].startswith("model 'mine' not found")
+    assert server.post("/api/copy", {"source": "mine", "destination": "x"}).status == 404
+    assert server.post("/api/copy", {"source": "demo", "destination": "a b"}).status == 400
+    assert server.service.unloaded == ["mine"]
+
+
+def test_the_version_that_clients_ask_for(server: Served) -> None:
+    version = server.get("/api/version").json
+    assert version["version"] == "0.33.0"
+    assert version["runner"]
+    assert server.ask("HEAD", "/api/version").status == 200
+
+
+def test_pull(server: Served) -> None:
+    digest = "sha256:" + sha256(b"layer").hexdigest()
+    step = {"status": f"pulling {digest[7:19]}", "digest": digest, "total": 100}
+    assert server.post("/api/pull", {"model": "x", "insecure": False}).lines == [
+        {"status": "pulling manifest"},
+        {**step, "completed": 0},
+        {**step, "completed": 50},
+        {**step, "completed": 100},
+        {"status": "success"},
+    ]
+    assert server.post("/api/pull", {"name": "y", "stream": False}).json == {"status": "success"}
+    assert server.jobs.pulled == ["x", "y"]
+
+
+def test_pull_failures(server: Served) -> None:
+    nowhere = server.post("/api/pull", {"model": "nowhere"})
+    assert nowhere.status == 404
+    assert nowhere.json["error"] == "model 'nowhere' not found"
+    halfway = server.post("/api/pull", {"model": "halfway"})
+    assert halfway.status == 200
+    assert halfway.lines[-1] == {"error": "the connection to huggingface.co was lost", "code": "source_unreachable"}
+    assert server.post("/api/pull", {"model": "halfway", "stream": False}).status == 502
+
+
+def test_blobs(server: Served) -> None:
+    known = "sha256:" + sha256(HAVE).hexdigest()
+    new = b"x" * 3_000_000
+    digest = "sha256:" + sha256(new).hexdigest()
+    assert server.ask("HEAD", f"/api/blobs/{known}").status == 200
+    assert server.ask("HEAD", f"/api/blobs/{digest}").status == 404
+    assert server.post(f"/api/blobs/{digest}", new).status == 201
+    assert server.post(f"/api/blobs/{digest}", new).status == 200
+    assert server.ask("HEAD", f"/api/blobs/{digest}").status == 200
+    wrong = server.post(f"/api/blobs/sha256:{'0' * 64}", b"abc")
+    assert wrong.status == 400
+    assert "hash mismatch" in wrong.json["error"]
+
+
+@pytest.mark.parametrize(
+    "digest",
+    [
+        "sha256:" + "a" * 63,
+        "sha256:" + "a" * 65,
+        "sha256:" + "A" * 64,
+        "sha256-" + "a" * 64,
+        "sha256:" + "a" * 64 + "%0A",
+        "sha256:..%2F..%2Fetc%2Fpasswd",
+        "md5:" + "a" * 32,
+    ],
+)
+def test_a_digest_has_one_form(server: Served, digest: str) -> None:
+    assert server.post(f"/api/blobs/{digest}", b"x").status == 400
+    assert server.models.changes == []
+
+
+def test_an_upload_may_be_larger_than_a_body() -> None:
+    with Served(max_body=4096) as server:
+        data = b"y" * 100_000
+        assert server.post("/api/blobs/sha256:" + sha256(data).hexdigest(), data).status == 201
+
+
+class TestCreate:
+    """From a Modelfile's text, or from the fields that newer clients send."""
+
+    def test_from_text(self, server: Served) -> None:
+        text = "FROM ./m.gguf\nSYSTEM hi\n"
+        lines = server.post("/api/create", {"model": "mine", "modelfile": text, "base": "/home/u"}).lines
+        assert lines == [{"status": "writing manifest"}, {"status": "success"}]
+        assert server.jobs.created == [("mine", parse(text), Path("/home/u"), {})]
+
+    def test_from_fields(self, server: Served) -> None:
+        reply = server.post(
+            "/api/create",
+            {
+                "name": "mine",
+                "from": "demo",
+                "template": "{{ .Prompt }}",
+                "system": "hi",
+                "license": ["MIT", "more"],
+                "parameters": {"temperature": 0.5, "stop": ["a", "b"], "num_ctx": None},
+                "messages": [{"role": "user", "content": "yo"}],
+                "stream": False,
+                "info": {"context_length": 1},
+            },
+        )
+        assert reply.json == {"status": "success"}
+        ((name, modelfile, _, files),) = server.jobs.created
+        assert (name, files) == ("mine", {})
+        assert modelfile.sources == ("demo",)
+        assert (modelfile.template, modelfile.system) == ("{{ .Prompt }}", "hi")
+        assert modelfile.licenses == ("MIT", "more")
+        assert modelfile.parameters == {"temperature": 0.5, "stop": ("a", "b")}
+        assert [(message.role, message.content) for message in modelfile.messages] == [("user", "yo")]
+
+    def test_from_uploaded_files(self, server: Served) -> None:
+        digest = "sha256:" + sha256(HAVE).hexdigest()
+        body = {"model": "m", "files": {"model.gguf": digest}, "adapters": {"lora.gguf": digest}}
+        assert server.post("/api/create", body, Forwarded="for=10.0.0.1").status == 200
+        ((_, modelfile, base, files),) = server.jobs.created
+        assert base is None
+        assert (modelfile.sources, modelfile.adapters) == (("model.gguf",), ("lora.gguf",))
+        assert {path: str(each) for path, each in files.items()} == {"model.gguf": digest, "lora.gguf": digest}
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            ({"modelfile": "FROM demo\nPARAMETER nonsense 1\n"}, "line 2, column 11"),
+            ({"modelfile": ""}, "FROM"),
+            ({}, "from, files or modelfile is required"),
+            ({"modelfile": "FROM demo", "system": "x"}, "system and modelfile exclude each other"),
+            ({"from": "demo", "files": {"a": "sha256:" + "0" * 64}}, "from and files exclude each other"),
+            ({"files": {"a": "sha256:0"}}, "files['a']"),
+            ({"from": "demo", "parameters": {"temperature": "hot"}}, "parameters.temperature: must be a number"),
+            ({"from": "demo", "parameters": {"nonsense": 1}}, "parameters.nonsense"),
+            ({"from": "demo", "messages": [{"role": "robot", "content": "x"}]}, "messages[0]"),
+            ({"from": "demo", "requires": "soon"}, "REQUIRES"),
+            ({"from": "demo", "quantize": "q4_K_M"}, "quantize is not supported yet"),
+            ({"from": "demo", "license": 1}, "license must be a string or a list of strings"),
+            ({"from": "demo", "base": "here"}, "base must be an absolute path"),
+        ],
+    )
+    def test_refusals(self, server: Served, body: dict[str, Any], words: str) -> None:
+        reply = server.post("/api/create", {"model": "mine", **body})
+        assert reply.status == 400
+        assert words in reply.json["error"]
+        assert server.jobs.created == []
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            {"Origin": "http://localhost:3000"},
+            {"X-Forwarded-For": "10.0.0.1"},
+            {"Forwarded": "for=10.0.0.1"},
+            {"Sec-Fetch-Site": "same-origin"},
+        ],
+    )
+    @pytest.mark.parametrize("source", ["/etc/passwd", "./m.gguf", "../m", "~/m.gguf", "C:\\m.gguf", "m.gguf"])
+    def test_only_this_machines_programs_name_paths(self, server: Served, header: dict[str, str], source: str) -> None:
+        headers = {"Content-Type": "application/json", **header}
+        for body in ({"from": source}, {"modelfile": f"FROM {source}\n", "base": "/"}):
+            reply = server.ask("POST", "/api/create", {"model": "mine", **body}, headers)
+            assert reply.status == 403
+            assert "/api/blobs/" in reply.json["error"]
+        assert server.jobs.created == []
+        assert server.ask("POST", "/api/create", {"model": "mine", "from": "demo"}, headers).status == 200
+        assert server.jobs.created[0][2] is None
