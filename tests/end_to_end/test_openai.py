@@ -1,0 +1,95 @@
+"""The official openai client, unmodified, against a real daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import openai
+import pytest
+
+from tests.benchmarks.daemon import Daemon
+
+QUESTION = [{"role": "user", "content": "How do I pull a model?"}]
+
+
+@pytest.fixture
+def client(daemon: Daemon) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{daemon.url}/v1", api_key="unused", max_retries=0) as client:
+        yield client
+
+
+def test_chats(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(model="demo", messages=QUESTION)
+    assert "runner pull" in (answer.choices[0].message.content or "")
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_streams_what_it_says_whole(client: openai.OpenAI) -> None:
+    whole = client.chat.completions.create(model="demo", messages=QUESTION)
+    stream = client.chat.completions.create(
+        model="demo", messages=QUESTION, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    assert sum(1 for chunk in chunks if chunk.choices and chunk.choices[0].delta.content) > 3
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage is not None
+    assert whole.usage is not None
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+def test_completes(client: openai.OpenAI) -> None:
+    answer = client.completions.create(model="demo", prompt="def add(a, b):\n    return", max_tokens=8, temperature=0)
+    assert answer.choices[0].text
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens <= 8
+    stream = client.completions.create(
+        model="demo", prompt="def add(a, b):\n    return", max_tokens=8, temperature=0, stream=True
+    )
+    assert "".join(chunk.choices[0].text for chunk in stream if chunk.choices) == answer.choices[0].text
+
+
+def test_embeds_normalised_vectors(client: openai.OpenAI) -> None:
+    answer = client.embeddings.create(model="demo", input=["pull a model", "list the models"])
+    vectors = np.array([row.embedding for row in answer.data])
+    assert vectors.shape == (2, 256)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)
+    short = client.embeddings.create(model="demo", input="pull a model", dimensions=64, encoding_format="float")
+    assert len(short.data[0].embedding) == 64
+
+
+def test_lists_models(client: openai.OpenAI) -> None:
+    assert "demo:latest" in {model.id for model in client.models.list()}
+    assert client.models.retrieve("demo").object == "model"
+
+
+def test_an_unknown_model_is_a_404_with_the_words_that_clients_match(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="not found") as caught:
+        client.chat.completions.create(model="dmo", messages=QUESTION)
+    assert caught.value.code == "model_not_found"
+    assert "demo" in str(caught.value)
+
+
+def test_an_overlong_prompt_is_a_400_with_both_numbers(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"\d+ tokens") as caught:
+        client.chat.completions.create(model="demo", messages=[{"role": "user", "content": "word " * 20_000}])
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_a_bad_option_names_its_field(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        client.chat.completions.create(model="demo", messages=QUESTION, temperature=-1)
+
+
+def test_a_crowd_gets_the_answer_that_one_gets(client: openai.OpenAI) -> None:
+    def ask(_: int) -> str | None:
+        return client.chat.completions.create(model="demo", messages=QUESTION).choices[0].message.content
+
+    alone = ask(0)
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(ask, range(48))) == {alone}

@@ -1,0 +1,89 @@
+"""Two models that may not both stay, under a mixed load: every request gets its answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psutil
+
+from modelfiles.embedded import demo_gguf
+from tests.benchmarks.daemon import Daemon
+
+
+def workers(daemon: Daemon) -> list[psutil.Process]:
+    assert daemon.process is not None
+    children = psutil.Process(daemon.process.pid).children()
+    return [child for child in children if "runner.engine" in child.cmdline()]
+
+
+def ask(daemon: Daemon, model: str, question: str = "How do I pull a model?") -> Any:
+    return daemon.post(
+        "/api/chat", {"model": model, "messages": [{"role": "user", "content": question}], "stream": False}
+    )
+
+
+def test_two_models_swap_without_a_lost_request(own_daemon: Daemon) -> None:
+    own_daemon.environment["RUNNER_MAX_LOADED_MODELS"] = "1"
+    own_daemon.start()
+    own_daemon.create("other", demo_gguf(), "FROM {path}\nPARAMETER temperature 0\nPARAMETER num_ctx 512\n")
+    alone = {model: ask(own_daemon, model)["message"]["content"] for model in ("demo", "other")}
+    names = [("demo", "other")[index % 3 == 0] for index in range(40)]
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda model: (model, ask(own_daemon, model)), names))
+    for model, answer in answers:
+        assert answer["message"]["content"] == alone[model]
+    assert len(workers(own_daemon)) == 1
+
+
+def test_a_killed_worker_costs_nobody_the_daemon(own_daemon: Daemon) -> None:
+    own_daemon.start()
+    ask(own_daemon, "demo")
+    (worker,) = workers(own_daemon)
+    with ThreadPoolExecutor(1) as pool:
+        long = {"model": "demo", "prompt": "x", "raw": True, "options": {"ignore_eos": True}, "stream": False}
+        pending = pool.submit(own_daemon.post, "/api/generate", long)
+        while own_daemon.get("/api/ps")["models"] == []:
+            time.sleep(0.01)
+        os.kill(worker.pid, signal.SIGKILL)
+        outcome = pending.result(timeout=120)
+    # The answer wasn't begun on the wire, so it is computed again; either way it ends, once.
+    assert isinstance(outcome, dict) or outcome[0] == 500
+    assert "runner pull" in ask(own_daemon, "demo")["message"]["content"]
+    assert [process.pid for process in workers(own_daemon)] != [worker.pid]
+
+
+def test_workers_end_with_a_killed_daemon(own_daemon: Daemon) -> None:
+    own_daemon.start()
+    ask(own_daemon, "demo")
+    children = workers(own_daemon)
+    assert own_daemon.process is not None
+    own_daemon.process.kill()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    own_daemon.start()  # the lock of the dead one does not stand in the way
+    assert "runner pull" in ask(own_daemon, "demo")["message"]["content"]
+
+
+def test_a_second_daemon_on_the_same_store_names_the_first(own_daemon: Daemon) -> None:
+    own_daemon.start()
+    assert own_daemon.process is not None
+    second = Daemon(own_daemon.home)
+    try:
+        second.start(timeout=30)
+    except RuntimeError as error:
+        assert str(own_daemon.process.pid) in str(error)
+    assert second.process is not None
+    assert second.process.returncode == 75
+
+
+def test_keep_alive_runs_out(own_daemon: Daemon) -> None:
+    own_daemon.environment["RUNNER_KEEP_ALIVE"] = "0.2"
+    own_daemon.start()
+    ask(own_daemon, "demo")
+    (worker,) = workers(own_daemon)
+    worker.wait(timeout=30)
+    assert own_daemon.get("/api/ps")["models"] == []
