@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -20,11 +19,9 @@ from runner.api.openai.write import error as openai_error
 from runner.api.own import Own
 from runner.api.streams import PATIENCE, Patience
 from runner.config import Settings
-
-if TYPE_CHECKING:
-    from runner.inference.jobs import Jobs
-    from runner.inference.models import Models
-    from runner.inference.service import Service
+from runner.inference.jobs import Jobs
+from runner.inference.models import Models
+from runner.inference.service import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
@@ -14,9 +14,7 @@ from runner.api.body import json_response, to_json
 from runner.api.failures import shutting_down
 from runner.api.inflight import IN_FLIGHT
 from runner.config import SETTINGS, Address, Settings
-
-if TYPE_CHECKING:
-    from runner.inference.models import Models
+from runner.inference.models import Models
 
 _SECRETS = frozenset({"api_key"})
 

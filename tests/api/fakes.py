@@ -14,16 +14,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from modelfiles.instructions import Modelfile
+from registry.collect import Pruned
 from registry.digests import Digest, digest_of
-from registry.errors import HashMismatch, NotFound, Unreachable
+from registry.errors import BadSource, HashMismatch, NotFound, Unreachable
 from registry.gguf.arrays import Array
 from registry.gguf.format import STRING, TensorType
 from registry.gguf.reader import Header, TensorInfo
 from registry.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, ModelConfig
 from registry.names import Name
+from registry.progress import Progress
+from registry.sources.local import looks_like_path
 from registry.stored import StoredModel
 from runner import errors
 from runner.inference.requests import Chat, Complete, Embed, Embedded, Finished, Piece, Resident, Timings
@@ -57,8 +60,9 @@ class FakeService:
     ended: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
     pieces: int = 0
+    under_way: int = 0
 
-    FAILURES = {
+    FAILURES: ClassVar[dict[str, Exception]] = {
         "missing": errors.UnknownModel("missing", ("demo:latest",)),
         "busy": errors.ServerBusy("server busy, please try again; 512 requests are waiting", retry_after=7),
         "closing": errors.ShuttingDown("Runner is shutting down", retry_after=2),
@@ -74,6 +78,7 @@ class FakeService:
 
     async def generate(self, request: Chat | Complete) -> AsyncIterator[Piece | Finished]:
         self.seen.append(request)
+        self.under_way += 1
         self.started.set()
         try:
             if request.model in self.FAILURES:
@@ -86,6 +91,7 @@ class FakeService:
                 self.pieces += 1
                 yield part
         finally:
+            self.under_way -= 1
             self.ended.set()
 
     async def _say(self, request: Chat | Complete) -> AsyncIterator[Piece | Finished]:
@@ -192,14 +198,6 @@ def header() -> Header:
     )
 
 
-@dataclass(frozen=True)
-class Pruned:
-    """As the store reports a sweep."""
-
-    count: int
-    bytes: int
-
-
 @dataclass
 class FakeModels:
     """`runner.inference.models.Models`, in memory. `changes` names every call that would have changed the store."""
@@ -253,16 +251,6 @@ class FakeModels:
         return True
 
 
-@dataclass(frozen=True)
-class Progress:
-    """As jobs report a step."""
-
-    status: str
-    digest: Digest | None = None
-    total: int | None = None
-    completed: int | None = None
-
-
 @dataclass
 class FakeJobs:
     """`runner.inference.jobs.Jobs`: `nowhere` fails at once, `halfway` in the middle, everything else succeeds."""
@@ -292,4 +280,7 @@ class FakeJobs:
         self, name: str, modelfile: Modelfile, *, base: Path | None, files: Mapping[str, Digest]
     ) -> AsyncIterator[Progress]:
         self.created.append((name, modelfile, base, files))
+        for source in modelfile.sources:
+            if base is None and source not in files and looks_like_path(source):
+                raise BadSource(f"FROM {source}: files can't be read from here; upload it first")
         yield Progress("writing manifest")

@@ -268,13 +268,11 @@ def test_copy_and_delete(server: Served) -> None:
     deleted = server.ask("DELETE", "/api/delete", {"name": "mine"})
     assert (deleted.status, deleted.body) == (200, b"")
     assert server.models.changes == ["copy demo mine", "remove mine"]
-    assert server.service.unloaded == ["mine"]
     again = server.ask("DELETE", "/api/delete", {"model": "mine"})
     assert again.status == 404
     assert again.json["error"].startswith("model 'mine' not found")
     assert server.post("/api/copy", {"source": "mine", "destination": "x"}).status == 404
     assert server.post("/api/copy", {"source": "demo", "destination": "a b"}).status == 400
-    assert server.service.unloaded == ["mine"]
 
 
 def test_the_version_that_clients_ask_for(server: Served) -> None:
@@ -403,6 +401,7 @@ class TestCreate:
             ({"from": "demo", "quantize": "q4_K_M"}, "quantize is not supported yet"),
             ({"from": "demo", "license": 1}, "license must be a string or a list of strings"),
             ({"from": "demo", "base": "here"}, "base must be an absolute path"),
+            ({"from": "demo", "files": {"x": 1}}, "files[...] must be a string"),
         ],
     )
     def test_refusals(self, server: Served, body: dict[str, Any], words: str) -> None:
@@ -423,10 +422,19 @@ class TestCreate:
     @pytest.mark.parametrize("source", ["/etc/passwd", "./m.gguf", "../m", "~/m.gguf", "C:\\m.gguf", "m.gguf"])
     def test_only_this_machines_programs_name_paths(self, server: Served, header: dict[str, str], source: str) -> None:
         headers = {"Content-Type": "application/json", **header}
-        for body in ({"from": source}, {"modelfile": f"FROM {source}\n", "base": "/"}):
+        for body in ({"from": source}, {"modelfile": f"FROM {source}\n"}):
             reply = server.ask("POST", "/api/create", {"model": "mine", **body}, headers)
-            assert reply.status == 403
-            assert "/api/blobs/" in reply.json["error"]
-        assert server.jobs.created == []
+            assert reply.status == 400
+            assert "upload it first" in reply.json["error"]
         assert server.ask("POST", "/api/create", {"model": "mine", "from": "demo"}, headers).status == 200
-        assert server.jobs.created[0][2] is None
+        assert [base for _, _, base, _ in server.jobs.created] == [None, None, None]
+        with_base = server.ask("POST", "/api/create", {"model": "mine", "from": "x.gguf", "base": "/"}, headers)
+        assert with_base.status == 403
+
+    def test_a_name_is_never_taken_for_a_file(self, server: Served) -> None:
+        server.post("/api/create", {"model": "mine", "from": "tmp"})
+        server.post("/api/create", {"model": "mine", "from": "/models/m.gguf"})
+        assert [base for _, _, base, _ in server.jobs.created] == [None, Path("/")]
+        relative = server.post("/api/create", {"model": "mine", "from": "./m.gguf"})
+        assert relative.status == 400
+        assert "'m.gguf' is a relative path" in relative.json["error"]

@@ -5,7 +5,6 @@ Decides which callers may name paths; whether a file or a model exists, others f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,18 @@ from modelfiles.instructions import Instruction, Modelfile
 from modelfiles.parse import parse
 from registry.digests import Digest
 from registry.errors import BadDigest
+from registry.sources.local import looks_like_path
 from runner.api import values
 from runner.api.native import wire
 from runner.api.native.read import model_of
 from runner.errors import InvalidRequest, NotAllowed
 
 _PIECES = ("source", "template", "system", "license", "parameters", "messages", "renderer", "parser", "requires")
-_PATH = re.compile(r"[./~\\].*|[A-Za-z]:[/\\].*|.*\.(?:gguf|safetensors|bin)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """What to create. Paths in `modelfile` start from `base`; with None it may name none.
+    """What to create. Paths in `modelfile` start from `base`; with None no file is opened.
 
     `files` maps names as the Modelfile writes them to blobs that were uploaded before.
     """
@@ -47,9 +46,11 @@ def creation(body: wire.CreateRequest, from_this_machine: bool) -> Creation:
     adapters = {path: _digest(text, f"adapters[{path!r}]") for path, text in (body.adapters or {}).items()}
     written = Modelfile(tuple(_instructions(body, files, adapters))) if body.modelfile is None else _parsed(body)
     blobs = files | adapters
-    if not from_this_machine:
-        _check_paths(written, blobs)
-    return Creation(name, written, _base(body) if from_this_machine else None, blobs)
+    if from_this_machine:
+        return Creation(name, written, _base(body, written, blobs), blobs)
+    if body.base is not None:
+        raise NotAllowed("base is for programs on Runner's own machine; upload files to /api/blobs", field="base")
+    return Creation(name, written, None, blobs)
 
 
 def _parsed(body: wire.CreateRequest) -> Modelfile:
@@ -110,21 +111,16 @@ def _digest(text: str, field: str) -> Digest:
         raise InvalidRequest(f"{field}: {error}", field=field) from None
 
 
-def _base(body: wire.CreateRequest) -> Path:
-    """The folder that relative paths start from; by default the root, not wherever the daemon happens to be."""
-    if body.base is None:
-        return Path(Path.cwd().anchor)
-    base = Path(body.base)
-    if not base.is_absolute():
-        raise InvalidRequest("base must be an absolute path", field="base")
-    return base
-
-
-def _check_paths(written: Modelfile, blobs: Mapping[str, Digest]) -> None:
-    for source in (*written.sources, *written.adapters, *written.drafts):
-        if source not in blobs and _PATH.fullmatch(source):
-            raise NotAllowed(
-                f"{source[:200]!r} looks like a path, which only a program on Runner's own machine may give; "
-                "upload the file to /api/blobs/sha256:<digest> and name it in files",
-                field="from",
-            )
+def _base(body: wire.CreateRequest, written: Modelfile, blobs: Mapping[str, Digest]) -> Path | None:
+    """The folder that paths start from; none without paths, lest a name be taken for a file."""
+    if body.base is not None:
+        base = Path(body.base)
+        if not base.is_absolute():
+            raise InvalidRequest("base must be an absolute path", field="base")
+        return base
+    sources = (*written.sources, *written.adapters, *written.drafts)
+    paths = [Path(source) for source in sources if source not in blobs and looks_like_path(source)]
+    for path in paths:
+        if not path.is_absolute():
+            raise InvalidRequest(f"{str(path)[:200]!r} is a relative path; give base, where it starts", field="base")
+    return Path(paths[0].anchor) if paths else None

@@ -6,26 +6,24 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from modelfiles.errors import ModelfileError
 from modelfiles.render import render
+from registry.gguf.reader import Header
+from registry.manifest import ModelConfig
+from registry.stored import StoredModel
 from runner import __version__
 from runner.api import values
 from runner.api.body import json_response, to_json
 from runner.api.body import read as read_body
 from runner.api.native import read, wire
 from runner.api.native.write import moment
-
-if TYPE_CHECKING:
-    from registry.gguf.reader import Header
-    from registry.manifest import ModelConfig
-    from registry.stored import StoredModel
-    from runner.inference.models import Models
-    from runner.inference.requests import Resident
-    from runner.inference.service import Service
+from runner.inference.models import Models
+from runner.inference.requests import Resident
+from runner.inference.service import Service
 
 OLLAMA = "0.33.0"
 """The version of Ollama that this dialect is at: clients ask for a recent one before they talk on."""
@@ -87,10 +85,7 @@ class Inventory:
 
     async def delete(self, request: web.Request) -> web.Response:
         """Unload a model and remove its name."""
-        name = read.model_of(await read_body(request, wire.DeleteRequest))
-        await self._models.show(name)  # an unknown model is an error before anything is unloaded
-        await self._service.unload(name)
-        await self._models.remove(name)
+        await self._models.remove(read.model_of(await read_body(request, wire.DeleteRequest)))
         return web.Response()
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 
 from runner.api import streams
 from runner.api.body import json_response
 from runner.api.body import read as read_body
 from runner.api.native import read, wire, write
-
-if TYPE_CHECKING:
-    from runner.inference.models import Models
-    from runner.inference.requests import Embed, Embedded
-    from runner.inference.service import Service
+from runner.inference.models import Models
+from runner.inference.requests import Embed, Embedded
+from runner.inference.service import Service
 
 
 class Generation:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from registry.digests import Digest
 from registry.errors import HashMismatch
+from registry.progress import Progress
 from runner.api import streams, values
 from runner.api.body import chunks, json_response, to_json
 from runner.api.body import read as read_body
@@ -16,10 +16,8 @@ from runner.api.guard import is_from_this_machine
 from runner.api.native import read, wire, write
 from runner.api.native.create import creation
 from runner.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from runner.inference.jobs import Jobs, Progress
-    from runner.inference.models import Models
+from runner.inference.jobs import Jobs
+from runner.inference.models import Models
 
 _DONE = wire.Status(status="success")
 
@@ -87,8 +85,8 @@ async def _lines(progress: AsyncIterator[Progress]) -> AsyncIterator[bytes]:
                 wire.Status(
                     status=step.status,
                     digest=str(step.digest) if step.digest else "",
-                    total=step.total,
-                    completed=step.completed,
+                    total=step.total or None,
+                    completed=step.completed if step.total else None,
                 )
             )
     if last != _DONE.status:

@@ -14,21 +14,6 @@ from runner.errors import InvalidRequest, Unsupported
 from runner.inference.requests import Chat, Complete, Embed
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-_OPTIONS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "seed": "seed",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "repetition_penalty": "repeat_penalty",
-    "num_ctx": "num_ctx",
-    "ignore_eos": "ignore_eos",
-    "min_tokens": "min_tokens",
-}
-"""Wire fields and what Runner's table of parameters calls them."""
-
 MOST_PROMPTS = 256
 _TOKEN_LIMIT = 2**31
 
@@ -85,7 +70,7 @@ def embeddings(body: wire.EmbeddingsRequest) -> Embed:
 
 
 def _options(body: wire.Sampling, longest: int | None, field: str) -> Mapping[str, Any]:
-    given = {ours: getattr(body, theirs) for theirs, ours in _OPTIONS.items()}
+    given = {ours: getattr(body, theirs) for theirs, ours in wire.OPTIONS.items()}
     options = {name: value for name, value in given.items() if value is not None}
     if body.stop:
         options["stop"] = [body.stop] if isinstance(body.stop, str) else body.stop

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 
+from registry.stored import StoredModel
 from runner.api import streams
 from runner.api.body import json_response, to_json
 from runner.api.body import read as read_body
 from runner.api.openai import read, wire, write
-
-if TYPE_CHECKING:
-    from registry.stored import StoredModel
-    from runner.inference.models import Models
-    from runner.inference.service import Service
+from runner.inference.models import Models
+from runner.inference.service import Service
 
 
 class OpenAI:

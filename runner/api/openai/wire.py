@@ -73,7 +73,7 @@ class Sampling(msgspec.Struct, kw_only=True):
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     n: int | None = None
-    logit_bias: Any = None
+    logit_bias: dict[str, float] | None = None
     top_k: int | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
@@ -127,9 +127,24 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True):
     keep_alive: Any = None
 
 
+OPTIONS: Mapping[str, str] = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "repetition_penalty": "repeat_penalty",
+    "num_ctx": "num_ctx",
+    "ignore_eos": "ignore_eos",
+    "min_tokens": "min_tokens",
+    "logit_bias": "logit_bias",
+}
+"""Wire fields and what Runner's table of parameters calls them."""
+
 _SAMPLING: Mapping[str, tuple[object, ...]] = {
     "n": (1,),
-    "logit_bias": (),
     "guided_json": (),
     "guided_regex": (),
     "guided_choice": (),

@@ -23,14 +23,24 @@ from runner.inference.requests import Embedded, Finished, Piece
 FINGERPRINT = f"fp_runner_{__version__}"
 _FLOAT = 4  # bytes
 
+_PARAMS = {ours: theirs for theirs, ours in wire.OPTIONS.items()} | {"num_predict": "max_tokens"}
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
 
 
 def error(failure: Failure) -> bytes:
     """An error as the whole body, and as the data of an event."""
+    # Options fail under Runner's name for them; the client knows another.
+    field = failure.field and failure.field.removeprefix("options.")
     kind = _TYPES.get(failure.status) or ("invalid_request_error" if failure.status < 500 else "api_error")
     return to_json(
-        wire.Error(error=wire.Fault(message=failure.message, type=kind, param=failure.field, code=failure.code))
+        wire.Error(
+            error=wire.Fault(
+                message=failure.message,
+                type=kind,
+                param=_PARAMS.get(field, field) if field else None,
+                code=failure.code,
+            )
+        )
     )
 
 

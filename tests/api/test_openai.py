@@ -1,0 +1,410 @@
+"""The dialect of OpenAI's clients."""
+
+import base64
+import re
+import struct
+from typing import Any
+
+import pytest
+
+from runner.conversation import Message, ToolCall
+from runner.inference.requests import Chat, Complete, Embed
+from tests.api.fakes import TEXT, THOUGHT
+from tests.api.serving import Served
+
+HI = [{"role": "user", "content": "Hi"}]
+CHAT = {"model": "demo", "messages": HI}
+USAGE = {
+    "prompt_tokens": 7,
+    "completion_tokens": len(TEXT),
+    "total_tokens": 7 + len(TEXT),
+    "prompt_tokens_details": {"cached_tokens": 3},
+}
+
+
+def signed(value: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The value without what differs each time: a fresh id and a time in seconds."""
+    assert re.fullmatch(prefix + "-[0-9a-f]{32}", value.pop("id"))
+    assert isinstance(value.pop("created"), int)
+    assert value.pop("system_fingerprint").startswith("fp_runner_")
+    return value
+
+
+def test_a_chat_at_once(server: Served) -> None:
+    reply = server.post("/v1/chat/completions", CHAT)
+    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert signed(reply.json, "chatcmpl") == {
+        "object": "chat.completion",
+        "model": "demo",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "".join(TEXT), "refusal": None},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": USAGE,
+    }
+
+
+def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    return {"object": "chat.completion.chunk", "model": "demo", "choices": [choice]}
+
+
+def test_a_chat_streams_when_asked(server: Served) -> None:
+    reply = server.post("/v1/chat/completions", {**CHAT, "stream": True})
+    assert reply.headers["X-Accel-Buffering"] == "no"
+    assert reply.headers["Cache-Control"] == "no-store"
+    events = reply.events
+    assert events.pop() == "[DONE]"
+    assert len({event["id"] for event in events}) == 1
+    assert [signed(event, "chatcmpl") for event in events] == [
+        chunk({"role": "assistant", "content": ""}),
+        *(chunk({"content": text}) for text in TEXT),
+        chunk({}, "stop"),
+    ]
+
+
+def test_usage_comes_last_and_only_when_asked(server: Served) -> None:
+    events = server.post(
+        "/v1/chat/completions", {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
+    ).events
+    assert events[-1] == "[DONE]"
+    assert events[-2]["choices"] == []
+    assert events[-2]["usage"] == USAGE
+    assert all(event["usage"] is None for event in events[:-2])
+    events = server.post("/v1/chat/completions", {**CHAT, "stream": True}).events
+    assert all("usage" not in event for event in events[:-1])
+
+
+def test_ids_never_come_again(server: Served) -> None:
+    assert len({server.post("/v1/chat/completions", CHAT).json["id"] for _ in range(5)}) == 5
+
+
+def test_thoughts_come_apart_under_both_names(server: Served) -> None:
+    body = {**CHAT, "reasoning_effort": "low"}
+    message = server.post("/v1/chat/completions", body).json["choices"][0]["message"]
+    thought = "".join(THOUGHT)
+    assert (message["content"], message["reasoning_content"], message["reasoning"]) == ("".join(TEXT), thought, thought)
+    deltas = [
+        event["choices"][0]["delta"]
+        for event in server.post("/v1/chat/completions", {**body, "stream": True}).events[:-1]
+    ]
+    assert deltas[1] == {"reasoning_content": THOUGHT[0], "reasoning": THOUGHT[0]}
+    assert "".join(delta.get("reasoning", "") for delta in deltas) == thought
+    assert "".join(delta.get("content", "") for delta in deltas) == "".join(TEXT)
+
+
+def test_the_context_ran_out(server: Served) -> None:
+    reply = server.post("/v1/chat/completions", {**CHAT, "model": "cut"})
+    assert reply.json["choices"][0]["finish_reason"] == "length"
+
+
+def test_a_chat_as_the_service_sees_it(server: Served) -> None:
+    reply = server.post(
+        "/v1/chat/completions",
+        {
+            "model": "demo",
+            "messages": [
+                {"role": "developer", "content": "Be brief."},
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": "What"},
+                        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+                        {"type": "text", "text": "is it?"},
+                    ],
+                },
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "reasoning_content": "hm",
+                    "tool_calls": [
+                        {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": 1}'}}
+                    ],
+                },
+                {"role": "tool", "tool_call_id": "c1", "content": "a cat"},
+            ],
+            "max_tokens": 5,
+            "max_completion_tokens": 9,
+            "temperature": 1,
+            "top_p": 0.5,
+            "seed": 42,
+            "stop": "END",
+            "frequency_penalty": 0.1,
+            "presence_penalty": -0.1,
+            "top_k": 3,
+            "min_p": 0.05,
+            "repetition_penalty": 1.2,
+            "num_ctx": 2048,
+            "ignore_eos": True,
+            "min_tokens": 2,
+            "keep_alive": "10m",
+            "reasoning_effort": "none",
+            "n": 1,
+            "tools": [],
+            "tool_choice": "auto",
+            "response_format": {"type": "text"},
+            "logprobs": False,
+            "logit_bias": {"5": -100},
+            "user": "me",
+            "unheard_of": 1,
+        },
+    )
+    assert reply.status == 200, reply.body
+    assert server.service.seen == [
+        Chat(
+            "demo",
+            (
+                Message("system", "Be brief."),
+                Message("user", "What\nis it?", images=(b"\x89PNG\r\n\x1a\n",)),
+                Message("assistant", "", thinking="hm", tool_calls=(ToolCall("look", {"at": 1}, "c1"),)),
+                Message("tool", "a cat", tool_call_id="c1"),
+            ),
+            think=False,
+            options={
+                "num_predict": 9,
+                "temperature": 1.0,
+                "top_p": 0.5,
+                "seed": 42,
+                "stop": ["END"],
+                "frequency_penalty": 0.1,
+                "presence_penalty": -0.1,
+                "top_k": 3,
+                "min_p": 0.05,
+                "repeat_penalty": 1.2,
+                "num_ctx": 2048,
+                "ignore_eos": True,
+                "min_tokens": 2,
+                "logit_bias": {"5": -100.0},
+            },
+            keep_alive=600.0,
+            truncate=False,
+        )
+    ]
+
+
+def test_what_is_not_given_is_not_made_up(server: Served) -> None:
+    server.post("/v1/chat/completions", {**CHAT, "temperature": None, "stop": None, "max_tokens": None})
+    assert server.service.seen == [Chat("demo", (Message("user", "Hi"),))]
+
+
+@pytest.mark.parametrize(
+    ("body", "think"),
+    [
+        ({"reasoning_effort": "minimal"}, "low"),
+        ({"reasoning_effort": "medium"}, "medium"),
+        ({"reasoning": {"effort": "high"}}, "high"),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, True),
+        ({"chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "high"}, False),
+        ({}, None),
+    ],
+)
+def test_ways_to_ask_for_thinking(server: Served, body: dict[str, Any], think: object) -> None:
+    assert server.post("/v1/chat/completions", {**CHAT, **body}).status == 200
+    (seen,) = server.service.seen
+    assert isinstance(seen, Chat)
+    assert seen.think == think
+
+
+def test_a_completion(server: Served) -> None:
+    reply = server.post("/v1/completions", {"model": "demo", "prompt": "def f(", "suffix": "return 1", "max_tokens": 4})
+    assert signed(reply.json, "cmpl") == {
+        "object": "text_completion",
+        "model": "demo",
+        "choices": [{"index": 0, "text": "".join(TEXT), "logprobs": None, "finish_reason": "stop"}],
+        "usage": USAGE,
+    }
+    assert server.service.seen == [
+        Complete("demo", "def f(", raw=True, suffix="return 1", options={"num_predict": 4}),
+    ]
+
+
+def test_a_completion_streams(server: Served) -> None:
+    body = {"model": "demo", "prompt": "x", "stream": True, "stream_options": {"include_usage": True}}
+    events = server.post("/v1/completions", body).events
+    assert events.pop() == "[DONE]"
+    assert signed(events.pop(), "cmpl") == {
+        "object": "text_completion",
+        "model": "demo",
+        "choices": [],
+        "usage": USAGE,
+    }
+    assert signed(events[0], "cmpl") == {
+        "object": "text_completion",
+        "model": "demo",
+        "choices": [{"index": 0, "text": TEXT[0], "logprobs": None, "finish_reason": None}],
+        "usage": None,
+    }
+    assert "".join(event["choices"][0]["text"] for event in events) == "".join(TEXT)
+    assert events[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "seen"),
+    [
+        ("a", ["a"]),
+        (["a", "b"], ["a", "b"]),
+        ([1, 2, 3], [(1, 2, 3)]),
+        ([[1, 2], [3]], [(1, 2), (3,)]),
+    ],
+)
+def test_prompts_of_every_form(server: Served, prompt: object, seen: list[object]) -> None:
+    reply = server.post("/v1/completions", {"model": "demo", "prompt": prompt}).json
+    assert sorted(str(each.prompt) for each in server.service.seen if isinstance(each, Complete)) == sorted(
+        str(each) for each in seen
+    )
+    assert [choice["index"] for choice in reply["choices"]] == list(range(len(seen)))
+    assert {choice["text"] for choice in reply["choices"]} == {"".join(TEXT)}
+    assert reply["usage"]["prompt_tokens"] == 7 * len(seen)
+    streamed = server.post("/v1/completions", {"model": "demo", "prompt": prompt, "stream": True}).events[:-1]
+    for index in range(len(seen)):
+        mine = [event["choices"][0] for event in streamed if event["choices"][0]["index"] == index]
+        assert "".join(choice["text"] for choice in mine) == "".join(TEXT)
+        assert [choice["finish_reason"] for choice in mine] == [None] * len(TEXT) + ["stop"]
+
+
+def test_one_prompt_that_fails_ends_the_others(server: Served) -> None:
+    reply = server.post("/v1/completions", {"model": "late", "prompt": ["a", "b", "c"]})
+    assert reply.status == 500
+    assert reply.json["error"]["code"] == "worker_crashed"
+    assert len(server.service.seen) == 3
+    assert server.service.under_way == 0
+
+
+def test_embeddings_as_numbers_and_as_base64(server: Served) -> None:
+    body = {"model": "embedder", "input": ["a", "b"]}
+    assert server.post("/v1/embeddings", body).json == {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": 0, "embedding": [0.0, 0.125, 0.25, 0.375]},
+            {"object": "embedding", "index": 1, "embedding": [1.0, 1.125, 1.25, 1.375]},
+        ],
+        "model": "embedder",
+        "usage": {"prompt_tokens": 10, "total_tokens": 10},
+    }
+    packed = server.post("/v1/embeddings", {**body, "encoding_format": "base64", "dimensions": 2}).json["data"]
+    assert [struct.unpack("<2f", base64.b64decode(each["embedding"])) for each in packed] == [(0, 0.125), (1, 1.125)]
+
+
+def test_embeddings_of_every_form(server: Served) -> None:
+    for given in ("a", ["a", "b"], [1, 2], [[1, 2], [3]]):
+        assert server.post("/v1/embeddings", {"model": "embedder", "input": given}).status == 200
+    assert server.service.seen == [
+        Embed("embedder", ("a",), truncate=False),
+        Embed("embedder", ("a", "b"), truncate=False),
+        Embed("embedder", ((1, 2),), truncate=False),
+        Embed("embedder", ((1, 2), (3,)), truncate=False),
+    ]
+
+
+def test_models(server: Served) -> None:
+    listed = server.get("/v1/models").json
+    assert listed["object"] == "list"
+    assert listed["data"][0] == {
+        "id": "demo:latest",
+        "object": "model",
+        "created": 1787307072,
+        "owned_by": "library",
+    }
+    assert server.get("/v1/models/demo").json == listed["data"][0]
+    assert server.get("/v1/models/hf.co/org/repo:Q4_K_M").json["owned_by"] == "org"
+    missing = server.get("/v1/models/nothing")
+    assert missing.status == 404
+    assert missing.json["error"]["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "words"),
+    [
+        ("chat/completions", {"messages": HI}, "model", "model is required"),
+        ("chat/completions", {"model": "demo"}, "messages", "messages must hold at least one message"),
+        ("chat/completions", {**CHAT, "messages": []}, "messages", "messages must hold at least one message"),
+        ("chat/completions", {**CHAT, "max_tokens": 0}, "max_tokens", "max_tokens must be at least 1"),
+        (
+            "chat/completions",
+            {**CHAT, "max_completion_tokens": -1},
+            "max_completion_tokens",
+            "max_completion_tokens must be at least 1",
+        ),
+        ("chat/completions", {**CHAT, "reasoning_effort": "wild"}, "reasoning_effort", "must be true, false, low"),
+        (
+            "chat/completions",
+            {**CHAT, "chat_template_kwargs": {"tokenize": True}},
+            "chat_template_kwargs.tokenize",
+            "enable_thinking is",
+        ),
+        ("chat/completions", {**CHAT, "keep_alive": "soon"}, "keep_alive", "keep_alive takes seconds"),
+        ("chat/completions", {**CHAT, "messages": [{"role": "robot"}]}, "messages[0].role", "must be one of system"),
+        (
+            "chat/completions",
+            {**CHAT, "messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+            "messages[0].content[0]",
+            "'input_audio' is not supported",
+        ),
+        (
+            "chat/completions",
+            {
+                **CHAT,
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}
+                ],
+            },
+            "messages[0].content[0].image_url",
+            "must be a data: URI",
+        ),
+        (
+            "chat/completions",
+            {
+                **CHAT,
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png;base64,***"}]}
+                ],
+            },
+            "messages[0].content[0].image_url",
+            "is not base64",
+        ),
+        (
+            "chat/completions",
+            {**CHAT, "messages": [{"role": "user", "content": [{"type": "text"}]}]},
+            "messages[0].content[0].text",
+            "is required",
+        ),
+        (
+            "chat/completions",
+            {
+                **CHAT,
+                "messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "["}}]}],
+            },
+            "messages[0].tool_calls[0].function.arguments",
+            "must be a JSON object",
+        ),
+        ("completions", {"model": "demo"}, "prompt", "prompt is required"),
+        ("completions", {"model": "demo", "prompt": []}, "prompt", "prompt is required"),
+        ("completions", {"model": "demo", "prompt": {}}, "prompt", "must be a string, a list of strings"),
+        ("completions", {"model": "demo", "prompt": ["a", 1]}, "prompt", "must be a string, a list of strings"),
+        ("completions", {"model": "demo", "prompt": [True]}, "prompt", "must be a string, a list of strings"),
+        ("completions", {"model": "demo", "prompt": [-1]}, "prompt", "must be a string, a list of strings"),
+        ("completions", {"model": "demo", "prompt": [2**31]}, "prompt", "must be a string, a list of strings"),
+        ("completions", {"model": "demo", "prompt": [[]]}, "prompt", "must be a string, a list of strings"),
+        ("completions", {"model": "demo", "prompt": ["a"] * 257}, "prompt", "at most 256 prompts"),
+        ("embeddings", {"model": "e"}, "input", "input is required"),
+        ("embeddings", {"model": "e", "input": "a", "dimensions": 0}, "dimensions", "dimensions must be at least 1"),
+        (
+            "embeddings",
+            {"model": "e", "input": "a", "encoding_format": "hex"},
+            "encoding_format",
+            "must be float or base64",
+        ),
+    ],
+)
+def test_refusals_name_the_field(server: Served, path: str, body: dict[str, Any], field: str, words: str) -> None:
+    reply = server.post(f"/v1/{path}", body)
+    assert reply.status == 400
+    error = reply.json["error"]
+    assert error["param"] == field
+    assert words in error["message"]
+    assert error["type"] == "invalid_request_error"
+    assert server.service.seen == []
