@@ -58,6 +58,10 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let go of everything held so far."""
         while self._held:
             self._drop(self._held.pop())
 
@@ -68,7 +72,7 @@ class Store:
     def __init__(self, root: Path, lock: StoreLock, disk: Disk) -> None:
         self.root = root
         self.blobs = Blobs(root, disk)
-        self._disk = disk
+        self.disk = disk
         self._manifests = Manifests(root, disk)
         self._process_lock = lock
         self._lock = threading.RLock()
@@ -147,7 +151,7 @@ class Store:
             if found is None:
                 raise self._not_found(wanted)
             path = found[1]
-            own = self._marks(path)
+            own = marked([self._found(path)])
             self._manifests.remove(path)
             self._read.pop(path, None)
             self._drop_unneeded(own)
@@ -161,8 +165,8 @@ class Store:
         with self._lock, storage("pruning", self.root):
             parts = [
                 sweep(self.blobs, self._needed(), grace),
-                sweep_unfinished(self.root / "ingest", self._disk, self._leased, age, all_others=False),
-                sweep_quarantine(self.root / "quarantine", self._disk, age),
+                sweep_unfinished(self.root / "ingest", self.disk, self._leased, age, all_others=False),
+                sweep_quarantine(self.root / "quarantine", self.disk, age),
             ]
         return Pruned(
             sum(each.count for each in parts), sum(each.bytes for each in parts), sum(each.shared for each in parts)
@@ -176,11 +180,13 @@ class Store:
         wanted = _named(name)
         with self._lock:
             require_blobs(manifest, self.blobs.size_if_there)
+            data = manifest.to_json()
             existing = self._manifests.find(wanted)
-            replaced = self._marks(existing[1]) if existing else set()
-            path = self._manifests.put(existing[0] if existing else wanted, manifest.to_json())
-            self._read.pop(path, None)
-            self._drop_unneeded(replaced)
+            replaced = self._found(existing[1]) if existing else b""
+            if replaced != data:
+                path = self._manifests.put(existing[0] if existing else wanted, data)
+                self._read.pop(path, None)
+                self._drop_unneeded(marked([replaced]))
             return self.show(wanted)
 
     def discard(self, digests: Collection[Digest]) -> None:
@@ -248,11 +254,12 @@ class Store:
         """Digests that a manifest, even a broken one, or a lease refers to."""
         return marked(self._manifests.contents(path) for _, path in self._manifests.all()) | set(self._leased)
 
-    def _marks(self, path: Path) -> set[Digest]:
+    def _found(self, path: Path) -> bytes:
+        """A manifest's bytes, none if it can't be read: it is about to go."""
         try:
-            return marked([self._manifests.contents(path)])
+            return self._manifests.contents(path)
         except OSError:
-            return set()
+            return b""
 
     def _not_found(self, wanted: Name) -> NotFound:
         return NotFound(str(wanted), near(str(wanted), (str(name) for name, _ in self._manifests.all())))

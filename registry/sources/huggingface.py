@@ -1,0 +1,245 @@
+"""Hugging Face as a source, through huggingface_hub: repositories, quantizations, tokens and the shared cache.
+
+huggingface_hub (2.x) keeps no partial file: a broken download starts from nothing the next time. So it
+resolves, authenticates and names URLs here, and `transfer` fetches them. Imported on use: it is large.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.digests import Digest
+from registry.disk import Disk
+from registry.errors import BadDigest, Denied, NotFound, RegistryError, Unreachable
+from registry.sources.choice import candidates, choose, projector_for
+from registry.sources.source import Offer, RemoteFile
+from registry.transfer.download import Incoming
+
+if TYPE_CHECKING:
+    import httpx2
+
+log = logging.getLogger(__name__)
+
+_MOST_FILES = 50_000
+_OVERRIDES = ("template", "system", "params")
+_OVERRIDE_LIMIT = 1 << 20
+_REVISION = "main"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSettings:
+    """How to reach the hub. None leaves a value to huggingface_hub and its environment variables.
+
+    `timeout` is how many seconds the hub may be silent.
+    """
+
+    endpoint: str | None = None
+    token: str | None = None
+    cache: Path | None = None
+    timeout: float = 20.0
+
+
+class HuggingFace:
+    """One hub. Methods raise Unreachable, Denied, NotFound or UnknownTag; `share` and `forget` raise nothing."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        from huggingface_hub import HfApi, constants
+
+        self._api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="runner")
+        self._token = settings.token
+        self._timeout = settings.timeout
+        self._cache = settings.cache or Path(constants.HF_HUB_CACHE)
+        self._repository = ""
+        self._commit = ""
+
+    def look(self, repository: str, tag: str, memory: int | None = None) -> Offer:
+        """What a repository offers under a tag, at the commit that its main branch has now."""
+        shown = f"hf.co/{repository}:{tag}"
+        with _sensible(shown), _translated(shown):
+            info = self._api.model_info(repository, revision=_REVISION, timeout=self._timeout)
+            commit = info.sha or ""
+            listed = list(islice(self._api.list_repo_tree(repository, recursive=True, revision=commit), _MOST_FILES))
+        if not commit:
+            raise Unreachable(f"{self._api.endpoint} doesn't say at which commit {repository} is")
+        self._repository, self._commit = repository, commit
+        files = [_file(each) for each in listed if getattr(each, "size", None) is not None]
+        build = choose(shown, candidates(files), tag, memory)
+        projector = projector_for(files, build)
+        small = {each.path: each for each in files if each.size <= _OVERRIDE_LIMIT}
+        return Offer(
+            origin=f"https://hf.co/{repository}/tree/{commit}",
+            quantization=build.label,
+            weights=build.files,
+            extras=(projector,) if projector else (),
+            overrides={name: small[name] for name in _OVERRIDES if name in small},
+            created=_utc(info.last_modified),
+        )
+
+    def open_at(self, file: RemoteFile) -> Callable[[int], AbstractContextManager[Incoming]]:
+        """A function that opens the file's bytes from an offset on; a fresh redirect is asked for each time."""
+        return lambda offset: self._open(file, offset)
+
+    @contextmanager
+    def _open(self, file: RemoteFile, offset: int) -> Iterator[Incoming]:
+        import httpx2
+        from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # exported lazily
+
+        url = hf_hub_url(self._repository, file.path, revision=self._commit, endpoint=self._api.endpoint)
+        headers = build_hf_headers(token=self._token, library_name="runner")
+        # Lengths and offsets are those of the file only if nothing compresses it on the way.
+        headers["Accept-Encoding"] = "identity"
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        timeout = httpx2.Timeout(self._timeout)
+        with (
+            _translated(f"hf.co/{self._repository}/{file.path}"),
+            get_session().stream("GET", url, headers=headers, timeout=timeout) as response,
+        ):
+            if response.status_code == 416:
+                # There is nothing beyond what we have, so what we have is of another file.
+                yield Incoming(0, iter(()))
+                return
+            if response.status_code >= 400:
+                response.read()
+            hf_raise_for_status(response)
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise Unreachable(f"{url}: compressed, though plain bytes were asked for")
+            yield Incoming(_start(response), response.iter_raw())
+
+    def cached(self, file: RemoteFile) -> Path | None:
+        """The file in the hub's cache, whoever put it there."""
+        blob = self._cached_blob(file)
+        if blob is None or not blob.is_file():
+            return None
+        # The cache may itself be made of links into another store.
+        return Path(os.path.realpath(blob))
+
+    def share(self, file: RemoteFile, blob: Path, disk: Disk) -> bool:
+        """Give a blob of ours a name in the hub's cache, so that other programs find it there.
+
+        False, without an error, where that can't be: the cache is a convenience.
+        """
+        target = self._cached_blob(file)
+        if target is None:
+            return False
+        from huggingface_hub import hf_hub_download
+
+        try:
+            disk.make_dir(target.parent)
+            if not os.path.lexists(target) and not disk.link(blob, target):
+                return False
+            # With the blob in its place this fetches nothing: it makes the names that lead there.
+            hf_hub_download(
+                self._repository,
+                file.path,
+                revision=self._commit,
+                cache_dir=self._cache,
+                token=self._token,
+                endpoint=self._api.endpoint,
+                etag_timeout=self._timeout,
+            )
+        except (OSError, ValueError, _hub_error()) as error:
+            log.info("%s isn't in the hub's cache under all its names: %s", file.path, error)
+            return os.path.lexists(target)
+        return True
+
+    def forget(self, file: RemoteFile, disk: Disk) -> None:
+        """Remove a file with wrong bytes from the hub's cache, so that nobody is served it again."""
+        blob = self._cached_blob(file)
+        if blob is None:
+            return
+        try:
+            disk.remove(Path(os.path.realpath(blob)))
+            disk.remove(blob)
+        except OSError as error:
+            log.warning("%s has wrong bytes and can't be removed: %s", blob, error)
+
+    def _cached_blob(self, file: RemoteFile) -> Path | None:
+        from huggingface_hub.file_download import repo_folder_name
+
+        if file.digest is None:
+            return None
+        folder = repo_folder_name(repo_id=self._repository, repo_type="model")
+        return self._cache / folder / "blobs" / file.digest.hex
+
+
+def _file(entry: Any) -> RemoteFile:
+    digest = None
+    if entry.lfs is not None:
+        try:
+            digest = Digest.parse(f"sha256:{entry.lfs.sha256}")
+        except BadDigest as error:
+            raise Unreachable(f"the hub gives {entry.path} a hash that is none: {error}") from error
+    return RemoteFile(str(entry.path), int(entry.size), digest, "" if digest else str(entry.blob_id))
+
+
+def _start(response: httpx2.Response) -> int:
+    """Where the body begins in the file."""
+    if response.status_code != 206:
+        return 0
+    said = response.headers.get("Content-Range", "")
+    unit, _, rest = said.partition(" ")
+    start = rest.partition("-")[0]
+    if unit != "bytes" or not start.isdigit():
+        raise Unreachable(f"the hub sent a part of the file without saying which: {said[:60]!r}")
+    return int(start)
+
+
+def _utc(when: datetime | None) -> datetime | None:
+    return None if when is None else when.astimezone(UTC)
+
+
+def _hub_error() -> type[Exception]:
+    import httpx2
+
+    return httpx2.HTTPError
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn the hub's errors into ours."""
+    import httpx2
+    from huggingface_hub import errors as hub
+
+    try:
+        yield
+    except (hub.GatedRepoError, hub.DisabledRepoError) as error:
+        raise Denied(
+            f"{what} is gated: accept its terms on huggingface.co and set HF_TOKEN to a token of that account"
+        ) from error
+    except hub.RepositoryNotFoundError as error:
+        raise NotFound(what, hint="No such repository, or a private one: then set HF_TOKEN.") from error
+    except (hub.RevisionNotFoundError, hub.EntryNotFoundError) as error:
+        raise NotFound(what, hint="The repository has changed; try again.") from error
+    except hub.HFValidationError as error:
+        raise NotFound(what, hint=f"Not a repository's name: {error}") from error
+    except hub.HfHubHTTPError as error:
+        raise _of_status(what, error.response.status_code) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        raise Unreachable(f"{what}: {str(error) or type(error).__name__}") from error
+    except hub.OfflineModeIsEnabled as error:
+        raise Unreachable(f"{what}: {error}") from error
+
+
+@contextmanager
+def _sensible(what: str) -> Iterator[None]:
+    """Turn what an answer of the wrong shape does to its reader into an error that says so."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unreachable(f"{what}: the hub's answer makes no sense ({type(error).__name__}: {error})") from error
+
+
+def _of_status(what: str, status: int) -> RegistryError:
+    if status in (401, 403):
+        return Denied(f"{what}: the hub refuses us ({status}); set HF_TOKEN to a token that may read it")
+    return Unreachable(f"{what}: the hub answers with status {status}")
