@@ -1,0 +1,1 @@
+"""How `demo.gguf` is made. Nothing in Runner imports this package; it needs torch and tokenizers, which Runner does not."""
