@@ -66,7 +66,7 @@ def need(footprint: Footprint, options: LoadOptions) -> Need:
 
 def least(footprint: Footprint, options: LoadOptions) -> Need:
     """The smallest load that serves a request at this context length: one sequence."""
-    return need(footprint, msgspec.structs.replace(options, num_parallel=1, cells=0))
+    return _with(footprint, options, 1, options.num_ctx)
 
 
 def fit(footprint: Footprint, options: LoadOptions, room: int) -> LoadOptions:
@@ -76,25 +76,17 @@ def fit(footprint: Footprint, options: LoadOptions, room: int) -> LoadOptions:
     cells where there isn't. 0 means auto: up to 32 sequences of ordinary length in a share of the room; the pool
     always holds one request of full length.
     """
-    spare = max(0, room - need(footprint, msgspec.structs.replace(options, num_parallel=1, cells=1)).total)
-    per_cell = max(1, _cell(footprint, options))
-    if options.num_parallel:
-        sequences = options.num_parallel
-        wanted, affordable = options.num_ctx * sequences, spare // per_cell
-    else:
-        wanted = min(options.num_ctx, ORDINARY_REQUEST) * MOST_SEQUENCES
-        affordable = spare // _SHARE // per_cell
-        sequences = MOST_SEQUENCES
-    cells = max(options.num_ctx, min(wanted, affordable))
+    sequences = options.num_parallel or MOST_SEQUENCES
     if not options.num_parallel:
-        enough = min(options.num_ctx, _FEWEST_CELLS)
-        sequences = max(1, min(sequences, cells // enough))
+        while sequences > 1 and _with(footprint, options, sequences, options.num_ctx).total > room:
+            sequences //= 2
+    spare = max(0, room - _with(footprint, options, sequences, 1).total)
+    share = spare if options.num_parallel else spare // _SHARE
+    each = options.num_ctx if options.num_parallel else min(options.num_ctx, ORDINARY_REQUEST)
+    cells = max(options.num_ctx, min(each * sequences, share // max(1, _cell(footprint, options))))
+    if not options.num_parallel:
+        sequences = max(1, min(sequences, cells // min(options.num_ctx, _FEWEST_CELLS)))
     return msgspec.structs.replace(options, num_parallel=sequences, cells=cells)
-
-
-def _cell(footprint: Footprint, options: LoadOptions) -> int:
-    """Bytes that one token takes in the KV cache."""
-    return round(footprint.kv * _BYTES_PER_VALUE[options.kv_cache_type] / _BYTES_PER_VALUE["f16"])
 
 
 def capacity(available: int, ready: list[tuple[Need, bool]]) -> int:
@@ -104,3 +96,12 @@ def capacity(available: int, ready: list[tuple[Need, bool]]) -> int:
     system may drop them, while everything else has left the available memory.
     """
     return available + sum(need.moving if is_mapped else need.total for need, is_mapped in ready)
+
+
+def _with(footprint: Footprint, options: LoadOptions, sequences: int, cells: int) -> Need:
+    return need(footprint, msgspec.structs.replace(options, num_parallel=sequences, cells=cells))
+
+
+def _cell(footprint: Footprint, options: LoadOptions) -> int:
+    """Bytes that one token takes in the KV cache."""
+    return round(footprint.kv * _BYTES_PER_VALUE[options.kv_cache_type] / _BYTES_PER_VALUE["f16"])

@@ -1,0 +1,582 @@
+"""The scheduler's loop as a state machine: events in, effects out, no clock but the test's."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import pytest
+
+from runner.errors import (
+    Cancelled,
+    ContextOverflow,
+    InsufficientMemory,
+    LoadFailed,
+    ServerBusy,
+    ShuttingDown,
+    WorkerCrashed,
+)
+from runner.protocol.events import Done, Failed, Stats
+from runner.scheduler.memory import Footprint
+from tests.fakes.scheduling import GIB, Bench, want
+
+
+def test_a_request_loads_its_model_and_is_served() -> None:
+    bench = Bench()
+    heard = bench.submit(want("a"))
+    assert bench.state("a") == "loading"
+    assert not heard.admissions
+    bench.now = 2.0
+    bench.load("a")
+    assert bench.worked_on(bench.run("a")) == [heard.id]
+    assert heard.admissions[0].load_ns == heard.admissions[0].waited_ns == 2 * 10**9
+    bench.text(heard)
+    bench.done(heard)
+    assert isinstance(heard.outcome, Done)
+    assert [type(event).__name__ for event in heard.events] == ["Started", "Text"]
+
+
+def test_a_worker_holds_at_most_twice_its_sequences() -> None:
+    bench = Bench()
+    requests = [bench.submit(want("a")) for _ in range(7)]
+    bench.load("a", sequences=2)
+    run = bench.run("a")
+    assert bench.worked_on(run) == [r.id for r in requests[:4]]
+    bench.done(requests[1])
+    assert bench.worked_on(run) == [r.id for r in requests[:5]]
+
+
+def test_a_swap_that_waits_lets_no_newcomer_in_before_it() -> None:
+    bench = Bench(models=1)
+    first = bench.submit(want("a"))
+    bench.load("a", sequences=4)
+    swap = bench.submit(want("b"))
+    newcomer = bench.submit(want("a"))
+    run = bench.run("a")
+    assert bench.worked_on(run) == [first.id]
+    bench.done(first)
+    assert bench.state("a") == "stopping"
+    assert bench.effects.stopped == [run]
+    bench.exit("a", 0)
+    assert bench.state("b") == "loading"
+    bench.load("b")
+    bench.done(swap)
+    bench.exit("b", 0)
+    bench.load("a")
+    bench.done(newcomer)
+    assert isinstance(newcomer.outcome, Done)
+
+
+def test_who_came_before_the_swap_is_served_before_it() -> None:
+    bench = Bench(models=1)
+    first = bench.submit(want("a"))
+    bench.load("a", sequences=1)
+    second, third = bench.submit(want("a")), bench.submit(want("a"))
+    bench.submit(want("b"))
+    bench.done(first)
+    assert bench.worked_on(bench.run("a")) == [first.id, second.id, third.id]
+    bench.done(second)
+    bench.done(third)
+    assert bench.state("a") == "stopping"
+
+
+def test_a_load_blocks_nobody_who_needs_none() -> None:
+    bench = Bench(models=2)
+    first = bench.submit(want("a"))
+    bench.load("a")
+    bench.submit(want("b"))
+    assert bench.state("b") == "loading"
+    bench.done(first)
+    later = bench.submit(want("a"))
+    assert later.admissions
+
+
+def test_loads_of_several_models_go_on_at_the_same_time() -> None:
+    bench = Bench(models=3)
+    for model in ("a", "b", "c"):
+        bench.submit(want(model))
+    assert [bench.state(model) for model in ("a", "b", "c")] == ["loading"] * 3
+
+
+def test_evicts_the_least_recently_used() -> None:
+    bench = Bench(models=2)
+    for model in ("a", "b"):
+        heard = bench.submit(want(model))
+        bench.load(model)
+        bench.done(heard)
+        bench.now += 1
+    again = bench.submit(want("a"))
+    bench.done(again)
+    bench.submit(want("c"))
+    assert (bench.state("a"), bench.state("b")) == ("ready", "stopping")
+
+
+def test_a_busy_model_is_not_evicted_while_an_idle_one_will_do() -> None:
+    bench = Bench(models=2)
+    busy = bench.submit(want("a"))
+    bench.load("a", sequences=4)
+    bench.now = 1
+    idle = bench.submit(want("b"))
+    bench.load("b")
+    bench.done(idle)
+    bench.submit(want("c"))
+    assert (bench.state("a"), bench.state("b")) == ("ready", "stopping")
+    beside = bench.submit(want("a"))  # nothing waits for a busy model, so the resident one goes on serving
+    assert beside.admissions
+    bench.exit("b", 0)
+    assert bench.state("c") == "loading"
+    bench.done(busy)
+
+
+def test_a_load_that_nobody_waits_for_gives_way() -> None:
+    bench = Bench(models=1)
+    heard = bench.submit(want("a"))
+    bench.cancel(heard)
+    assert bench.state("a") == "loading"  # whoever cancelled will often ask again
+    bench.submit(want("b"))
+    assert bench.state("a") == "stopping"
+    bench.exit("a", 0)
+    assert bench.state("b") == "loading"
+
+
+class TestContextLength:
+    def test_a_smaller_one_never_reloads(self) -> None:
+        bench = Bench()
+        first = bench.submit(want("a", num_ctx=4096))
+        bench.load("a")
+        smaller = bench.submit(want("a", num_ctx=1024, named=frozenset({"num_ctx"})))
+        assert smaller.admissions
+        bench.done(first)
+
+    def test_a_larger_one_reloads_when_idle(self) -> None:
+        bench = Bench()
+        first = bench.submit(want("a", num_ctx=1024))
+        bench.load("a")
+        larger = bench.submit(want("a", num_ctx=4096))
+        behind = bench.submit(want("a", num_ctx=1024))
+        assert not larger.admissions
+        assert not behind.admissions
+        bench.done(first)
+        assert bench.state("a") == "stopping"
+        bench.exit("a", 0)
+        bench.load("a")
+        assert larger.admissions[0].options.num_ctx == 4096
+        assert behind.admissions
+
+
+class TestOtherOptions:
+    def test_one_that_was_asked_for_reloads(self) -> None:
+        bench = Bench()
+        bench.submit(want("a", num_batch=512))
+        bench.load("a")
+        other = bench.submit(want("a", num_batch=256, named=frozenset({"num_batch"})))
+        assert not other.admissions
+
+    def test_one_that_nobody_named_stays_as_it_is(self) -> None:
+        bench = Bench()
+        bench.submit(want("a", num_batch=256, named=frozenset({"num_batch"})))
+        bench.load("a")
+        assert bench.submit(want("a", num_batch=512)).admissions
+
+    def test_another_model_under_the_same_name_reloads(self) -> None:
+        bench = Bench()
+        bench.submit(want("a"))
+        bench.load("a")
+        same_load = bench.submit(want("a", digest="only the SYSTEM differs"))
+        assert same_load.admissions
+        other = want("a", digest="other weights")
+        other_weights = msgspec.structs.replace(other.load, weights=("/weights/other",))
+        assert not other.is_served_by("digest of a", other_weights)
+
+
+class TestKeepAlive:
+    def test_counts_from_the_moment_of_idleness(self) -> None:
+        bench = Bench(keep_alive=300)
+        heard = bench.submit(want("a"))
+        bench.load("a")
+        bench.advance(1000)
+        assert bench.state("a") == "ready"
+        bench.done(heard)
+        assert bench.effects.wake_at == 1300
+        bench.advance(299)
+        assert bench.state("a") == "ready"
+        bench.advance(1)
+        assert bench.state("a") == "stopping"
+
+    def test_the_last_explicit_value_sticks(self) -> None:
+        bench = Bench(keep_alive=300)
+        first = bench.submit(want("a", keep_alive=60))
+        bench.load("a", sequences=4)
+        second = bench.submit(want("a"))
+        bench.done(first)
+        bench.done(second)
+        assert bench.effects.wake_at == 60
+
+    def test_zero_unloads_after_the_reply(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a", keep_alive=0))
+        bench.load("a")
+        assert bench.state("a") == "ready"
+        bench.done(heard)
+        assert bench.state("a") == "stopping"
+
+    def test_zero_does_not_turn_away_who_waits(self) -> None:
+        bench = Bench()
+        requests = [bench.submit(want("a", keep_alive=0)) for _ in range(5)]
+        bench.load("a", sequences=1)
+        for request in requests:
+            bench.done(request)
+        assert [type(r.outcome) for r in requests] == [Done] * 5
+        assert bench.state("a") == "stopping"
+
+    def test_forever(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a", keep_alive=math.inf))
+        bench.load("a")
+        bench.done(heard)
+        bench.advance(10**9)
+        assert bench.state("a") == "ready"
+        assert bench.effects.wake_at is None
+
+    def test_a_load_without_work_starts_the_timer(self) -> None:
+        bench = Bench(keep_alive=300)
+        heard = bench.submit(want("a", has_work=False, keep_alive=10))
+        bench.load("a")
+        assert heard.outcome == "resident"
+        bench.advance(9)
+        again = bench.submit(want("a", has_work=False))
+        assert again.outcome == "resident"
+        bench.advance(9)
+        assert bench.state("a") == "ready"
+        bench.advance(1)
+        assert bench.state("a") == "stopping"
+
+
+class TestUnload:
+    def test_idle(self) -> None:
+        bench = Bench()
+        bench.submit(want("a", has_work=False))
+        bench.load("a")
+        assert bench.scheduler.unload("a")
+        assert bench.effects.stopped == [bench.run("a")]
+        assert not bench.scheduler.unload("a")
+
+    def test_running_requests_finish_first(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.load("a", sequences=4)
+        assert bench.scheduler.unload("a")
+        assert not bench.effects.stopped
+        later = bench.submit(want("a"))
+        assert not later.admissions
+        bench.done(heard)
+        assert bench.effects.stopped
+        bench.exit("a", 0)
+        bench.load("a")
+        assert later.admissions
+
+    def test_what_is_not_loaded(self) -> None:
+        assert not Bench().scheduler.unload("a")
+
+    def test_while_it_loads_those_who_wait_are_served(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        assert bench.scheduler.unload("a")
+        bench.load("a")
+        bench.done(heard)
+        assert isinstance(heard.outcome, Done)
+        assert bench.state("a") == "stopping"
+
+
+class TestCancel:
+    def test_in_the_queue(self) -> None:
+        bench = Bench()
+        first = bench.submit(want("a"))
+        bench.load("a")
+        waiting = [bench.submit(want("b")), bench.submit(want("a"))]
+        bench.cancel(waiting[0])
+        assert waiting[1].admissions, "nobody waits for a swap any more"
+        bench.done(first)
+
+    def test_while_its_model_loads(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.cancel(heard)
+        bench.load("a")
+        assert bench.worked_on(bench.run("a")) == []
+
+    def test_while_it_runs_the_place_is_free_when_the_worker_says_so(self) -> None:
+        bench = Bench()
+        requests = [bench.submit(want("a")) for _ in range(3)]
+        bench.load("a", sequences=1)
+        bench.text(requests[0])
+        bench.cancel(requests[0])
+        run = bench.run("a")
+        assert bench.cancels(run) == [requests[0].id]
+        assert not requests[2].admissions
+        bench.text(requests[0])
+        bench.done(requests[0], "cancelled")
+        assert requests[2].admissions
+
+    def test_after_the_end_is_of_no_effect(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.load("a")
+        bench.done(heard)
+        bench.cancel(heard)
+        bench.cancel(heard)
+        assert bench.cancels(bench.run("a")) == []
+
+    def test_a_worker_that_does_not_let_go_is_ended(self) -> None:
+        bench = Bench()
+        stuck = bench.submit(want("a"))
+        bench.load("a", sequences=4)
+        other = bench.submit(want("a"))
+        bench.cancel(stuck)
+        bench.advance(59)
+        assert not bench.effects.stopped
+        bench.advance(1)
+        assert bench.effects.stopped == [bench.run("a")]
+        bench.exit("a", -9)
+        bench.load("a")
+        bench.done(other)
+        assert isinstance(other.outcome, Done)
+
+
+class TestQueueLimit:
+    def test_more_than_may_wait_are_told_when_to_come_back(self) -> None:
+        bench = Bench(queue=3)
+        bench.submit(want("a"))
+        bench.load("a", sequences=1)
+        admitted = bench.submit(want("a"))
+        waiting = [bench.submit(want("a")) for _ in range(3)]
+        with pytest.raises(ServerBusy) as caught:
+            bench.submit(want("a"))
+        assert isinstance(caught.value.retry_after, int)
+        assert caught.value.retry_after >= 1
+        bench.cancel(waiting[0])
+        assert bench.submit(want("a")).outcome is None
+        assert admitted.admissions
+
+    def test_who_needs_not_wait_is_not_counted(self) -> None:
+        bench = Bench(queue=1)
+        bench.submit(want("a"))
+        bench.load("a", sequences=8)
+        for _ in range(15):
+            assert bench.submit(want("a")).admissions
+
+
+class TestDeath:
+    def test_is_not_seen_when_nothing_was_sent(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.load("a")
+        run = bench.run("a")
+        bench.exit("a", -11)
+        assert heard.outcome is None
+        assert bench.run("a") != run
+        bench.load("a")
+        bench.done(heard)
+        assert isinstance(heard.outcome, Done)
+        assert len(heard.admissions) == 2
+
+    def test_fails_what_had_begun_to_answer(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.load("a")
+        bench.text(heard)
+        bench.exit("a", -11)
+        assert isinstance(heard.outcome, WorkerCrashed)
+        assert "SIGSEGV" in heard.outcome.message
+
+    def test_twice_under_a_request_fails_it(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        for _ in range(2):
+            bench.load("a")
+            bench.exit("a", -6)
+        assert isinstance(heard.outcome, WorkerCrashed)
+        fresh = bench.submit(want("a"))
+        bench.load("a")
+        assert fresh.admissions
+
+    def test_keeps_the_place_in_the_queue(self) -> None:
+        bench = Bench()
+        first, second = bench.submit(want("a")), bench.submit(want("a"))
+        bench.load("a", sequences=1)
+        third = bench.submit(want("a"))
+        bench.exit("a", -9)
+        bench.load("a", sequences=1)
+        assert bench.worked_on(bench.run("a")) == [first.id, second.id]
+        assert not third.admissions
+
+    def test_of_a_loading_worker_is_worth_one_more_load(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.exit("a", -9)
+        assert bench.state("a") == "loading"
+        bench.exit("a", -9)
+        assert isinstance(heard.outcome, LoadFailed)
+        assert "SIGKILL" in heard.outcome.message
+        assert bench.state("a") == "absent"
+
+    def test_by_our_own_hand_is_not(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.exit("a", -9, "the load made no progress for 300 s")
+        assert isinstance(heard.outcome, LoadFailed)
+        assert bench.state("a") == "absent"
+
+    def test_three_times_in_a_minute_is_a_pause(self) -> None:
+        bench = Bench()
+        for _ in range(3):
+            heard = bench.submit(want("a"))
+            bench.load("a")
+            bench.text(heard)
+            bench.exit("a", -9)
+        with pytest.raises(LoadFailed, match="three times within a minute"):
+            bench.submit(want("a"))
+        assert bench.submit(want("b")).outcome is None
+        bench.advance(10)
+        assert bench.submit(want("a")).outcome is None
+
+    def test_of_an_idle_worker_is_repaired_on_the_next_request(self) -> None:
+        bench = Bench()
+        bench.submit(want("a", has_work=False))
+        bench.load("a")
+        bench.exit("a", -9)
+        assert bench.state("a") == "absent"
+        heard = bench.submit(want("a"))
+        bench.load("a")
+        assert heard.admissions
+
+    def test_reports_of_a_worker_that_is_gone_are_ignored(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.load("a")
+        old = bench.run("a")
+        bench.exit("a", -9)
+        bench.scheduler.events(old, [Failed(heard.id, "internal_error", "late")])
+        assert heard.outcome is None
+
+
+class TestFailures:
+    def test_a_refused_load_fails_those_who_wait_for_it(self) -> None:
+        bench = Bench(models=2)
+        heard = [bench.submit(want("a")), bench.submit(want("a"))]
+        other = bench.submit(want("b"))
+        bench.refuse("a", "unknown architecture")
+        assert [type(each.outcome) for each in heard] == [LoadFailed] * 2
+        assert other.outcome is None
+        bench.exit("a", 1)
+        assert bench.submit(want("a")).outcome is None
+        assert bench.state("a") == "loading"
+
+    def test_a_worker_says_what_is_wrong_with_a_request(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.load("a")
+        bench.scheduler.events(
+            bench.run("a"), [Failed(heard.id, "context_length_exceeded", "too long", tokens=9, limit=8)]
+        )
+        assert isinstance(heard.outcome, ContextOverflow)
+        assert (heard.outcome.tokens, heard.outcome.limit) == (9, 8)
+
+    def test_a_request_that_the_worker_gave_up_is_cancelled(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.load("a")
+        bench.done(heard, "cancelled")
+        assert isinstance(heard.outcome, Cancelled)
+
+
+class TestMemory:
+    def test_what_can_never_fit_is_refused_at_once(self) -> None:
+        bench = Bench(memory=4 * GIB)
+        heard = bench.submit(want("a", footprint=Footprint(8 * GIB, 1024, 0, 1000, 64)))
+        assert isinstance(heard.outcome, InsufficientMemory)
+        assert "8.1 GiB" in heard.outcome.message
+        assert "4.0 GiB" in heard.outcome.message
+        assert bench.state("a") == "absent"
+
+    def test_idle_models_go_until_it_fits(self) -> None:
+        bench = Bench(models=8, memory=10 * GIB)
+        big = Footprint(3 * GIB, 1024, 0, 1000, 64)
+        for model in ("a", "b", "c"):
+            heard = bench.submit(want(model, footprint=big))
+            bench.load(model)
+            bench.done(heard)
+            bench.now += 1
+        assert [bench.state(m) for m in "abc"] == ["ready"] * 3
+        bench.submit(want("d", footprint=Footprint(5 * GIB, 1024, 0, 1000, 64)))
+        assert [bench.state(m) for m in "abc"] == ["stopping", "stopping", "ready"]
+        bench.exit("a", 0)
+        assert bench.state("d") == "absent"
+        bench.exit("b", 0)
+        assert bench.state("d") == "loading"
+
+    def test_memory_is_waited_for_while_models_are_busy(self) -> None:
+        bench = Bench(models=8, memory=10 * GIB)
+        big = Footprint(6 * GIB, 1024, 0, 1000, 64)
+        busy = bench.submit(want("a", footprint=big))
+        bench.load("a")
+        heard = bench.submit(want("b", footprint=big))
+        assert heard.outcome is None
+        assert bench.state("b") == "absent"
+        bench.done(busy)
+        bench.exit("a", 0)
+        assert bench.state("b") == "loading"
+
+
+class TestShutdown:
+    def test_those_who_wait_are_told_and_those_who_run_may_finish(self) -> None:
+        bench = Bench()
+        running = bench.submit(want("a"))
+        bench.load("a", sequences=1)
+        inside = bench.submit(want("a"))
+        waiting = bench.submit(want("a"))
+        drained: list[bool] = []
+        bench.scheduler.close(lambda: drained.append(True))
+        assert isinstance(waiting.outcome, ShuttingDown)
+        with pytest.raises(ShuttingDown):
+            bench.submit(want("a"))
+        bench.done(running)
+        assert not drained
+        bench.done(inside)
+        assert drained == [True]
+        assert bench.state("a") == "stopping"
+        bench.exit("a", 0)
+
+    def test_abort_ends_everything(self) -> None:
+        bench = Bench(models=2)
+        running = bench.submit(want("a"))
+        bench.load("a")
+        bench.submit(want("b"))
+        drained: list[bool] = []
+        bench.scheduler.close(lambda: drained.append(True))
+        bench.scheduler.abort()
+        assert isinstance(running.outcome, ShuttingDown)
+        assert drained == [True]
+        assert sorted(bench.effects.loads) == sorted(set(bench.effects.stopped))
+
+    def test_a_death_during_the_end_is_not_repaired(self) -> None:
+        bench = Bench()
+        running = bench.submit(want("a"))
+        bench.load("a")
+        bench.scheduler.close(lambda: None)
+        bench.exit("a", -9)
+        assert isinstance(running.outcome, WorkerCrashed)
+        assert bench.state("a") == "absent"
+
+
+def test_stats_are_kept_for_whoever_asks() -> None:
+    bench = Bench()
+    bench.submit(want("a"))
+    bench.load("a")
+    stats = Stats(
+        running=1, waiting=0, cells_used=3, cells=9, steps=1, prompt_tokens=3, completion_tokens=0, preemptions=0
+    )
+    bench.scheduler.events(bench.run("a"), [stats])
+    member = bench.member("a")
+    assert member is not None
+    assert member.stats == stats

@@ -1,0 +1,87 @@
+"""The memory plan: what a load takes, how many sequences it gets, what there is for all."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.protocol.options import LoadOptions
+from runner.scheduler import memory
+from runner.scheduler.memory import Footprint, Need
+
+GIB = 2**30
+HALF_B = Footprint(weights=530 * 2**20, kv=12 * 1024, state=0, vocabulary=151_936, width=896)
+EIGHT_B = Footprint(weights=4_700 * 2**20, kv=128 * 1024, state=0, vocabulary=128_256, width=4096)
+
+
+def options(num_parallel: int = 0, num_ctx: int = 8192, kv_cache_type: str = "f16") -> LoadOptions:
+    return LoadOptions(num_ctx=num_ctx, num_parallel=num_parallel, kv_cache_type=kv_cache_type)
+
+
+def test_auto_gives_many_sequences_where_there_is_room() -> None:
+    fitted = memory.fit(HALF_B, options(), 20 * GIB)
+    assert (fitted.num_parallel, fitted.cells) == (32, 32 * 2048)
+
+
+def test_auto_takes_only_a_share_of_what_is_left() -> None:
+    fitted = memory.fit(EIGHT_B, options(), 12 * GIB)
+    kv = fitted.cells * EIGHT_B.kv
+    assert fitted.cells >= 8192
+    assert kv <= 0.26 * (12 * GIB - EIGHT_B.weights)
+    assert 1 < fitted.num_parallel <= 32
+
+
+def test_one_request_of_full_length_always_fits_in() -> None:
+    fitted = memory.fit(EIGHT_B, options(num_ctx=16384), 7 * GIB)
+    assert fitted.cells == 16384
+
+
+def test_short_contexts_share_nothing() -> None:
+    fitted = memory.fit(HALF_B, options(num_ctx=256), 20 * GIB)
+    assert (fitted.num_parallel, fitted.cells) == (32, 32 * 256)
+
+
+def test_a_number_that_was_asked_for_is_kept() -> None:
+    plenty = memory.fit(HALF_B, options(num_parallel=4), 20 * GIB)
+    assert (plenty.num_parallel, plenty.cells) == (4, 4 * 8192)
+    tight = memory.fit(EIGHT_B, options(num_parallel=64), 8 * GIB)
+    assert tight.num_parallel == 64
+    assert 8192 <= tight.cells < 64 * 8192
+
+
+def test_a_smaller_cache_type_takes_less() -> None:
+    full = memory.need(EIGHT_B, options(num_parallel=1))
+    half = memory.need(EIGHT_B, options(num_parallel=1, kv_cache_type="q8_0"))
+    assert 0.5 < (half.total - EIGHT_B.weights) / (full.total - EIGHT_B.weights) < 0.8
+
+
+def test_recurrent_state_counts_per_sequence() -> None:
+    mamba = Footprint(weights=GIB, kv=0, state=10 * 2**20, vocabulary=50_000, width=2048)
+    one, eight = (memory.need(mamba, options(num_parallel=n)).moving for n in (1, 8))
+    assert eight - one >= 7 * mamba.state
+
+
+def test_mapped_weights_are_still_available() -> None:
+    held = [(Need(4 * GIB, GIB), True), (Need(2 * GIB, GIB), False)]
+    assert memory.capacity(10 * GIB, held) == 10 * GIB + GIB + 3 * GIB
+
+
+@given(
+    weights=st.integers(0, 8 * GIB),
+    kv=st.integers(0, 512 * 1024),
+    num_ctx=st.integers(1, 131_072),
+    num_parallel=st.integers(0, 256),
+    room=st.integers(0, 64 * GIB),
+)
+def test_what_is_fitted_fits_if_one_sequence_does(
+    weights: int, kv: int, num_ctx: int, num_parallel: int, room: int
+) -> None:
+    footprint = Footprint(weights, kv, 0, 32_000, 1024)
+    asked = LoadOptions(num_ctx=num_ctx, num_parallel=num_parallel)
+    fitted = memory.fit(footprint, asked, room)
+    assert fitted.num_parallel >= 1
+    assert fitted.cells >= num_ctx
+    # The logits of a number that was asked for are its own affair; they are small.
+    slack = 4 * footprint.vocabulary * num_parallel
+    if memory.least(footprint, asked).total <= room:
+        assert memory.need(footprint, fitted).total <= room + slack
