@@ -164,7 +164,10 @@ class Child(asyncio.SubprocessProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Process and pipes are gone."""
-        self._end(self._transport.get_returncode() if self._transport else None)
+        code = self._transport.get_returncode() if self._transport else None
+        if self._transport is not None:
+            self._transport.close()  # it doesn't know it yet
+        self._end(code)
 
     # Inside
 

@@ -1,0 +1,173 @@
+"""A worker process without a model: speaks the protocol and does as it is told, deterministically.
+
+The load's first weight says how to load, the text of a prompt what to do; both are words with arguments after a colon:
+
+    load      ok · slow (two signs of life, then ready) · silent (never a sign) · refuse · die:SIGNAL · exit:CODE
+              once:PATH:WORD (WORD the first time, ok when PATH exists) · frame (bytes that are no frame) · flood
+    prompt    say:WORDS (one event a word) · hold (begins, and ends when told) · release (lets all that hold go on)
+              die:SIGNAL · begin-and-die:SIGNAL · once:PATH:WORD · hang (stops reading and writing) · fail:CODE
+              env (answers with the names of its environment) · close (closes its output and lives on) · deaf
+              (never ends, not even when cancelled)
+
+Nothing here sleeps to pass the time: what waits, waits for a command or a signal.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import signal
+import sys
+from pathlib import Path
+
+from runner.formats import THINKING
+from runner.protocol.codec import FrameReader, pack_events, unpack_command
+from runner.protocol.commands import Cancel, ChatPrompt, Command, Embed, Generate, Load, Stop, TextPrompt
+from runner.protocol.events import Done, Event, Failed, Loading, Ready, Reason, Started, Text, Usage, Vectors
+
+
+def main() -> int:
+    frames = FrameReader()
+    worker = Worker()
+    while data := os.read(0, 1 << 16):
+        for body in frames.feed(data):
+            command = unpack_command(body)
+            if isinstance(command, Stop):
+                return 0
+            worker.take(command)
+    return 0
+
+
+def send(*events: Event) -> None:
+    os.write(1, pack_events(list(events)))
+
+
+def die(name: str) -> None:
+    print(f"about to die of {name}", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.Signals[name])
+    signal.pause()
+
+
+class Worker:
+    def __init__(self) -> None:
+        self.held: dict[int, list[str]] = {}
+
+    def take(self, command: Command) -> None:
+        match command:
+            case Load():
+                self.load(command, Path(command.weights[0]).name if "/" in command.weights[0] else command.weights[0])
+            case Generate():
+                self.generate(command.id, text_of(command))
+            case Embed():
+                self.embed(command)
+            case Cancel(id=request):
+                if self.held.pop(request, None) is not None:
+                    send(Done(request, "cancelled", Usage()))
+
+    def load(self, command: Load, how: str) -> None:
+        word, _, argument = how.partition(":")
+        match word:
+            case "slow":
+                send(Loading(0.3))
+                send(Loading(0.6))
+            case "silent":
+                signal.pause()
+            case "refuse":
+                send(Failed(None, "load_failed", "unknown model architecture: 'fake'"))
+                sys.exit(1)
+            case "die":
+                die(argument)
+            case "exit":
+                sys.exit(int(argument))
+            case "once":
+                path, _, first = argument.partition(":")
+                flag = Path(path.replace("|", "/"))
+                if not flag.exists():
+                    flag.touch()
+                    return self.load(command, first)
+            case "frame":
+                os.write(1, b"\xff\xff\xff\xff no frame of ours")
+                signal.pause()
+            case "flood":
+                for _ in range(2000):
+                    os.write(2, b"\xff\xfe no newline and no UTF-8 " * 200)
+        options = command.options
+        send(
+            Ready(
+                context_length=options.num_ctx, cells=options.cells, sequences=options.num_parallel, vocabulary=100,
+                embedding_length=3, devices=("CPU",), gpu_layers=0, layers=1, weights_bytes={"CPU": 1000},
+                kv_bytes={"CPU": 100}, compute_bytes={"CPU": 10}, load_ns=1, engine="fake", has_template=True,
+                thinking=THINKING[0],
+            )
+        )  # fmt: skip
+        return None
+
+    def generate(self, request: int, what: str) -> None:
+        word, _, argument = what.partition(":")
+        match word:
+            case "say":
+                self.say(request, argument.split(" "))
+            case "hold":
+                send(Started(id=request, prompt_tokens=1))
+                self.held[request] = (argument or "held").split(" ")
+            case "release":
+                held, self.held = self.held, {}
+                for other, words in held.items():
+                    self.finish(other, words)
+                self.say(request, ["released"])
+            case "die":
+                die(argument)
+            case "begin-and-die":
+                send(Started(id=request, prompt_tokens=1), Text(request, "begun", 1))
+                die(argument)
+            case "once":
+                path, _, first = argument.partition(":")
+                if Path(path).exists():
+                    return self.say(request, ["survived"])
+                Path(path).touch()
+                return self.generate(request, first)
+            case "hang":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                send(Started(id=request, prompt_tokens=1))
+                while True:
+                    signal.pause()
+            case "fail":
+                send(Failed(request, argument, "as you wish", "prompt"))
+            case "env":
+                self.say(request, sorted(os.environ))
+            case "close":
+                os.close(1)
+                signal.pause()
+            case "deaf":
+                send(Started(id=request, prompt_tokens=1))
+            case _:
+                self.say(request, ["echo", what])
+        return None
+
+    def say(self, request: int, words: list[str]) -> None:
+        send(Started(id=request, prompt_tokens=2))
+        self.finish(request, words)
+
+    def finish(self, request: int, words: list[str], reason: Reason = "stop") -> None:
+        for index, word in enumerate(words):
+            send(Text(request, word if index == 0 else f" {word}", 1))
+        send(Done(request, reason, Usage(prompt_tokens=2, completion_tokens=len(words), prefill_ns=5, decode_ns=7)))
+
+    def embed(self, command: Embed) -> None:
+        values = array.array("f")
+        for given in command.inputs:
+            values.extend([float(len(given)), 0.0, 1.0])
+        send(Vectors(command.id, values.tobytes(), len(command.inputs), 3, Usage(prompt_tokens=len(command.inputs))))
+
+
+def text_of(command: Generate) -> str:
+    prompt = command.prompt
+    if isinstance(prompt, TextPrompt):
+        return prompt.text
+    if isinstance(prompt, ChatPrompt):
+        return prompt.messages[-1].content
+    return repr(prompt)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
