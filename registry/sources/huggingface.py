@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from registry.digests import Digest
@@ -124,33 +124,26 @@ class HuggingFace:
         return Path(os.path.realpath(blob))
 
     def share(self, file: RemoteFile, blob: Path, disk: Disk) -> bool:
-        """Give a blob of ours a name in the hub's cache, so that other programs find it there.
+        """Give a blob of ours its names in the hub's cache, so that other programs find it there.
 
         False, without an error, where that can't be: the cache is a convenience.
         """
         target = self._cached_blob(file)
         if target is None:
             return False
-        from huggingface_hub import hf_hub_download
-
+        folder = target.parent.parent
+        pointer = folder.joinpath("snapshots", self._commit, *PurePosixPath(file.path).parts)
         try:
             disk.make_dir(target.parent)
             if not os.path.lexists(target) and not disk.link(blob, target):
                 return False
-            # With the blob in its place this fetches nothing: it makes the names that lead there.
-            hf_hub_download(
-                self._repository,
-                file.path,
-                revision=self._commit,
-                cache_dir=self._cache,
-                token=self._token,
-                endpoint=self._api.endpoint,
-                etag_timeout=self._timeout,
-            )
-        except (OSError, ValueError, _hub_error()) as error:
+            # Programs look for the snapshot's link; without one the library makes it when it meets the blob.
+            if folder in pointer.parents and ".." not in pointer.parts and not os.path.lexists(pointer):
+                disk.make_dir(pointer.parent)
+                disk.symlink(os.path.relpath(target, pointer.parent), pointer)
+        except OSError as error:
             log.info("%s isn't in the hub's cache under all its names: %s", file.path, error)
-            return os.path.lexists(target)
-        return True
+        return target.is_file()
 
     def forget(self, file: RemoteFile, disk: Disk) -> None:
         """Remove a file with wrong bytes from the hub's cache, so that nobody is served it again."""
@@ -196,12 +189,6 @@ def _start(response: httpx2.Response) -> int:
 
 def _utc(when: datetime | None) -> datetime | None:
     return None if when is None else when.astimezone(UTC)
-
-
-def _hub_error() -> type[Exception]:
-    import httpx2
-
-    return httpx2.HTTPError
 
 
 @contextmanager

@@ -1,0 +1,290 @@
+"""A hub on loopback that speaks Hugging Face's API, for the real huggingface_hub client to talk to.
+
+It serves repositories from memory: model info, the tree in pages, resolve with redirects to a CDN of another
+origin, ranges, ETags and gates. Faults are planned per file. Knows nothing of Runner.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+LAST_MODIFIED = "2026-05-17T08:30:00.000Z"
+
+
+@dataclass
+class File:
+    """One file and what goes wrong with it. `lfs` files have a SHA-256 in the tree and lie on the CDN.
+
+    `cuts`: each download ends after the next of these many bytes, with the connection torn; once they are
+    used up, all is well. `statuses`: each request is answered with the next of these. `served` are the bytes
+    sent in place of the true ones; `ranges` False ignores Range headers; `header_digest` lies in the tree.
+    """
+
+    data: bytes
+    lfs: bool = True
+    cuts: list[int] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    served: bytes | None = None
+    ranges: bool = True
+    listed_digest: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def git(self) -> str:
+        return hashlib.sha1(b"blob %d\0" % len(self.data) + self.data).hexdigest()
+
+
+@dataclass
+class Repository:
+    """`gated` wants the hub's token; `private` doesn't even admit to exist without it."""
+
+    files: dict[str, File]
+    gated: bool = False
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came in."""
+
+    method: str
+    path: str
+    range: str | None
+    authorization: str | None
+
+
+class Hub:
+    """The running server. `requests` is its log; `sent` counts the bytes of files that left it."""
+
+    def __init__(self, token: str = "hf_good", page: int = 1000) -> None:
+        self.token = token
+        self.page = page
+        self.repositories: dict[str, Repository] = {}
+        self.requests: list[Request] = []
+        self.sent = 0
+        self.endpoint = ""
+        self.cdn = ""
+
+    def add(self, name: str, files: dict[str, bytes | File], **options: bool) -> Repository:
+        """Publish a repository."""
+        made = {path: each if isinstance(each, File) else File(each) for path, each in files.items()}
+        self.repositories[name] = Repository(made, **options)
+        return self.repositories[name]
+
+    def downloads(self) -> list[Request]:
+        """Requests for the bytes of a file on the CDN."""
+        return [each for each in self.requests if each.method == "GET" and each.path.startswith("/cdn/")]
+
+
+@contextmanager
+def running(hub: Hub) -> Iterator[Hub]:
+    """Serve on two free loopback ports, one of them the CDN's."""
+    with _serving(hub) as hub.endpoint, _serving(hub) as hub.cdn:
+        yield hub
+
+
+@contextmanager
+def _serving(hub: Hub) -> Iterator[str]:
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.hub = hub
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    hub: Hub
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that go away are part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
+        """Quiet."""
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, body: bool) -> None:
+        hub = self.server.hub
+        hub.requests.append(
+            Request(self.command, self.path, self.headers.get("Range"), self.headers.get("Authorization"))
+        )
+        path = unquote(urlsplit(self.path).path).strip("/")
+        if path.startswith("api/models/"):
+            self._api(path.removeprefix("api/models/"), body)
+        elif path.startswith("cdn/"):
+            self._cdn(path.removeprefix("cdn/"))
+        elif "/resolve/" in path:
+            name, _, rest = path.partition("/resolve/")
+            self._resolve(name, rest.partition("/")[2], body)
+        else:
+            self._fail(404, "EntryNotFound", "no such page")
+
+    def _known(self, name: str, bytes_wanted: bool) -> bool:
+        """Whether the caller may go on; else it has been told why not."""
+        repository = self.server.hub.repositories.get(name)
+        authorization = self.headers.get("Authorization")
+        if authorization is not None and authorization != f"Bearer {self.server.hub.token}":
+            self._fail(401, None, "Invalid credentials in Authorization header")
+        elif repository is None or (repository.private and authorization is None):
+            # As the real hub: without a token, what is missing and what is private look the same.
+            self._fail(401 if authorization is None else 404, "RepoNotFound", "Repository not found")
+        elif repository.gated and bytes_wanted and authorization is None:
+            self._fail(401, "GatedRepo", f"Access to model {name} is restricted.")
+        else:
+            return True
+        return False
+
+    def _api(self, path: str, body: bool) -> None:
+        name, _, rest = path.partition("/tree/")
+        if rest:
+            if self._known(name, False):
+                self._tree(name, rest)
+            return
+        name, _, revision = path.partition("/revision/")
+        if path.endswith("/refs"):
+            name = path.removesuffix("/refs")
+            if self._known(name, False):
+                self._json(
+                    {"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": COMMIT}], "tags": []}
+                )
+            return
+        if not self._known(name, False):
+            return
+        if revision not in ("", "main", COMMIT):
+            self._fail(404, "RevisionNotFound", f"no revision {revision}")
+            return
+        repository = self.server.hub.repositories[name]
+        self._json(
+            {
+                "_id": "0" * 24, "id": name, "modelId": name, "sha": COMMIT, "lastModified": LAST_MODIFIED,
+                "private": repository.private, "gated": "auto" if repository.gated else False, "disabled": False,
+                "downloads": 1, "likes": 1, "tags": ["gguf"],
+                "siblings": [{"rfilename": path} for path in repository.files],
+            }
+        )  # fmt: skip
+
+    def _tree(self, name: str, revision: str) -> None:
+        if revision not in ("main", COMMIT):
+            self._fail(404, "RevisionNotFound", f"no revision {revision}")
+            return
+        files = self.server.hub.repositories[name].files
+        folders = sorted({path.rpartition("/")[0] for path in files if "/" in path})
+        entries: list[dict[str, Any]] = [
+            {"type": "directory", "oid": "0" * 40, "size": 0, "path": each} for each in folders
+        ]
+        entries += [_listed(path, file) for path, file in files.items()]
+        start = int(parse_qs(urlsplit(self.path).query).get("cursor", ["0"])[0])
+        end = start + self.server.hub.page
+        headers = {}
+        if end < len(entries):
+            place = f"{self.server.hub.endpoint}/api/models/{name}/tree/{revision}?recursive=True&cursor={end}"
+            headers["Link"] = f'<{place}>; rel="next"'
+        self._json(entries[start:end], headers)
+
+    def _resolve(self, name: str, path: str, body: bool) -> None:
+        if not self._known(name, True):
+            return
+        file = self.server.hub.repositories[name].files.get(path)
+        if file is None:
+            self._fail(404, "EntryNotFound", "Entry not found")
+        elif file.lfs:
+            listed = file.listed_digest or file.sha256
+            self._head(
+                302,
+                {
+                    "Location": f"{self.server.hub.cdn}/cdn/{name}/{quote(path)}?signature=1",
+                    "X-Repo-Commit": COMMIT,
+                    "X-Linked-Etag": f'"{listed}"',
+                    "X-Linked-Size": str(len(file.data)),
+                    "Content-Length": "0",
+                },
+            )
+        else:
+            headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{file.git}"'}
+            self._bytes(file, headers, body)
+
+    def _cdn(self, place: str) -> None:
+        owner, repo, path = place.split("/", 2)
+        file = self.server.hub.repositories[f"{owner}/{repo}"].files[path]
+        self._bytes(file, {"ETag": f'"{file.sha256}"'}, self.command == "GET")
+
+    def _bytes(self, file: File, headers: dict[str, str], body: bool) -> None:
+        if file.statuses and body:
+            self._fail(file.statuses.pop(0), None, "trouble")
+            return
+        data = file.data if file.served is None else file.served
+        start = 0
+        wanted = self.headers.get("Range")
+        status = 200
+        if wanted and file.ranges:
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            if start >= len(data):
+                self._fail(416, None, "out of range")
+                return
+            status = 206
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        rest = data[start:]
+        self._head(status, headers | {"Content-Length": str(len(rest)), "Accept-Ranges": "bytes"})
+        if not body:
+            return
+        cut = file.cuts.pop(0) if file.cuts else None
+        for at in range(0, len(rest), 65536):
+            piece = rest[at : at + 65536] if cut is None else rest[at : min(at + 65536, cut)]
+            self.wfile.write(piece)
+            self.server.hub.sent += len(piece)
+            if cut is not None and at + len(piece) >= cut:
+                self.close_connection = True
+                self.wfile.flush()
+                return
+
+    def _json(self, value: object, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(value).encode()
+        self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})})
+        self.wfile.write(data)
+
+    def _fail(self, status: int, code: str | None, message: str) -> None:
+        data = json.dumps({"error": message}).encode()
+        headers = {"Content-Length": str(len(data)), "Content-Type": "application/json", "X-Error-Message": message}
+        if code is not None:
+            headers["X-Error-Code"] = code
+        self._head(status, headers)
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.end_headers()
+
+
+def _listed(path: str, file: File) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": "file", "oid": file.git, "size": len(file.data), "path": path}
+    if file.lfs:
+        entry["lfs"] = {"oid": file.listed_digest or file.sha256, "size": len(file.data), "pointerSize": 134}
+    return entry

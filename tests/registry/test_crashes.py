@@ -1,0 +1,111 @@
+"""Death at every step: whatever the store was doing, what it holds afterwards is the old or the new, whole."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from modelfiles.parse import parse
+from registry.create import create
+from registry.digests import digest_of
+from registry.store import Store
+from tests.registry.faulty_disk import FaultyDisk, Killed
+from tests.registry.models import gguf_file, make
+from tests.registry.trees import unfinished
+
+
+def _create(store: Store, folder: Path) -> None:
+    create(store, "new", parse("FROM ./new.gguf\nSYSTEM hi"), base=folder)
+
+
+def _replace(store: Store, folder: Path) -> None:
+    create(store, "old", parse("FROM ./new.gguf\nSYSTEM hi"), base=folder, taking="copy")
+
+
+def _copy(store: Store, folder: Path) -> None:
+    store.copy("old", "copied")
+
+
+def _remove(store: Store, folder: Path) -> None:
+    store.remove("old")
+
+
+def _prune(store: Store, folder: Path) -> None:
+    store.prune(grace=0)
+
+
+def _upload(store: Store, folder: Path) -> None:
+    store.blobs.write(b"uploaded" * 1000, digest_of(b"uploaded" * 1000))
+
+
+WORK = [_create, _replace, _copy, _remove, _prune, _upload]
+
+
+def _prepared(root: Path, folder: Path) -> None:
+    with Store.open(root) as store:
+        make(store, "old", folder, "old", "SYSTEM old")
+        make(store, "bystander", folder, "bystander")
+        store.blobs.write(b"garbage" * 100)
+    gguf_file(folder, "new.gguf", "new")
+
+
+def _check(root: Path) -> dict[str, str]:
+    """The store's models by name, after making sure that they are whole and nothing is left over."""
+    with Store.open(root) as store:
+        assert store.broken() == ()
+        models = {each.name.model: str(each.digest) for each in store.list()}
+        for each in store.list():
+            store.check(each)
+        for digest, _ in store.blobs.all():
+            store.blobs.ensure_intact(digest)
+        assert unfinished(root) == []
+        assert "bystander" in models
+        store.prune(grace=0)
+        assert {each.name.model: str(each.digest) for each in store.list()} == models
+    return models
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["between", "torn"])
+@pytest.mark.parametrize("work", WORK, ids=lambda each: each.__name__.strip("_"))
+def test_dying_at_any_step_is_all_or_nothing(tmp_path: Path, work: Callable[[Store, Path], None], torn: bool) -> None:
+    _prepared(tmp_path / "count", tmp_path / "files")
+    before = _check(tmp_path / "count")
+    disk = FaultyDisk()
+    with Store.open(tmp_path / "count", disk) as store:
+        opened = disk.count
+        work(store, tmp_path / "files")
+    after = _check(tmp_path / "count")
+    for at in range(opened + 1, disk.count + 1):
+        root = tmp_path / f"at{at}"
+        _prepared(root, tmp_path / "files")
+        dying = FaultyDisk(at, torn=torn)
+        with suppress(Killed), Store.open(root, dying) as store:
+            work(store, tmp_path / "files")
+        assert dying.dead
+        assert _check(root) in (before, after), f"step {at}"
+        # The same command once more heals whatever it was.
+        with Store.open(root) as store:
+            if work is not _remove or store.has("old"):
+                work(store, tmp_path / "files")
+        assert _check(root) == after, f"step {at}"
+
+
+def test_dying_while_opening_does_no_harm(tmp_path: Path) -> None:
+    _prepared(tmp_path / "count", tmp_path / "files")
+    disk = FaultyDisk()
+    (tmp_path / "count" / "ingest" / "stale.part").write_bytes(b"x")
+    Store.open(tmp_path / "count", disk).close()
+    fresh = FaultyDisk()
+    Store.open(tmp_path / "fresh", fresh).close()
+    for at in range(1, max(disk.count, fresh.count) + 1):
+        for prepared in (True, False):
+            root = tmp_path / f"{prepared}{at}"
+            if prepared:
+                _prepared(root, tmp_path / "files")
+                (root / "ingest" / "stale.part").write_bytes(b"x")
+            with suppress(Killed):
+                Store.open(root, FaultyDisk(at)).close()
+            with Store.open(root) as store:
+                assert len(store.list()) == (2 if prepared else 0)
+                assert unfinished(root) == []
