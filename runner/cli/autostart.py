@@ -65,6 +65,17 @@ def start(settings: Settings, argv: list[str], is_ready: Callable[[], bool], say
             process = _launch(argv, output)
     except OSError as error:
         raise Failure(f"cannot start the daemon: {error}", Exit.IO) from None
+    try:
+        problem = _wait(process, is_ready, settings.host.url)
+    finally:
+        if process.returncode is None:
+            process.returncode = 0  # it is meant to outlive us, of which subprocess would warn
+    if problem is not None:
+        raise Unavailable(problem, _tail(log, begin))
+
+
+def _wait(process: subprocess.Popen[bytes], is_ready: Callable[[], bool], url: str) -> str | None:
+    """None once a daemon is ready, and otherwise what is wrong."""
     gave_way = False
     deadline = time.monotonic() + _READY
     while not is_ready():
@@ -74,10 +85,11 @@ def start(settings: Settings, argv: list[str], is_ready: Callable[[], bool], say
             gave_way = True
             deadline = min(deadline, time.monotonic() + _OTHER)
         elif status is not None and status != Exit.BUSY:
-            raise Unavailable(f"the daemon {_ending(status)}", _tail(log, begin))
+            return f"the daemon {_ending(status)}"
         if time.monotonic() > deadline:
-            raise Unavailable(f"no daemon is ready at {settings.host.url}", _tail(log, begin))
+            return f"no daemon is ready at {url}"
         time.sleep(_POLL)
+    return None
 
 
 def _ending(status: int) -> str:

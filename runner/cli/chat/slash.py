@@ -56,8 +56,11 @@ def _help(client: Client, session: Session, rest: str) -> None:
     rows = [(command.usage, command.help) for command in dict.fromkeys(_COMMANDS.values())]
     rows.append((f"{_QUOTES} ... {_QUOTES}", "A message of several lines"))
     width = max(len(usage) for usage, _ in rows)
-    under = "\n" + " " * (width + 4)
-    line("\n".join(f"  {usage.ljust(width)}  {text.replace('\n', under)}" for usage, text in rows))
+    for usage, text in rows:
+        first, *more = text.split("\n")
+        line(f"  {usage.ljust(width)}  {first}")
+        for rest in more:
+            line(" " * (width + 4) + rest)
     line("\n  Ctrl-C stops an answer, Ctrl-D leaves.")
 
 
