@@ -1,0 +1,374 @@
+"""A daemon's native API on loopback, answered from a script: real HTTP for a real command line, with no model behind.
+
+What a model says depends on its name alone, so tests choose the behaviour by the model they ask for. Every request is
+kept in `requests`.
+"""
+
+import json
+import os
+import select
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Json = dict[str, Any]
+
+MODIFIED = "2020-01-02T03:04:05.123456+00:00"
+FOREVER = "2318-01-02T03:04:05.123456+00:00"
+TIMINGS: Json = {
+    "total_duration": 1_234_000_000,
+    "load_duration": 20_500_000,
+    "prompt_eval_count": 26,
+    "prompt_eval_duration": 130_000_000,
+    "eval_count": 5,
+    "eval_duration": 250_000_000,
+}
+DIGEST = "sha256:" + "ab12" * 16
+LAYER = "sha256:" + "cd34" * 16
+NASTY = "\x1b[31mred\x1b]0;title\x07 \x9b1mend"
+HUB = {"tiny": ["completion"], "org/vectors": ["embedding"]}
+"""What can be pulled, and what it can do."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as it came in."""
+
+    method: str
+    path: str
+    body: Any
+    headers: dict[str, str]
+
+
+@dataclass
+class FakeDaemon:
+    """What the daemon holds, what it was asked, and what to answer instead of the usual."""
+
+    key: str | None = None
+    models: dict[str, list[str]] = field(
+        default_factory=lambda: {
+            "demo:latest": ["completion", "tools", "thinking"],
+            "embedder:latest": ["embedding"],
+            **{
+                f"{name}:latest": ["completion"] for name in ("slow", "late", "cut", "nasty", "echo", "long", "forever")
+            },
+        }
+    )
+    loaded: list[Json] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    requests: list[Seen] = field(default_factory=list)
+    refusals: dict[str, tuple[int, Any]] = field(default_factory=dict)  # path to status and body
+    hung_up: threading.Event = field(default_factory=threading.Event)  # a client left in the middle of an answer
+    address: str = ""
+    pid: int | None = None  # what a shutdown answers with, where the daemon is a process of its own
+
+    def asked(self, path: str) -> list[Seen]:
+        """The requests for one path, in order."""
+        return [seen for seen in self.requests if seen.path == path]
+
+    def start(self, port: int = 0) -> "FakeDaemon":
+        """Listen on the loopback, by default on a free port."""
+        handler = type("Handler", (_Handler,), {"daemon": self})
+        self._server = _Server(("127.0.0.1", port), handler)
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        return self
+
+    def wait(self) -> None:
+        """Return when the daemon has been stopped."""
+        self._thread.join()
+
+    def stop(self) -> None:
+        """Close the port; safe to call twice."""
+        self._server.shutdown()
+        self._server.server_close()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    daemon: FakeDaemon
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name for it
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self._handle("GET", b"")
+
+    def do_HEAD(self) -> None:
+        self._handle("HEAD", b"")
+
+    def do_POST(self) -> None:
+        self._handle("POST", self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    def do_DELETE(self) -> None:
+        self._handle("DELETE", self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    def _handle(self, method: str, content: bytes) -> None:
+        is_json = self.headers.get("Content-Type") == "application/json"
+        body = json.loads(content) if is_json and content else content
+        self.daemon.requests.append(Seen(method, self.path, body, dict(self.headers)))
+        if self.daemon.key is not None and self.headers.get("Authorization") != f"Bearer {self.daemon.key}":
+            self._json({"error": "a key is needed"}, 401)
+        elif self.path in self.daemon.refusals:
+            status, answer = self.daemon.refusals[self.path]
+            self._bytes(answer, status) if isinstance(answer, bytes) else self._json(answer, status)
+        elif self.path.startswith("/api/blobs/"):
+            self._blob(method, self.path.removeprefix("/api/blobs/"), content)
+        else:
+            act = _ROUTES.get((method, self.path))
+            if act is None:
+                self._bytes(b"404 page not found", 404)
+            else:
+                act(self, body)
+
+    # What is asked about models
+
+    def _ready(self, body: Any) -> None:
+        self._json({"status": "ok"})
+
+    def _version(self, body: Any) -> None:
+        self._json({"version": "0.33.0", "runner": "0.0.1"})
+
+    def _tags(self, body: Any) -> None:
+        self._json({"models": [_entry(name, abilities) for name, abilities in self.daemon.models.items()]})
+
+    def _ps(self, body: Any) -> None:
+        self._json({"models": self.daemon.loaded})
+
+    def _show(self, body: Json) -> None:
+        name = self._known(body["model"])
+        if name is None:
+            return
+        self._json(
+            {
+                "license": "line one\nline two\nline three\n",
+                "modelfile": "FROM demo\n",
+                "parameters": 'temperature                    0\nstop                           "<|im_end|>"',
+                "template": "{{ .Prompt }}",
+                "system": "",
+                "details": {"family": "llama", "parameter_size": "4.3M", "quantization_level": "Q8_0"},
+                "model_info": {
+                    "general.architecture": "llama",
+                    "general.description": "A demo; it knows Runner's commands\x1b[2J and nothing else.",
+                    "llama.context_length": 1024,
+                    "llama.embedding_length": 256,
+                },
+                "capabilities": self.daemon.models[name],
+                "tensors": [{"name": "token_embd.weight", "type": "Q8_0", "shape": [256, 4096]}],
+            }
+        )
+
+    def _copy(self, body: Json) -> None:
+        name = self._known(body["source"])
+        if name is not None:
+            self.daemon.models[_tagged(body["destination"])] = self.daemon.models[name]
+            self._bytes(b"")
+
+    def _delete(self, body: Json) -> None:
+        name = self._known(body["model"])
+        if name is not None:
+            del self.daemon.models[name]
+            self._bytes(b"")
+
+    def _prune(self, body: Json) -> None:
+        self._json({"count": 3, "bytes": 1_234_567_890})
+
+    def _shutdown(self, body: Json) -> None:
+        self._json({"status": "shutting down"} | ({} if self.daemon.pid is None else {"pid": self.daemon.pid}))
+        threading.Thread(target=self.daemon.stop).start()
+
+    # Answers
+
+    def _generate(self, body: Json) -> None:
+        name = self._known(body["model"])
+        if name is None:
+            return
+        if not body.get("prompt"):
+            reason = "unload" if body.get("keep_alive") == 0 else "load"
+            self._json({"model": name, "response": "", "done": True, "done_reason": reason})
+        else:
+            self._stream(self._said(name, body, body["prompt"], lambda part: part))
+
+    def _chat(self, body: Json) -> None:
+        name = self._known(body["model"])
+        if name is None:
+            return
+        if not body["messages"]:
+            self._json({"model": name, "message": {"role": "assistant"}, "done": True, "done_reason": "load"})
+            return
+
+        def as_message(part: Json) -> Json:
+            text, thinking = part.pop("response", ""), part.pop("thinking", "")
+            return {**part, "message": {"role": "assistant", "content": text, "thinking": thinking}}
+
+        self._stream(self._said(name, body, body["messages"][-1]["content"], as_message))
+
+    def _said(self, name: str, body: Json, prompt: str, shape: Callable[[Json], Json]) -> Iterator[Json | None]:
+        """The parts of an answer; None cuts the connection."""
+        model = name.partition(":")[0]
+        if body.get("think"):
+            yield shape({"thinking": "Let me "})
+            yield shape({"thinking": "see."})
+        if model == "echo":
+            yield shape({"response": json.dumps({"prompt": prompt, "system": body.get("system")})})
+        elif model == "nasty":
+            yield shape({"response": NASTY[:3]})
+            yield shape({"response": NASTY[3:]})
+        elif model == "long":
+            yield from (shape({"response": f"line {number} of a long answer\n"}) for number in range(20_000))
+        elif model in ("slow", "forever"):
+            yield shape({"response": "one "})
+            self._wait_for_hang_up()
+            return
+        else:
+            yield shape({"response": "Type "})
+            yield shape({"response": "runner pull."})
+        if model == "late":
+            yield {"error": "the worker died\nin the middle"}
+        elif model == "cut":
+            yield None
+        else:
+            yield shape({"response": "", "done": True, "done_reason": "stop", **TIMINGS})
+
+    def _wait_for_hang_up(self) -> None:
+        ready, _, _ = select.select([self.connection], [], [], 20)
+        if ready and not self.connection.recv(1, socket.MSG_PEEK):
+            self.daemon.hung_up.set()
+
+    def _embed(self, body: Json) -> None:
+        if self._known(body["model"]) is not None:
+            self._json({"model": body["model"], "embeddings": [[0.5, -0.25, 1e-07][: body.get("dimensions") or 3]]})
+
+    # Bringing models in
+
+    def _pull(self, body: Json) -> None:
+        wanted = body["model"].partition(":")[0]
+        if wanted not in HUB:
+            self._json({"error": f'model "{body["model"]}" is in no catalog'}, 404)
+            return
+        self._stream(self._pulled(wanted))
+
+    def _pulled(self, wanted: str) -> Iterator[Json]:
+        yield {"status": "pulling manifest"}
+        for completed in (0, 40_000_000, 80_000_000, 100_000_000):
+            yield {"status": f"pulling {LAYER[7:19]}", "digest": LAYER, "total": 100_000_000, "completed": completed}
+        yield {"status": "verifying sha256 digest"}
+        yield {"status": "writing manifest"}
+        self.daemon.models[_tagged(wanted)] = HUB[wanted]
+        yield {"status": "success"}
+
+    def _create(self, body: Json) -> None:
+        missing = [digest for digest in body.get("files", {}).values() if digest not in self.daemon.blobs]
+        if missing:
+            self._json({"error": f"no blob {missing[0]}"}, 400)
+            return
+        self.daemon.models[_tagged(body["model"])] = ["completion"]
+        self._stream(iter([{"status": "reading model"}, {"status": "writing manifest"}, {"status": "success"}]))
+
+    def _blob(self, method: str, digest: str, content: bytes) -> None:
+        if method == "POST":
+            right = f"sha256:{sha256(content).hexdigest()}" == digest
+            if right:
+                self.daemon.blobs[digest] = content
+            self._json({} if right else {"error": "digest mismatch"}, 201 if right else 400)
+        else:
+            self._bytes(b"", 200 if digest in self.daemon.blobs else 404)
+
+    # The wire
+
+    def _known(self, name: str) -> str | None:
+        """The stored name for `name`; when there is none, that has been answered."""
+        if _tagged(name) in self.daemon.models:
+            return _tagged(name)
+        hint = " (did you mean demo:latest?)" if name.startswith("de") else ""
+        self._json({"error": f'model "{name}" not found, try pulling it first{hint}'}, 404)
+        return None
+
+    def _json(self, value: Json, status: int = 200) -> None:
+        self._bytes(json.dumps(value).encode() + b"\n", status, "application/json; charset=utf-8")
+
+    def _bytes(self, content: bytes, status: int = 200, kind: str = "text/plain") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _stream(self, parts: Iterator[Json | None]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for part in parts:
+            if part is None:
+                self.close_connection = True
+                return
+            content = json.dumps(part).encode() + b"\n"
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
+        self.wfile.write(b"0\r\n\r\n")
+
+
+def _tagged(name: str) -> str:
+    return name if ":" in name else f"{name}:latest"
+
+
+def _entry(name: str, abilities: list[str]) -> Json:
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": MODIFIED,
+        "size": 4_665_344,
+        "digest": DIGEST,
+        "details": {"family": "llama", "parameter_size": "4.3M", "quantization_level": "Q8_0"},
+        "capabilities": abilities,
+    }
+
+
+_ROUTES: dict[tuple[str, str], Callable[[_Handler, Any], None]] = {
+    ("GET", "/readyz"): _Handler._ready,
+    ("GET", "/api/version"): _Handler._version,
+    ("GET", "/api/tags"): _Handler._tags,
+    ("GET", "/api/ps"): _Handler._ps,
+    ("POST", "/api/show"): _Handler._show,
+    ("POST", "/api/copy"): _Handler._copy,
+    ("DELETE", "/api/delete"): _Handler._delete,
+    ("POST", "/api/generate"): _Handler._generate,
+    ("POST", "/api/chat"): _Handler._chat,
+    ("POST", "/api/embed"): _Handler._embed,
+    ("POST", "/api/pull"): _Handler._pull,
+    ("POST", "/api/create"): _Handler._create,
+    ("POST", "/runner/prune"): _Handler._prune,
+    ("POST", "/runner/shutdown"): _Handler._shutdown,
+}
+
+
+def main() -> None:
+    """A daemon that is a process: `python -m tests.cli.fake_daemon PORT`. It ends with 75 when the port is taken."""
+    try:
+        daemon = FakeDaemon(pid=os.getpid()).start(int(sys.argv[1]))
+    except OSError as error:
+        print(f"another daemon has the port: {error}", file=sys.stderr)
+        raise SystemExit(75) from None
+    print("listening", flush=True)
+    daemon.wait()
+
+
+if __name__ == "__main__":
+    main()

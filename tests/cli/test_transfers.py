@@ -1,0 +1,150 @@
+"""Pull and create: what is sent, and how the progress looks to a terminal, a log and a program."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from runner.cli.client import Client
+from runner.cli.commands import create
+from runner.cli.connect import is_local
+from runner.cli.failures import Failure
+from runner.config import Address, parse_address
+from tests.cli.command_line import CommandLine
+from tests.cli.fake_daemon import FakeDaemon
+
+
+def test_pull_without_a_terminal_is_a_line_per_step(runner: CommandLine) -> None:
+    result = runner("pull", "tiny")
+    assert result.stdout == ""
+    assert result.stderr == (
+        "pulling manifest\npulling cd34cd34cd34: 100 MB\nverifying sha256 digest\nwriting manifest\nsuccess\n"
+    )
+
+
+def test_pull_as_json_is_a_line_per_update(runner: CommandLine) -> None:
+    result = runner("pull", "tiny", "--json")
+    updates = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [update.get("completed") for update in updates if "total" in update] == [
+        0,
+        40_000_000,
+        80_000_000,
+        100_000_000,
+    ]
+    assert updates[-1] == {"status": "success"}
+    assert result.stderr == ""
+
+
+def test_pull_on_a_terminal_shows_bars(runner: CommandLine) -> None:
+    with runner.terminal("pull", "tiny") as terminal:
+        assert terminal.ends() == 0
+    last = [line for line in terminal.shown.splitlines() if "100%" in line][-1]
+    assert last.startswith("pulling cd34cd34cd34 ━")
+    assert "100.0/100.0 MB" in last
+    assert "\x1b[?25h" in terminal.raw, "the cursor stays hidden"
+    assert terminal.shown.splitlines()[-1] == "success"
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_pull_on_a_terminal_that_takes_no_sequences(runner: CommandLine, env: dict[str, str]) -> None:
+    with runner.terminal("pull", "tiny", **env) as terminal:
+        assert terminal.ends() == 0
+    assert "\x1b" not in terminal.raw
+    assert "pulling cd34cd34cd34: 100 MB\n" in terminal.shown
+
+
+def test_a_pull_that_fails(daemon: FakeDaemon, runner: CommandLine) -> None:
+    assert runner("pull", "nothing", check=1).stderr == 'Error: model "nothing" is in no catalog\n'
+    daemon.refusals["/api/pull"] = (200, b'{"status":"pulling manifest"}\n{"error":"no space left"}\n')
+    result = runner("pull", "tiny", "--json", check=1)
+    assert result.stdout == '{"status": "pulling manifest"}\n'
+    assert result.stderr == "Error: no space left\n"
+    daemon.refusals["/api/pull"] = (200, b'{"status":"pulling manifest"}\n')
+    assert "closed the connection" in runner("pull", "tiny", check=69).stderr
+
+
+def test_create_sends_the_text_and_the_folder(daemon: FakeDaemon, runner: CommandLine) -> None:
+    folder = runner.folder / "deeper"
+    folder.mkdir()
+    (folder / "Modelfile").write_text("# mine\nfrom ./model.gguf\nPARAMETER top_k 3\n")
+    result = runner("create", "mine", "-f", "deeper/Modelfile")
+    assert result.stderr == "reading model\nwriting manifest\nsuccess\n"
+    [request] = daemon.asked("/api/create")
+    assert request.body == {
+        "model": "mine",
+        "modelfile": "FROM ./model.gguf\nPARAMETER top_k 3\n",
+        "base": str(folder),
+        "stream": True,
+    }
+
+
+def test_create_reads_the_modelfile_here_or_standard_input(daemon: FakeDaemon, runner: CommandLine) -> None:
+    assert "there is no Modelfile here" in runner("create", "mine", check=1).stderr
+    (runner.folder / "Modelfile").write_bytes("FROM demo\nSYSTEM Grüße\n".encode("utf-16"))
+    runner("create", "mine")
+    runner("create", "mine", "-f", "-", "--json", stdin="FROM demo")
+    first, second = daemon.asked("/api/create")
+    assert first.body["modelfile"] == "FROM demo\nSYSTEM Grüße\n"
+    assert (second.body["modelfile"], second.body["base"]) == ("FROM demo\n", str(runner.folder))
+
+
+def test_a_malformed_modelfile_is_shown_at_the_place(daemon: FakeDaemon, runner: CommandLine) -> None:
+    result = runner("create", "mine", "-f", "-", stdin="FROM demo\nPARAMETER temprature 1\n", check=1)
+    assert result.stderr == (
+        "Error: standard input: line 2, column 11: unknown parameter 'temprature'; did you mean temperature?\n"
+        "  PARAMETER temprature 1\n"
+        "            ^\n"
+    )
+    long = runner("create", "mine", "-f", "-", stdin="FROM demo\n" + "\u00e9" * 500_000, check=1)
+    assert len(long.stderr) < 500
+    assert daemon.requests == []
+
+
+def test_a_file_that_cannot_be_read_is_an_io_error(runner: CommandLine) -> None:
+    assert runner("create", "mine", "-f", ".", check=74).stderr == "Error: cannot read .: Is a directory\n"
+
+
+def test_home_is_the_users_own(runner: CommandLine, daemon: FakeDaemon) -> None:
+    runner("create", "mine", "-f", "-", stdin="FROM ~/m.gguf\nADAPTER ~/a.gguf\n", HOME="/somewhere")
+    assert daemon.asked("/api/create")[0].body["modelfile"] == "FROM /somewhere/m.gguf\nADAPTER /somewhere/a.gguf\n"
+
+
+def test_files_are_uploaded_to_a_daemon_elsewhere(
+    daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # This machine's own daemon under the name of another: only the question "is it here?" is answered otherwise.
+    monkeypatch.setenv("RUNNER_HOST", daemon.address)
+    monkeypatch.setattr(create, "is_local", lambda client: False)
+    weights = b"GGUF" + bytes(3_000_000)
+    (tmp_path / "model.gguf").write_bytes(weights)
+    (tmp_path / "Modelfile").write_text("FROM model.gguf\nADAPTER ./model.gguf\n")
+    create.command("mine", str(tmp_path / "Modelfile"))
+    digest = f"sha256:{sha256(weights).hexdigest()}"
+    assert daemon.blobs == {digest: weights}
+    body = daemon.asked("/api/create")[0].body
+    assert body["files"] == {"model.gguf": digest, "./model.gguf": digest}
+    assert "base" not in body
+    posts = [seen for seen in daemon.asked(f"/api/blobs/{digest}") if seen.method == "POST"]
+    assert len(posts) == 1, "the same content was sent twice"
+    assert f"uploading {digest[7:19]}: 3.0 MB" in capsys.readouterr().err
+    (tmp_path / "Modelfile").write_text("FROM ./nothing.gguf\n")
+    with pytest.raises(Failure, match=r"there is no file .*nothing\.gguf"):
+        create.command("mine", str(tmp_path / "Modelfile"))
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("[::1]:1", True),
+        ("0.0.0.0", True),
+        ("[::]", True),
+        ("10.0.0.7", False),
+    ],
+)
+def test_which_daemon_opens_files_here(host: str, local: bool) -> None:
+    address = Client(parse_address(host), None).address
+    assert is_local(Client(address, None)) is local
+    assert isinstance(address, Address)
