@@ -13,13 +13,25 @@ request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", d
 
 
 class _Line(logging.Formatter):
-    """`time level logger [request] text`, with control characters escaped so that a name cannot forge a line."""
+    """`time level logger [request] text`, with control characters escaped so that a name cannot forge a line.
+
+    Lines of a traceback are indented, because what an exception says may come from a stranger too.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         record.request = request_id.get()
-        text = super().format(record)
-        head, newline, traceback = text.partition("\nTraceback ")
-        return _escape(head) + newline + traceback.replace("\x1b", "\\x1b") if newline else _escape(head)
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record)
+        lines = [_escape(self.formatMessage(record))]
+        if record.exc_info:
+            lines += _indented(self.formatException(record.exc_info))
+        if record.stack_info:
+            lines += _indented(self.formatStack(record.stack_info))
+        return "\n".join(lines)
+
+
+def _indented(text: str) -> list[str]:
+    return ["    " + _escape(line) for line in text.split("\n")]
 
 
 def _escape(text: str) -> str:
