@@ -65,9 +65,7 @@ def sample_options(given: Mapping[str, Value], bias: Mapping[int, float]) -> Sam
         for name, spec in PARAMETERS.items()
         if spec.when == "sample" and name in _SAMPLING
     }
-    if values["seed"] == -1:
-        values["seed"] = None
-    values["num_predict"] = max(-1, values["num_predict"])
+    values["num_predict"] = max(-1, values["num_predict"])  # -2 means the same to the engine: until the context is full
     return SampleOptions(**values, logit_bias=dict(bias))
 
 

@@ -122,6 +122,8 @@ class Service:
 
 def _leaves(member: Member, now: float) -> float:
     """When a member goes if nobody comes: for a busy one counted from now."""
+    if member.state == "stopping":
+        return now
     return member.expires if member.expires is not None else now + member.keep_alive
 
 

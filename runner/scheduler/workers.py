@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from pathlib import Path
 
 from runner.protocol.commands import Command, Load
@@ -40,7 +41,8 @@ class Workers:
         worker_log = WorkerLog(path_of(self._logs, model))
         child = Child(run, self._command(), load, worker_log, self._load_timeout, _Forget(self, reports))
         self._children[run] = child
-        task = asyncio.get_running_loop().create_task(child.start())
+        # In a context of its own: what the worker does later is not this request's doing, and not logged as such.
+        task = asyncio.get_running_loop().create_task(child.start(), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
