@@ -168,6 +168,7 @@ def middleware(wording: Callable[[web.Request], Wording]) -> Middleware:
             status=failure.status,
             headers=failure.headers,
             content_type="application/json",
+            charset="utf-8",
         )
 
     return answer

@@ -8,19 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from runner.api.inflight import IN_FLIGHT
 from runner.config import Address
+
+log = logging.getLogger(__name__)
 
 _IDLE = 15.0  # seconds in which the next request's header must be complete
 _LINGER = 5.0  # seconds in which the rest of a refused body is read, so that the refusal arrives
 _FAREWELL = 0.5  # seconds for the requests cut short to say so
 _BACKLOG = 1024
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Keep from the log, but for one quiet line, the traceback of every malformed request that a stranger sends."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        log.debug("a malformed request was refused: %s", error.message)
+        return False
+    return True
+
+
+_connections = logging.getLogger(f"{__name__}.connections")
+_connections.addFilter(_is_ours)
 
 
 def listen(address: Address) -> tuple[socket.socket, ...]:
@@ -92,6 +109,7 @@ async def serve(
     runner = web.AppRunner(
         app,
         access_log=None,  # `trace` writes its own line
+        logger=_connections,
         handler_cancellation=True,  # a client that leaves stops what was done for it
         keepalive_timeout=_IDLE,  # counts from the connection's start too, so no half-sent header holds a socket
         lingering_time=_LINGER,
@@ -105,7 +123,17 @@ async def serve(
         await stop.wait()
         await _drain(runner, app, grace)
     finally:
-        await runner.cleanup()
+        await _close(runner)
+
+
+async def _close(runner: web.AppRunner) -> None:
+    """Close everything, at once; what a client hasn't taken by now, it won't get."""
+    connections = runner.server.connections if runner.server else []
+    transports = [each.transport for each in connections if each.transport is not None]
+    await runner.cleanup()
+    for transport in transports:
+        transport.abort()
+    await asyncio.sleep(0)  # in which the sockets are closed
 
 
 async def _drain(runner: web.AppRunner, app: web.Application, grace: float) -> None:

@@ -72,3 +72,4 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         headers["Access-Control-Expose-Headers"] = _EXPOSED
     if request.app[IN_FLIGHT].closing:
         response.force_close()
+        headers["Connection"] = "close"  # aiohttp has decided on this header before

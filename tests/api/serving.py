@@ -7,13 +7,14 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from runner.api.app import Services, build_app
+from runner.api.inflight import IN_FLIGHT
 from runner.api.server import listen, serve
 from runner.api.streams import Patience
 from runner.config import Address, load
@@ -55,12 +56,19 @@ class Served:
     """A running server. Use with `with`."""
 
     def __init__(
-        self, *, host: str = "127.0.0.1", patience: Patience | None = None, grace: float = 5.0, **flags: object
-    ):
+        self,
+        *,
+        host: str = "127.0.0.1",
+        said: str | None = None,
+        patience: Patience | None = None,
+        grace: float = 5.0,
+        **flags: object,
+    ) -> None:
+        """`said` is the host that the settings give where it differs from the one that is listened on."""
         self.service, self.models, self.jobs = FakeService(), FakeModels(), FakeJobs()
         self.sockets = listen(Address(host, 0))
         self.port: int = self.sockets[0].getsockname()[1]
-        self.settings = load({"host": f"{host}:{self.port}", **flags})
+        self.settings = load({"host": str(Address(said or host, self.port)), **flags})
         self.shutdowns = 0
         self._host, self._patience, self._grace = host, patience, grace
         self._ready = threading.Event()
@@ -70,15 +78,16 @@ class Served:
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        services: Any = Services(
+        services = Services(
             self.service,  # type: ignore[arg-type]
             self.models,  # type: ignore[arg-type]
             self.jobs,  # type: ignore[arg-type]
             self.settings,
             self._shutdown,
         )
+        self._app = build_app(services, self._patience)
         await serve(
-            build_app(services, self._patience),
+            self._app,
             self.settings.host,
             stop=self._stop,
             on_ready=self._ready.set,
@@ -99,10 +108,10 @@ class Served:
         self._thread.join(WAIT)
         assert not self._thread.is_alive(), "the server did not end"
 
-    def call(self, function: Callable[[], object]) -> None:
-        """Run something in the server's loop."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(function)
+    @property
+    def is_closing(self) -> bool:
+        """Whether the stop has begun."""
+        return self._app[IN_FLIGHT].closing
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -148,6 +157,6 @@ class Served:
         """Send these bytes and read one answer."""
         with self.connect() as connection:
             connection.sendall(request)
-            response = http.client.HTTPResponse(connection)
+            response = http.client.HTTPResponse(connection, method=request.partition(b" ")[0].decode())
             response.begin()
             return Reply(response.status, dict(response.headers.items()), response.read())
