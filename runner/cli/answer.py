@@ -89,8 +89,8 @@ class _Page:
         if not text:
             return
         self._stop_thinking()
+        self._fresh = text.endswith("\n")  # first, for Ctrl-C may come as soon as the text is out
         output.write(text)
-        self._fresh = text.endswith("\n")
 
     def end(self) -> None:
         self._stop_thinking()

@@ -183,7 +183,7 @@ class Client:
                 continue
             content = self._decoded(raw)
             if "error" in content:
-                raise Failure(str(content["error"]))
+                raise Refused(str(content["error"]), response.status, content.get("code"))
             yield content
             if is_last(content):
                 return
@@ -202,12 +202,15 @@ class Client:
         with suppress(Failure):  # the status says enough when the body is lost
             content = self._read(response)
         try:
-            said = json.loads(content)["error"]
-        except (ValueError, TypeError, KeyError):
-            said = None
+            body = json.loads(content)
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            body = {}
+        said = body.get("error")
         if not isinstance(said, str) or not said:
             said = f"the daemon at {self.address.url} answered {response.status} {response.reason} to {method} {path}"
-        return Refused(said, response.status)
+        return Refused(said, response.status, body.get("code"))
 
 
 def _encoded(body: Json) -> bytes:

@@ -1,6 +1,6 @@
 """How a command ends: the exit codes, and the exceptions that carry one to `runner.cli.main`.
 
-Knows what each HTTP status means for a shell; knows nothing of who raised it or how it is printed.
+Knows what the daemon's refusals mean for a shell; knows nothing of who raised one or how it is printed.
 """
 
 from __future__ import annotations
@@ -22,19 +22,30 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-BY_STATUS = {
+_BY_CODE = {
+    "invalid_api_key": Exit.DENIED,
+    "forbidden": Exit.DENIED,
+    "source_denied": Exit.DENIED,
+    "server_busy": Exit.BUSY,
+    "shutting_down": Exit.BUSY,
+    "unavailable": Exit.BUSY,
+    "insufficient_memory": Exit.BUSY,
+    "store_locked": Exit.BUSY,
+    "no_space": Exit.IO,
+    "store_read_only": Exit.IO,
+    "storage_fault": Exit.IO,
+}
+# For what stands before the daemon, or is another version of it. What isn't in either table is a plain failure.
+_BY_STATUS = {
     401: Exit.DENIED,
     403: Exit.DENIED,
     408: Exit.BUSY,
     409: Exit.BUSY,
     423: Exit.BUSY,
     429: Exit.BUSY,
-    502: Exit.UNAVAILABLE,
     503: Exit.BUSY,
-    504: Exit.UNAVAILABLE,
     507: Exit.IO,
 }
-"""What a refusal by the daemon means for a shell; a status that isn't here is a plain failure."""
 
 
 class Failure(Exception):
@@ -48,10 +59,14 @@ class Failure(Exception):
 
 
 class Refused(Failure):
-    """The daemon answered with an error. `status` is the HTTP status."""
+    """The daemon said no: `status` is HTTP's, `reason` the daemon's own word for it, if it gave one.
 
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message, BY_STATUS.get(status, Exit.FAILED))
+    A refusal in the middle of a stream has the stream's status, 200.
+    """
+
+    def __init__(self, message: str, status: int, reason: object = None) -> None:
+        known = _BY_CODE.get(reason) if isinstance(reason, str) else None
+        super().__init__(message, known or _BY_STATUS.get(status, Exit.FAILED))
         self.status = status
 
 

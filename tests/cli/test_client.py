@@ -1,5 +1,6 @@
 """Every way a request can fail, against sockets that misbehave, and the exit code that it ends with."""
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -56,6 +57,25 @@ def test_a_status_is_an_exit_code(daemon: FakeDaemon, status: int, code: Exit) -
     with pytest.raises(Refused, match=r"\Ano\Z") as raised:
         client_of(daemon).get("/api/tags")
     assert (raised.value.status, raised.value.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("no_space", Exit.IO),
+        ("source_denied", Exit.DENIED),
+        ("server_busy", Exit.BUSY),
+        ("source_unreachable", Exit.FAILED),
+    ],
+)
+def test_the_daemons_own_word_counts_in_the_middle_of_a_stream_too(daemon: FakeDaemon, reason: str, code: Exit) -> None:
+    error = {"error": "no", "code": reason}
+    daemon.refusals = {"/early": (500, error), "/late": (200, json.dumps(error).encode())}
+    with pytest.raises(Refused, match=r"\Ano\Z") as early:
+        client_of(daemon).get("/early")
+    with pytest.raises(Refused, match=r"\Ano\Z") as late, client_of(daemon).stream("/late", {}, bool) as updates:
+        list(updates)
+    assert (early.value.code, late.value.code) == (code, code)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"error": {"message": "x"}}', b'{"error": ""}', b""])

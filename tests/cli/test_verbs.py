@@ -59,6 +59,8 @@ def test_ps(daemon: FakeDaemon, runner: CommandLine) -> None:
     [row] = json.loads(runner("ps", "--json").stdout)
     assert row["expires_at"] == FOREVER
     assert row["size_vram"] == 48 * 10**7
+    daemon.loaded[0]["state"] = "loading"
+    assert runner("ps").stdout.endswith("    4096       Loading...\n")
 
 
 def test_show(runner: CommandLine) -> None:

@@ -13,6 +13,9 @@ EXAMPLES = """
 runner ps
 runner ps --json
 """
+_KEYS = ("name", "digest", "size", "size_vram", "context_length", "expires_at")
+_OUR_KEYS = ("state", "sequences", "running", "waiting")  # which a daemon of Ollama's doesn't have
+_UNDER_WAY = {"loading": "Loading...", "stopping": "Stopping..."}
 
 
 def command(prefix: Prefix = "", as_json: AsJson = False, host: Host = None) -> None:
@@ -37,10 +40,9 @@ def _cells(model: Json, now: datetime) -> tuple[str, ...]:
         wording.size(size),
         wording.processor(size, int(model.get("size_vram") or 0)),
         str(model.get("context_length") or "-"),
-        wording.until(model.get("expires_at"), now),
+        _UNDER_WAY.get(model.get("state", "")) or wording.until(model.get("expires_at"), now),
     )
 
 
 def _row(model: Json) -> Json:
-    keys = ("name", "digest", "size", "size_vram", "context_length", "expires_at")
-    return {key: model.get(key) for key in keys}
+    return {key: model.get(key) for key in (*_KEYS, *_OUR_KEYS)}
