@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
+import pytest
 
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
@@ -72,10 +73,8 @@ def test_a_second_daemon_on_the_same_store_names_the_first(own_daemon: Daemon) -
     own_daemon.start()
     assert own_daemon.process is not None
     second = Daemon(own_daemon.home)
-    try:
+    with pytest.raises(RuntimeError, match=str(own_daemon.process.pid)):
         second.start(timeout=30)
-    except RuntimeError as error:
-        assert str(own_daemon.process.pid) in str(error)
     assert second.process is not None
     assert second.process.returncode == 75
 
