@@ -10,8 +10,9 @@ import ipaddress
 import math
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,22 @@ class Address:
 
 def parse_address(value: object) -> Address:
     """`host`, `host:port`, `:port`, `[::1]:port`, with or without `http://`."""
-    text = str(value).strip().removeprefix("http://").rstrip("/")
-    match = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s/\[\]]*))(?::(?P<port>\d{1,5}))?", text)
-    if match is None or not text:
+    text = _text(value).strip().removeprefix("http://").rstrip("/")
+    match = re.fullmatch(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\s/\[\]]*))(?::(?P<port>[0-9]{1,5}))?", text)
+    if match is None or not text or (match["six"] and not _is_ipv6(match["six"])):
         raise ValueError(f"takes host:port, not {value!r}")
     port = int(match["port"]) if match["port"] else PORT
     if port > 65535:
         raise ValueError(f"takes a port up to 65535, not {port}")
     return Address(match["six"] or match["host"] or "127.0.0.1", port)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -69,7 +78,10 @@ def parse_duration(value: object) -> float:
     """Seconds from a number (seconds) or a text like `5m` or `1h30m`. A negative value means forever (inf)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"takes seconds or a duration such as 5m, not {value!r}")
-    seconds = float(value) if isinstance(value, int | float) else _duration_of_text(value.strip())
+    try:
+        seconds = float(value) if isinstance(value, int | float) else _duration_of_text(value.strip())
+    except OverflowError:
+        raise ValueError("takes seconds or a duration such as 5m, not a number this large") from None
     if math.isnan(seconds):
         raise ValueError("takes seconds or a duration such as 5m, not NaN")
     return _FOREVER if seconds < 0 else seconds
@@ -77,13 +89,20 @@ def parse_duration(value: object) -> float:
 
 def _duration_of_text(text: str) -> float:
     sign = -1.0 if text.startswith("-") else 1.0
-    rest = text.lstrip("+-")
+    rest = text[1:] if text[:1] in ("+", "-") else text
     if re.fullmatch(r"\d+(\.\d+)?", rest):
         return sign * float(rest)
     parts = _DURATION.findall(rest)
     if not parts or "".join(number + unit for number, unit in parts) != rest:
         raise ValueError(f"takes seconds or a duration such as 5m, not {text!r}")
     return sign * sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _text(value: object) -> str:
+    """What is written as text or a number; YAML also knows lists, mappings, dates and booleans."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"takes a text, not a {type(value).__name__}")  # the value itself may be a key
+    return str(value)
 
 
 def _boolean(value: object) -> bool:
@@ -101,7 +120,7 @@ def _whole(minimum: int, maximum: int) -> Callable[[object], int]:
             number = int(str(value))
         except ValueError:
             raise ValueError(f"takes a whole number, not {value!r}") from None
-        if isinstance(value, bool) or not minimum <= number <= maximum:
+        if not minimum <= number <= maximum:
             raise ValueError(f"takes a whole number from {minimum} to {maximum}, not {value!r}")
         return number
 
@@ -115,16 +134,20 @@ def _parallel(value: object) -> int:
 
 def _words(value: object) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
-        return tuple(str(item).strip() for item in value)
-    return tuple(word.strip() for word in str(value).split(",") if word.strip())
+        return tuple(_text(item).strip() for item in value)
+    return tuple(word.strip() for word in _text(value).split(",") if word.strip())
 
 
 def _path(value: object) -> Path | None:
-    return Path(str(value)).expanduser().absolute() if str(value) else None
+    text = _text(value)
+    try:
+        return Path(text).expanduser().absolute() if text else None
+    except RuntimeError as error:  # a ~ that stands for nobody
+        raise ValueError(f"takes a folder, and {text!r} is none: {error}") from None
 
 
 def _key(value: object) -> str | None:
-    return str(value) or None
+    return _text(value) or None
 
 
 def _choice(*allowed: str) -> Callable[[object], str]:
@@ -194,7 +217,7 @@ class Settings:
     context_length: int
     num_parallel: int  # 0 means auto
     load_timeout: float  # seconds
-    api_key: str | None
+    api_key: str | None = field(repr=False)  # lest it be printed with the rest
     origins: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     max_body: int
@@ -204,15 +227,29 @@ class Settings:
 
 
 def folders(environ: Mapping[str, str] = os.environ) -> Folders:
-    """The folders for this user; nothing is created."""
+    """The folders for this user; nothing is created. Raises ConfigError when there is no place for one."""
     home = environ.get("RUNNER_HOME")
     if home:
-        root = Path(home).expanduser().absolute()
+        try:
+            root = Path(home).expanduser().absolute()
+        except RuntimeError as error:
+            raise ConfigError(f"RUNNER_HOME (environment) takes a folder, and {home!r} is none: {error}") from None
         return Folders(*(root / part for part in ("data", "state", "cache", "config", "run")))
     dirs = platformdirs.PlatformDirs("runner", appauthor=False)
     return Folders(
-        dirs.user_data_path, dirs.user_state_path, dirs.user_cache_path, dirs.user_config_path, dirs.user_runtime_path
+        dirs.user_data_path, dirs.user_state_path, dirs.user_cache_path, dirs.user_config_path, _runtime(dirs)
     )
+
+
+def _runtime(dirs: platformdirs.PlatformDirs) -> Path:
+    # Outside of a login session (ssh, cron, a container) platformdirs takes a private folder among the temporary ones.
+    # It warns about that each time, and every command would print it.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return dirs.user_runtime_path
+        except OSError as error:
+            raise ConfigError(f"there is no folder for sockets and locks: {error}; set RUNNER_HOME") from None
 
 
 def load(flags: Mapping[str, object] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -255,11 +292,13 @@ def _read_file(path: Path) -> dict[str, object]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
     import yaml  # on use: most starts have no file, and the CLI's start-up counts
 
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or number that is none
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if content is None:
         return {}
@@ -268,4 +307,5 @@ def _read_file(path: Path) -> dict[str, object]:
     for key in content:
         if key not in BY_NAME:
             raise ConfigError(f"{path}: {key!r} is no setting of Runner; see `runner config`")
-    return {str(key): value for key, value in content.items()}
+    # `name:` with nothing behind it is a setting that is not given.
+    return {str(key): value for key, value in content.items() if value is not None}
