@@ -36,8 +36,6 @@ def keep_alive(value: object, field: str = "keep_alive") -> float | None:
         return None
     try:
         seconds = parse_duration(value)
-    except OverflowError:
-        seconds = float("inf")
     except ValueError as error:
         raise InvalidRequest(f"{field} {error}", field=field) from None
     return float("inf") if seconds > _CENTURY else seconds

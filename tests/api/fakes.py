@@ -31,7 +31,19 @@ from registry.stored import StoredModel
 from runner import errors
 from runner.inference.requests import Chat, Complete, Embed, Embedded, Finished, Piece, Resident, Timings
 
-TEXT = ("Hé", "llo, wör", "ld ", "👋🏽", "\u2028", "<|x|>", " שלום", "\r\n", '"done"', "\x00.")
+TEXT = (
+    "Hé",
+    "llo, wör",
+    "ld ",
+    "👋🏽",
+    "\u2028",
+    "<|x|>",
+    " שלום",
+    "\r\n",
+    '"done"',
+    "\x00.",
+    "\u2029\x85\x0b\x0c\x1c",
+)
 """An answer, in pieces: several bytes a character, separators that break naive readers, quotes and NUL."""
 THOUGHT = ("Let me ", "see…")
 TIMINGS = Timings(total=5_000_000, load=1_000_000, queue=10_000, prefill=2_000_000, decode=1_500_000)

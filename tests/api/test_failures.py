@@ -223,7 +223,7 @@ def test_one_line_in_the_log_for_each_request(server: Served, caplog: pytest.Log
     lines = [record.getMessage() for record in caplog.records if record.name == "runner.api.trace"]
     assert len(lines) == 3
     assert lines[0].startswith("POST /api/chat 200 ")
-    assert "model=demo prompt=7 cached=3 completion=10 load=1ms queue=0ms prefill=2ms decode=2ms" in lines[0]
+    assert f"model=demo prompt=7 cached=3 completion={len(TEXT)} load=1ms queue=0ms prefill=2ms decode=2ms" in lines[0]
     assert lines[1].endswith("model=late failed=worker_crashed")
     assert "secret" not in lines[2]
     assert "404" in lines[2]
