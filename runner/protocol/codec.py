@@ -17,6 +17,9 @@ from runner.protocol.events import Event
 LIMIT = 256 * 1024 * 1024  # bytes of one frame; images and long token lists are the largest things sent
 _LENGTH = struct.Struct(">I")
 
+# What decoding bytes of any kind may raise: text that is no UTF-8 and nesting past the stack are no MsgspecError.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _encoder = msgspec.msgpack.Encoder()
 _commands: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 _events: msgspec.msgpack.Decoder[list[Event]] = msgspec.msgpack.Decoder(list[Event])
@@ -37,14 +40,14 @@ def pack_events(events: list[Event]) -> bytes:
 def unpack_command(body: bytes) -> Command:
     try:
         return _commands.decode(body)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise BadFrame(str(error)) from error
 
 
 def unpack_events(body: bytes) -> list[Event]:
     try:
         return _events.decode(body)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise BadFrame(str(error)) from error
 
 
