@@ -75,6 +75,7 @@ class _Page:
         self._aside = sys.stdout if sys.stdout.isatty() else sys.stderr
         self._dim = output.may_style(self._aside)
         self._thinking = False
+        self._broken_off = False  # a thought's last line goes on
         self._fresh = True  # nothing is on the current line of standard output
 
     def think(self, text: str) -> None:
@@ -83,6 +84,7 @@ class _Page:
         if not self._thinking:
             self._thinking = True
             self._put("Thinking...\n")
+        self._broken_off = not text.endswith("\n")
         self._put(text)
 
     def answer(self, text: str) -> None:
@@ -101,7 +103,7 @@ class _Page:
     def _stop_thinking(self) -> None:
         if self._thinking:
             self._thinking = False
-            self._put("\n...done thinking.\n\n")
+            self._put(("\n" if self._broken_off else "") + "...done thinking.\n\n")
 
     def _put(self, text: str) -> None:
         """Each piece is dimmed on its own, so that an interruption never leaves a dim terminal."""

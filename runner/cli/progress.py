@@ -6,6 +6,7 @@ how they come about.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -43,6 +44,11 @@ def shown(as_json: bool = False) -> Iterator[Show]:
         yield _Lines()
 
 
+def _words(update: Json) -> str:
+    """The step's words; a digest in them is cut to what people compare."""
+    return re.sub(r"sha256:([0-9a-f]{12})[0-9a-f]{52}", r"\1", output.on_one_line(str(update.get("status", ""))))
+
+
 class _Lines:
     """One line per step; a layer says how large it is when it begins, and how long it took when it ends."""
 
@@ -52,7 +58,7 @@ class _Lines:
         self._ended: set[str] = set()
 
     def __call__(self, update: Json) -> None:
-        status, total = str(update.get("status", "")), update.get("total")
+        status, total = _words(update), update.get("total")
         if not total:
             if status != self._said:
                 output.say(status)
@@ -61,8 +67,7 @@ class _Lines:
         completed, now = update.get("completed", 0), time.monotonic()
         if status not in self._began:
             self._began[status] = now
-            there = f", {wording.size(completed)} of it is there" if 0 < completed < total else ""
-            output.say(f"{status}: {wording.size(total)}{there}")
+            output.say(f"{status}: {wording.size(total)}")
         if completed >= total and status not in self._ended:
             self._ended.add(status)
             took = now - self._began[status]
@@ -79,7 +84,7 @@ class _Bars:
         self._said = ""
 
     def __call__(self, update: Json) -> None:
-        status, total = output.on_one_line(str(update.get("status", ""))), update.get("total")
+        status, total = _words(update), update.get("total")
         if total:
             self._bar(status, total, update.get("completed", 0))
         elif status != self._said:

@@ -83,6 +83,12 @@ def test_thoughts_are_no_data(runner: CommandLine) -> None:
     assert runner("run", "demo", "--think", "--hidethinking", "hi").stderr == ""
 
 
+def test_a_thought_that_ends_its_line_gets_no_empty_one(daemon: FakeDaemon, runner: CommandLine) -> None:
+    lines = [{"thinking": "Hm.\n"}, {"response": "Yes."}, {"done": True}]
+    daemon.refusals["/api/generate"] = (200, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    assert runner("run", "demo", "hi").stderr == "Thinking...\nHm.\n...done thinking.\n\n"
+
+
 def test_verbose_prints_timings_as_ollama_does(runner: CommandLine) -> None:
     result = runner("run", "demo", "hi", "--verbose")
     assert result.stdout == ANSWER

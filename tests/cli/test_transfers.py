@@ -12,7 +12,7 @@ from runner.cli.connect import is_local
 from runner.cli.failures import Failure
 from runner.config import Address, parse_address
 from tests.cli.command_line import CommandLine
-from tests.cli.fake_daemon import FakeDaemon
+from tests.cli.fake_daemon import LAYER, FakeDaemon
 
 
 def test_pull_without_a_terminal_is_a_line_per_step(runner: CommandLine) -> None:
@@ -21,6 +21,12 @@ def test_pull_without_a_terminal_is_a_line_per_step(runner: CommandLine) -> None
     assert result.stderr == (
         "pulling manifest\npulling cd34cd34cd34: 100 MB\nverifying sha256 digest\nwriting manifest\nsuccess\n"
     )
+
+
+def test_digests_are_cut_to_what_people_compare(daemon: FakeDaemon, runner: CommandLine) -> None:
+    lines = [{"status": f"creating new layer {LAYER}", "total": 15, "completed": 15}, {"status": "success"}]
+    daemon.refusals["/api/pull"] = (200, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    assert runner("pull", "tiny").stderr == "creating new layer cd34cd34cd34: 15 B\nsuccess\n"
 
 
 def test_pull_as_json_is_a_line_per_update(runner: CommandLine) -> None:

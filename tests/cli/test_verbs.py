@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from runner import __version__
+from runner.cli.commands import shutdown
 from runner.cli.verbs import VERBS, dispatch
 from runner.config import SETTINGS
 from tests.cli.command_line import CommandLine, environment
@@ -147,6 +148,18 @@ def test_shutdown_waits_until_nobody_listens(daemon: FakeDaemon, runner: Command
     assert result.stdout == ""
     assert result.stderr == f"The daemon at http://{daemon.address} has ended\n"
     assert "no Runner daemon answers" in runner("shutdown", check=69).stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="this system has no waitid")
+def test_a_daemon_that_nobody_has_waited_for_is_gone_all_the_same() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert shutdown.is_alive(process.pid)
+    assert process.stdin is not None
+    process.stdin.close()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # until it has ended; it stays a zombie
+    assert not shutdown.is_alive(process.pid)
+    process.wait()
+    assert not shutdown.is_alive(process.pid)
 
 
 def test_config_says_where_a_value_comes_from(runner: CommandLine) -> None:

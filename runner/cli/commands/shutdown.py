@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
+
+import psutil
 
 from runner.cli import output
 from runner.cli.arguments import Host
@@ -23,18 +24,18 @@ def command(host: Host = None) -> None:
     client = daemon(host, autostart=False)
     pid = client.post("/runner/shutdown", {}).get("pid")
     deadline = time.monotonic() + _GONE
-    while client.is_listening() or (isinstance(pid, int) and is_local(client) and _lives(pid)):
+    while client.is_listening() or (isinstance(pid, int) and is_local(client) and is_alive(pid)):
         if time.monotonic() > deadline:
             raise Failure(f"the daemon at {client.address.url} has not ended after {_GONE:.0f} seconds", Exit.BUSY)
         time.sleep(_POLL)
     output.say(f"The daemon at {client.address.url} has ended")
 
 
-def _lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """True while the process runs. A zombie doesn't: it waits for its parent only, who may never ask."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True
