@@ -19,7 +19,7 @@ from aiohttp.typedefs import Middleware
 from modelfiles.errors import ModelfileError, ParameterError
 from registry import errors as registry
 from runner import errors as runner
-from runner.api.inflight import IN_FLIGHT
+from runner.api.inflight import IN_FLIGHT, note
 from runner.log import request_id
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def failure_of(error: BaseException) -> Failure:
         log.error("unexpected failure", exc_info=error)
         text = f"internal error; Runner's log tells more about request {request_id.get()}"
         return Failure(500, "internal_error", text)
-    if row.status >= 500:
+    if row.status >= 500 and not isinstance(error, runner.Unavailable):  # a full queue says so ten thousand times
         log.warning("%s: %s", row.code, error)
     return Failure(row.status, row.code, str(error), _field(error), _headers(error, row))
 
@@ -163,6 +163,7 @@ def middleware(wording: Callable[[web.Request], Wording]) -> Middleware:
             raise
         except Exception as error:  # noqa: BLE001 - the edge: everything is answered, and the unexpected is logged
             failure = failure_of(error)
+        note(request, f"failed={failure.code}")
         return web.Response(
             body=wording(request)(failure),
             status=failure.status,

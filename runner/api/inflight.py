@@ -1,4 +1,4 @@
-"""The requests under way, so that a server that stops can wait for them, and then end what is left.
+"""The requests under way: what the log will say of each, and a way for a server that stops to wait for them all.
 
 Owns one set of tasks. Knows nothing of what they do.
 """
@@ -68,3 +68,15 @@ class InFlight:
 
 
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
+NOTE = web.RequestKey("note", str)
+"""What a request's line in the log ends with: the model, the counts, the failure; never text of users or models."""
+
+
+def note(request: web.Request, text: str) -> None:
+    """Add to the request's line in the log."""
+    request[NOTE] = f"{request.get(NOTE, '')} {text}"
+
+
+def note_model(request: web.Request, name: str) -> None:
+    """Add the model that is asked, cut to a length that a log can bear."""
+    note(request, f"model={name[:100]}")

@@ -15,8 +15,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from runner.api.failures import ClientGone, Failure, failure_of, shutting_down
-from runner.api.inflight import IN_FLIGHT
-from runner.api.trace import NOTE
+from runner.api.inflight import IN_FLIGHT, note
 from runner.errors import Cancelled, RunnerError
 from runner.inference.requests import Finished, Piece
 
@@ -53,12 +52,24 @@ async def send(request: web.Request, frames: AsyncIterator[bytes], framing: Fram
     a status of its own. A later one is told in the stream.
     """
     out = _Out(request, framing)
-    beating = asyncio.create_task(out.beat())
+    watching = asyncio.create_task(out.watch())
+    try:
+        await _pour(request, frames, out)
+        await out.finish()
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError, ClientGone):
+            await watching
+    return out.response
+
+
+async def _pour(request: web.Request, frames: AsyncIterator[bytes], out: _Out) -> None:
+    """Everything up to the end of the stream: all frames and the terminator, or an error in its place."""
     try:
         async with closing(frames):
             async for frame in frames:
                 await out.write(frame)
-        await out.write(framing.end)
+        await out.end()
     except ClientGone:
         raise
     except asyncio.CancelledError:
@@ -67,12 +78,6 @@ async def send(request: web.Request, frames: AsyncIterator[bytes], framing: Fram
         await out.fail(shutting_down())
     except Exception as error:  # noqa: BLE001 - the edge: after the headers an error can only be told in-band
         await out.fail(error)
-    finally:
-        beating.cancel()
-        with suppress(asyncio.CancelledError, ClientGone):
-            await beating
-    await out.finish()
-    return out.response
 
 
 class _Out:
@@ -86,55 +91,73 @@ class _Out:
         self._framing = framing
         self._patience = request.app[PATIENCE]
         self._clock = asyncio.get_running_loop().time
-        self._last = self._clock()
-        self._lock = asyncio.Lock()  # the heartbeat and the stream write to one connection
+        self._last = self._clock()  # when the latest write began, or ended
+        self._lock = asyncio.Lock()  # held while writing: the stream and its heartbeat share a connection
 
     async def write(self, data: bytes) -> None:
-        """Send bytes, headers first; wait while the reader is behind, and give up on one that has stalled."""
-        async with self._lock, self._reader():
-            if not self.response.prepared:
-                await self.response.prepare(self._request)
-            if data:
-                await self.response.write(data)
-        self._last = self._clock()
+        """Send bytes, headers first; waits while the reader is behind. Raises ClientGone."""
+        async with self._lock:
+            self._last = self._clock()
+            try:
+                if not self.response.prepared:
+                    await self.response.prepare(self._request)
+                if data:
+                    await self.response.write(data)
+            except ConnectionError as error:
+                raise ClientGone(str(error)) from None
+            self._last = self._clock()
+
+    async def end(self) -> None:
+        """Say that the stream is whole."""
+        await self.write(self._framing.end)
 
     async def fail(self, error: BaseException) -> None:
         """Tell the error in the stream, or raise it while there is still a status to give."""
         if not self.response.prepared:
             raise error
         failure = failure_of(error)
-        self._request[NOTE] = self._request.get(NOTE, "") + f" failed={failure.code}"
+        note(self._request, f"failed={failure.code}")
         await self.write(self._framing.failed(failure))
 
     async def finish(self) -> None:
-        """Close the body in good order."""
-        async with self._lock, self._reader():
-            await self.response.write_eof()
+        """Close the body in good order. Raises ClientGone."""
+        async with self._lock:
+            self._last = self._clock()
+            try:
+                await self.response.write_eof()
+            except ConnectionError as error:
+                raise ClientGone(str(error)) from None
 
-    async def beat(self) -> None:
-        """Send the headers when they have been held long enough, then a heartbeat whenever the stream is silent."""
+    async def watch(self) -> None:
+        """Send the headers when they have been held for long enough, and a heartbeat when the stream has been silent;
+        cut off a reader that has stalled. Runs beside the stream until it is cancelled.
+        """
         await asyncio.sleep(self._patience.hold)
         if not self.response.prepared:
-            await self.write(self._framing.heartbeat)
-        while self._framing.heartbeat:
-            silent = self._clock() - self._last
-            if silent < self._patience.beat:
-                await asyncio.sleep(self._patience.beat - silent)
-            else:
-                await self.write(self._framing.heartbeat)
+            await self._beat()
+        while True:
+            since = self._clock() - self._last
+            if self._lock.locked():
+                due = self._patience.stall - since
+                if due <= 0:
+                    return self._cut()
+            elif (due := self._patience.beat - since) <= 0:
+                await self._beat()
+                due = self._patience.beat
+            await asyncio.sleep(due)
 
-    @asynccontextmanager
-    async def _reader(self) -> AsyncIterator[None]:
-        """The block waits for the client to read; one that has gone, or reads no more, ends it in ClientGone."""
-        try:
-            async with asyncio.timeout(self._patience.stall):
-                yield
-        except TimeoutError:
-            if self._request.transport is not None:
-                self._request.transport.abort()
-            raise ClientGone("the client stopped reading") from None
-        except ConnectionError as error:
-            raise ClientGone(str(error)) from None
+    async def _beat(self) -> None:
+        if self._framing.heartbeat or not self.response.prepared:
+            try:
+                async with asyncio.timeout(self._patience.stall):
+                    await self.write(self._framing.heartbeat)
+            except TimeoutError:
+                self._cut()
+
+    def _cut(self) -> None:
+        """Drop the connection of a reader that reads no more; that cancels the request like any other parting."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
 
 @asynccontextmanager
@@ -148,16 +171,19 @@ async def closing(source: AsyncIterator[_T]) -> AsyncIterator[AsyncIterator[_T]]
 
 
 async def answer(
-    request: web.Request, model: str, parts: AsyncIterator[Piece | Finished]
+    parts: AsyncIterator[Piece | Finished], request: web.Request | None = None
 ) -> AsyncIterator[Piece | Finished]:
-    """The parts of one answer, held to the promise that exactly one Finished ends them, which is noted in the log."""
-    request[NOTE] = f" model={model}"
+    """The parts of one answer, held to the promise that exactly one Finished ends them.
+
+    What it cost is noted in the log line of `request`.
+    """
     async with closing(parts):
         async for part in parts:
             if isinstance(part, Finished):
                 if part.reason == "cancelled":
                     raise Cancelled("the request was cancelled")
-                request[NOTE] = f" model={model} {_costs(part)}"
+                if request is not None:
+                    note(request, _costs(part))
                 yield part
                 return
             yield part

@@ -16,15 +16,12 @@ from aiohttp import web
 
 from runner.api.failures import ClientGone
 from runner.api.guard import ALLOWED_ORIGIN
-from runner.api.inflight import IN_FLIGHT
+from runner.api.inflight import IN_FLIGHT, NOTE
 from runner.log import request_id
 
 log = logging.getLogger(__name__)
 
 REQUEST_ID = web.RequestKey("request_id", str)
-NOTE = web.RequestKey("note", str)
-"""What a handler adds to its line in the log: the model and the counts, never text of users or models."""
-
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset({"/health", "/livez", "/readyz"})  # asked every few seconds by supervisors
 _EXPOSED = "X-Request-Id, Retry-After, retry-after-ms, x-should-retry"

@@ -226,7 +226,7 @@ def test_one_line_in_the_log_for_each_request(server: Served, caplog: pytest.Log
     assert f"model=demo prompt=7 cached=3 completion={len(TEXT)} load=1ms queue=0ms prefill=2ms decode=2ms" in lines[0]
     assert lines[1].endswith("model=late failed=worker_crashed")
     assert "secret" not in lines[2]
-    assert "404" in lines[2]
+    assert lines[2].endswith(" failed=not_found")
     everything_said: Any = "\n".join(record.getMessage() for record in caplog.records)
     assert "Hi" not in everything_said
     assert TEXT[0] not in everything_said

@@ -191,7 +191,7 @@ class TestSlowReaders:
         return 0 < before == server.service.pieces
 
     def test_a_reader_that_stalls_is_cut(self) -> None:
-        with Served(patience=Patience(stall=0.2)) as server, server.connect() as connection:
+        with Served(patience=Patience(hold=0.05, beat=0.05, stall=0.2)) as server, server.connect() as connection:
             connection.sendall(chat("/api/chat", "endless"))
             assert server.service.ended.wait(WAIT)
             assert server.service.under_way == 0

@@ -7,6 +7,7 @@ from aiohttp import web
 from runner.api import streams
 from runner.api.body import json_response
 from runner.api.body import read as read_body
+from runner.api.inflight import note_model
 from runner.api.native import read, wire, write
 from runner.inference.models import Models
 from runner.inference.requests import Embed, Embedded
@@ -33,9 +34,10 @@ class Generation:
         """Continue a prompt; an empty one loads or unloads the model."""
         body = await read_body(request, wire.GenerateRequest)
         asked = read.generate(body)
+        note_model(request, asked.model)
         if isinstance(asked, read.Load | read.Unload):
             return json_response(write.generate_residency(asked.model, await self._reside(asked)))
-        parts = streams.answer(request, asked.model, self._service.generate(asked))
+        parts = streams.answer(self._service.generate(asked), request)
         if body.stream is not False:
             return await streams.send(request, write.generate_lines(asked.model, parts), write.NDJSON)
         return json_response(write.generated(asked.model, (await streams.collect((parts,)))[0]))
@@ -44,9 +46,10 @@ class Generation:
         """Answer a conversation; an empty one loads or unloads the model."""
         body = await read_body(request, wire.ChatRequest)
         asked = read.chat(body)
+        note_model(request, asked.model)
         if isinstance(asked, read.Load | read.Unload):
             return json_response(write.chat_residency(asked.model, await self._reside(asked)))
-        parts = streams.answer(request, asked.model, self._service.generate(asked))
+        parts = streams.answer(self._service.generate(asked), request)
         if body.stream is not False:
             return await streams.send(request, write.chat_lines(asked.model, parts), write.NDJSON)
         return json_response(write.chatted(asked.model, (await streams.collect((parts,)))[0]))
@@ -54,11 +57,13 @@ class Generation:
     async def embed(self, request: web.Request) -> web.StreamResponse:
         """Vectors for one text or many."""
         asked = read.embed(await read_body(request, wire.EmbedRequest))
+        note_model(request, asked.model)
         return json_response(write.embedded(asked.model, await self._embed(asked)))
 
     async def embeddings(self, request: web.Request) -> web.StreamResponse:
         """The vector of one text, the older way."""
         asked = read.embeddings(await read_body(request, wire.EmbeddingsRequest))
+        note_model(request, asked.model)
         return json_response(write.embedding(await self._embed(asked)))
 
     async def _embed(self, asked: Embed | read.Load | read.Unload) -> Embedded | None:

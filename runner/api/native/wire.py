@@ -171,9 +171,15 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     thinking: str = ""
 
 
-class Ending(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The counts and times (nanoseconds) that close an answer."""
+class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One line of /api/generate, or all of its answer. Counts and times (nanoseconds) come with the end."""
 
+    model: str
+    created_at: str
+    response: str
+    thinking: str = ""
+    done: bool
+    done_reason: str = ""
     total_duration: int | UnsetType = UNSET
     load_duration: int | UnsetType = UNSET
     prompt_eval_count: int | UnsetType = UNSET
@@ -184,25 +190,22 @@ class Ending(msgspec.Struct, kw_only=True, omit_defaults=True):
     truncated_tokens: int = 0
 
 
-class Generated(Ending, kw_only=True, omit_defaults=True):
-    """One line of /api/generate, or all of its answer."""
-
-    model: str
-    created_at: str
-    response: str
-    thinking: str = ""
-    done: bool
-    done_reason: str = ""
-
-
-class Chatted(Ending, kw_only=True, omit_defaults=True):
-    """One line of /api/chat, or all of its answer."""
+class Chatted(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One line of /api/chat, or all of its answer. Counts and times (nanoseconds) come with the end."""
 
     model: str
     created_at: str
     message: Turn
     done: bool
     done_reason: str = ""
+    total_duration: int | UnsetType = UNSET
+    load_duration: int | UnsetType = UNSET
+    prompt_eval_count: int | UnsetType = UNSET
+    prompt_eval_cached_count: int = 0
+    prompt_eval_duration: int | UnsetType = UNSET
+    eval_count: int | UnsetType = UNSET
+    eval_duration: int | UnsetType = UNSET
+    truncated_tokens: int = 0
 
 
 class Embedded(msgspec.Struct, kw_only=True):

@@ -8,6 +8,7 @@ from registry.stored import StoredModel
 from runner.api import streams
 from runner.api.body import json_response, to_json
 from runner.api.body import read as read_body
+from runner.api.inflight import note_model
 from runner.api.openai import read, wire, write
 from runner.inference.models import Models
 from runner.inference.service import Service
@@ -34,7 +35,8 @@ class OpenAI:
         """Answer a conversation."""
         body = await read_body(request, wire.ChatRequest)
         asked = read.chat(body)
-        parts = streams.answer(request, asked.model, self._service.generate(asked))
+        note_model(request, asked.model)
+        parts = streams.answer(self._service.generate(asked), request)
         if body.stream:
             events = write.chat_events(asked.model, parts, _wants_usage(body))
             return await streams.send(request, events, write.SSE)
@@ -45,7 +47,8 @@ class OpenAI:
         body = await read_body(request, wire.CompletionRequest)
         asked = read.completions(body)
         model = asked[0].model
-        parts = [streams.answer(request, model, self._service.generate(each)) for each in asked]
+        note_model(request, model)
+        parts = [streams.answer(self._service.generate(each), request if len(asked) == 1 else None) for each in asked]
         if body.stream:
             events = write.text_events(model, streams.merge(parts), _wants_usage(body))
             return await streams.send(request, events, write.SSE)
@@ -55,6 +58,7 @@ class OpenAI:
         """Vectors for one input or many."""
         body = await read_body(request, wire.EmbeddingsRequest)
         asked = read.embeddings(body)
+        note_model(request, asked.model)
         vectors = await self._service.embed(asked)
         return json_response(write.embeddings(asked.model, vectors, body.encoding_format == "base64"))
 
