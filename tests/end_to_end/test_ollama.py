@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import ollama
@@ -14,8 +16,9 @@ QUESTION = [{"role": "user", "content": "How do I pull a model?"}]
 
 
 @pytest.fixture
-def client(daemon: Daemon) -> ollama.Client:
-    return ollama.Client(host=daemon.url)
+def client(daemon: Daemon) -> Iterator[ollama.Client]:
+    with ollama.Client(host=daemon.url) as client:
+        yield client
 
 
 def test_chats_and_streams_the_same(client: ollama.Client) -> None:
@@ -89,4 +92,7 @@ def test_unknown_models_are_404(client: ollama.Client) -> None:
 
 def test_keep_alive_zero_unloads(client: ollama.Client) -> None:
     client.generate("demo", "hello", keep_alive=0, options={"num_predict": 1})
-    assert "demo:latest" not in {model.model for model in client.ps().models}
+    deadline = time.monotonic() + 30
+    while "demo:latest" in {model.model for model in client.ps().models}:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -36,11 +36,19 @@ def test_streams_what_it_says_whole(client: openai.OpenAI) -> None:
     chunks = list(stream)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == whole.choices[0].message.content
-    assert sum(1 for chunk in chunks if chunk.choices and chunk.choices[0].delta.content) > 3
+    assert text
     assert chunks[-1].choices == []
     assert chunks[-1].usage is not None
     assert whole.usage is not None
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+def test_a_stream_arrives_in_parts(client: openai.OpenAI) -> None:
+    """Tokens that pile up while the reader is slow share a chunk, so their number is not the tokens'."""
+    stream = client.chat.completions.create(
+        model="demo", messages=QUESTION, stream=True, max_tokens=400, extra_body={"ignore_eos": True}
+    )
+    assert sum(1 for chunk in stream if chunk.choices and chunk.choices[0].delta.content) > 1
 
 
 def test_completes(client: openai.OpenAI) -> None:
