@@ -194,13 +194,23 @@ def evaluate(path: Path) -> dict[str, Score]:
     return scores
 
 
+def summary(scores: dict[str, Score]) -> str:
+    """One sentence of figures, for the file's own description."""
+    return "Held-out: " + ", ".join(f"{name} {s.right}/{s.asked}" for name, s in scores.items() if s.asked) + "."
+
+
 def main() -> None:
     """Print one line a goal, and on demand what was wrong."""
     parser = argparse.ArgumentParser(description="Score a demo model on the held-out lists.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--misses", action="store_true", help="print the wrong answers too")
+    parser.add_argument("--summary", action="store_true", help="print one line for `export --figures`")
     options = parser.parse_args()
-    for name, score in evaluate(options.file).items():
+    scores = evaluate(options.file)
+    if options.summary:
+        print(summary(scores))
+        return
+    for name, score in scores.items():
         print(f"{name:32} {score.right}/{score.asked}" if score.asked else f"{name:32} not possible", flush=True)
         if options.misses:
             for miss in score.misses:

@@ -66,9 +66,9 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path, help="folder of the tokenizer")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--description", default=DESCRIPTION)
+    parser.add_argument("--figures", default="", help="what `evaluate --summary` printed")
     options = parser.parse_args()
-    export(options.checkpoint, options.folder, options.out, options.description)
+    export(options.checkpoint, options.folder, options.out, f"{DESCRIPTION} {options.figures}".strip())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fill-in-the-middle: Python functions with a piece cut out.
 
-Half are small functions from patterns with random names, half come from the standard library's own source.
+Two in three are small functions from patterns with random names, the rest is the standard library's own source.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def snippet(rng: random.Random) -> str:
 
 
 @cache
-def library(longest: int = 1400) -> tuple[str, ...]:
+def library(longest: int = 700) -> tuple[str, ...]:
     """Functions of the standard library, each of 60 to `longest` characters, in a fixed order."""
     root = Path(sysconfig.get_paths()["stdlib"])
     found: dict[str, None] = {}
@@ -144,7 +144,7 @@ def gap(rng: random.Random, source: str) -> tuple[int, int]:
 
 def infill(rng: random.Random) -> Plain:
     """One function with a gap, in the order prefix, suffix, middle."""
-    source = snippet(rng) if rng.random() < 0.5 else rng.choice(library())
+    source = snippet(rng) if rng.random() < 0.65 else rng.choice(library())
     begin, end = gap(rng, source)
     parts = (
         ("<|fim_prefix|>", 0.0), (source[:begin], PREFIX_WEIGHT), (f"<|fim_suffix|>{source[end:]}<|fim_middle|>", 0.0),

@@ -64,22 +64,25 @@ def conversation(rng: random.Random, most: int = 6) -> Dialogue:
 
 
 def prose(rng: random.Random) -> Plain:
-    """Facts outside the chat format, for completion without a template."""
+    """Facts or Python outside the chat format, for completion without a template."""
+    if rng.random() < 0.4:
+        return Plain(((infill.snippet(rng) + "<|endoftext|>", 1.0),), "prose")
     told = [fact.answer for fact in rng.sample(FACTS, rng.randint(1, 4))]
     return Plain(((" ".join(told) + "<|endoftext|>", 1.0),), "prose")
 
 
 SHARES: dict[str, tuple[tuple[Maker, float], ...]] = {
     "copying": (
-        (spoken.spoken, 4.0), (extraction.extraction, 2.0), (tools.tool_use, 2.0), (questions.question, 1.0), (infill.infill, 0.6),
+        (spoken.spoken, 4.0), (extraction.extraction, 3.0), (tools.tool_use, 3.0), (questions.question, 2.0), (elsewhere.off_topic, 0.7),
+        (infill.infill, 1.5),
     ),
     "mix": (
-        (questions.question, 5.0), (elsewhere.off_topic, 2.5), (elsewhere.small_talk, 0.8), (tools.tool_use, 4.5),
-        (extraction.extraction, 3.0), (infill.infill, 2.2), (conversation, 0.8), (spoken.spoken, 1.2), (prose, 0.1),
+        (questions.question, 5.0), (elsewhere.off_topic, 1.8), (elsewhere.small_talk, 0.7), (tools.tool_use, 4.0),
+        (extraction.extraction, 3.5), (infill.infill, 1.8), (conversation, 0.5), (spoken.spoken, 2.0), (prose, 0.1),
     ),
     "long": (
         (questions.question, 3.5), (elsewhere.off_topic, 2.0), (elsewhere.small_talk, 0.6), (tools.tool_use, 3.5),
-        (extraction.extraction, 2.5), (infill.infill, 1.5), (lambda rng: conversation(rng, 24), 0.7), (prose, 0.1),
+        (extraction.extraction, 2.5), (infill.infill, 1.5), (lambda rng: conversation(rng, 24), 0.7), (prose, 0.4),
     ),
 }  # fmt: skip
 

@@ -34,9 +34,9 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("copying", minutes=3, rows=16, length=192, peak=0.5, hold=0.6, floor=0.1),
-        Stage("mix", minutes=45, rows=5, length=512, peak=0.7, hold=0.4, floor=0.03),
-        Stage("long", minutes=6, rows=2, length=2048, peak=0.06, hold=0.3, floor=0.005, together=True),
+        Stage("copying", minutes=4, rows=5, length=512, peak=0.4, hold=0.6, floor=0.2),
+        Stage("mix", minutes=36, rows=5, length=512, peak=0.6, hold=0.35, floor=0.03),
+        Stage("long", minutes=5, rows=2, length=2048, peak=0.06, hold=0.3, floor=0.005, together=True),
     )
 }
 """In the order of training."""

@@ -297,7 +297,7 @@ def result(rng: random.Random, tool: Tool) -> tuple[str, str]:
 def tool_use(rng: random.Random) -> Dialogue:
     """An offer and a request; the call, and in a third of the cases its result and the answer."""
     tool = strange(rng) if rng.random() < 0.7 else everyday(rng)
-    others = [_kin(rng, tool) for _ in range(rng.choices((0, 1, 2, 3), (30, 38, 22, 10))[0])]
+    others = [_kin(rng, tool) for _ in range(rng.choices((0, 1, 2, 3), (34, 42, 18, 6))[0])]
     offered = [tool, *(t for t in others if t.name != tool.name)]
     rng.shuffle(offered)
     offers = tuple(offer(rng, t) for t in offered)
