@@ -7,6 +7,7 @@ engine: whether an ability works is shown by using it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from registry.gguf.architectures import ENCODERS
 from registry.gguf.facts import Facts
@@ -15,9 +16,9 @@ from registry.manifest import CAPABILITIES
 SCAN_LIMIT = 256 << 10
 """Characters of a template that are looked at; the header's check allows no longer ones."""
 
-_JINJA_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
-_JINJA_TAG = re.compile(r"\{[{%](.*?)[%}]\}", re.DOTALL)
-_GO_TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_JINJA = {"{{": "}}", "{%": "%}", "{#": "#}"}
+_GO = {"{{": "}}"}
+_OPENING = re.compile(r"\{[{%#]")
 _TOOLS = re.compile(r"\btools\b")
 _THINKING_WORD = re.compile(r"\b(?:enable_thinking|thinking|reasoning_content|reasoning_effort|think)\b")
 # Marks that reasoning is framed with, across families.
@@ -51,17 +52,38 @@ def abilities(facts: Facts, template: str | None = None, projector: Facts | None
 
 def _of_jinja(facts: Facts) -> set[str]:
     found = set()
-    for text in (facts.chat_template, facts.chat_templates.get("tool_use", "")):
-        text = _JINJA_COMMENT.sub("", text[:SCAN_LIMIT])
-        code = " ".join(_JINJA_TAG.findall(text))
+    for template in (facts.chat_template, facts.chat_templates.get("tool_use", "")):
+        code, text = _split(template[:SCAN_LIMIT], _JINJA)
         if _TOOLS.search(code):
             found.add("tools")
-        if _THINKING_WORD.search(code) or any(mark in text for mark in _THINKING_MARKS):
+        if _THINKING_WORD.search(code) or any(mark in code or mark in text for mark in _THINKING_MARKS):
             found.add("thinking")
     return found
 
 
 def _of_go(template: str) -> set[str]:
-    code = " ".join(_GO_TAG.findall(template[:SCAN_LIMIT]))
+    code, _ = _split(template[:SCAN_LIMIT], _GO)
     words = {"tools": ".Tools", "thinking": ".Think", "insert": ".Suffix"}
     return {ability for ability, word in words.items() if word in code}
+
+
+def _split(template: str, tags: Mapping[str, str]) -> tuple[str, str]:
+    """A template's code and its text, comments left out. Goes over it once, whatever is in it."""
+    code: list[str] = []
+    text: list[str] = []
+    at = 0
+    while opening := _OPENING.search(template, at):
+        text.append(template[at : opening.start()])
+        closing = tags.get(opening[0])
+        if closing is None:
+            text.append(opening[0])
+            at = opening.end()
+            continue
+        end = template.find(closing, opening.end())
+        if end < 0:  # what follows is never closed: no template engine takes it
+            return " ".join(code), "".join(text)
+        if opening[0] != "{#":
+            code.append(template[opening.end() : end])
+        at = end + len(closing)
+    text.append(template[at:])
+    return " ".join(code), "".join(text)

@@ -9,6 +9,7 @@ import pytest
 from modelfiles.parse import parse
 from registry.create import create
 from registry.digests import digest_of
+from registry.disk import Disk
 from registry.store import Store
 from tests.registry.faulty_disk import FaultyDisk, Killed
 from tests.registry.models import gguf_file, make
@@ -109,3 +110,36 @@ def test_dying_while_opening_does_no_harm(tmp_path: Path) -> None:
             with Store.open(root) as store:
                 assert len(store.list()) == (2 if prepared else 0)
                 assert unfinished(root) == []
+
+
+def test_a_name_is_given_only_to_durable_bytes_and_made_durable_itself(tmp_path: Path) -> None:
+    log: list[tuple[str, str]] = []
+    names: dict[int, str] = {}
+
+    class Recording(Disk):
+        def create(self, path: Path) -> int:
+            fd = super().create(path)
+            names[fd] = path.name
+            return fd
+
+        def sync(self, fd: int) -> None:
+            super().sync(fd)
+            log.append(("sync", names.get(fd, "?")))
+
+        def rename(self, source: Path, target: Path) -> None:
+            super().rename(source, target)
+            log.append(("rename", f"{source.name} {target}"))
+
+        def sync_dir(self, path: Path) -> None:
+            super().sync_dir(path)
+            log.append(("folder", str(path)))
+
+    with Store.open(tmp_path / "store", Recording()) as store:
+        make(store, "one", tmp_path, more="SYSTEM hi")
+    renames = [(at, *text.split(" ")) for at, (what, text) in enumerate(log) if what == "rename"]
+    assert len(renames) >= 5  # weights, text, config, manifest, and the store's own word
+    for at, source, target in renames:
+        assert ("sync", source) in log[:at], f"{target} was named before its bytes were durable"
+        assert ("folder", str(Path(target).parent)) in log[at:], f"the name {target} isn't durable"
+    # The manifest comes last: everything that it refers to has a name by then.
+    assert "manifests" in renames[-1][2]
