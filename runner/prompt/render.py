@@ -33,7 +33,7 @@ def render(prompt: ChatPrompt, template: Template | None, *, bos: str, eos: str,
         raise Unsupported("this model cannot see images", field="messages")
     if template is None:
         return Rendered(_plain(prompt), False)
-    messages, start = _split_start(prompt)
+    messages, begun = _split_begun(prompt)
     variables: dict[str, Any] = dict(prompt.variables)
     variables |= {
         "messages": [_as_template_wants(message) for message in messages],
@@ -52,7 +52,7 @@ def render(prompt: ChatPrompt, template: Template | None, *, bos: str, eos: str,
     variables |= _thinking_variables(prompt)
     text = template.render(variables)
     in_thought = thinking is not None and text.rstrip().endswith(thinking.opening)
-    return Rendered(text + start, in_thought and not start)
+    return _continued(text, in_thought, begun, thinking)
 
 
 def _plain(prompt: ChatPrompt) -> str:
@@ -69,11 +69,28 @@ def _plain(prompt: ChatPrompt) -> str:
     return "\n\n".join([*system, turns[0].content])
 
 
-def _split_start(prompt: ChatPrompt) -> tuple[tuple[Message, ...], str]:
-    """Take off a last assistant message that is to be continued; its content follows the rendered prompt as it is."""
+def _split_begun(prompt: ChatPrompt) -> tuple[tuple[Message, ...], Message | None]:
+    """Take off a last assistant message that is to be continued; it follows the rendered prompt as it is."""
     if prompt.open_ended and prompt.messages and prompt.messages[-1].role == "assistant":
-        return prompt.messages[:-1], prompt.messages[-1].content
-    return prompt.messages, ""
+        return prompt.messages[:-1], prompt.messages[-1]
+    return prompt.messages, None
+
+
+def _continued(text: str, in_thought: bool, begun: Message | None, thinking: Thinking | None) -> Rendered:
+    """The prompt with the begun answer behind it. `in_thought` says whether the template has opened a thought.
+
+    An answer doesn't belong into a thought: one that is open is closed before it, with what was thought in it.
+    """
+    if begun is None or not (begun.content or begun.thinking):
+        return Rendered(text, in_thought)
+    if thinking is None or not (in_thought or begun.thinking):
+        return Rendered(text + begun.content, False)
+    if not in_thought:
+        text += f"{thinking.opening}\n"
+    text += begun.thinking or ""
+    if not begun.content:
+        return Rendered(text, True)
+    return Rendered(f"{text}\n{thinking.closing}\n\n{begun.content}", False)
 
 
 def _thinking_variables(prompt: ChatPrompt) -> dict[str, Any]:
