@@ -16,7 +16,7 @@ class Thinking(msgspec.Struct, frozen=True):
     closing: str
 
 
-# In the order they are looked for: a template that holds both markers of a row belongs to it.
+# In the order they are looked for: a template belongs to the row whose closing marker it holds (some hold no other).
 THINKING: tuple[Thinking, ...] = (
     Thinking("<think>", "</think>"),
     Thinking("<seed:think>", "</seed:think>"),
