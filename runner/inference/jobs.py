@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import aclosing
 from pathlib import Path
 
 from modelfiles.instructions import Modelfile
@@ -43,8 +44,9 @@ class Jobs:
             job = self._start(lambda report, cancelled: self._pull(name, report, cancelled))
             self._pulls[key] = job
             job.when_ended(lambda: self._pulls.pop(key, None))
-        async for progress in job.watch():
-            yield progress
+        async with aclosing(job.watch()) as watched:  # a watcher must be seen to leave
+            async for progress in watched:
+                yield progress
 
     async def create(
         self, name: str, modelfile: Modelfile, *, base: Path | None, files: Mapping[str, Digest]
@@ -61,8 +63,9 @@ class Jobs:
                 self._pull(missing.name, report, cancelled)
             return create(self._store, wanted, modelfile, base=base, files=files, progress=report, cancelled=cancelled)
 
-        async for progress in self._start(work).watch():
-            yield progress
+        async with aclosing(self._start(work).watch()) as watched:
+            async for progress in watched:
+                yield progress
 
     async def close(self, grace: float) -> bool:
         """Cancel everything; whether all of it ended within `grace` seconds."""

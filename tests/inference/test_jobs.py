@@ -1,0 +1,179 @@
+"""Pulls and creates: one flight per name, watched by many, cancelled by the last."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from modelfiles.parse import parse
+from registry.digests import digest_of
+from registry.errors import BadName, Cancelled, NotFound, Unreachable
+from registry.progress import Cancel, Progress, Report
+from registry.store import Store
+from runner.inference.jobs import Jobs
+from tests import tiny_gguf
+from tests.inference.conftest import Make
+
+DIGEST = digest_of(b"weights")
+
+
+@dataclass
+class Source:
+    """A pull whose steps the test allows one by one."""
+
+    pulled: list[str] = field(default_factory=list)
+    steps: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    ended: list[str] = field(default_factory=list)
+    begun: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+    error: Exception | None = None
+
+    def pull(self, name: str, report: Report, cancelled: Cancel) -> object:
+        self.pulled.append(name)
+        self.begun.set()
+        try:
+            for done in range(1, 4):
+                while not self.steps.acquire(timeout=0.01):
+                    if cancelled():
+                        raise Cancelled("the caller changed its mind")
+                report(Progress("pulling", DIGEST, 3, done))
+            if self.error is not None:
+                raise self.error
+            report(Progress("success"))
+            return None
+        finally:
+            self.ended.append(name)
+            self.over.set()
+
+    def allow(self, steps: int = 3) -> None:
+        self.steps.release(steps)
+
+
+@dataclass
+class Works:
+    jobs: Jobs
+    source: Source
+
+
+@pytest.fixture
+async def works(store: Store) -> AsyncIterator[Works]:
+    source = Source()
+    with ThreadPoolExecutor(4) as threads:
+        jobs = Jobs(store, source.pull, threads)
+        yield Works(jobs, source)
+        assert await jobs.close(10)
+
+
+async def collect(items: AsyncIterator[Progress]) -> list[Progress]:
+    return [item async for item in items]
+
+
+async def test_progress_then_success(works: Works) -> None:
+    works.source.allow()
+    seen = await collect(works.jobs.pull("m"))
+    assert seen[-1] == Progress("success")
+    assert seen[-2].completed == 3
+    assert [p.completed for p in seen[:-1]] == sorted(p.completed for p in seen[:-1])
+
+
+async def test_who_comes_later_joins_and_sees_where_it_stands(works: Works) -> None:
+    first = works.jobs.pull("m")
+    works.source.allow(1)
+    assert (await anext(first)).completed == 1
+    second = works.jobs.pull("M:latest")
+    assert (await anext(second)).completed == 1
+    works.source.allow(2)
+    for rest in await asyncio.gather(collect(first), collect(second)):
+        assert rest[-1] == Progress("success")
+    assert works.source.pulled == ["m"]
+
+
+async def test_one_who_leaves_takes_nothing_from_the_others(works: Works) -> None:
+    first, second = works.jobs.pull("m"), works.jobs.pull("m")
+    works.source.allow(1)
+    await anext(first)
+    await anext(second)
+    await first.aclose()
+    works.source.allow(2)
+    assert (await collect(second))[-1] == Progress("success")
+
+
+async def test_the_last_who_leaves_cancels_and_the_next_begins_anew(works: Works) -> None:
+    first = works.jobs.pull("m")
+    works.source.allow(1)
+    await anext(first)
+    await first.aclose()
+    again = works.jobs.pull("m")
+    task = asyncio.create_task(collect(again))
+    await asyncio.to_thread(works.source.over.wait, 10)
+    works.source.allow()
+    assert (await task)[-1] == Progress("success")
+    assert works.source.pulled == ["m", "m"]
+
+
+async def test_cancelling_the_task_is_leaving(works: Works) -> None:
+    task = asyncio.create_task(collect(works.jobs.pull("m")))
+    await asyncio.to_thread(works.source.begun.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await works.jobs.close(10)
+    assert works.source.ended == ["m"]
+
+
+async def test_an_error_reaches_everybody(works: Works) -> None:
+    works.source.error = Unreachable("the hub doesn't answer")
+    tasks = [asyncio.create_task(collect(works.jobs.pull("m"))) for _ in range(3)]
+    works.source.allow()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [Unreachable] * 3
+
+
+async def test_a_name_that_is_none(works: Works) -> None:
+    with pytest.raises(BadName):
+        await collect(works.jobs.pull("no name"))
+
+
+async def test_create(works: Works, store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "w.gguf"
+    path.write_bytes(tiny_gguf.model().build())
+    seen = await collect(works.jobs.create("mine", parse(f"FROM {path}"), base=tmp_path, files={}))
+    assert seen[0].status == "gathering model components"
+    assert store.show("mine").parameters == {}
+
+
+async def test_create_pulls_a_base_that_is_not_here(
+    works: Works, make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pull(name: str, report: Report, cancelled: Cancel) -> object:
+        report(Progress("pulling"))
+        return make("base")
+
+    monkeypatch.setattr(works.jobs, "_pull", pull)
+    modelfile = parse("FROM base\nPARAMETER temperature 0\n")
+    seen = await collect(works.jobs.create("mine", modelfile, base=None, files={}))
+    assert "pulling" in [progress.status for progress in seen]
+    assert store.show("mine").parameters == {"temperature": 0.0}
+
+
+async def test_create_with_a_base_that_is_nowhere(works: Works) -> None:
+    works.source.error = NotFound("base")
+    works.source.allow()
+    with pytest.raises(NotFound):
+        await collect(works.jobs.create("mine", parse("FROM base"), base=None, files={}))
+
+
+async def test_closing_cancels_what_runs(works: Works) -> None:
+    async with aclosing(works.jobs.pull("m")) as items:
+        works.source.allow(1)
+        await anext(items)
+        assert await works.jobs.close(10)
+        with pytest.raises(Cancelled):
+            await collect(items)

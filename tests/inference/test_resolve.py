@@ -1,0 +1,220 @@
+"""What a request comes to: the model, its capabilities, its options, in that order of weight."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import pytest
+
+from registry.store import Store
+from runner.conversation import Message, ToolSpec
+from runner.errors import InvalidRequest, LoadFailed, TemplateFailed, UnknownModel, Unsupported
+from runner.inference.requests import Chat, Complete, Embed
+from runner.inference.resolve import Resolver
+from runner.protocol.commands import ChatPrompt, Generate
+from runner.protocol.commands import Embed as EmbedCommand
+from runner.scheduler.ticket import Want
+from tests.inference.conftest import THINKING_CHAT, Make
+from tests.tiny_gguf import FLOAT32, UINT32, Typed
+
+HI = (Message("user", "hi"),)
+
+
+def work(want: Want) -> Generate:
+    assert isinstance(want.work, Generate)
+    return want.work
+
+
+def num_ctx(want: Want) -> int:
+    return want.load.options.num_ctx
+
+
+class TestOrder:
+    def test_request_over_modelfile_over_author_over_table(self, resolver: Resolver, make: Make) -> None:
+        author = {"general__sampling__top_k": 11, "general__sampling__temp": Typed(FLOAT32, 0.5)}
+        make("m", "PARAMETER temperature 0.25\nPARAMETER top_p 0.5\n", **author)
+        sampling = work(resolver.chat(Chat("m", HI, options={"top_p": 0.75}))).sampling
+        assert (sampling.top_p, sampling.temperature, sampling.top_k, sampling.min_p) == (0.75, 0.25, 11, 0.0)
+
+    def test_stop_strings_of_the_request_replace_the_modelfiles(self, resolver: Resolver, make: Make) -> None:
+        make("m", 'PARAMETER stop "a"\nPARAMETER stop "b"\n')
+        assert work(resolver.chat(Chat("m", HI))).sampling.stop == ("a", "b")
+        assert work(resolver.chat(Chat("m", HI, options={"stop": ["c"]}))).sampling.stop == ("c",)
+
+
+class TestContextLength:
+    def test_the_models_own_up_to_8192(self, resolver: Resolver, make: Make) -> None:
+        make("short")
+        make("long", llama__context_length=Typed(UINT32, 131072))
+        assert num_ctx(resolver.chat(Chat("short", HI))) == 512
+        assert num_ctx(resolver.chat(Chat("long", HI))) == 8192
+
+    def test_request_over_modelfile_over_setting(self, store: Store, make: Make) -> None:
+        resolver = Resolver(store, context_length=3000, num_parallel=0)
+        make("plain", llama__context_length=Typed(UINT32, 131072))
+        make("own", "PARAMETER num_ctx 2000\n", llama__context_length=Typed(UINT32, 131072))
+        assert num_ctx(resolver.chat(Chat("plain", HI))) == 3000
+        assert num_ctx(resolver.chat(Chat("own", HI))) == 2000
+        want = resolver.chat(Chat("own", HI, options={"num_ctx": 20000}))
+        assert num_ctx(want) == work(want).context_length == 20000
+        assert want.named == {"num_ctx"}
+
+    def test_never_beyond_what_the_model_was_made_for(self, resolver: Resolver, make: Make) -> None:
+        make("m", "PARAMETER num_ctx 4096\n")
+        assert num_ctx(resolver.chat(Chat("m", HI))) == 512
+        assert num_ctx(resolver.chat(Chat("m", HI, options={"num_ctx": 99999}))) == 512
+
+
+class TestNames:
+    def test_unknown_with_near_ones(self, resolver: Resolver, make: Make) -> None:
+        make("qwen3")
+        with pytest.raises(UnknownModel, match='model "qwen4" not found, try pulling it first') as caught:
+            resolver.chat(Chat("qwen4", HI))
+        assert caught.value.near == ("qwen3:latest",)
+
+    def test_no_name_at_all(self, resolver: Resolver) -> None:
+        with pytest.raises(InvalidRequest) as caught:
+            resolver.chat(Chat("a b", HI))
+        assert caught.value.field == "model"
+
+    def test_spellings_of_one_name_share_a_worker(self, resolver: Resolver, make: Make) -> None:
+        make("Model")
+        names = ("Model", "model:latest", "library/MODEL")
+        assert {resolver.chat(Chat(name, HI)).model for name in names} == {"Model:latest"}
+
+    def test_a_broken_model_says_what_is_broken(self, resolver: Resolver, make: Make) -> None:
+        stored = make("m")
+        os.remove(stored.weights[0])
+        with pytest.raises(LoadFailed, match="missing"):
+            resolver.chat(Chat("m", HI))
+
+    def test_changed_weights_never_reach_native_code(self, resolver: Resolver, make: Make) -> None:
+        stored = make("m")
+        path = stored.weights[0]
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        os.chmod(path, 0o600)
+        path.write_bytes(data)
+        with pytest.raises(LoadFailed, match="other bytes"):
+            resolver.chat(Chat("m", HI))
+
+
+class TestCapabilities:
+    def test_an_embedding_model_only_embeds(self, resolver: Resolver, make: Make) -> None:
+        make("bert", architecture="bert", template=None, bert__pooling_type=Typed(UINT32, 1))
+        with pytest.raises(Unsupported, match='"bert" does not support chat'):
+            resolver.chat(Chat("bert", HI))
+        with pytest.raises(Unsupported, match='"bert" does not support generate'):
+            resolver.complete(Complete("bert", "hi"))
+        want = resolver.embed(Embed("bert", ("hi",)))
+        assert want.load.embedding
+        assert isinstance(want.work, EmbedCommand)
+
+    def test_a_decoder_embeds_too(self, resolver: Resolver, make: Make) -> None:
+        make("m")
+        assert not resolver.embed(Embed("m", ("hi",))).load.embedding
+
+    def test_a_ranking_model_does_not(self, resolver: Resolver, make: Make) -> None:
+        make("rank", architecture="bert", template=None, bert__pooling_type=Typed(UINT32, 4))
+        with pytest.raises(Unsupported, match="does not support embedding"):
+            resolver.embed(Embed("rank", ("hi",)))
+
+    def test_thinking(self, resolver: Resolver, make: Make) -> None:
+        make("plain")
+        make("thinker", template=THINKING_CHAT)
+        for think in (True, "high"):
+            with pytest.raises(Unsupported, match='"plain" does not support thinking') as caught:
+                resolver.chat(Chat("plain", HI, think=think))  # type: ignore[arg-type]
+            assert caught.value.field == "think"
+        resolver.chat(Chat("plain", HI, think=False))
+        prompt = work(resolver.chat(Chat("thinker", HI, think="low"))).prompt
+        assert isinstance(prompt, ChatPrompt)
+        assert prompt.think == "low"
+
+    def test_images(self, resolver: Resolver, make: Make) -> None:
+        make("blind")
+        seen = (Message("user", "what is this?", images=(b"png",)),)
+        with pytest.raises(Unsupported, match='"blind" does not support vision') as caught:
+            resolver.chat(Chat("blind", seen))
+        assert caught.value.field == "messages"
+        with pytest.raises(Unsupported) as caught:
+            resolver.complete(Complete("blind", "what?", images=(b"png",)))
+        assert caught.value.field == "images"
+
+    def test_tools(self, resolver: Resolver, make: Make) -> None:
+        make("m")
+        with pytest.raises(Unsupported) as caught:
+            resolver.chat(Chat("m", HI, tools=(ToolSpec("f"),)))
+        assert caught.value.field == "tools"
+
+    def test_infill(self, resolver: Resolver, make: Make) -> None:
+        make("m")
+        with pytest.raises(Unsupported, match="does not support insert"):
+            resolver.complete(Complete("m", "a", suffix="b"))
+        ids = {f"tokenizer__ggml__fim_{part}_token_id": Typed(UINT32, 1) for part in ("pre", "suf", "mid")}
+        make("coder", **ids)
+        resolver.complete(Complete("coder", "a", suffix="b"))
+
+
+class TestTemplates:
+    GO = 'TEMPLATE "{{ .Prompt }}"\n'
+
+    def test_jinja_in_the_modelfile_replaces_the_ggufs(self, resolver: Resolver, make: Make) -> None:
+        make("m", 'TEMPLATE """{% for m in messages %}{{ m.content }}{% endfor %}"""\n')
+        assert resolver.chat(Chat("m", HI)).load.template == "{% for m in messages %}{{ m.content }}{% endfor %}"
+
+    def test_ollamas_gives_way_to_the_ggufs_with_one_warning(
+        self, resolver: Resolver, make: Make, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        make("m", self.GO)
+        with caplog.at_level(logging.WARNING):
+            for _ in range(3):
+                assert resolver.chat(Chat("m", HI)).load.template is None
+        assert caplog.text.count("template language") == 1
+
+    def test_ollamas_without_any_other_is_an_error_that_says_what_to_do(self, resolver: Resolver, make: Make) -> None:
+        make("m", self.GO, template=None)
+        with pytest.raises(TemplateFailed, match="raw prompt"):
+            resolver.chat(Chat("m", HI))
+        with pytest.raises(TemplateFailed):
+            resolver.complete(Complete("m", "hi"))
+        resolver.complete(Complete("m", "hi", raw=True))
+        resolver.embed(Embed("m", ("hi",)))
+
+    def test_none_at_all_is_left_to_the_worker(self, resolver: Resolver, make: Make) -> None:
+        make("base", template=None)
+        assert resolver.complete(Complete("base", "hi")).load.template is None
+
+
+def test_the_footprint_is_the_headers(resolver: Resolver, make: Make) -> None:
+    stored = make("m")
+    footprint = resolver.chat(Chat("m", HI)).footprint
+    assert footprint.weights == stored.size
+    assert footprint.kv == 2 * 2 * 64 * 2  # keys and values, layers, width, bytes
+    assert footprint.vocabulary == 4
+    assert footprint.width == 64
+
+
+def test_what_the_want_carries(resolver: Resolver, make: Make) -> None:
+    stored = make("m", 'SYSTEM "be kind"\nMESSAGE user q\nMESSAGE assistant a\n')
+    want = resolver.chat(Chat("m", HI, keep_alive=7.0, truncate=True, options={"num_gpu": 0, "logit_bias": {"1": 2}}))
+    assert (want.model, want.digest, want.keep_alive) == ("m:latest", str(stored.digest), 7.0)
+    assert want.load.weights == tuple(str(path) for path in stored.weights)
+    assert want.load.options.num_gpu == 0
+    assert want.load.options.num_parallel == 2
+    assert want.named == {"num_gpu"}
+    assert work(want).truncate
+    assert work(want).sampling.logit_bias == {1: 2.0}
+    prompt = work(want).prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert [message.content for message in prompt.messages] == ["be kind", "q", "a", "hi"]
+
+
+def test_preloading(resolver: Resolver, make: Make) -> None:
+    make("m")
+    want = resolver.load("m", {"num_ctx": 100}, None)
+    assert want.work is None
+    assert num_ctx(want) == 100
+
+
