@@ -16,10 +16,10 @@ from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsup
 from runner.formats import Thinking
 from runner.llama.model import Model
 from runner.llama.sampler import Sampler
-from runner.prompt.fit import cut_middle, drop_oldest_turns
+from runner.prompt.fit import cut_around, cut_middle, drop_oldest_turns
 from runner.prompt.jinja import Template
 from runner.prompt.render import Rendered, render
-from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, TextPrompt, TokenPrompt
+from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, TextPrompt
 
 
 class Mailbox:
@@ -101,26 +101,27 @@ class Mailbox:
         """Token ids, whether they end inside a thought, and how many tokens were left out to make them fit."""
         prompt = command.prompt
         if isinstance(prompt, ChatPrompt):
-            rendered = self._render(prompt)
-            tokens = self._tokens_of(rendered)
+            whole = self._render(prompt)
+            tokens = self._tokens_of(whole)
             if len(tokens) < limit or not command.truncate:
-                return self._fitting(tokens, limit), rendered.in_thought, 0
-            return self._fit_chat(prompt, command, tokens, limit)
+                return self._fitting(tokens, limit), whole.in_thought, 0
+            return self._fit_chat(prompt, command, whole, limit)
+        if isinstance(prompt, InfillPrompt):
+            return self._infill(prompt, command, limit)
         if isinstance(prompt, TextPrompt):
             tokens = self._model.tokenize(prompt.text, special=True, bos=True)
-        elif isinstance(prompt, TokenPrompt):
+        else:
             tokens = list(prompt.tokens)
             self._check(tokens, "prompt")
-        else:
-            tokens = self._infill(prompt)
         if len(tokens) < limit or not command.truncate:
             return self._fitting(tokens, limit), False, 0
         short = cut_middle(tokens, limit - _answer_room(command, limit), command.sampling.num_keep)
         return short, False, len(tokens) - len(short)
 
     def _fit_chat(
-        self, prompt: ChatPrompt, command: Generate, tokens: list[int], limit: int
+        self, prompt: ChatPrompt, command: Generate, whole: Rendered, limit: int
     ) -> tuple[list[int], bool, int]:
+        tokens = self._tokens_of(whole)
         room = limit - _answer_room(command, limit)
 
         def rendered(messages: tuple[Message, ...]) -> Rendered:
@@ -129,7 +130,7 @@ class Mailbox:
         left = drop_oldest_turns(prompt.messages, lambda messages: len(self._tokens_of(rendered(messages))) <= room)
         if left is None:  # the last turn alone is too long
             short = cut_middle(tokens, room, command.sampling.num_keep)
-            return short, False, len(tokens) - len(short)
+            return short, whole.in_thought, len(tokens) - len(short)
         result = rendered(left)
         short = self._tokens_of(result)
         return short, result.in_thought, len(tokens) - len(short)
@@ -144,14 +145,20 @@ class Mailbox:
         has_bos = bool(self._bos) and rendered.text.startswith(self._bos)
         return self._model.tokenize(rendered.text, special=True, bos=not has_bos)
 
-    def _infill(self, prompt: InfillPrompt) -> list[int]:
+    def _infill(self, prompt: InfillPrompt, command: Generate, limit: int) -> tuple[list[int], bool, int]:
         markers = self._model.infill_tokens()
         if markers is None:
             raise Unsupported("this model cannot fill in a gap: it has no infill tokens", field="suffix")
-        before, after, middle = markers
-        text = [self._model.tokenize(part, special=False, bos=False) for part in (prompt.prefix, prompt.suffix)]
+        prefix, suffix, middle = markers
         start = [self._model.bos] if self._model.adds_bos else []
-        return [*start, before, *text[0], after, *text[1], middle]
+        before, after = (
+            self._model.tokenize(text, special=False, bos=False) for text in (prompt.prefix, prompt.suffix)
+        )
+        given, frame = len(before) + len(after), len(start) + len(markers)
+        if command.truncate and frame + given >= limit:
+            before, after = cut_around(before, after, max(0, limit - frame - _answer_room(command, limit)))
+        tokens = [*start, prefix, *before, suffix, *after, middle]
+        return self._fitting(tokens, limit), False, given - len(before) - len(after)
 
     @staticmethod
     def _fitting(tokens: list[int], limit: int) -> list[int]:
