@@ -193,7 +193,6 @@ def _announced(settings: Settings) -> Iterator[None]:
 
 def _say_ready(settings: Settings) -> None:
     """Tell people and programs where the daemon is."""
-    _log.info("Runner %s is listening on %s; models are in %s", __version__, settings.host.url, settings.models)
     about = {
         "pid": os.getpid(),
         "address": str(settings.host),
@@ -209,6 +208,7 @@ def _say_ready(settings: Settings) -> None:
         aside.replace(path)
     except OSError as error:
         _log.warning("%s cannot be written: %s", path, error.strerror)
+    _log.info("Runner %s is listening on %s; models are in %s", __version__, settings.host.url, settings.models)
 
 
 def _announcement(settings: Settings) -> Path:
