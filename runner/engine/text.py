@@ -41,9 +41,13 @@ class TextStream:
         if not self._stops:
             text, self._held = self._held, ""
             return text
-        found = min(((at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0), default=None)
+        # The one that is complete first ends the text, of two complete at once the longer: so it doesn't matter how
+        # many tokens arrive at a time.
+        found = min(
+            ((at + len(stop), at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0), default=None
+        )
         if found is not None:
-            at, self.stop = found
+            _, at, self.stop = found
             text, self._held = self._held[:at], ""
             return text
         cut = len(self._held) - self._undecided()
