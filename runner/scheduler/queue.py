@@ -53,9 +53,7 @@ class Queue:
 
     def heads(self, most: Mapping[str, int]) -> tuple[tuple[Ticket, ...], ...]:
         """The beginning of each line: as many tickets as `most` says for its model, one if it says nothing."""
-        return tuple(
-            tuple(islice(line.values(), max(1, most.get(model, 1)))) for model, line in self._lines.items()
-        )
+        return tuple(tuple(islice(line.values(), max(1, most.get(model, 1)))) for model, line in self._lines.items())
 
     def __iter__(self) -> Iterator[Ticket]:
         for line in list(self._lines.values()):

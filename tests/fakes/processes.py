@@ -98,9 +98,7 @@ class Watched(Workers):
 
 
 @asynccontextmanager
-async def house(
-    logs: Path, *, models: int = 1, queue: int = 1000, load_timeout: float = 30.0
-) -> AsyncIterator[House]:
+async def house(logs: Path, *, models: int = 1, queue: int = 1000, load_timeout: float = 30.0) -> AsyncIterator[House]:
     """A scheduler with its workers; at the end everything is stopped and gone."""
     workers = Watched(logs, load_timeout)
     scheduler = Scheduler(Limits(models, queue, 300.0), workers, time.monotonic, lambda: 64 * GIB)

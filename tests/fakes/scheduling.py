@@ -113,9 +113,7 @@ class Recorder:
 class Bench:
     """A scheduler with its effects recorded, and verbs for what workers and clients do."""
 
-    def __init__(
-        self, *, models: int = 1, queue: int = 100, keep_alive: float = 300.0, memory: int = 64 * GIB
-    ) -> None:
+    def __init__(self, *, models: int = 1, queue: int = 100, keep_alive: float = 300.0, memory: int = 64 * GIB) -> None:
         self.now = 0.0
         self.memory = memory
         self.effects = Recorder()

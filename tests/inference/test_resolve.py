@@ -216,5 +216,3 @@ def test_preloading(resolver: Resolver, make: Make) -> None:
     want = resolver.load("m", {"num_ctx": 100}, None)
     assert want.work is None
     assert num_ctx(want) == 100
-
-

@@ -27,9 +27,7 @@ def loaded(
     return Loaded(model, wanted.digest, state, wanted.load, Need(size, 0), inside, window, last_used)
 
 
-def snapshot(
-    waiting: list[tuple[int, str]], fleet: list[Loaded], limit: int = 1, capacity: int = PLENTY
-) -> Snapshot:
+def snapshot(waiting: list[tuple[int, str]], fleet: list[Loaded], limit: int = 1, capacity: int = PLENTY) -> Snapshot:
     lines: dict[str, list[Waiting]] = {}
     for number, model in waiting:
         lines.setdefault(model, []).append(Waiting(number, want(model)))
@@ -164,5 +162,3 @@ def test_somebody_gets_on_or_there_is_something_to_wait_for(given: Snapshot) -> 
     if not any(given.lines) or plan(given):
         return
     assert any(member.state in ("loading", "stopping") or member.inside for member in given.fleet)
-
-

@@ -72,9 +72,7 @@ async def test_a_death_before_the_first_word_is_not_seen(tmp_path: Path, name: s
         assert told.text == "survived"
 
 
-async def test_a_death_after_the_first_word_is_a_typed_error(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_death_after_the_first_word_is_a_typed_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with house(tmp_path) as at:
         with pytest.raises(WorkerCrashed, match="SIGSEGV") as caught:
             await at.ask(want("begin-and-die:SIGSEGV"))
