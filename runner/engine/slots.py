@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+_KEPT = 4  # a prefix is reused where it is at least one part in so many of what stands there
+
 
 @dataclass(slots=True)
 class _Slot:
@@ -51,15 +53,8 @@ class Slots:
         that `free` is not zero.
         """
         wanted = array("i", tokens)
-        idle = [index for index, slot in enumerate(self._slots) if not slot.busy]
-
-        # The longest prefix wins; without one, an empty slot before the one that was idle longest.
-        def worth(index: int) -> tuple[int, int, int]:
-            slot = self._slots[index]
-            return self._shared(index, wanted), -len(slot.tokens), -slot.last_used
-
-        best = max(idle, key=worth)
-        shared = min(self._shared(best, wanted), len(wanted) - 1)
+        best, shared = self._choose(wanted)
+        shared = min(shared, len(wanted) - 1)
         slot = self._slots[best]
         if len(slot.tokens) > shared and not self._forget(best, shared):
             self._forget(best, 0)
@@ -94,6 +89,19 @@ class Slots:
         for slot in self._slots:
             del slot.tokens[:]
             slot.busy = False
+
+    def _choose(self, wanted: array[int]) -> tuple[int, int]:
+        """An idle sequence id, and how many of the first wanted tokens stand there."""
+        idle = [index for index, slot in enumerate(self._slots) if not slot.busy]
+        shared = {index: self._shared(index, wanted) for index in idle}
+        held = {index: len(self._slots[index].tokens) for index in idle}
+        # Conversations begin alike (the same system prompt), and who takes a slot for that destroys what follows there.
+        worth_it = [index for index in idle if shared[index] and shared[index] * _KEPT >= held[index]]
+        if worth_it:
+            best = max(worth_it, key=lambda index: (shared[index], -held[index]))
+        else:  # an empty one, or the one that was idle longest
+            best = min(idle, key=lambda index: (held[index] > 0, self._slots[index].last_used))
+        return best, shared[best]
 
     def _drop(self, index: int) -> None:
         self._forget(index, 0)

@@ -1,0 +1,246 @@
+"""Sequence ids and the prefixes left in them, against a memory that does what llama.cpp's does."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+
+from runner.engine.slots import Slots
+
+
+class Memory:
+    """The tokens that stand in each sequence's cells. With `cuttable` off only whole sequences can be dropped."""
+
+    def __init__(self, count: int, *, cuttable: bool = True) -> None:
+        self.held: list[list[int]] = [[] for _ in range(count)]
+        self._cuttable = cuttable
+
+    def forget(self, seq: int, start: int) -> bool:
+        if start > 0 and not self._cuttable:
+            return False
+        del self.held[seq][start:]
+        return True
+
+    def decode(self, seq: int, start: int, tokens: list[int]) -> None:
+        assert start == len(self.held[seq])  # llama.cpp refuses a gap or an overlap
+        self.held[seq] += tokens
+
+
+def make(count: int = 4, cells: int = 100, *, reuse: bool = True, cuttable: bool = True) -> tuple[Slots, Memory]:
+    memory = Memory(count, cuttable=cuttable)
+    return Slots(count, cells, memory.forget, reuse=reuse), memory
+
+
+def compute(slots: Slots, memory: Memory, tokens: list[int]) -> int:
+    """Acquire a slot and compute all of `tokens` in it."""
+    seq, shared = slots.acquire(tokens)
+    assert memory.held[seq] == tokens[:shared]
+    memory.decode(seq, shared, tokens[shared:])
+    slots.extend(seq, tokens[shared:])
+    return seq
+
+
+def leave(slots: Slots, memory: Memory, tokens: list[int]) -> int:
+    """A request that has come and gone."""
+    seq = compute(slots, memory, tokens)
+    slots.release(seq)
+    return seq
+
+
+def test_the_next_turn_continues_where_the_last_one_ended() -> None:
+    slots, memory = make()
+    first = leave(slots, memory, [1, 2, 3, 4])
+    assert slots.acquire([1, 2, 3, 4, 5, 6]) == (first, 4)
+
+
+def test_one_token_is_always_left_to_compute() -> None:
+    slots, memory = make()
+    first = leave(slots, memory, [1, 2, 3, 4])
+    assert slots.acquire([1, 2, 3, 4]) == (first, 3)
+    assert memory.held[first] == [1, 2, 3]
+
+
+def test_what_differs_is_dropped() -> None:
+    slots, memory = make()
+    first = leave(slots, memory, [1, 2, 3, 4])
+    assert slots.acquire([1, 2, 9, 9, 9]) == (first, 2)
+    assert memory.held[first] == [1, 2]
+    assert (slots.cells_busy, slots.cells_used) == (2, 2)
+
+
+def test_the_longest_prefix_wins() -> None:
+    slots, memory = make()
+    short = compute(slots, memory, [1, 2, 3])
+    long = compute(slots, memory, [1, 2, 3, 4, 5])
+    slots.release(long)
+    slots.release(short)
+    assert slots.acquire([1, 2, 3, 4, 5, 6]) == (long, 5)
+    assert slots.acquire([1, 2, 3, 4, 5, 6]) == (short, 3)
+
+
+def test_a_busy_slot_is_never_shared() -> None:
+    slots, memory = make(2)
+    first = compute(slots, memory, [1, 2, 3])
+    second, shared = slots.acquire([1, 2, 3, 4])
+    assert second != first
+    assert shared == 0
+    assert slots.free == 0
+
+
+def test_a_long_conversation_is_not_given_up_for_a_common_beginning() -> None:
+    slots, memory = make()
+    system = [1] * 5
+    chat = leave(slots, memory, [*system, *range(10, 60)])
+    other, shared = slots.acquire([*system, 7, 8])
+    assert other != chat
+    assert shared == 0
+    assert slots.acquire([*system, *range(10, 60), 70]) == (chat, 55)
+
+
+def test_a_long_common_beginning_is_reused_even_so() -> None:
+    slots, memory = make()
+    document = list(range(20))
+    first = leave(slots, memory, [*document, *range(100, 140)])
+    assert slots.acquire([*document, 7, 8]) == (first, 20)
+
+
+def test_an_empty_slot_goes_before_the_one_that_was_idle_longest() -> None:
+    slots, memory = make(3)
+    a = compute(slots, memory, [1] * 9)
+    b = compute(slots, memory, [2] * 3)
+    slots.release(a)
+    slots.release(b)
+    third, _ = slots.acquire([3, 3])
+    assert third not in (a, b)
+    assert slots.acquire([4, 4])[0] == a  # the longer one, but idle for longer
+    assert slots.acquire([5, 5])[0] == b
+
+
+def test_room_is_made_by_giving_up_the_oldest_prefixes() -> None:
+    slots, memory = make(4, 10)
+    busy = compute(slots, memory, [9, 9])
+    a, b, c = (compute(slots, memory, [token, token]) for token in (1, 2, 3))
+    for seq in (b, a, c):
+        slots.release(seq)
+    slots.make_room(2)
+    assert slots.cells_used == 8
+    slots.make_room(3)
+    assert memory.held[b] == []
+    assert slots.cells_used == 6
+    slots.make_room(100)
+    assert [len(memory.held[seq]) for seq in (busy, a, b, c)] == [2, 0, 0, 0]
+    assert slots.cells_used == slots.cells_busy == 2
+
+
+def test_what_is_not_to_be_kept_is_dropped() -> None:
+    slots, memory = make()
+    seq = compute(slots, memory, [1, 2, 3])
+    slots.release(seq, keep=False)
+    assert memory.held[seq] == []
+    assert slots.cells_used == 0
+    assert slots.free == 4
+
+
+def test_without_reuse_nothing_is_kept() -> None:
+    slots, memory = make(reuse=False)
+    seq = leave(slots, memory, [1, 2, 3])
+    assert memory.held[seq] == []
+    assert slots.acquire([1, 2, 3])[1] == 0
+
+
+def test_a_state_that_cannot_be_cut_is_computed_anew() -> None:
+    slots, memory = make(1, cuttable=False)
+    seq = leave(slots, memory, [1, 2, 3, 4])
+    assert slots.acquire([1, 2, 9]) == (seq, 0)
+    assert memory.held[seq] == []
+    slots.extend(seq, [1, 2, 9])
+    memory.decode(seq, 0, [1, 2, 9])
+    slots.release(seq)
+    assert slots.acquire([1, 2, 9, 4]) == (seq, 3)  # nothing to cut
+
+
+def test_after_a_reset_nothing_stands_anywhere() -> None:
+    slots, memory = make()
+    leave(slots, memory, [1, 2, 3])
+    compute(slots, memory, [4, 5])
+    slots.reset()
+    assert (slots.free, slots.cells_used, slots.cells_busy) == (4, 0, 0)
+    assert slots.acquire([1, 2, 3])[1] == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 1000, 1001])
+def test_the_shared_length_is_exact(size: int) -> None:
+    slots, memory = make(1, 5000)
+    leave(slots, memory, list(range(2000)))
+    wanted = [*range(size), -1, -1]
+    slots_, memory_ = make(1, 5000)
+    leave(slots_, memory_, list(range(size)))
+    assert slots_.acquire(wanted)[1] == size
+    assert slots.acquire(list(range(size)))[1] == size - 1
+
+
+class SlotsMachine(RuleBasedStateMachine):
+    """Any order of calls that the loop may make: what Slots believes is what the memory holds."""
+
+    busy: Bundle[int] = Bundle("busy")
+
+    @initialize(count=st.integers(1, 4), cells=st.integers(1, 60), reuse=st.booleans(), cuttable=st.booleans())
+    def begin(self, count: int, cells: int, reuse: bool, cuttable: bool) -> None:
+        self.slots, self.memory = make(count, cells, reuse=reuse, cuttable=cuttable)
+        self.count = count
+        self.running: set[int] = set()
+
+    @precondition(lambda self: self.slots.free)
+    @rule(target=busy, tokens=st.lists(st.integers(0, 2), min_size=1, max_size=12))
+    def acquire(self, tokens: list[int]) -> int:
+        seq, shared = self.slots.acquire(tokens)
+        assert seq not in self.running
+        assert 0 <= shared < len(tokens)
+        assert self.memory.held[seq] == tokens[:shared]
+        self.running.add(seq)
+        return seq
+
+    @rule(seq=busy, tokens=st.lists(st.integers(0, 2), min_size=1, max_size=6))
+    def compute(self, seq: int, tokens: list[int]) -> None:
+        if seq not in self.running:
+            return
+        self.slots.make_room(len(tokens))
+        if self.slots.cells - self.slots.cells_used < len(tokens):
+            return  # the plan would have preempted somebody
+        self.memory.decode(seq, len(self.memory.held[seq]), tokens)
+        self.slots.extend(seq, tokens)
+
+    @rule(seq=consumes(busy), keep=st.booleans())
+    def release(self, seq: int, keep: bool) -> None:
+        if seq in self.running:
+            self.running.remove(seq)
+            self.slots.release(seq, keep=keep)
+
+    @rule(cells=st.integers(0, 80))
+    def make_room(self, cells: int) -> None:
+        busy = [list(self.memory.held[seq]) for seq in sorted(self.running)]
+        self.slots.make_room(cells)
+        assert [self.memory.held[seq] for seq in sorted(self.running)] == busy
+        free = self.slots.cells - self.slots.cells_used
+        assert free >= cells or self.slots.cells_used == self.slots.cells_busy
+
+    @rule()
+    def reset(self) -> None:
+        self.slots.reset()
+        self.memory.held = [[] for _ in range(self.count)]
+        self.running.clear()
+
+    @invariant()
+    def counts_are_the_memorys(self) -> None:
+        if not hasattr(self, "slots"):
+            return
+        held = self.memory.held
+        assert self.slots.cells_used == sum(map(len, held))
+        assert self.slots.cells_busy == sum(len(held[seq]) for seq in self.running)
+        assert self.slots.free == self.count - len(self.running)
+
+
+TestSlotsMachine = SlotsMachine.TestCase
+TestSlotsMachine.settings = settings(max_examples=60, stateful_step_count=40)
