@@ -171,8 +171,10 @@ class Worker:
         return context
 
     def _embedding_context(self) -> Context:
-        batch = min(self._length, _EMBED_BATCH)
-        sequences = min(self._load.options.num_parallel, 64)
+        # llama.cpp reserves for a whole number of tokens per sequence and, with pooling, aborts when that is not the
+        # size of the batch: so the batch is a multiple of the sequences.
+        sequences = 1 << min(self._load.options.num_parallel, 64).bit_length() - 1
+        batch = -(-min(self._length, _EMBED_BATCH) // sequences) * sequences
         return Context(
             self._model, self._load.options, self._log, cells=batch, sequences=sequences, batch=batch, embedding=True
         )

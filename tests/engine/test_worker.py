@@ -7,14 +7,13 @@ within 0.05 of log-probability; the prompts used here have no such near tie on t
 
 from __future__ import annotations
 
-import math
 import signal
-import struct
 from collections.abc import Iterator
 from itertools import count, pairwise
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from modelfiles.embedded import demo_gguf
@@ -301,9 +300,20 @@ def test_embeddings_come_in_order_and_alike_in_any_company(worker: WorkerProcess
     assert (together.count, together.width) == (50, 256)
     alone = worker.ask(command := Embed(next(_ids), (words[7],)))[command.id].end
     assert isinstance(alone, Vectors)
-    in_crowd = struct.unpack("<256f", together.data[7 * 1024 : 8 * 1024])
-    by_itself = struct.unpack("<256f", alone.data)
-    assert all(math.isclose(a, b, rel_tol=1e-2, abs_tol=1e-2) for a, b in zip(in_crowd, by_itself, strict=True))
+    crowd = np.frombuffer(together.data, "<f4").reshape(50, 256)
+    single = np.frombuffer(alone.data, "<f4")
+    likeness = crowd @ single / (np.linalg.norm(crowd, axis=1) * np.linalg.norm(single))
+    assert likeness[7] > 0.999
+    assert int(np.argmax(likeness)) == 7
+
+
+@pytest.mark.parametrize(("context", "sequences"), [(100, 17), (512, 3), (7, 64)])
+def test_embeddings_with_any_number_of_sequences(context: int, sequences: int) -> None:
+    process = WorkerProcess(demo_gguf(), num_ctx=context, num_parallel=sequences)
+    end = process.ask(command := Embed(next(_ids), ("one", "two", "three")))[command.id].end
+    assert isinstance(end, Vectors)
+    assert end.count == 3
+    assert process.close() == 0
 
 
 def test_a_refused_load_says_why(tmp_path: Path) -> None:

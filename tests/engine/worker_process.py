@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,11 +34,12 @@ class WorkerProcess:
     """Spawned by name; `load` is sent at once and its outcome is `ready`."""
 
     def __init__(self, weights: Path, *, embedding: bool = False, template: str | None = None, **options: Any) -> None:
+        self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "runner.engine"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.log,
             bufsize=0,
         )
         self._frames = FrameReader()
@@ -87,4 +89,5 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.send(Stop())
         self.process.communicate(timeout=30)
+        self.log.close()
         return self.process.returncode
