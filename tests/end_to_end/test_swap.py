@@ -63,6 +63,7 @@ def test_workers_end_with_a_killed_daemon(own_daemon: Daemon) -> None:
     children = workers(own_daemon)
     assert own_daemon.process is not None
     own_daemon.process.kill()
+    own_daemon.process.wait()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
     own_daemon.start()  # the lock of the dead one does not stand in the way
