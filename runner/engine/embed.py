@@ -76,28 +76,33 @@ class Embedder:
     def step(self, waiting: deque[Inputs]) -> list[Event]:
         """One decode with as many waiting inputs as fit, oldest first. Finished requests leave the queue.
 
-        At least one input is waiting, and each fits the batch: the mailbox sees to that.
+        Each input fits the batch: the mailbox sees to that.
         """
         try:
             context = self.prepare()
         except RunnerError as error:
-            return self._fail(waiting, error)
+            return self._fail(waiting, set(waiting), error)
         assert self._batch is not None
         owners = self._fill(context, self._batch, waiting)
-        if context.decode(self._batch) is not Outcome.DONE:
-            context.clear()
-            return self._fail(waiting, RunnerError("llama.cpp failed to compute the embeddings"))
-        try:
-            for sequence, owner in enumerate(owners):
-                owner.vectors.append(context.pooled(sequence, self._width))
-        except LoadFailed as error:
-            return self._fail(waiting, error)
-        finally:
-            context.clear()
         events: list[Event] = []
+        if owners and (fault := self._compute(context, self._batch, owners)):
+            events += self._fail(waiting, set(owners), fault)
         while waiting and not waiting[0].remaining:
             events.append(waiting.popleft().finished())
         return events
+
+    def _compute(self, context: Context, batch: Batch, owners: list[Inputs]) -> RunnerError | None:
+        """Decode the batch and hand its vectors out; what went wrong, if it did."""
+        try:
+            if context.decode(batch) is not Outcome.DONE:
+                return RunnerError("llama.cpp failed to compute the embeddings")
+            for sequence, owner in enumerate(owners):
+                owner.vectors.append(context.pooled(sequence, self._width))
+        except LoadFailed as error:
+            return error
+        finally:
+            context.clear()
+        return None
 
     @staticmethod
     def _fill(context: Context, batch: Batch, waiting: deque[Inputs]) -> list[Inputs]:
@@ -117,7 +122,8 @@ class Embedder:
         return owners
 
     @staticmethod
-    def _fail(waiting: deque[Inputs], error: RunnerError) -> list[Event]:
-        failed = [Failed(inputs.id, error.code, error.message) for inputs in waiting]
-        waiting.clear()
-        return list(failed)
+    def _fail(waiting: deque[Inputs], those: set[Inputs], error: RunnerError) -> list[Event]:
+        failed = [inputs for inputs in waiting if inputs in those]
+        for inputs in failed:
+            waiting.remove(inputs)
+        return [Failed(inputs.id, error.code, error.message) for inputs in failed]
