@@ -51,6 +51,7 @@ class Loop:
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []  # in the order of admission, so the newest is last
         self._inputs: deque[Inputs] = deque()
+        self._full = False  # llama.cpp found no room: nobody is admitted before somebody has left
         self._steps = self._prompt_tokens = self._completion_tokens = self._preemptions = 0
         self._stats_sent_ns = 0
 
@@ -119,7 +120,7 @@ class Loop:
     def _snapshot(self) -> Snapshot:
         return Snapshot(
             running=[Work(s.id, s.computed, s.remaining, s.is_decoding) for s in self._running],
-            waiting=[Work(s.id, 0, s.remaining) for s in self._waiting],
+            waiting=[] if self._full else [Work(s.id, 0, s.remaining) for s in self._waiting],
             slots_free=self._slots.free,
             cells_free=self._slots.cells - self._slots.cells_busy,
             budget=self._budget,
@@ -227,6 +228,7 @@ class Loop:
         if sequence in self._running:
             self._running.remove(sequence)
             self._let_go(sequence, keep=True)
+            self._full = False
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
         sequence.sampler.close()
@@ -249,8 +251,14 @@ class Loop:
             return []
         if len(self._running) > 1:
             self._preempt((self._running[-1].id,))
+            self._full = True
             return []
-        return self._finish(self._running[0], "length")
+        (last,) = self._running
+        if last.generated:
+            return self._finish(last, "length")
+        self._leave(last)
+        error = RunnerError("the memory of the model's context has no room for this prompt")
+        return [Failed(last.id, error.code, error.message)]
 
     def _fail_all(self) -> list[Event]:
         """A fatal code: what the memory holds is unknown. Everyone in the batch fails; the context starts afresh."""
