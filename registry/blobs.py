@@ -110,11 +110,13 @@ class Blobs:
         mode: Literal["link", "copy"] = "link",
         progress: Progress | None = None,
         cancelled: Cancel | None = None,
+        hold: Callable[[Digest], None] | None = None,
     ) -> Digest:
         """Take in a local file: by shared blocks if the file system has them, else by hard link, else by copy.
 
         mode `copy` rules out the hard link, after which file and blob are one. The file itself is never
-        changed. Raises BadSource, HashMismatch, Cancelled or a StorageFault; then the store is as before.
+        changed. `hold` is told the digest before the blob can be seen, so that a lease can't come too late.
+        Raises BadSource, HashMismatch, Cancelled or a StorageFault; then the store is as before.
         """
         if expected is not None and self.has(expected):
             self.ensure_intact(expected, cancelled=cancelled)
@@ -124,6 +126,8 @@ class Blobs:
             self._disk, path, self._ingest / f"{uuid4().hex}.part", mode == "link", progress, cancelled
         )
         try:
+            if hold is not None:
+                hold(ingest.digest())
             return self.commit(ingest, expected, own=how != "linked")
         except BaseException:
             ingest.abandon()
@@ -161,7 +165,12 @@ class Blobs:
             else:
                 self._clear(actual)
                 self._disk.rename(ingest.path, target)
-                self._disk.sync_dir(self._folder)
+                try:
+                    self._disk.sync_dir(self._folder)
+                except BaseException:
+                    with suppress(OSError):  # a name that may not last is worse than none
+                        self._disk.remove(target)
+                    raise
         self.stamp(actual)
         return actual
 

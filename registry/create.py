@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
@@ -50,37 +50,36 @@ def create(
     """
     wanted = Name.parse(name) if isinstance(name, str) else name
     progress(Progress("gathering model components"))
-    kitchen = _Kitchen(store, base, _normal(files or {}), progress, cancelled, taking)
-    with kitchen.cleaning_up(), store.lease() as lease:
-        kitchen.lease = lease
-        recipe = kitchen.recipe(modelfile)
-        if annotations:
-            recipe = replace(recipe, annotations=annotations)
-        if cancelled():
-            raise Cancelled("cancelled before anything was published")
-        return assemble(store, lease, wanted, recipe, progress)
+    with store.lease() as lease:
+        kitchen = _Kitchen(store, lease, base, _normal(files or {}), progress, cancelled, taking)
+        with kitchen.cleaning_up():
+            recipe = replace(kitchen.recipe(modelfile), annotations=annotations or {})
+            if cancelled():
+                raise Cancelled("cancelled before anything was published")
+            return assemble(store, lease, wanted, recipe, progress)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Kitchen:
-    """One create under way. `brought` are blobs that weren't asked for by digest, and go if it fails."""
+    """One create under way. What the lease holds came with it, or was there before."""
 
     store: Store
+    lease: Lease
     base: Path | None
     files: Mapping[str, Digest]
     progress: Report
     cancelled: Cancel
     taking: Literal["link", "copy"]
-    lease: Lease = field(init=False)
-    brought: list[Digest] = field(default_factory=list)
 
     @contextmanager
     def cleaning_up(self) -> Iterator[None]:
-        """Take back what was brought in, if the block fails."""
+        """Take back what was brought in, if the block fails. Uploads stay: they may be tried again."""
         try:
             yield
         except BaseException:
-            self.store.discard(self.brought)
+            brought = self.lease.held - set(self.files.values())
+            self.lease.release()
+            self.store.discard(brought)
             raise
 
     def recipe(self, modelfile: Modelfile) -> Recipe:
@@ -189,9 +188,8 @@ class _Kitchen:
             mode=self.taking,
             progress=lambda done: self.progress(Progress(status, None, max(size, done), done)),
             cancelled=self.cancelled,
+            hold=self.lease.hold,
         )
-        self.lease.hold(digest)
-        self.brought.append(digest)
         return Part(digest, path.name)
 
 

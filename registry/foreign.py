@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -51,39 +52,41 @@ def take_in(
 def _begin(
     disk: Disk, source: Path, fd: int, status: os.stat_result, target: Path, share_inode: bool
 ) -> tuple[Ingest, How]:
-    with storage("taking in a file", target):
-        if (cloned := _cloned(disk, fd, target)) is not None:
-            return cloned, "cloned"
-        if share_inode and _linked(disk, source, status, target):
-            return Ingest(disk, target, os.open(target, os.O_RDONLY | getattr(os, "O_BINARY", 0))), "linked"
-        free = disk.free(target.parent)
-    if free < status.st_size:
-        raise NoSpace(target, status.st_size, free)
-    return Ingest.create(disk, target), "copied"
-
-
-def _cloned(disk: Disk, fd: int, target: Path) -> Ingest | None:
     ingest = Ingest.create(disk, target)
     try:
-        if disk.clone(fd, ingest.fd):
-            return ingest
+        with storage("taking in a file", target):
+            if disk.clone(fd, ingest.fd):
+                return ingest, "cloned"
+            if share_inode and _link_over(disk, source, status, target):
+                ingest.keep()
+                return Ingest(disk, target, os.open(target, os.O_RDONLY | getattr(os, "O_BINARY", 0))), "linked"
+            free = disk.free(target.parent)
+        if free < status.st_size:
+            raise NoSpace(target, status.st_size, free)
     except BaseException:
         ingest.abandon()
         raise
-    ingest.keep()
-    disk.remove(target)
-    return None
+    return ingest, "copied"
 
 
-def _linked(disk: Disk, source: Path, status: os.stat_result, target: Path) -> bool:
-    if not disk.link(Path(os.path.realpath(source)), target):
+def _link_over(disk: Disk, source: Path, status: os.stat_result, target: Path) -> bool:
+    """Put a hard link to `source` in the place of `target`; False, and nothing changed, where that can't be."""
+    aside = target.with_name(f"{target.name}.link")
+    if not disk.link(Path(os.path.realpath(source)), aside):
         return False
-    found = os.lstat(target)
-    # The name may have been given to another file since we opened it.
-    if (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino):
-        return True
-    disk.remove(target)
-    return False
+    try:
+        found = os.lstat(aside)
+        # The name may have been given to another file since we opened it.
+        same = (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino)
+        if same:
+            disk.rename(aside, target)
+    except BaseException:
+        with suppress(OSError):
+            disk.remove(aside)
+        raise
+    if not same:
+        disk.remove(aside)
+    return same
 
 
 def _fill(

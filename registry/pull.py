@@ -194,17 +194,18 @@ class _Pull:
         try:
             self._receive(file, digest, ingest, late)
             self.store.blobs.commit(ingest, digest, file.size)
-        except HashMismatch as error:
+        except (HashMismatch, BadGGUF, UnsupportedModel) as error:
+            ingest.abandon()
             if not resumed:
                 raise
             # Bytes from an earlier try may have been lost with the power: once more, from nothing.
-            log.warning("%s: %s", file.title, error)
+            log.warning("%s: %s; fetching it anew", file.title, error)
             self._download(file, digest, late)
-        except (BadGGUF, UnsupportedModel):
-            ingest.abandon()
-            raise
         finally:
-            ingest.keep()
+            if ingest.size:
+                ingest.keep()
+            else:
+                ingest.abandon()
 
     def _receive(self, file: RemoteFile, digest: Digest, ingest: Ingest, late: bool) -> None:
         looks = [each for each in _LOOKS if each < file.size]

@@ -47,6 +47,11 @@ class Lease:
         self._drop = drop
         self._held: list[Digest] = []
 
+    @property
+    def held(self) -> frozenset[Digest]:
+        """What it protects now."""
+        return frozenset(self._held)
+
     def hold(self, digest: Digest) -> None:
         """Protect one more digest. Hold first, look whether the blob is there after."""
         self._take(digest)

@@ -47,12 +47,15 @@ def download(
     if ingest.size > size:
         ingest.restart()
     tries = 0
+    best = ingest.size
     while ingest.size < size:
-        before = ingest.size
         try:
             _receive(open_at, ingest, size, arrived, cancelled)
         except Unreachable:
-            tries = 1 if ingest.size > before else tries + 1
+            # Only bytes that were never there before count as getting on: a server whose file is shorter
+            # than it said would have us begin anew for ever.
+            tries = 1 if ingest.size > best else tries + 1
+            best = max(best, ingest.size)
             if tries > len(waits):
                 raise
             _wait(waits[tries - 1], cancelled)

@@ -83,7 +83,7 @@ def test_values_of_every_type_come_back(tmp_path: Path) -> None:
     assert texts.texts_at([2, 0]) == {0: b"a", 2: "世界".encode()}
     assert texts.has_text("世界")
     assert not texts.has_text("世")
-    assert list(header.metadata["none"]) == []  # type: ignore[call-overload]
+    assert list(header.metadata["none"]) == []
 
 
 def read_header_of(tmp_path: Path, data: bytes):  # type: ignore[no-untyped-def]  # what read_header returns

@@ -1,0 +1,57 @@
+"""The embedded model: there from the first start, and never in the user's way."""
+
+from pathlib import Path
+
+import pytest
+
+from modelfiles.embedded import demo_gguf, demo_modelfile
+from modelfiles.parse import parse
+from registry import embedded
+from registry.create import create
+from registry.embedded import ensure_demo
+from registry.manifest import EMBEDDED
+from registry.store import Store
+from tests.registry.models import gguf_file, make
+
+
+def test_it_is_put_there_once(store: Store) -> None:
+    first = ensure_demo(store)
+    assert str(first.name) == "demo:latest"
+    assert first.weights[0].read_bytes() == demo_gguf().read_bytes()
+    assert first.parameters["temperature"] == 0.0
+    assert demo_gguf().stat().st_ino != first.weights[0].stat().st_ino
+    assert ensure_demo(store) == first
+    assert [each.name for each in store.list()] == [first.name]
+
+
+def test_a_removed_or_broken_one_comes_back(store: Store) -> None:
+    first = ensure_demo(store)
+    store.remove("demo")
+    assert ensure_demo(store).digest == first.digest
+    first.weights[0].unlink()
+    assert ensure_demo(store).digest == first.digest
+    store.check(store.show("demo"))
+
+
+def test_a_newer_package_replaces_its_own(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = ensure_demo(store)
+    newer = gguf_file(tmp_path, "demo.gguf", "newer")
+    monkeypatch.setattr(embedded, "demo_gguf", lambda: newer)
+    monkeypatch.setattr(embedded, "demo_modelfile", lambda: "FROM ./demo.gguf\nSYSTEM newer")
+    new = ensure_demo(store)
+    assert new.system == "newer"
+    assert not old.weights[0].exists()
+
+
+def test_the_users_own_is_left_alone(store: Store, tmp_path: Path) -> None:
+    mine = make(store, "demo", tmp_path, "mine")
+    assert ensure_demo(store) == mine
+    store.remove("demo")
+    ensure_demo(store)
+    changed = create(store, "demo", parse("FROM demo\nSYSTEM mine now"))
+    assert EMBEDDED not in changed.manifest.annotations
+    assert ensure_demo(store) == changed
+
+
+def test_its_modelfile_names_its_file() -> None:
+    assert parse(demo_modelfile()).source == "./demo.gguf"
