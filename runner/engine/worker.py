@@ -117,17 +117,19 @@ class Worker:
         outbox.put(self._ready(started, thinking, has_template=text is not None))
 
     def serve(self, commands: Iterator[Command]) -> None:
-        """Work until Stop or until the daemon is gone."""
+        """Work until Stop or until the daemon is gone. Raises BadFrame when the daemon sends what is no command."""
         gc.freeze()  # the long-lived objects need not be looked at again and again
         thread = threading.Thread(target=self._run, name="loop")
         thread.start()
-        for command in commands:
-            if isinstance(command, Stop):
-                break
-            self._take(command)
-        self._stopping.set()
-        self._inbox.put(Stop())
-        thread.join()
+        try:
+            for command in commands:
+                if isinstance(command, Stop):
+                    break
+                self._take(command)
+        finally:  # however it ends, nobody reads commands any more, so nothing may go on
+            self._stopping.set()
+            self._inbox.put(Stop())
+            thread.join()
         self._embedder.close()
         if self._context is not None:
             self._context.close()

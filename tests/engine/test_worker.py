@@ -338,6 +338,15 @@ def test_the_worker_ends_with_the_daemon() -> None:
     worker.close()
 
 
+def test_the_worker_ends_when_it_is_sent_nonsense() -> None:
+    worker = WorkerProcess(demo_gguf())
+    worker.send(generate(chat("endless"), sampling(ignore_eos=True)))
+    assert worker.process.stdin is not None
+    worker.process.stdin.write(b"\x00\x00\x00\x04nope")
+    assert worker.process.wait(timeout=30) == 1
+    worker.close()
+
+
 def test_ctrl_c_is_left_to_the_daemon(worker: WorkerProcess) -> None:
     worker.process.send_signal(signal.SIGINT)
     assert one(worker, generate(chat(QUESTIONS[0])))[1].reason == "stop"

@@ -34,7 +34,7 @@ class WorkerProcess:
     """Spawned by name; `load` is sent at once and its outcome is `ready`."""
 
     def __init__(self, weights: Path, *, embedding: bool = False, template: str | None = None, **options: Any) -> None:
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process, closed by close()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "runner.engine"],
             stdin=subprocess.PIPE,
