@@ -93,8 +93,8 @@ class Worker:
         self._model = Model(load.weights, options, self._log, _throttled(outbox))
         # A request can never use more than the model was made for.
         self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
-        adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
-        self._context = None if load.embedding else self._generation_context(adapters)
+        self._adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
+        self._context = None if load.embedding else self._generation_context()
         self._embedder = Embedder(self._embedding_context, self._model.n_embd)
         if load.embedding:
             self._embedder.prepare()
@@ -162,14 +162,14 @@ class Worker:
         except RunnerError as error:
             self._outbox.put(Failed(command.id, error.code, error.message, error.field))
 
-    def _generation_context(self, adapters: list[int]) -> Context:
+    def _generation_context(self) -> Context:
         options = self._load.options
         batch = max(options.num_batch, options.num_parallel)
         cells = max(options.cells or self._length * options.num_parallel, self._length)
         context = Context(
             self._model, options, self._log, cells=cells, sequences=options.num_parallel, batch=batch, embedding=False
         )
-        context.apply_adapters(adapters)
+        context.apply_adapters(self._adapters)
         return context
 
     def _embedding_context(self) -> Context:
@@ -177,9 +177,11 @@ class Worker:
         # size of the batch: so the batch is a multiple of the sequences.
         sequences = 1 << min(self._load.options.num_parallel, 64).bit_length() - 1
         batch = -(-min(self._length, _EMBED_BATCH) // sequences) * sequences
-        return Context(
+        context = Context(
             self._model, self._load.options, self._log, cells=batch, sequences=sequences, batch=batch, embedding=True
         )
+        context.apply_adapters(self._adapters)
+        return context
 
     def _make_loop(self) -> Loop:
         context = self._context

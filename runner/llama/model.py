@@ -61,7 +61,6 @@ class Model:
         self.end_tokens = frozenset(t for t in range(self.n_vocab) if lib.llama_vocab_is_eog(self.vocab, t))
         self._pieces: list[bytes | None] = [None] * self.n_vocab
         self._visible: frozenset[int] = frozenset()
-        self._adapters: list[int] = []
 
     def close(self) -> None:
         """Free the weights. Nothing may use this object or a context on it afterwards."""
@@ -130,10 +129,11 @@ class Model:
         return None if min(found) < 0 else found
 
     def load_adapter(self, path: str, log: Log) -> int:
-        """Load a LoRA adapter for this model and return its handle. Raises LoadFailed."""
+        """Load a LoRA adapter and return its address, good as long as this model. Raises LoadFailed."""
         log.forget_errors()
         handle = lib.llama_adapter_lora_init(self.handle, path.encode())
         if not handle:
             raise LoadFailed(f"llama.cpp could not load the adapter {path}: {log.errors() or 'no reason given'}")
-        self._adapters.append(handle)
-        return int(handle)
+        address = ctypes.cast(handle, ctypes.c_void_p).value
+        assert address is not None
+        return address
