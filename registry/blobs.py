@@ -7,6 +7,7 @@ doesn't match goes to quarantine. Knows nothing of models: which blobs are neede
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import stat
@@ -25,6 +26,8 @@ from registry.foreign import take_in
 from registry.ingest import Ingest
 from registry.manifest import SIZE_LIMIT, to_canonical
 from registry.stamps import Stamps
+
+log = logging.getLogger(__name__)
 
 _BLOB_NAME = re.compile(r"sha256-([0-9a-f]{64})")
 
@@ -86,8 +89,7 @@ class Blobs:
         Raises HashMismatch if `expected` is given and differs, Cancelled, or a StorageFault; then the store
         is as before. `progress` is told the bytes taken in so far.
         """
-        if expected is not None and self.has(expected):
-            self.ensure_intact(expected, cancelled=cancelled)
+        if expected is not None and self._sound(expected, cancelled):
             return expected
         ingest = self.begin()
         try:
@@ -118,8 +120,7 @@ class Blobs:
         changed. `hold` is told the digest before the blob can be seen, so that a lease can't come too late.
         Raises BadSource, HashMismatch, Cancelled or a StorageFault; then the store is as before.
         """
-        if expected is not None and self.has(expected):
-            self.ensure_intact(expected, cancelled=cancelled)
+        if expected is not None and self._sound(expected, cancelled):
             return expected
         self._prepare()
         ingest, how = take_in(
@@ -160,7 +161,7 @@ class Blobs:
         ingest.seal(own)
         target = self.path(actual)
         with storage("publishing a blob", target):
-            if self.has(actual, ingest.size):
+            if self.has(actual, ingest.size) and self._sound(actual):
                 self._disk.remove(ingest.path)
             else:
                 self._clear(actual)
@@ -253,6 +254,17 @@ class Blobs:
             with self._turn:
                 self._busy.discard(digest)
                 self._turn.notify_all()
+
+    def _sound(self, digest: Digest, cancelled: Cancel | None = None) -> bool:
+        """Whether the blob is there with the right bytes; wrong ones are out of the way then."""
+        if not self.has(digest):
+            return False
+        try:
+            self.ensure_intact(digest, cancelled=cancelled)
+        except Corrupt as error:
+            log.warning("%s It is being replaced.", error)
+            return False
+        return True
 
     def _status(self, digest: Digest) -> os.stat_result | None:
         try:

@@ -78,7 +78,9 @@ class NotFound(RegistryError):
         message = f"model '{name}' not found"
         if near:
             message += f"; did you mean {', '.join(near)}?"
-        super().__init__(f"{message} {hint}".rstrip())
+        if hint:
+            message += f" {hint}" if near else f". {hint}"
+        super().__init__(message)
 
 
 class UnknownTag(NotFound):

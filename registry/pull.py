@@ -92,9 +92,10 @@ def pull(
             token=settings.hf_token,
             cache=settings.hub_cache,
             timeout=settings.timeout,
-        )
+        ),
+        place.repository,
     )
-    offer = hub.look(place.repository, place.tag, settings.memory)
+    offer = hub.look(place.tag, settings.memory)
     titles = ", ".join(each.title for each in offer.files)
     progress(Progress(f"found {titles} ({human_bytes(offer.size)})"))
     with store.lease() as lease:

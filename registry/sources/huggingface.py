@@ -48,20 +48,24 @@ class HubSettings:
 
 
 class HuggingFace:
-    """One hub. Methods raise Unreachable, Denied, NotFound or UnknownTag; `share` and `forget` raise nothing."""
+    """One repository of a hub. `look` comes first: it fixes the commit that everything else is read from.
 
-    def __init__(self, settings: HubSettings) -> None:
+    Methods raise Unreachable, Denied, NotFound or UnknownTag; `share` and `forget` raise nothing.
+    """
+
+    def __init__(self, settings: HubSettings, repository: str) -> None:
         from huggingface_hub import HfApi, constants
 
         self._api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="runner")
         self._token = settings.token
         self._timeout = settings.timeout
         self._cache = settings.cache or Path(constants.HF_HUB_CACHE)
-        self._repository = ""
+        self._repository = repository
         self._commit = ""
 
-    def look(self, repository: str, tag: str, memory: int | None = None) -> Offer:
-        """What a repository offers under a tag, at the commit that its main branch has now."""
+    def look(self, tag: str, memory: int | None = None) -> Offer:
+        """What the repository offers under a tag, at the commit that its main branch has now."""
+        repository = self._repository
         shown = f"hf.co/{repository}:{tag}"
         with _sensible(shown), _translated(shown):
             info = self._api.model_info(repository, revision=_REVISION, timeout=self._timeout)
@@ -69,7 +73,7 @@ class HuggingFace:
             listed = list(islice(self._api.list_repo_tree(repository, recursive=True, revision=commit), _MOST_FILES))
         if not commit:
             raise Unreachable(f"{self._api.endpoint} doesn't say at which commit {repository} is")
-        self._repository, self._commit = repository, commit
+        self._commit = commit
         files = [_file(each) for each in listed if getattr(each, "size", None) is not None]
         build = choose(shown, candidates(files), tag, memory)
         projector = projector_for(files, build)

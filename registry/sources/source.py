@@ -60,10 +60,13 @@ class Offer:
 
 
 class Source(Protocol):
-    """A place that models come from. Methods raise Unreachable, Denied, NotFound or UnknownTag."""
+    """One repository somewhere. Methods raise Unreachable, Denied, NotFound or UnknownTag."""
 
-    def look(self, repository: str, tag: str, memory: int | None) -> Offer:
-        """What a repository offers under a tag; with the tag `latest`, the best that fits `memory` bytes."""
+    def look(self, tag: str, memory: int | None) -> Offer:
+        """What it offers under a tag; with the tag `latest`, the best that fits `memory` bytes.
+
+        Comes first: it fixes the revision that everything else is read from.
+        """
 
     def open_at(self, file: RemoteFile) -> Callable[[int], AbstractContextManager[Incoming]]:
         """A function that opens the file's bytes from an offset on."""

@@ -286,3 +286,29 @@ def test_one_thread_at_a_time_per_digest(root: Path) -> None:
         inside.set()
     thread.join(5)
     assert order == ["another digest", "first", "second"]
+
+
+@pytest.mark.parametrize("way", ["bytes", "promised bytes", "file", "promised file", "download"])
+def test_a_damaged_blob_is_replaced_when_its_bytes_come_again(root: Path, tmp_path: Path, way: str) -> None:
+    blobs = Blobs(root)
+    digest = blobs.write(DATA)
+    blobs.path(digest).chmod(0o644)
+    blobs.path(digest).write_bytes(b"\0" * len(DATA))  # of the right length
+    mine = tmp_path / "model.gguf"
+    mine.write_bytes(DATA)
+    match way:
+        case "bytes":
+            blobs.write(DATA)
+        case "promised bytes":
+            blobs.write(DATA, digest)
+        case "file":
+            blobs.adopt(mine)
+        case "promised file":
+            blobs.adopt(mine, digest)
+        case _:
+            ingest = blobs.begin(digest)
+            ingest.write(DATA)
+            blobs.commit(ingest, digest, len(DATA))
+    assert blobs.read(digest) == DATA
+    blobs.ensure_intact(digest)
+    assert [each.suffix for each in (root / "quarantine").iterdir()].count(".json") == 1

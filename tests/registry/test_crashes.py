@@ -1,5 +1,6 @@
 """Death at every step: whatever the store was doing, what it holds afterwards is the old or the new, whole."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -43,12 +44,16 @@ def _upload(store: Store, folder: Path) -> None:
 WORK = [_create, _replace, _copy, _remove, _prune, _upload]
 
 
-def _prepared(root: Path, folder: Path) -> None:
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    """A store with two models and some garbage, to be copied; beside it files to make more of."""
+    root, folder = tmp_path / "template", tmp_path / "files"
     with Store.open(root) as store:
         make(store, "old", folder, "old", "SYSTEM old")
         make(store, "bystander", folder, "bystander")
         store.blobs.write(b"garbage" * 100)
     gguf_file(folder, "new.gguf", "new")
+    return root
 
 
 def _check(root: Path) -> dict[str, str]:
@@ -69,9 +74,12 @@ def _check(root: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("torn", [False, True], ids=["between", "torn"])
 @pytest.mark.parametrize("work", WORK, ids=lambda each: each.__name__.strip("_"))
-def test_dying_at_any_step_is_all_or_nothing(tmp_path: Path, work: Callable[[Store, Path], None], torn: bool) -> None:
-    _prepared(tmp_path / "count", tmp_path / "files")
-    before = _check(tmp_path / "count")
+def test_dying_at_any_step_is_all_or_nothing(
+    tmp_path: Path, template: Path, work: Callable[[Store, Path], None], torn: bool
+) -> None:
+    shutil.copytree(template, tmp_path / "before")
+    before = _check(tmp_path / "before")
+    shutil.copytree(template, tmp_path / "count")
     disk = FaultyDisk()
     with Store.open(tmp_path / "count", disk) as store:
         opened = disk.count
@@ -79,7 +87,7 @@ def test_dying_at_any_step_is_all_or_nothing(tmp_path: Path, work: Callable[[Sto
     after = _check(tmp_path / "count")
     for at in range(opened + 1, disk.count + 1):
         root = tmp_path / f"at{at}"
-        _prepared(root, tmp_path / "files")
+        shutil.copytree(template, root)
         dying = FaultyDisk(at, torn=torn)
         with suppress(Killed), Store.open(root, dying) as store:
             work(store, tmp_path / "files")
@@ -92,23 +100,24 @@ def test_dying_at_any_step_is_all_or_nothing(tmp_path: Path, work: Callable[[Sto
         assert _check(root) == after, f"step {at}"
 
 
-def test_dying_while_opening_does_no_harm(tmp_path: Path) -> None:
-    _prepared(tmp_path / "count", tmp_path / "files")
-    disk = FaultyDisk()
-    (tmp_path / "count" / "ingest" / "stale.part").write_bytes(b"x")
-    Store.open(tmp_path / "count", disk).close()
-    fresh = FaultyDisk()
-    Store.open(tmp_path / "fresh", fresh).close()
-    for at in range(1, max(disk.count, fresh.count) + 1):
-        for prepared in (True, False):
-            root = tmp_path / f"{prepared}{at}"
-            if prepared:
-                _prepared(root, tmp_path / "files")
-                (root / "ingest" / "stale.part").write_bytes(b"x")
+def test_dying_while_opening_does_no_harm(tmp_path: Path, template: Path) -> None:
+    (template / "ingest" / "stale.part").write_bytes(b"x")
+    steps = []
+    for name in ("old", "fresh"):
+        if name == "old":
+            shutil.copytree(template, tmp_path / name)
+        disk = FaultyDisk()
+        Store.open(tmp_path / name, disk).close()
+        steps.append(disk.count)
+    for at in range(1, max(steps) + 1):
+        for old in (True, False):
+            root = tmp_path / f"{old}{at}"
+            if old:
+                shutil.copytree(template, root)
             with suppress(Killed):
                 Store.open(root, FaultyDisk(at)).close()
             with Store.open(root) as store:
-                assert len(store.list()) == (2 if prepared else 0)
+                assert len(store.list()) == (2 if old else 0)
                 assert unfinished(root) == []
 
 
