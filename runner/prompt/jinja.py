@@ -26,7 +26,7 @@ _REASON_LIMIT = 1000  # characters of what a template says went wrong
 # A template is a program, and these are the ways in which a wrong one fails. SyntaxError is Python's, about code that
 # Jinja has made of a template nested too deeply.
 _FAULTS = (
-    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError,
+    ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
 
 

@@ -254,6 +254,7 @@ WRONG = [
     ("{{ 1 // 0 }}", "ZeroDivisionError"),
     ("{{ [1][5].x }}", "cannot be rendered"),
     ("{{ missing|tojson }}", "TypeError"),
+    ("{{ cycler() }}", "at least one item"),
     ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nested too deeply"),
     ("{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}", "nested too deeply"),
 ]
