@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -161,6 +162,9 @@ class Worker:
             )
         except RunnerError as error:
             self._outbox.put(Failed(command.id, error.code, error.message, error.field))
+        except Exception:  # noqa: BLE001 -- a fault of ours with one request: the others go on
+            traceback.print_exc()
+            self._outbox.put(Failed(command.id, RunnerError.code, "the worker failed to prepare this request"))
 
     def _generation_context(self) -> Context:
         options = self._load.options
