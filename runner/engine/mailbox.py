@@ -19,7 +19,10 @@ from runner.llama.sampler import Sampler
 from runner.prompt.fit import cut_around, cut_middle, drop_oldest_turns
 from runner.prompt.jinja import Template
 from runner.prompt.render import Rendered, render
+from runner.protocol import codec
 from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, TextPrompt
+
+_FRAMING = 1024  # bytes of a frame of vectors that are no vectors
 
 
 class Mailbox:
@@ -76,6 +79,9 @@ class Mailbox:
     def inputs(self, command: Embed) -> Inputs:
         """The work that an Embed asks for. Raises InvalidRequest and its kinds."""
         arrived = time.monotonic_ns()
+        most = (codec.LIMIT - _FRAMING) // (4 * self._model.n_embd)
+        if len(command.inputs) > most:
+            raise InvalidRequest(f"{len(command.inputs)} inputs are too many; a request may have {most}", field="input")
         limit = min(command.context_length or self._input_limit, self._input_limit)
         ids: list[list[int]] = []
         lost = 0

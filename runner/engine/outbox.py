@@ -1,16 +1,19 @@
 """Events on their way to the daemon.
 
 A thread of its own writes them, so that neither the decode loop nor the mailbox ever waits for a full pipe. Whatever
-has gathered while the last frame was written goes out as one frame.
+has gathered while the last frame was written goes out as one frame, or as several if it would be too large for one.
 """
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
+from collections.abc import Iterator
 from typing import BinaryIO
 
-from runner.protocol.codec import pack_events
+from runner.protocol.codec import BadFrame, pack_events
 from runner.protocol.events import Event
 
 
@@ -21,7 +24,7 @@ class Outbox:
     def __init__(self, pipe: BinaryIO) -> None:
         self._pipe = pipe
         self._queue: queue.SimpleQueue[list[Event] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write, name="outbox", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
 
     def put(self, *events: Event) -> None:
@@ -30,6 +33,15 @@ class Outbox:
     def close(self) -> None:
         self._queue.put(None)
         self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._write()
+        except Exception:  # noqa: BLE001 -- whatever it was, it must not end in silence
+            # A worker that can't speak would leave every request without an answer. The daemon answers a dead worker.
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+            sys.stderr.flush()
+            os._exit(os.EX_SOFTWARE)
 
     def _write(self) -> None:
         open_ = True
@@ -44,7 +56,20 @@ class Outbox:
             open_ = gathered is not None
             if frame:
                 try:
-                    self._pipe.write(pack_events(frame))
+                    for packed in _packed(frame):
+                        self._pipe.write(packed)
                     self._pipe.flush()
                 except OSError:
                     return
+
+
+def _packed(events: list[Event]) -> Iterator[bytes]:
+    """These events in as few frames as they need."""
+    try:
+        yield pack_events(events)
+    except BadFrame:
+        if len(events) == 1:
+            raise
+        half = len(events) // 2
+        yield from _packed(events[:half])
+        yield from _packed(events[half:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import msgspec
+import numpy as np
 import pytest
 
 from runner.conversation import Message
@@ -13,6 +14,7 @@ from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsup
 from runner.formats import Thinking
 from runner.llama.model import Model
 from runner.prompt.jinja import Template
+from runner.protocol import codec
 from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, Prompt, TextPrompt, TokenPrompt
 from runner.protocol.options import SampleOptions
 
@@ -27,7 +29,7 @@ STRICT = (
 class Alphabet:
     """A vocabulary of special tokens and characters. `closing` is put behind a text where a BOS is put before it."""
 
-    n_vocab, bos, eos = 1000, BOS, EOS
+    n_vocab, n_embd, bos, eos = 1000, 4, BOS, EOS
     end_tokens = frozenset({EOS})
 
     def __init__(self, *, adds_bos: bool = True, infill: bool = True, closing: bool = False) -> None:
@@ -221,6 +223,17 @@ def test_a_broken_template_spoils_conversations_only() -> None:
 
 
 # -- inputs to embed
+
+
+def test_no_more_inputs_are_taken_than_vectors_fit_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "LIMIT", 10_000)
+    most = (10_000 - 1024) // 16
+    inputs = mailbox().inputs(Embed(7, ("x",) * most))
+    inputs.vectors = [np.zeros(4, np.float32) for _ in range(most)]
+    assert len(codec.pack_events([inputs.finished()])) <= 10_000
+    with pytest.raises(InvalidRequest, match=f"{most + 1} inputs are too many; a request may have {most}") as caught:
+        mailbox().inputs(Embed(7, ("x",) * (most + 1)))
+    assert caught.value.field == "input"
 
 
 def test_inputs_are_tokenised_in_order() -> None:
