@@ -22,7 +22,7 @@ from registry.gguf.reader import read_header
 from registry.manifest import Layer
 from registry.names import Name
 from registry.progress import Cancel, Progress, Report, never, unheard
-from registry.sources.local import gguf_files, looks_like_path
+from registry.sources.local import gguf_files, looks_like_path, refuse_other_formats
 from registry.store import Lease, Store
 from registry.stored import Message, StoredModel
 
@@ -173,6 +173,7 @@ class _Kitchen:
         return [(title, self.files[title])] if title in self.files else []
 
     def _uploaded(self, title: str, digest: Digest) -> Part:
+        refuse_other_formats(title)
         self.lease.hold(digest)
         if not self.store.blobs.has(digest):
             raise BadSource(f"{title}: blob {digest} isn't in the store; upload it first")

@@ -45,6 +45,8 @@ from registry.transfer.download import WAITS, download
 
 log = logging.getLogger(__name__)
 
+_STEPS = 500
+_STEP = 128 << 10
 _ROOM = 1.05  # a file system needs some of its own, and other programs write too
 _SMALL = 64 << 20  # git keeps larger files elsewhere, and those come with a SHA-256
 _LOOKS = (1 << 18, 1 << 21, 1 << 23, 1 << 24, 1 << 25, 1 << 26, 1 << 27)
@@ -191,7 +193,7 @@ class _Pull:
         if self.store.blobs.part(digest).exists():
             self.report(Progress(f"reading what an earlier try fetched of {file.title}"))
         ingest = self.store.blobs.begin(digest, self.cancelled)
-        resumed = ingest.size > 0
+        resumed = ingest.resumed > 0
         try:
             self._receive(file, digest, ingest, late)
             self.store.blobs.commit(ingest, digest, file.size)
@@ -222,9 +224,12 @@ class _Pull:
         download(self.hub.open_at(file), ingest, file.size, arrived, self.cancelled, self.waits)
 
     def _tell(self, digest: Digest, size: int, count: int) -> None:
-        # After a restart there is less than there was.
-        self.shown[digest] = max(self.shown.get(digest, 0), min(count, size))
-        self.report(Progress(f"pulling {digest.short}", digest, size, self.shown[digest]))
+        """Report how far a file is: never less than before, and no more often than anyone could watch."""
+        before = self.shown.get(digest, -1)
+        count = min(count, size)
+        if before < 0 or count - before >= max(size // _STEPS, _STEP) or before < count == size:
+            self.shown[digest] = count
+            self.report(Progress(f"pulling {digest.short}", digest, size, count))
 
     def _share(self, files: Iterable[RemoteFile]) -> None:
         """Let other programs find the files in the hub's cache, where that takes no space."""

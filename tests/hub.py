@@ -64,7 +64,10 @@ class Request:
 
 
 class Hub:
-    """The running server. `requests` is its log; `sent` counts the bytes of files that left it."""
+    """The running server. `requests` is its log; `sent` counts the bytes of files that left it.
+
+    `tree` is answered in place of every listing.
+    """
 
     def __init__(self, token: str = "hf_good", page: int = 1000) -> None:
         self.token = token
@@ -72,6 +75,7 @@ class Hub:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[Request] = []
         self.sent = 0
+        self.tree: bytes | None = None
         self.endpoint = ""
         self.cdn = ""
 
@@ -192,6 +196,9 @@ class _Handler(BaseHTTPRequestHandler):
         if revision not in ("main", COMMIT):
             self._fail(404, "RevisionNotFound", f"no revision {revision}")
             return
+        if self.server.hub.tree is not None:
+            self._json(self.server.hub.tree)
+            return
         files = self.server.hub.repositories[name].files
         folders = sorted({path.rpartition("/")[0] for path in files if "/" in path})
         entries: list[dict[str, Any]] = [
@@ -263,7 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
     def _json(self, value: object, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(value).encode()
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})})
         self.wfile.write(data)
 

@@ -33,12 +33,21 @@ _PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_K_XL", "Q4_0", "MXFP4", "MXFP4_MOE", "Q5_K
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One build of a model: all its shards. `label` is its quantization as the publisher writes it."""
+    """One build of a model: all its shards. `label` is its quantization as the publisher writes it.
+
+    `shards` is how many files it should have; while an upload is under way there may be fewer.
+    """
 
     stem: str
     label: str
     quantization: str
     files: tuple[RemoteFile, ...]
+    shards: int = 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its files are there."""
+        return len(self.files) == self.shards
 
     @property
     def size(self) -> int:
@@ -52,7 +61,7 @@ class Candidate:
 
 
 def candidates(files: Sequence[RemoteFile]) -> tuple[Candidate, ...]:
-    """The builds among a repository's files, by name. Raises BadSource if shards are missing."""
+    """The builds among a repository's files, by name; incomplete ones too."""
     groups: dict[str, dict[int, RemoteFile]] = {}
     counts: dict[str, int] = {}
     for file in files:
@@ -66,11 +75,10 @@ def candidates(files: Sequence[RemoteFile]) -> tuple[Candidate, ...]:
         counts[key] = int(shard[2]) if shard else 1
     found = []
     for key, shards in sorted(groups.items()):
-        if sorted(shards) != list(range(1, counts[key] + 1)):
-            raise BadSource(f"{key}: the repository has only {len(shards)} of {counts[key]} shards")
         stem = key.rpartition(" of ")[0] or key
         label, quantization = label_of(stem)
-        found.append(Candidate(stem, label, quantization, tuple(shards[index] for index in sorted(shards))))
+        within = (shards[index] for index in sorted(shards) if 1 <= index <= counts[key])
+        found.append(Candidate(stem, label, quantization, tuple(within), counts[key]))
     return tuple(found)
 
 
@@ -78,18 +86,16 @@ def choose(name: str, found: Sequence[Candidate], tag: str, memory: int | None =
     """The build that a tag means: a file's name, a label, or a quantization under any publisher's prefix.
 
     `latest` is the usual quantization, or the largest that fits `memory` bytes. Raises UnknownTag, with all
-    there are, if none matches or several do.
+    there are, if none matches or several do, and BadSource if files of the one meant are missing.
     """
-    if not found:
-        raise UnknownTag(name, ())
-    if tag.lower() == LATEST:
-        return _only(name, tag, _usual(found, memory))
+    whole = [each for each in found if each.whole]
+    if whole and tag.lower() == LATEST:
+        return _only(name, tag, _usual(whole, memory))
     for matches in _RULES:
         matching = [each for each in found if matches(each, tag.lower())]
         if matching:
-            return _only(name, tag, matching)
-    tags = [each.tag for each in found]
-    raise UnknownTag(name, tuple((each.tag, each.size) for each in found), near(tag, tags))
+            return _checked(_only(name, tag, matching))
+    raise UnknownTag(name, tuple((each.tag, each.size) for each in whole), near(tag, [each.tag for each in whole]))
 
 
 def projector_for(files: Sequence[RemoteFile], build: Candidate) -> RemoteFile | None:
@@ -159,6 +165,12 @@ def _only(name: str, tag: str, matching: list[Candidate]) -> Candidate:
         return matching[0]
     # Told apart by their file names, which are tags too.
     raise UnknownTag(f"{name} ({tag} means several files)", tuple((_last(each.stem), each.size) for each in matching))
+
+
+def _checked(build: Candidate) -> Candidate:
+    if not build.whole:
+        raise BadSource(f"{build.stem}: the repository has only {len(build.files)} of {build.shards} shards")
+    return build
 
 
 def _stem(path: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,23 +69,36 @@ class HuggingFace:
         shown = f"hf.co/{repository}:{tag}"
         with _sensible(shown), _translated(shown):
             info = self._api.model_info(repository, revision=_REVISION, timeout=self._timeout)
-            commit = info.sha or ""
-            listed = list(islice(self._api.list_repo_tree(repository, recursive=True, revision=commit), _MOST_FILES))
-        if not commit:
-            raise Unreachable(f"{self._api.endpoint} doesn't say at which commit {repository} is")
-        self._commit = commit
-        files = [_file(each) for each in listed if getattr(each, "size", None) is not None]
+            if not info.sha:
+                raise Unreachable(f"{self._api.endpoint} doesn't say at which commit {repository} is")
+            self._commit = info.sha
+            files = [_file(each) for each in self._tree() if each["type"] == "file"]
         build = choose(shown, candidates(files), tag, memory)
         projector = projector_for(files, build)
         small = {each.path: each for each in files if each.size <= _OVERRIDE_LIMIT}
         return Offer(
-            origin=f"https://hf.co/{repository}/tree/{commit}",
+            origin=f"https://hf.co/{repository}/tree/{self._commit}",
             quantization=build.label,
             weights=build.files,
             extras=(projector,) if projector else (),
             overrides={name: small[name] for name in _OVERRIDES if name in small},
             created=_utc(info.last_modified),
         )
+
+    def _tree(self) -> Iterator[dict[str, Any]]:
+        """Every file and folder of the commit, as the hub describes it."""
+        from huggingface_hub.utils import paginate  # type: ignore[attr-defined]  # exported lazily
+
+        # HfApi.list_repo_tree would wait for ever for a hub that has fallen silent.
+        url = f"{self._api.endpoint}/api/models/{self._repository}/tree/{self._commit}"
+        pages = paginate(url, params={"recursive": True}, headers=self._headers(), timeout=self._timeout)
+        yield from islice(pages, _MOST_FILES)
+
+    def _headers(self) -> dict[str, str]:
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # exported lazily
+
+        headers: dict[str, str] = build_hf_headers(token=self._token, library_name="runner")
+        return headers
 
     def open_at(self, file: RemoteFile) -> Callable[[int], AbstractContextManager[Incoming]]:
         """A function that opens the file's bytes from an offset on; a fresh redirect is asked for each time."""
@@ -95,10 +108,9 @@ class HuggingFace:
     def _open(self, file: RemoteFile, offset: int) -> Iterator[Incoming]:
         import httpx2
         from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # exported lazily
 
         url = hf_hub_url(self._repository, file.path, revision=self._commit, endpoint=self._api.endpoint)
-        headers = build_hf_headers(token=self._token, library_name="runner")
+        headers = self._headers()
         # Lengths and offsets are those of the file only if nothing compresses it on the way.
         headers["Accept-Encoding"] = "identity"
         if offset:
@@ -154,9 +166,12 @@ class HuggingFace:
         blob = self._cached_blob(file)
         if blob is None:
             return
+        real = Path(os.path.realpath(blob))
         try:
-            disk.remove(Path(os.path.realpath(blob)))
             disk.remove(blob)
+            # The cache's own entries may be links within it; a link that leads elsewhere leads to a stranger's file.
+            if Path(os.path.realpath(self._cache)) in real.parents:
+                disk.remove(real)
         except OSError as error:
             log.warning("%s has wrong bytes and can't be removed: %s", blob, error)
 
@@ -169,14 +184,15 @@ class HuggingFace:
         return self._cache / folder / "blobs" / file.digest.hex
 
 
-def _file(entry: Any) -> RemoteFile:
-    digest = None
-    if entry.lfs is not None:
-        try:
-            digest = Digest.parse(f"sha256:{entry.lfs.sha256}")
-        except BadDigest as error:
-            raise Unreachable(f"the hub gives {entry.path} a hash that is none: {error}") from error
-    return RemoteFile(str(entry.path), int(entry.size), digest, "" if digest else str(entry.blob_id))
+def _file(entry: Mapping[str, Any]) -> RemoteFile:
+    """One entry of the tree. Large files carry their SHA-256, small ones git's hash."""
+    path, size = str(entry["path"]), int(entry["size"])
+    if entry.get("lfs") is None:
+        return RemoteFile(path, size, None, str(entry["oid"]))
+    try:
+        return RemoteFile(path, size, Digest.parse(f"sha256:{entry['lfs']['oid']}"))
+    except BadDigest as error:
+        raise Unreachable(f"the hub gives {path} a hash that is none: {error}") from error
 
 
 def _start(response: httpx2.Response) -> int:
@@ -218,6 +234,11 @@ def _translated(what: str) -> Iterator[None]:
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
         raise Unreachable(f"{what}: {str(error) or type(error).__name__}") from error
     except hub.OfflineModeIsEnabled as error:
+        raise Unreachable(f"{what}: {error}") from error
+    except RuntimeError as error:
+        # The library closes the client that all threads share when any of them meets a dead host.
+        if "client has been closed" not in str(error):
+            raise
         raise Unreachable(f"{what}: {error}") from error
 
 

@@ -30,13 +30,18 @@ def gguf_files(source: str, base: Path) -> tuple[Path, ...]:
     Raises BadSource if there are none, or only weights of another format.
     """
     path = Path(os.path.abspath(base / Path(source).expanduser()))
-    if path.name.lower().endswith(_TORCH):
-        raise BadSource(f"{path}: not a GGUF file; {_CONVERT}")
+    refuse_other_formats(str(path))
     if path.is_dir():
         return _of_folder(path)
     if _SHARD.fullmatch(path.name):
         return tuple(path.with_name(name) for name in shards_of(path.name))
     return (path,)
+
+
+def refuse_other_formats(name: str) -> None:
+    """Raise BadSource, with what to do, for weights that are no GGUF by their name."""
+    if name.lower().endswith(_TORCH):
+        raise BadSource(f"{name}: not a GGUF file; {_CONVERT}")
 
 
 def shards_of(name: str) -> tuple[str, ...]:

@@ -109,8 +109,18 @@ def test_shards_are_one_build_in_order() -> None:
         each.path[10] for each in sorted(build.files, key=lambda f: f.path)
     ]
     assert (build.size, build.label, build.tag) == (3 * GB, "Q8_0", "Q8_0")
-    with pytest.raises(BadSource, match="only 2 of 3 shards"):
-        candidates(files(*names[:2]))
+    assert choose("x", (build,), "latest") == build
+
+
+def test_missing_shards_matter_only_to_who_wants_them() -> None:
+    found = candidates(files("m-Q4_K_M-00001-of-00002.gguf", "m-Q8_0.gguf"))
+    assert choose("x", found, "latest").label == "Q8_0"
+    assert choose("x", found, "Q8_0").label == "Q8_0"
+    with pytest.raises(BadSource, match="only 1 of 2 shards"):
+        choose("x", found, "Q4_K_M")
+    with pytest.raises(UnknownTag) as caught:
+        choose("x", found, "Q5_K_M")
+    assert caught.value.available == (("Q8_0", GB),)
 
 
 @pytest.mark.parametrize(

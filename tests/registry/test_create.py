@@ -85,6 +85,12 @@ def test_an_upload_that_never_arrived(store: Store) -> None:
         create(store, "mine", parse("FROM model.gguf"), files={"model.gguf": digest_of(b"x")})
 
 
+def test_uploaded_safetensors_are_refused_with_what_to_do(store: Store) -> None:
+    digest = store.blobs.write(b"x" * 100)
+    with pytest.raises(BadSource, match="convert it to GGUF first"):
+        create(store, "mine", parse("FROM model.safetensors"), files={"model.safetensors": digest})
+
+
 def test_from_a_stored_model_everything_is_inherited_and_overridden(store: Store, tmp_path: Path) -> None:
     more = (
         "SYSTEM old\nPARAMETER temperature 0.5\nPARAMETER top_k 3\nLICENSE one\nMESSAGE user hi\nTEMPLATE {{ .Tools }}"

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -299,6 +300,20 @@ def test_a_bad_file_in_the_hubs_cache_is_put_aside_and_fetched(
     assert any(path.suffix != ".json" for path in (store.root / "quarantine").iterdir())
 
 
+def test_a_strangers_file_behind_a_link_in_the_cache_is_not_removed(
+    store: Store, hub: Hub, settings: PullSettings, tmp_path: Path
+) -> None:
+    data = model()
+    hub.add("org/tiny", {"tiny-Q8_0.gguf": data})
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(b"my own work")
+    cached = hub_blob(settings, "org/tiny", data)
+    cached.parent.mkdir(parents=True)
+    cached.symlink_to(mine)
+    assert pull(store, "hf.co/org/tiny:Q8_0", settings=settings).weights[0].read_bytes() == data
+    assert mine.read_bytes() == b"my own work"
+
+
 def test_pulling_again_heals_a_damaged_store(store: Store, hub: Hub, settings: PullSettings) -> None:
     data = model(megabytes=1)
     hub.add("org/tiny", {"tiny-Q8_0.gguf": data})
@@ -435,6 +450,21 @@ class TestRefusals:
     def test_an_endpoint_that_is_none(self, store: Store, settings: PullSettings) -> None:
         with pytest.raises(Unreachable):
             pull(store, "hf.co/org/tiny", settings=replace(settings, hf_endpoint="nonsense"))
+
+    def test_a_silent_hub_is_not_waited_for_for_ever(self, store: Store, settings: PullSettings) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            endpoint = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+            with pytest.raises(Unreachable):
+                pull(store, "hf.co/org/tiny", settings=replace(settings, hf_endpoint=endpoint, timeout=0.2))
+
+    @pytest.mark.parametrize(
+        "answer", [b"[]", b"{}", b"no", b'[{"type":"file"}]', b'[{"type":"file","path":1}]', b"[1]"]
+    )
+    def test_nonsense_from_the_hub(self, store: Store, hub: Hub, settings: PullSettings, answer: bytes) -> None:
+        hub.add("org/tiny", {"tiny-Q8_0.gguf": model()})
+        hub.tree = answer
+        with pytest.raises((Unreachable, UnknownTag)):
+            pull(store, "hf.co/org/tiny:Q8_0", settings=settings)
 
     def test_a_hash_that_is_none(self, store: Store, hub: Hub, settings: PullSettings) -> None:
         for hostile in ("../../etc/passwd", "A" * 64, "0" * 63, "0" * 64 + "\n"):
