@@ -104,7 +104,9 @@ class Loop:
         assert self._context is not None  # the mailbox refuses generation on a model that only embeds
         step = plan(self._snapshot())
         self._preempt(step.preempted)
-        events = self._admit(step.admitted)
+        if started := self._admit(step.admitted):
+            self._outbox.put(*started)  # before the decode: that of a long prompt takes a while
+        events: list[Event] = []
         outputs = self._fill(step)
         outcome = self._context.decode(self._batch)
         self._steps += 1
@@ -198,7 +200,7 @@ class Loop:
         token = sequence.sampler.sample(self._context, index)
         if not sequence.first_token_ns:
             sequence.first_token_ns = now
-        if token in self._model.end_tokens:
+        if self._model.ends(token):
             return self._finish(sequence, "stop")
         sequence.tokens.append(token)
         sequence.unsent_tokens += 1

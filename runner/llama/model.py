@@ -6,6 +6,7 @@ Owns the native model. Tokenising is thread-safe; freeing is the owner's busines
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
 
 import llama_cpp.llama_cpp as lib
@@ -58,7 +59,6 @@ class Model:
         self.adds_bos = lib.llama_vocab_get_add_bos(self.vocab)
         self.bos = lib.llama_vocab_bos(self.vocab)
         self.eos = lib.llama_vocab_eos(self.vocab)
-        self.end_tokens = frozenset(t for t in range(self.n_vocab) if lib.llama_vocab_is_eog(self.vocab, t))
         self._pieces: list[bytes | None] = [None] * self.n_vocab
         self._visible: frozenset[int] = frozenset()
 
@@ -67,6 +67,15 @@ class Model:
         if self.handle:
             lib.llama_model_free(self.handle)
             self.handle = None
+
+    def ends(self, token: int) -> bool:
+        """Whether this token ends an answer."""
+        return bool(lib.llama_vocab_is_eog(self.vocab, token))
+
+    @functools.cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Every token that ends an answer. Found on first use: asking of 150k tokens takes 0.1 s."""
+        return frozenset(token for token in range(self.n_vocab) if self.ends(token))
 
     def metadata(self, key: str) -> str | None:
         """One value of the GGUF's metadata as text. Arrays have none."""

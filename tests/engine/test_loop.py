@@ -37,7 +37,8 @@ END = 99  # the token that ends an answer
 class Vocabulary:
     """Each token is written as its number; 99 ends."""
 
-    end_tokens = frozenset({END})
+    def ends(self, token: int) -> bool:
+        return token == END
 
     def piece(self, token: int) -> bytes:
         return b"%d " % token
@@ -52,6 +53,8 @@ class Cells:
         self.held: list[list[int]] = [[] for _ in range(sequences)]
         self.rows: dict[int, int] = {}  # row with logits -> its sequence id
         self.decodes = 0
+        self.outbox = Record()
+        self.said_before: list[int] = []  # events that had been put before each decode
 
     def forget(self, seq: int, start: int = 0) -> bool:
         del self.held[seq][start:]
@@ -62,6 +65,7 @@ class Cells:
 
     def decode(self, batch: Batch) -> Outcome:
         self.decodes += 1
+        self.said_before.append(len(self.outbox.events))
         assert 0 < batch.size <= batch.capacity
         outcome = self.outcomes.popleft() if self.outcomes else Outcome.DONE
         if sum(map(len, self.held)) + batch.size > self.cells:
@@ -177,7 +181,8 @@ def run(
     outcomes: Seq[Outcome] = (),
     embedder: Any = None,
 ) -> tuple[Record, Cells, Slots]:
-    context, outbox = Cells(sequences, real_cells or cells, outcomes), Record()
+    context = Cells(sequences, real_cells or cells, outcomes)
+    outbox = context.outbox
     slots = Slots(sequences, cells, context.forget, reuse=True)
     loop = Loop(
         cast(Model, Vocabulary()),
@@ -249,6 +254,12 @@ def test_the_next_turn_is_computed_from_where_the_last_one_ended() -> None:
     assert isinstance(started, Started)
     assert started.cached_tokens == 3
     assert outbox.text(2) == "11 "
+
+
+def test_the_client_hears_of_the_start_before_the_prompt_is_computed() -> None:
+    outbox, context, _ = run([[sequence(1, [5] * 40, [10])]])
+    assert outbox.of(1)[0] == Started(id=1, prompt_tokens=40)
+    assert context.said_before[0] == 1
 
 
 # -- cancelled, stopped
