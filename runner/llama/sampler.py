@@ -23,7 +23,8 @@ class Sampler:
     def __init__(self, model: Model, options: SampleOptions) -> None:
         self._model = model
         self._options = options
-        self._end_tokens = np.fromiter(model.end_tokens, np.int64)
+        self._outlasts_end = options.ignore_eos or options.min_tokens > 0
+        self._end_tokens = np.fromiter(model.end_tokens if self._outlasts_end else (), np.int64)
         self._accepted = 0
         # Without anything that looks at the past or draws lots, the best token needs no chain.
         self._greedy = (
@@ -41,8 +42,8 @@ class Sampler:
             self._chain = None
 
     def feed(self, tokens: Iterable[int]) -> None:
-        """Let penalties know what stands in the context already (the prompt, or a resumed answer)."""
-        if self._chain is not None:
+        """Let penalties know what stands in the context already."""
+        if self._chain is not None and (_penalises(self._options) or self._options.dry_multiplier > 0.0):
             for token in tokens:
                 lib.llama_sampler_accept(self._chain, token)
 
