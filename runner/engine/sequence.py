@@ -5,12 +5,12 @@ Prefill, decode and recomputing after a preemption are the same thing at differe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from runner.engine.text import TextStream
 from runner.llama.sampler import Sampler
 from runner.protocol.commands import Generate
-from runner.protocol.events import Reason, Usage
+from runner.protocol.events import Usage
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +35,6 @@ class Sequence:
     admitted_ns: int = 0
     first_token_ns: int = 0
     unsent_tokens: int = 0
-    reason: Reason | None = field(default=None)
 
     @property
     def id(self) -> int:
