@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from modelfiles.embedded import demo_gguf
-from tests.benchmarks.daemon import free_port
-
-Done = subprocess.CompletedProcess[str]
-
-
-class Terminal:
-    """Runs `runner …` in a home of its own, without a terminal on any end."""
-
-    def __init__(self, home: Path) -> None:
-        self.environment = dict(os.environ) | {
-            "RUNNER_HOME": str(home),
-            "RUNNER_HOST": f"127.0.0.1:{free_port()}",
-        }
-
-    def __call__(self, *arguments: str, stdin: str | None = None) -> Done:
-        return subprocess.run(
-            [sys.executable, "-m", "runner", *arguments],
-            env=self.environment,
-            input=stdin if stdin is not None else "",
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+from tests.end_to_end.terminal import Terminal
 
 
 @pytest.fixture(scope="module")
