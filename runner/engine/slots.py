@@ -96,7 +96,12 @@ class Slots:
         shared = {index: self._shared(index, wanted) for index in idle}
         held = {index: len(self._slots[index].tokens) for index in idle}
         # Conversations begin alike (the same system prompt), and who takes a slot for that destroys what follows there.
-        worth_it = [index for index in idle if shared[index] and shared[index] * _KEPT >= held[index]]
+        # The same prompt again, though, is somebody who wants another answer instead of the one that stands there.
+        worth_it = [
+            index
+            for index in idle
+            if shared[index] and (shared[index] == len(wanted) or shared[index] * _KEPT >= held[index])
+        ]
         if worth_it:
             best = max(worth_it, key=lambda index: (shared[index], -held[index]))
         else:  # an empty one, or the one that was idle longest

@@ -99,6 +99,12 @@ def test_a_long_conversation_is_not_given_up_for_a_common_beginning() -> None:
     assert slots.acquire([*system, *range(10, 60), 70]) == (chat, 55)
 
 
+def test_the_same_prompt_again_takes_the_place_of_its_answer() -> None:
+    slots, memory = make()
+    first = leave(slots, memory, [1, 2, *range(10, 60)])
+    assert slots.acquire([1, 2]) == (first, 1)
+
+
 def test_a_long_common_beginning_is_reused_even_so() -> None:
     slots, memory = make()
     document = list(range(20))
