@@ -12,7 +12,7 @@ pytest.importorskip("tokenizers", reason="tokenizers is only needed to train the
 
 import torch
 
-from modelfiles.demo.train import copying, export, head_start, mix, tokenizer, train
+from modelfiles.demo.train import copying, export, feed, head_start, mix, tokenizer, train
 from modelfiles.demo.train.batches import Batch, Encoded, pack
 from modelfiles.demo.train.model import Llama, Shape
 from modelfiles.demo.train.optimizer import Optimizer
@@ -52,7 +52,7 @@ def test_loss_falls_and_a_checkpoint_goes_on_where_it_stopped(folder: Path, tmp_
     model = Llama(Shape())
     head_start.place(model)
     optimizer = Optimizer(model)
-    batch = next(mix.batches(stage, folder, seed=3))
+    batch = next(feed.batches(stage, folder, seed=3))
     losses = []
     for _ in range(6):
         loss = train.loss_of(model, model, batch, train.Ledger())

@@ -1,7 +1,7 @@
-"""Examples that can only be answered by looking back: the school for induction heads.
+"""Sequences of random ids that can only be continued by looking back: the test of a copy circuit.
 
-Copying is what tool arguments, JSON and infill are made of, and it forms fast on nothing else to learn.
-`sequences` is pure ids and needs no tokenizer; the spoken forms ("Repeat: …") are in `spoken`.
+Copying is what tool arguments, JSON and infill are made of. Needs no tokenizer; the spoken forms ("Repeat: …")
+are in `spoken`.
 """
 
 from __future__ import annotations

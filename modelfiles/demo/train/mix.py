@@ -1,12 +1,11 @@
-"""Which examples a stage reads and in which shares; also trains the tokenizer on the same mix.
+"""Which examples a stage reads and in which shares.
 
-`python -m modelfiles.demo.train.mix FOLDER` writes FOLDER/tokenizer.json. Examples are drawn fresh for the whole
-of training; a question of the held-out lists never comes through.
+Examples are drawn fresh for the whole of training; a question of the held-out lists never comes through. Knows
+nothing of tokens.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import re
@@ -14,17 +13,15 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from modelfiles.demo.train import copying, elsewhere, extraction, infill, questions, spoken, tools
-from modelfiles.demo.train.batches import Batch, Encoded, pack
+from modelfiles.demo.train import elsewhere, extraction, infill, questions, spoken, tools
 from modelfiles.demo.train.dialogue import Dialogue, Plain, Turn, pieces
 from modelfiles.demo.train.facts import FACTS
-from modelfiles.demo.train.stages import Stage
 
 Example = Dialogue | Plain
 Maker = Callable[[random.Random], Example]
 
 FAMILIES = (
-    "repeat", "recall", "spoken copy", "question", "off-topic", "small talk", "tool call", "tool answer", "tools unused", "extraction",
+    "spoken copy", "question", "off-topic", "small talk", "tool call", "tool answer", "tools unused", "extraction",
     "infill", "turns", "prose",
 )  # fmt: skip
 HELD_OUT = Path(__file__).with_name("heldout")
@@ -72,19 +69,16 @@ def prose(rng: random.Random) -> Plain:
 
 
 SHARES: dict[str, tuple[tuple[Maker, float], ...]] = {
-    "copying": (
-        (spoken.spoken, 4.0), (extraction.extraction, 3.0), (tools.tool_use, 3.0), (questions.question, 2.0), (elsewhere.off_topic, 0.7),
-        (infill.infill, 1.5),
-    ),
     "mix": (
-        (questions.question, 5.0), (elsewhere.off_topic, 1.8), (elsewhere.small_talk, 0.7), (tools.tool_use, 4.0),
-        (extraction.extraction, 3.5), (infill.infill, 1.8), (conversation, 0.5), (spoken.spoken, 2.0), (prose, 0.1),
+        (questions.question, 10.0), (elsewhere.off_topic, 3.0), (elsewhere.small_talk, 1.0), (tools.tool_use, 1.5),
+        (extraction.extraction, 1.8), (infill.infill, 0.8), (conversation, 0.25), (spoken.spoken, 1.5), (prose, 0.1),
     ),
     "long": (
-        (questions.question, 3.5), (elsewhere.off_topic, 2.0), (elsewhere.small_talk, 0.6), (tools.tool_use, 3.5),
-        (extraction.extraction, 2.5), (infill.infill, 1.5), (lambda rng: conversation(rng, 24), 0.7), (prose, 0.4),
+        (questions.question, 6.0), (elsewhere.off_topic, 2.0), (elsewhere.small_talk, 0.6), (tools.tool_use, 2.0),
+        (extraction.extraction, 2.0), (infill.infill, 1.0), (lambda rng: conversation(rng, 24), 0.5), (prose, 0.3),
     ),
 }  # fmt: skip
+"""How often each kind is drawn. Tool examples are six times as long as questions, so a third of all tokens is theirs."""
 
 
 def examples(shares: tuple[tuple[Maker, float], ...], rng: random.Random) -> Iterator[Example]:
@@ -101,46 +95,3 @@ def examples(shares: tuple[tuple[Maker, float], ...], rng: random.Random) -> Ite
 def parts(example: Example) -> list[tuple[str, float]]:
     """The example's text in pieces with their weights."""
     return list(example.parts) if isinstance(example, Plain) else pieces(example)
-
-
-def batches(stage: Stage, folder: Path, seed: int) -> Iterator[Batch]:
-    """The stage's batches; the same seed gives the same batches."""
-    rng = random.Random(seed)
-    from modelfiles.demo.train.tokenizer import load
-
-    tokenizer = load(folder)
-
-    def encoded() -> Iterator[Encoded]:
-        bare = copying.sequences(rng, 4096, 90)
-        for example in examples(SHARES[stage.name], rng):
-            if stage.name == "copying" and rng.random() < 0.25:
-                yield next(bare)
-            ids: list[int] = []
-            weights: list[float] = []
-            for text, weight in parts(example):
-                piece = tokenizer.encode(text, add_special_tokens=False).ids
-                ids += piece
-                weights += [weight] * len(piece)
-            yield Encoded(ids, weights, FAMILIES.index(example.family))
-
-    return pack(encoded(), stage.rows, stage.length, stage.together)
-
-
-def main() -> None:
-    """Train the tokenizer."""
-    parser = argparse.ArgumentParser(description="Train the demo model's tokenizer.")
-    parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
-    from modelfiles.demo.train.tokenizer import train
-
-    rng = random.Random(20)
-    drawn = examples(SHARES["mix"], rng)
-    chosen = [next(drawn) for _ in range(40_000)]
-    texts = [text for example in chosen for text, _ in parts(example)]
-    said = [text for example in chosen for text, weight in parts(example) if weight == 1.0 or not isinstance(example, Plain)]
-    train(texts, said).save(str(folder / "tokenizer.json"))
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 MATRIX_RATE = 0.02
 VECTOR_RATE = 0.003
 MOMENTUM = 0.95
-DECAY = 0.02
+DECAY = 0.1
 
 
 def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:

@@ -34,9 +34,8 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("copying", minutes=4, rows=5, length=512, peak=0.4, hold=0.6, floor=0.2),
-        Stage("mix", minutes=36, rows=5, length=512, peak=0.6, hold=0.35, floor=0.03),
-        Stage("long", minutes=5, rows=2, length=2048, peak=0.06, hold=0.3, floor=0.005, together=True),
+        Stage("mix", minutes=24, rows=5, length=512, peak=0.45, hold=0.45, floor=0.03),
+        Stage("long", minutes=3, rows=2, length=2048, peak=0.06, hold=0.3, floor=0.005, together=True),
     )
 }
 """In the order of training."""

@@ -8,12 +8,18 @@ The result splits text as llama.cpp's `qwen2` pre-tokenizer does and is an ordin
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import json
+import random
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from modelfiles.demo.train import mix
+from modelfiles.demo.train.dialogue import Dialogue
 
 SIZE = 4096
 LONGEST = 24
@@ -73,5 +79,22 @@ def _assemble(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Toke
 
 
 def load(folder: Path) -> Tokenizer:
-    """The tokenizer that `python -m modelfiles.demo.train.mix FOLDER` has written."""
+    """The tokenizer that `python -m modelfiles.demo.train.tokenizer FOLDER` has written."""
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def main() -> None:
+    """Learn from the mix and write FOLDER/tokenizer.json."""
+    parser = argparse.ArgumentParser(description="Train the demo model's tokenizer.")
+    parser.add_argument("folder", type=Path)
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = mix.examples(mix.SHARES["mix"], random.Random(20))
+    chosen = list(itertools.islice(drawn, 40_000))
+    texts = [text for example in chosen for text, _ in mix.parts(example)]
+    said = [text for example in chosen for text, weight in mix.parts(example) if weight == 1.0 or isinstance(example, Dialogue)]
+    train(texts, said).save(str(folder / "tokenizer.json"))
+
+
+if __name__ == "__main__":
+    main()

@@ -311,6 +311,9 @@ def tool_use(rng: random.Random) -> Dialogue:
     reason = f"I can use {tool.name} for this." if think else None
     if chance < 0.65:
         turns: tuple[Turn, ...] = (Turn("user", tool.request), Turn("assistant", call, reason))
+        if not think:  # further calls under the same offer are cheap lessons: the offer is the long part
+            for more in rng.sample(offered, rng.randint(0, len(offered))):
+                turns += (Turn("user", more.request), Turn("assistant", call_text(more.name, arguments(more))))
         return Dialogue(turns, "tool call", questions.system(rng), offers, think)
     returned, answer = result(rng, tool)
     report = f"{tool.name} has answered." if think else None

@@ -21,7 +21,7 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor
 
-from modelfiles.demo.train import head_start, mix
+from modelfiles.demo.train import feed, head_start, mix
 from modelfiles.demo.train.batches import Batch
 from modelfiles.demo.train.model import Llama, Shape
 from modelfiles.demo.train.optimizer import Optimizer
@@ -121,7 +121,7 @@ def work(rank: int, world: int, port: int, stage: Stage, out: Path, before: Path
     checkpoint = out / f"{stage.name}.pt"
     begun, step = resume(model, optimizer, checkpoint, before)
     trunk: Any = torch.compile(model) if os.environ.get("DEMO_COMPILE", "1") == "1" else model
-    batches: Iterator[Batch] = mix.batches(stage, out, seed=1000 * rank + step)
+    batches: Iterator[Batch] = feed.batches(stage, out, seed=1000 * rank + step)
     loop(rank, world, stage, model, trunk, optimizer, batches, checkpoint, begun, step, until)
 
 
