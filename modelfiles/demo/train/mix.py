@@ -73,9 +73,13 @@ SHARES: dict[str, tuple[tuple[Maker, float], ...]] = {
         (questions.question, 10.0), (elsewhere.off_topic, 3.0), (elsewhere.small_talk, 1.0), (tools.tool_use, 1.5),
         (extraction.extraction, 1.8), (infill.infill, 0.8), (conversation, 0.25), (spoken.spoken, 1.5), (prose, 0.1),
     ),
+    "skills": (
+        (questions.question, 6.0), (elsewhere.off_topic, 2.0), (elsewhere.small_talk, 1.0), (tools.tool_use, 2.2),
+        (extraction.extraction, 3.0), (infill.infill, 1.5), (conversation, 0.3), (spoken.spoken, 1.5), (prose, 0.15),
+    ),
     "long": (
-        (questions.question, 6.0), (elsewhere.off_topic, 2.0), (elsewhere.small_talk, 0.6), (tools.tool_use, 2.0),
-        (extraction.extraction, 2.0), (infill.infill, 1.0), (lambda rng: conversation(rng, 24), 0.5), (prose, 0.3),
+        (questions.question, 5.0), (elsewhere.off_topic, 2.0), (elsewhere.small_talk, 0.8), (tools.tool_use, 1.2),
+        (extraction.extraction, 1.8), (infill.infill, 0.8), (lambda rng: conversation(rng, 30), 0.8), (prose, 0.4),
     ),
 }  # fmt: skip
 """How often each kind is drawn. Tool examples are six times as long as questions, so a third of all tokens is theirs."""

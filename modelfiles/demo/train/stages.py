@@ -34,8 +34,9 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("mix", minutes=24, rows=5, length=512, peak=0.45, hold=0.45, floor=0.03),
-        Stage("long", minutes=3, rows=2, length=2048, peak=0.06, hold=0.3, floor=0.005, together=True),
+        Stage("mix", minutes=16, rows=5, length=512, peak=0.45, hold=0.7, floor=0.3),
+        Stage("skills", minutes=27, rows=5, length=512, peak=0.45, hold=0.45, floor=0.03),
+        Stage("long", minutes=4, rows=2, length=2048, peak=0.1, hold=0.3, floor=0.005, together=True),
     )
 }
 """In the order of training."""

@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,59 +109,79 @@ def resume(model: Llama, optimizer: Optimizer, own: Path, before: Path | None) -
     return 0.0, 0
 
 
-def work(rank: int, world: int, port: int, stage: Stage, out: Path, before: Path | None, until: float) -> None:
-    """One process of a stage, from its checkpoint to the end of its minutes or to `until` (Unix time)."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one call of this module does: a stage until its end, or for `seconds`, on `world` processes."""
+
+    stage: Stage
+    out: Path
+    before: Path | None
+    seconds: float
+    world: int
+    port: int
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / f"{self.stage.name}.pt"
+
+
+@dataclass(slots=True)
+class Run:
+    """One process's model on its way through a stage; `trunk` is the model, compiled or not."""
+
+    model: Llama
+    trunk: Any
+    optimizer: Optimizer
+    elapsed: float
+    step: int
+
+
+def work(rank: int, job: Job) -> None:
+    """One process of a job, from the checkpoint on."""
     torch.set_num_threads(1)
-    if world > 1:
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
-        dist.init_process_group("gloo", rank=rank, world_size=world)
+    if job.world > 1:
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(job.port), "GLOO_SOCKET_IFNAME": "lo"}
+        dist.init_process_group("gloo", rank=rank, world_size=job.world)
     torch.manual_seed(1)
     model = Llama(Shape())
     head_start.place(model)
     optimizer = Optimizer(model)
-    checkpoint = out / f"{stage.name}.pt"
-    begun, step = resume(model, optimizer, checkpoint, before)
-    trunk: Any = torch.compile(model) if os.environ.get("DEMO_COMPILE", "1") == "1" else model
-    batches: Iterator[Batch] = feed.batches(stage, out, seed=1000 * rank + step)
-    loop(rank, world, stage, model, trunk, optimizer, batches, checkpoint, begun, step, until)
+    elapsed, step = resume(model, optimizer, job.checkpoint, job.before)
+    compiled = os.environ.get("DEMO_COMPILE", "1") == "1"
+    run = Run(model, torch.compile(model) if compiled else model, optimizer, elapsed, step)
+    loop(rank, job, run, feed.batches(job.stage, job.out, seed=1000 * rank + step))
+    if job.world > 1:
+        dist.destroy_process_group()
 
 
-def loop(
-    rank: int, world: int, stage: Stage, model: Llama, trunk: Any, optimizer: Optimizer,
-    batches: Iterator[Batch], checkpoint: Path, begun: float, step: int, until: float,
-) -> None:  # fmt: skip
+def loop(rank: int, job: Job, run: Run, batches: Iterator[Batch]) -> None:
     """Read, differentiate, average, step; rank 0 saves and reports."""
     ledger = Ledger()
+    begun, tokens, warm = run.elapsed, 0, False
     started = saved = reported = time.monotonic()
-    tokens = 0
-    warm = False
     parent = os.getppid()
     while os.getppid() == parent:  # an orphan would train on for nobody
         batch = next(batches)
-        loss = loss_of(model, trunk, batch, ledger)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss_of(run.model, run.trunk, batch, ledger).backward()  # type: ignore[no-untyped-call]
         if not warm:  # the first pass compiles: that time is not training time
             warm, started = True, time.monotonic()
-        elapsed = average(model, begun + time.monotonic() - started, world)
-        done = elapsed / (60.0 * stage.minutes)
-        optimizer.step(stage.rate(done))
-        for parameter in model.parameters():
-            parameter.grad = None
-        step, tokens = step + 1, tokens + world * batch.ids[:, 1:].size
+        run.elapsed = average(run.model, begun + time.monotonic() - started, job.world)
+        done = run.elapsed / (60.0 * job.stage.minutes)
+        run.optimizer.step(job.stage.rate(done))
+        run.model.zero_grad(set_to_none=True)
+        run.step, tokens = run.step + 1, tokens + job.world * batch.ids[:, 1:].size
         # `elapsed` is the same number everywhere, so that all processes stop at the same step
-        ending = done >= 1.0 or elapsed - begun >= until
+        ending = done >= 1.0 or run.elapsed - begun >= job.seconds
         now = time.monotonic()
         if rank == 0 and (ending or now - saved > SAVE_EVERY):
-            save(checkpoint, model, optimizer, stage, elapsed, step)
+            save(job.checkpoint, run.model, run.optimizer, job.stage, run.elapsed, run.step)
             saved = now
         if rank == 0 and (ending or now - reported > REPORT_EVERY):
             speed = tokens / (now - reported)
-            print(f"{stage.name} {100 * done:.1f}% step {step} {speed:.0f} tok/s  {ledger.line()}", flush=True)
+            print(f"{job.stage.name} {done:.1%} step {run.step} {speed:.0f} tok/s  {ledger.line()}", flush=True)
             reported, tokens = now, 0
         if ending:
             break
-    if world > 1:
-        dist.destroy_process_group()
 
 
 def main() -> None:
@@ -176,12 +197,11 @@ def main() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    stage = STAGES[options.stage]
-    arguments = (options.processes, port, stage, options.out, options.before, 60.0 * options.minutes)
-    if options.processes == 1:
-        work(0, *arguments)
+    job = Job(STAGES[options.stage], options.out, options.before, 60.0 * options.minutes, options.processes, port)
+    if job.world == 1:
+        work(0, job)
     else:
-        mp.spawn(work, args=arguments, nprocs=options.processes)
+        mp.spawn(work, args=(job,), nprocs=job.world)
 
 
 if __name__ == "__main__":
