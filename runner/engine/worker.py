@@ -1,7 +1,7 @@
 """The worker process from its first command to its exit.
 
-Threads: the main one reads commands (the mailbox), one runs the loop, one writes events. When the daemon's end of the
-command pipe closes, the daemon is gone, and then so is this process.
+Threads: the main one reads commands, two prepare requests (the intake), one runs the loop, one writes events. When the
+daemon's end of the command pipe closes, the daemon is gone, and then so is this process.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from runner.engine.embed import Embedder
+from runner.engine.intake import Intake
 from runner.engine.loop import Item, Loop
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
 from runner.engine.slots import Slots
-from runner.errors import ContextOverflow, RunnerError, TemplateFailed
+from runner.errors import RunnerError, TemplateFailed
 from runner.formats import THINKING, Thinking, thinking_of
 from runner.llama import library
 from runner.llama.context import Context
@@ -33,6 +33,7 @@ from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, Sto
 from runner.protocol.events import Failed, Loading, Ready
 
 _PROGRESS_S = 0.25
+_TOKENISE_S = 1.0  # how long an orderly end waits for a text that is just being tokenised
 # An encoder computes an input in one piece, and its buffers grow with the square of that piece.
 _EMBED_BATCH = 2048
 
@@ -56,8 +57,10 @@ def main() -> int:
         outbox.put(Failed(None, error.code, error.message, error.field))
         outbox.close()
         return 1
-    worker.serve(commands)
-    outbox.close()
+    try:
+        worker.serve(commands)
+    finally:
+        outbox.close()
     return 0
 
 
@@ -120,17 +123,22 @@ class Worker:
     def serve(self, commands: Iterator[Command]) -> None:
         """Work until Stop or until the daemon is gone. Raises BadFrame when the daemon sends what is no command."""
         gc.freeze()  # the long-lived objects need not be looked at again and again
+        intake = Intake(self._mailbox, self._inbox, self._outbox)
         thread = threading.Thread(target=self._run, name="loop")
         thread.start()
         try:
             for command in commands:
                 if isinstance(command, Stop):
                     break
-                self._take(command)
+                if isinstance(command, Generate | Embed | Cancel):
+                    intake.take(command)
         finally:  # however it ends, nobody reads commands any more, so nothing may go on
             self._stopping.set()
+            all_out = intake.close(_TOKENISE_S)
             self._inbox.put(Stop())
             thread.join()
+        if not all_out:  # the process ends under them; what they use must stay until then
+            return
         self._embedder.close()
         if self._context is not None:
             self._context.close()
@@ -145,26 +153,6 @@ class Worker:
                 threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
                 sys.stderr.flush()
                 os._exit(os.EX_SOFTWARE)
-
-    def _take(self, command: Command) -> None:
-        if isinstance(command, Cancel):
-            self._inbox.put(command)
-            return
-        if not isinstance(command, Generate | Embed):
-            return
-        try:
-            self._inbox.put(
-                self._mailbox.sequence(command) if isinstance(command, Generate) else self._mailbox.inputs(command)
-            )
-        except ContextOverflow as error:
-            self._outbox.put(
-                Failed(command.id, error.code, error.message, error.field, tokens=error.tokens, limit=error.limit)
-            )
-        except RunnerError as error:
-            self._outbox.put(Failed(command.id, error.code, error.message, error.field))
-        except Exception:  # noqa: BLE001 -- a fault of ours with one request: the others go on
-            traceback.print_exc()
-            self._outbox.put(Failed(command.id, RunnerError.code, "the worker failed to prepare this request"))
 
     def _generation_context(self) -> Context:
         options = self._load.options
