@@ -24,6 +24,7 @@ from runner.inference import options as merge
 from runner.inference import prompts
 from runner.inference.requests import Chat, Complete, Embed
 from runner.protocol import commands
+from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import ChatPrompt, Load, Prompt
 from runner.scheduler.memory import Footprint
 from runner.scheduler.ticket import Want
@@ -115,6 +116,8 @@ class Resolver:
     def _want(
         self, source: _Source, load: Load, work: commands.Generate | commands.Embed | None, keep_alive: float | None
     ) -> Want:
+        if work is not None:
+            _check_sendable(work)
         found = source.facts
         footprint = Footprint(
             weights=source.model.size,
@@ -181,6 +184,17 @@ class Resolver:
             "chat template inside the GGUF is used",
             model.name,
         )
+
+
+def _check_sendable(work: commands.Generate | commands.Embed) -> None:
+    """Tool calls, tools and template variables hold any JSON, and not all of that fits into a frame.
+
+    Found here, where it is one request's failure, and not in the scheduler, where it would be everybody's.
+    """
+    try:
+        pack_command(work)
+    except BadFrame as error:
+        raise InvalidRequest(f"this request cannot be passed on to the model: {error}") from error
 
 
 def _check_extras(source: _Source, think: object, has_images: bool, field: str) -> None:

@@ -19,6 +19,8 @@ _LENGTH = struct.Struct(">I")
 
 # What decoding bytes of any kind may raise: text that is no UTF-8 and nesting past the stack are no MsgspecError.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+# And encoding values of any kind: whole numbers over 64 bits, nesting past the stack, lone surrogates, foreign types.
+_UNWRITABLE = (OverflowError, RecursionError, UnicodeEncodeError, TypeError)
 
 _encoder = msgspec.msgpack.Encoder()
 _commands: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
@@ -26,15 +28,17 @@ _events: msgspec.msgpack.Decoder[list[Event]] = msgspec.msgpack.Decoder(list[Eve
 
 
 class BadFrame(ValueError):
-    """The peer sent something that is no frame of ours. The connection is of no use any more."""
+    """These bytes are no frame of ours, and the connection is of no use any more; or these values fit into none."""
 
 
 def pack_command(command: Command) -> bytes:
-    return _frame(_encoder.encode(command))
+    """One frame. Raises BadFrame for values that have no place in one."""
+    return _frame(_encode(command))
 
 
 def pack_events(events: list[Event]) -> bytes:
-    return _frame(_encoder.encode(events))
+    """One frame. Raises BadFrame for values that have no place in one."""
+    return _frame(_encode(events))
 
 
 def unpack_command(body: bytes) -> Command:
@@ -48,6 +52,13 @@ def unpack_events(body: bytes) -> list[Event]:
     try:
         return _events.decode(body)
     except _UNREADABLE as error:
+        raise BadFrame(str(error)) from error
+
+
+def _encode(value: Command | list[Event]) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except _UNWRITABLE as error:
         raise BadFrame(str(error)) from error
 
 

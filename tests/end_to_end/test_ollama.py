@@ -96,3 +96,14 @@ def test_keep_alive_zero_unloads(client: ollama.Client) -> None:
     while "demo:latest" in {model.model for model in client.ps().models}:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_numbers_that_fit_in_no_frame_are_refused_and_cost_nobody_else_anything(daemon: Daemon) -> None:
+    call = {"function": {"name": "add", "arguments": {"number": 10**30}}}
+    messages = [*QUESTION, {"role": "assistant", "content": "", "tool_calls": [call]}, *QUESTION]
+    for _ in range(70):
+        status, body = daemon.post("/api/chat", {"model": "demo", "messages": messages, "stream": False})
+        assert status == 400
+        assert "cannot be passed on" in body["error"]
+    answer = daemon.post("/api/chat", {"model": "demo", "messages": QUESTION, "stream": False})
+    assert answer["done"]
