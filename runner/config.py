@@ -6,6 +6,7 @@ below receive their own small values, never the whole `Settings`. Reading has no
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import math
 import os
@@ -255,17 +256,17 @@ def _runtime(dirs: platformdirs.PlatformDirs) -> Path:
 def load(flags: Mapping[str, object] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Merge flags (None means not given), environment, file and defaults.
 
-    Raises ConfigError naming the setting and where its value came from; unknown keys in the file, and unknown
-    `RUNNER_*` variables, are errors too.
+    Raises ConfigError naming the setting and where its value came from; unknown keys in the file, and `RUNNER_*`
+    variables that look like a setting misspelt, are errors too. Others are left alone: GitHub's machines have many.
     """
     where = folders(environ)
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     file = where.config / "config.yaml"
     in_file = _read_file(file)
     known = {setting.env for setting in SETTINGS} | {"RUNNER_HOME"}
-    unknown = sorted(key for key in environ if key.startswith("RUNNER_") and key not in known)
-    if unknown:
-        raise ConfigError(f"{unknown[0]} in the environment is no setting of Runner; see `runner config`")
+    for key in sorted(environ):
+        if key.startswith("RUNNER_") and key not in known and (meant := _misspelt(key)):
+            raise ConfigError(f"{key} in the environment is no setting of Runner; did you mean {meant}?")
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in SETTINGS:
@@ -285,6 +286,13 @@ def load(flags: Mapping[str, object] | None = None, environ: Mapping[str, str] =
         sources[name] = source
     values["models"] = values["models"] or where.data / "models"
     return Settings(folders=where, sources=sources, **values)
+
+
+def _misspelt(key: str) -> str | None:
+    """The variable that this one was probably meant to be: letters swapped, left out or doubled, not another word."""
+    names = {setting.name: setting.env for setting in SETTINGS} | {"home": "RUNNER_HOME"}
+    close = difflib.get_close_matches(key.removeprefix("RUNNER_").lower(), names, n=1, cutoff=0.8)
+    return names[close[0]] if close else None
 
 
 def _read_file(path: Path) -> dict[str, object]:

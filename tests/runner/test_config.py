@@ -278,9 +278,14 @@ def test_a_refused_key_is_not_repeated(environ: dict[str, str], file: Path) -> N
     assert "s3cret" not in str(caught.value)
 
 
-def test_an_unknown_variable_is_an_error(environ: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match="RUNNER_KEEPALIVE in the environment is no setting"):
+def test_a_misspelt_variable_is_an_error(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"RUNNER_KEEPALIVE in the environment .* did you mean RUNNER_KEEP_ALIVE"):
         load(environ=environ | {"RUNNER_KEEPALIVE": "5m"})
+
+
+def test_the_variables_of_github_machines_are_left_alone(environ: dict[str, str]) -> None:
+    names = "OS ARCH NAME TEMP TOOL_CACHE ENVIRONMENT DEBUG TRACKING_ID WORKSPACE PERFLOG".split()
+    assert load(environ=environ | {f"RUNNER_{name}": "x" for name in names}) == load(environ=environ)
 
 
 # -- folders
