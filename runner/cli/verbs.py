@@ -23,6 +23,7 @@ VERBS = (
     "cp",
     "rm",
     "prune",
+    "bench",
     "serve",
     "shutdown",
     "config",
