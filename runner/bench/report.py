@@ -99,7 +99,7 @@ def notes(found: Sequence[Summary], met: Mapping[str, Met]) -> list[str]:
             )
         if summary.uncounted and summary.uncounted < summary.ok:
             said.append(f"{where}: {summary.uncounted} answers came without a token count and are left out of rates")
-        said += [f"{where}: the load generator did not keep up, or was not let: {each}" for each in summary.complaints]
+        said += [f"{where}: the load generator was too slow, or short of CPU: {each}" for each in summary.complaints]
     return said
 
 

@@ -9,7 +9,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from runner.bench.shape import Level, Plan, Users
 from runner.bench.turn import Turn, take, warm_up
 
 _SPARE_FILES = 64  # descriptors for all that isn't a connection
+_AT_A_RATE = 4096  # connections, where nobody can say how many requests will be under way
 
 
 class Observer(Protocol):
@@ -115,12 +116,13 @@ def _make_room_for(plan: Plan) -> None:
     import resource
 
     workload = plan.workload
-    levels = [level.count if isinstance(level, Users) else workload.requests or 100_000 for level in plan.levels]
+    levels = [level.count if isinstance(level, Users) else workload.requests or _AT_A_RATE for level in plan.levels]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max(levels) * len(plan.targets) + _SPARE_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+        with suppress(ValueError, OSError):  # macOS has a lower limit than the one it tells
+            resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 @contextmanager

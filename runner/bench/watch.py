@@ -37,9 +37,9 @@ class Strain:
         """What isn't negligible beside the times to first token and the gaps that were measured."""
         found = []
         if point := _beyond(self.lag, gap):
-            found.append(f"its event loop ran late, {point} of the gaps'")
+            found.append(f"its event loop was late {point.format('gaps')}")
         if point := _beyond(self.delay, ttft):
-            found.append(f"it held requests up, {point} of the times to first token")
+            found.append(f"it held requests up {point.format('times to first token')}")
         if self.cpu > _CORE:
             found.append(f"it took {self.cpu:.0%} of a CPU core, and it uses only one")
         return found
@@ -52,7 +52,7 @@ def _beyond(ours: Spread | None, measured: Spread | None) -> str:
     for name in ("p50", "p95", "p99"):
         lag, whole = getattr(ours, name), getattr(measured, name)
         if lag > max(_FLOOR, _SHARE * whole):
-            return f"by {lag * 1000:.1f} ms at the {name}, beside {whole * 1000:.1f} ms"
+            return f"by {lag * 1000:.1f} ms at the {name}, where {{}} are {whole * 1000:.1f} ms"
     return ""
 
 

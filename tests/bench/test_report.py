@@ -113,7 +113,7 @@ def test_what_the_reader_must_know_is_said() -> None:
             "2 requests failed (2 x status 503); the first: the queue is full",
             "1 of 2 answers ended early, after 5 tokens",
             "1 answers came without a token count",
-            "did not keep up",
+            "was too slow, or short of CPU: its event loop was late",
         ),
         said,
         strict=True,

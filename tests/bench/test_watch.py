@@ -34,7 +34,7 @@ def test_like_is_set_against_like() -> None:
     assert quiet.complaints(flat(0.5), gaps) == []
     late = Strain(Spread(mean=0.001, p50=0.001, p95=0.02, p99=0.02, max=0.1), flat(0.001), 0.2)
     [complaint] = late.complaints(flat(0.5), gaps)
-    assert "by 20.0 ms at the p95, beside 100.0 ms" in complaint
+    assert complaint == "its event loop was late by 20.0 ms at the p95, where gaps are 100.0 ms"
 
 
 def test_each_weakness_has_its_word() -> None:

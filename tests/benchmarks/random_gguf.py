@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,10 +21,15 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
+from tests.benchmarks import llama_cpp_source
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of one model. `tied` shares the token embeddings with the output."""
+    """The sizes of one model. `tied` shares the token embeddings with the output.
+
+    Q8_0 is written as it is; any other `quantization` is made from F16 by llama.cpp's own quantizer.
+    """
 
     architecture: str
     vocabulary: str
@@ -37,19 +41,45 @@ class Shape:
     context: int
     tied: bool
     rope_base: float = 10_000.0
+    quantization: str = "Q8_0"
 
 
 SHAPES = {
     "0.5b": Shape("qwen2", "qwen2", 24, 896, 14, 2, 4864, 32768, True, 1_000_000.0),
     "42m": Shape("llama", "llama-spm", 8, 512, 8, 8, 1408, 4096, True),
     "15m": Shape("llama", "llama-spm", 6, 288, 6, 6, 768, 2048, True),
+    "8b": Shape("llama", "llama-bpe", 32, 4096, 32, 8, 14336, 8192, False, 500_000.0, "Q4_K_M"),
 }
 
 
 def write(shape: Shape, path: Path, seed: int = 1) -> None:
-    """Write a Q8_0 GGUF of this shape. Deterministic by seed."""
+    """Write a GGUF of this shape. Deterministic by seed."""
+    if shape.quantization == "Q8_0":
+        _write(shape, path, seed, gguf.GGMLQuantizationType.Q8_0)
+        return
+    aside = path.with_suffix(".f16")
+    try:
+        _write(shape, aside, seed, gguf.GGMLQuantizationType.F16)
+        kind = gguf.LlamaFileType[f"MOSTLY_{shape.quantization}"]
+        # In a process of its own: it says a line a tensor, and native code that fails takes its process along.
+        subprocess.run([sys.executable, "-c", _QUANTIZE, aside, path, str(kind.value)], check=True)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+_QUANTIZE = """
+import ctypes, sys, llama_cpp
+quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
+llama_cpp.llama_log_set(quiet, None)
+params = llama_cpp.llama_model_quantize_default_params()
+params.ftype = int(sys.argv[3])
+sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode(), ctypes.byref(params)))
+"""
+
+
+def _write(shape: Shape, path: Path, seed: int, kind: gguf.GGMLQuantizationType) -> None:
     rng = np.random.default_rng(seed)
-    writer = gguf.GGUFWriter(path, shape.architecture)
+    writer = gguf.GGUFWriter(path, shape.architecture, use_temp_file=kind is gguf.GGMLQuantizationType.F16)
     writer.add_name(f"random {shape.architecture} {shape.layers}x{shape.width}")
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)
@@ -60,10 +90,10 @@ def write(shape: Shape, path: Path, seed: int = 1) -> None:
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(shape.rope_base)
     writer.add_rope_dimension_count(shape.width // shape.heads)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    writer.add_file_type(gguf.LlamaFileType[f"MOSTLY_{kind.name}"])
     tokens = _copy_vocabulary(writer, vocabulary(shape.vocabulary))
     for name, dimensions in _tensors(shape, tokens):
-        _add(writer, rng, name, dimensions)
+        _add(writer, rng, name, dimensions, kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -91,14 +121,23 @@ def _tensors(shape: Shape, tokens: int) -> Iterator[tuple[str, tuple[int, ...]]]
         yield f"{block}.ffn_down.weight", (width, shape.ffn)
 
 
-def _add(writer: gguf.GGUFWriter, rng: np.random.Generator, name: str, dimensions: tuple[int, ...]) -> None:
+def _add(
+    writer: gguf.GGUFWriter,
+    rng: np.random.Generator,
+    name: str,
+    dimensions: tuple[int, ...],
+    kind: gguf.GGMLQuantizationType,
+) -> None:
     if len(dimensions) == 1:
         values = np.ones(dimensions, np.float32) if "norm" in name else np.zeros(dimensions, np.float32)
         writer.add_tensor(name, values)
         return
     values = rng.standard_normal(dimensions, np.float32) * 0.02
-    packed: npt.NDArray[np.uint8] = gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0)
-    writer.add_tensor(name, packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    if kind is gguf.GGMLQuantizationType.F16:
+        writer.add_tensor(name, values.astype(np.float16))
+        return
+    packed: npt.NDArray[np.uint8] = gguf.quants.quantize(values, kind)
+    writer.add_tensor(name, packed, raw_dtype=kind)
 
 
 def _copy_vocabulary(writer: gguf.GGUFWriter, source: Path) -> int:
@@ -121,19 +160,9 @@ def vocabulary(name: str) -> Path:
     release = version("llama-cpp-python")
     kept = Path(tempfile.gettempdir()) / f"llama-cpp-python-{release}-vocab-{name}.gguf"
     if not kept.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            package = f"llama-cpp-python=={release}"
-            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
-            subprocess.run([*command, "--dest", folder, package], check=True)
-            archive = next(Path(folder).glob("*.tar.gz"))
-            with tarfile.open(archive) as files:
-                wanted = f"vendor/llama.cpp/models/ggml-vocab-{name}.gguf"
-                member = next(member for member in files if member.name.endswith(wanted))
-                content = files.extractfile(member)
-                assert content is not None
-                aside = kept.with_suffix(".part")
-                aside.write_bytes(content.read())
-                aside.replace(kept)
+        aside = kept.with_suffix(".part")
+        aside.write_bytes(llama_cpp_source.read(f"models/ggml-vocab-{name}.gguf"))
+        aside.replace(kept)
     return kept
 
 

@@ -171,7 +171,7 @@ def _publish(run: Run, found: list[Summary], began: str, wanted: _Wanted) -> Non
     from runner.bench import report
     from runner.bench.plot import svg
 
-    if not found:
+    if not found and not wanted.as_json:
         return
     changes = _remembered(run, found, began, wanted.history)
     if wanted.as_json:
