@@ -83,7 +83,7 @@ def command(
         typer.Option(metavar="N", min=1, max=100, help="Times that all is done. [default: 1, or 2 to compare]"),
     ] = None,
     goal: Annotated[
-        str | None, typer.Option(metavar="GOALS", help="What a good answer keeps to: ttft:500ms,itl:50ms,tpot:,e2e:.")
+        str | None, typer.Option(metavar="GOALS", help="What makes an answer good: ttft:1s,itl:50ms; also tpot, e2e.")
     ] = None,
     seed: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Same seed, same prompts. [default: another each time]")
