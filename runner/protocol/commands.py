@@ -60,7 +60,8 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     """Continue a prompt. `context_length` bounds prompt and answer together, at most the loaded `num_ctx`.
 
     With `truncate` an over-long prompt is shortened and the loss reported (a conversation loses its oldest turns);
-    without, it fails.
+    without, it fails. Of several `choices`, each draws by itself, with the seed plus its index. `logprobs` asks for the
+    log-probability of every token and of that many alternatives. With `echo` the text begins with the prompt's.
     """
 
     id: int
@@ -68,6 +69,9 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     sampling: SampleOptions
     context_length: int | None = None
     truncate: bool = False
+    choices: int = 1
+    logprobs: int | None = None
+    echo: bool = False
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):

@@ -1,6 +1,7 @@
 """What a worker tells the daemon. One frame carries a list of these: all that one decode step brought.
 
-Every accepted Generate or Embed ends in exactly one Done, Vectors or Failed with its id.
+Every accepted Generate or Embed ends in exactly one Done, Vectors or Failed with its id. A Generate of several choices
+is one request: its Text names the choice, each choice but the last to be complete ends in an Ended, that one in Done.
 """
 
 from __future__ import annotations
@@ -50,16 +51,42 @@ class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
     in_thought: bool = False  # the prompt itself opened a thought
 
 
+class Alternative(msgspec.Struct, frozen=True, array_like=True):
+    """A token that could stand at some place, as its bytes (markers of control tokens included)."""
+
+    token: bytes
+    logprob: float
+
+
+class Logprob(msgspec.Struct, frozen=True, array_like=True):
+    """How likely a token was where it stands. `offset` is where it begins, in characters of its choice's text.
+
+    `logprob` is None for the first token of an echoed prompt, which follows nothing. With `is_end`, the token ended the
+    choice and is no part of the text.
+    """
+
+    token: bytes
+    logprob: float | None
+    offset: int
+    top: tuple[Alternative, ...] = ()  # best first
+    is_end: bool = False
+
+
 class Text(msgspec.Struct, frozen=True, tag="text"):
-    """Whole characters that a sequence has gained, with the number of tokens that they took."""
+    """Whole characters that a choice has gained, with the number of tokens that they took.
+
+    `logprobs`, when asked for, are of the tokens that begin in this text; they may come without any.
+    """
 
     id: int
     text: str
     tokens: int
+    choice: int = 0
+    logprobs: tuple[Logprob, ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request cost. Times are monotonic nanoseconds."""
+    """What a request cost, its choices together. Times are monotonic nanoseconds."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -70,13 +97,23 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     decode_ns: int = 0
 
 
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """One of several choices is complete, and others go on. `stop` is the stop string that ended it, if one did."""
+
+    id: int
+    reason: Reason
+    choice: int
+    stop: str | None = None
+
+
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """The end of a generation. `stop` is the stop string that ended it, if one did."""
+    """The end of a generation, and of `choice`, the last to be complete. `stop` is the stop string that ended it."""
 
     id: int
     reason: Reason
     usage: Usage
     stop: str | None = None
+    choice: int = 0
 
 
 class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
@@ -113,4 +150,4 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     preemptions: int
 
 
-Event = Loading | Ready | Started | Text | Done | Vectors | Failed | Stats
+Event = Loading | Ready | Started | Text | Ended | Done | Vectors | Failed | Stats

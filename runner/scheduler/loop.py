@@ -24,7 +24,7 @@ from runner.errors import (
     WorkerCrashed,
 )
 from runner.protocol import commands
-from runner.protocol.events import Done, Event, Failed, Loading, Ready, Started, Stats, Text, Vectors
+from runner.protocol.events import Done, Ended, Event, Failed, Loading, Ready, Started, Stats, Text, Vectors
 from runner.scheduler import memory, plan
 from runner.scheduler.breaker import Breaker
 from runner.scheduler.effects import Effects
@@ -139,7 +139,7 @@ class Scheduler:
         changed = False
         for event in events:
             match event:
-                case Started() | Text():
+                case Started() | Text() | Ended():
                     self._progress(member, event)
                 case Done() | Vectors():
                     changed |= self._end(member, event.id, event)
@@ -312,11 +312,11 @@ class Scheduler:
         self._fleet.enter(member, ticket.id, now)
         self._effects.send(member.run, msgspec.structs.replace(work, id=ticket.id))
 
-    def _progress(self, member: Member, event: Started | Text) -> None:
+    def _progress(self, member: Member, event: Started | Text | Ended) -> None:
         ticket = self._tickets.get(event.id)
         if ticket is None or ticket.run != member.run or ticket.cancelled:
             return
-        ticket.sent |= isinstance(event, Text)
+        ticket.sent |= not isinstance(event, Started)
         ticket.outlet.put(event)
 
     def _end(self, member: Member, request: int, outcome: Done | Vectors | RunnerError) -> bool:

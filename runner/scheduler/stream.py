@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 
 from runner.errors import RunnerError
-from runner.protocol.events import Done, Started, Text, Vectors
+from runner.protocol.events import Done, Ended, Started, Text, Vectors
 from runner.scheduler.ticket import Admission
 
-Item = Admission | Started | Text | Done | Vectors
+Item = Admission | Started | Text | Ended | Done | Vectors
 
 
 class Stream:
@@ -26,7 +26,7 @@ class Stream:
     def admit(self, admission: Admission) -> None:
         self._put(admission)
 
-    def put(self, event: Started | Text) -> None:
+    def put(self, event: Started | Text | Ended) -> None:
         self._put(event)
 
     def finish(self, event: Done | Vectors | None) -> None:

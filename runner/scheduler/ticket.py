@@ -13,7 +13,7 @@ import msgspec
 
 from runner.errors import RunnerError
 from runner.protocol.commands import Embed, Generate, Load
-from runner.protocol.events import Done, Ready, Started, Text, Vectors
+from runner.protocol.events import Done, Ended, Ready, Started, Text, Vectors
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory import Footprint
 
@@ -69,7 +69,7 @@ class Outlet(Protocol):
 
     def admit(self, admission: Admission) -> None: ...
 
-    def put(self, event: Started | Text) -> None: ...
+    def put(self, event: Started | Text | Ended) -> None: ...
 
     def finish(self, event: Done | Vectors | None) -> None:
         """The request is done; None if it had no work and its model is resident now."""

@@ -7,7 +7,10 @@ The load's first weight says how to load, the text of a prompt what to do; both 
     prompt    say:WORDS (one event a word) · hold (begins, and ends when told) · release (lets all that hold go on)
               die:SIGNAL · begin-and-die:SIGNAL · once:PATH:WORD · hang (stops reading and writing) · fail:CODE
               env (answers with the names of its environment) · close (closes its output and lives on) · deaf
-              (never ends, not even when cancelled)
+              (never ends, not even when cancelled) · end-one-and-die:SIGNAL (after the end of the second choice)
+
+A request of several choices gets its words once for each, with the choice's number behind them; asked for
+log-probabilities, each word is one token.
 
 Nothing here sleeps to pass the time: what waits, waits for a command or a signal.
 """
@@ -23,7 +26,21 @@ from pathlib import Path
 from runner.formats import THINKING
 from runner.protocol.codec import FrameReader, pack_events, unpack_command
 from runner.protocol.commands import Cancel, ChatPrompt, Command, Embed, Generate, Load, Stop, TextPrompt
-from runner.protocol.events import Done, Event, Failed, Loading, Ready, Reason, Started, Text, Usage, Vectors
+from runner.protocol.events import (
+    Alternative,
+    Done,
+    Ended,
+    Event,
+    Failed,
+    Loading,
+    Logprob,
+    Ready,
+    Reason,
+    Started,
+    Text,
+    Usage,
+    Vectors,
+)
 
 
 def main() -> int:
@@ -51,12 +68,14 @@ def die(name: str) -> None:
 class Worker:
     def __init__(self) -> None:
         self.held: dict[int, list[str]] = {}
+        self.asked: dict[int, Generate] = {}
 
     def take(self, command: Command) -> None:
         match command:
             case Load():
                 self.load(command, Path(command.weights[0]).name if "/" in command.weights[0] else command.weights[0])
             case Generate():
+                self.asked[command.id] = command
                 self.generate(command.id, text_of(command))
             case Embed():
                 self.embed(command)
@@ -120,6 +139,9 @@ class Worker:
             case "begin-and-die":
                 send(Started(id=request, prompt_tokens=1), Text(request, "begun", 1))
                 die(argument)
+            case "end-one-and-die":
+                send(Started(id=request, prompt_tokens=1), Ended(request, "stop", 1))
+                die(argument)
             case "once":
                 path, _, first = argument.partition(":")
                 if Path(path).exists():
@@ -149,15 +171,30 @@ class Worker:
         self.finish(request, words)
 
     def finish(self, request: int, words: list[str], reason: Reason = "stop") -> None:
-        for index, word in enumerate(words):
-            send(Text(request, word if index == 0 else f" {word}", 1))
-        send(Done(request, reason, Usage(prompt_tokens=2, completion_tokens=len(words), prefill_ns=5, decode_ns=7)))
+        command = self.asked.pop(request)
+        choices = command.choices
+        for choice in range(choices):
+            offset = 0
+            for index, word in enumerate([*words, str(choice)] if choices > 1 else words):
+                text = word if index == 0 else f" {word}"
+                logprobs = () if command.logprobs is None else (scored(text, offset, command.logprobs),)
+                send(Text(request, text, 1, choice, logprobs))
+                offset += len(text)
+        for choice in range(1, choices):
+            send(Ended(request, reason, choice))
+        tokens = len(words) + (choices > 1)
+        usage = Usage(prompt_tokens=2, completion_tokens=tokens * choices, prefill_ns=5, decode_ns=7)
+        send(Done(request, reason, usage))
 
     def embed(self, command: Embed) -> None:
         values = array.array("f")
         for given in command.inputs:
             values.extend([float(len(given)), 0.0, 1.0])
         send(Vectors(command.id, values.tobytes(), len(command.inputs), 3, Usage(prompt_tokens=len(command.inputs))))
+
+
+def scored(text: str, offset: int, top: int) -> Logprob:
+    return Logprob(text.encode(), -0.5, offset, tuple(Alternative(b"%d" % place, -0.5 - place) for place in range(top)))
 
 
 def text_of(command: Generate) -> str:
