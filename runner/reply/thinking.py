@@ -29,12 +29,16 @@ class Splitter:
     A thought begins with the opening marker, blanks before it aside, or is open from the start (`in_thought`). It ends
     with the first closing marker. Blanks next to the inside of the opening and the outside of the closing marker belong
     to neither. Markers that come later are text: a model may well be asked about them.
+
+    `answer_at` counts the characters fed before the answer began, None while it hasn't.
     """
 
     def __init__(self, markers: Thinking | None, *, in_thought: bool = False) -> None:
         self._opening = markers.opening if markers else ""
         self._closing = markers.closing if markers else ""
         self._state: _State = "answer" if markers is None else "opened" if in_thought else "before"
+        self.answer_at: int | None = 0 if markers is None else None
+        self._fed = 0  # characters, until the answer begins
         self._held = ""
         self._blanks: list[str] = []  # those before what may be the opening marker, already looked at
 
@@ -43,6 +47,7 @@ class Splitter:
         if self._state == "answer":
             return _part("answer", text)
         parts: list[Part] = []
+        self._fed += len(text)
         self._held += text
         while self._held and self._step(parts):
             pass
@@ -52,6 +57,7 @@ class Splitter:
         """What was held back, now that nothing follows."""
         held, self._held = self._held, ""
         if self._state == "before":
+            self.answer_at = 0
             return _part("answer", self._take_blanks() + held)
         return _part("thinking" if self._state in ("opened", "thinking") else "answer", held)
 
@@ -65,6 +71,7 @@ class Splitter:
             case "thinking":
                 return self._look_for_closing(parts)
             case "answer":
+                self.answer_at = self._fed - len(self._held)
                 parts += _part("answer", self._held)
                 self._held = ""
                 return False

@@ -61,6 +61,16 @@ def test_holds_back_only_what_may_be_a_marker() -> None:
 _fragments = st.sampled_from(["<think>", "</think>", "<thi", "nk>", "</", "<", ">", " ", "\n", "word", "é", "think"])
 
 
+def answer_at(pieces: list[str], markers: Thinking | None, in_thought: bool) -> int | None:
+    """Where the answer begins, which must be where the text of the answer is found."""
+    splitter = Splitter(markers, in_thought=in_thought)
+    parts = [part for piece in pieces for part in splitter.feed(piece)] + splitter.finish()
+    answer = "".join(part.text for part in parts if part.kind == "answer")
+    at = splitter.answer_at
+    assert answer == ("" if at is None else "".join(pieces)[at:])
+    return at
+
+
 @given(
     pieces=st.lists(_fragments, max_size=20),
     cuts=st.lists(st.integers(0, 100), max_size=20),
@@ -75,6 +85,7 @@ def test_any_cutting_gives_the_same(
     cut_up = [text[start:end] for start, end in itertools.pairwise(places)]
     whole = split([text], markers, in_thought=in_thought)
     assert split(cut_up, markers, in_thought=in_thought) == whole
+    assert answer_at(cut_up, markers, in_thought) == answer_at([text], markers, in_thought)
     if markers is None:
         assert whole == ("", text)
 
