@@ -116,7 +116,7 @@ class Embedder:
                     batch.want_all()
                     return owners
                 request.started_ns = request.started_ns or now
-                batch.add(len(owners), 0, tokens, output=True)
+                batch.add(len(owners), 0, tokens, outputs=1)
                 owners.append(request)
         batch.want_all()
         return owners

@@ -82,5 +82,5 @@ class Intake:
                 self._inbox.put(work)
                 return
         if isinstance(work, Sequence):
-            work.sampler.close()
+            work.close()
         self._outbox.put(work if isinstance(work, Failed) else Done(command.id, "cancelled", Usage()))

@@ -8,23 +8,37 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
+from dataclasses import dataclass
+from itertools import islice
 
+from runner.engine.crew import Crew
+from runner.engine.draw import Draw, Drawn, draw_all
 from runner.engine.embed import Embedder, Inputs
+from runner.engine.logprobs import Scored, told
 from runner.engine.outbox import Outbox
-from runner.engine.plan import Row, Snapshot, Step, Work, plan
-from runner.engine.sequence import Sequence
+from runner.engine.plan import Snapshot, Step, Work, plan
+from runner.engine.sequence import Request, Sequence
 from runner.engine.slots import Slots
 from runner.errors import RunnerError
 from runner.llama.batch import Batch
 from runner.llama.context import Context, Outcome
 from runner.llama.model import Model
 from runner.protocol.commands import Cancel, Stop
-from runner.protocol.events import Done, Event, Failed, Reason, Started, Stats, Text
+from runner.protocol.events import Done, Ended, Event, Failed, Reason, Started, Stats, Text
 
 CHUNK = 256  # prompt tokens computed beside decodes in one step
 _STATS_NS = 1_000_000_000
 
 Item = Sequence | Inputs | Cancel | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """`count` tokens of a sequence in the batch. `outputs` are the places of its last rows among the step's logits."""
+
+    sequence: Sequence
+    count: int
+    outputs: range
 
 
 class Loop:
@@ -38,6 +52,7 @@ class Loop:
         embedder: Embedder,
         inbox: queue.SimpleQueue[Item],
         outbox: Outbox,
+        crew: Crew,
         budget: int,
     ) -> None:
         self._model = model
@@ -46,6 +61,7 @@ class Loop:
         self._embedder = embedder
         self._inbox = inbox
         self._outbox = outbox
+        self._crew = crew
         self._budget = budget
         self._batch = Batch(budget)
         self._waiting: deque[Sequence] = deque()
@@ -63,8 +79,10 @@ class Loop:
             if self._running or self._waiting:
                 self._step()
             self._report()
-        self._outbox.put(*[self._end(sequence, "cancelled") for sequence in [*self._running, *self._waiting]])
+        requests = {sequence.request: sequence for sequence in [*self._running, *self._waiting]}
+        self._outbox.put(*[self._give_up(sequence) for sequence in requests.values()])
         self._outbox.put(*[inputs.cancelled() for inputs in self._inputs])
+        self._crew.close()
 
     # -- what arrives
 
@@ -90,7 +108,7 @@ class Loop:
         """Unknown ids are of requests that ended a moment ago: their end is on its way."""
         for sequence in [*self._running, *self._waiting]:
             if sequence.id == request:
-                self._outbox.put(self._end(sequence, "cancelled"))
+                self._outbox.put(self._give_up(sequence))
                 return
         for inputs in self._inputs:
             if inputs.id == request:
@@ -107,11 +125,11 @@ class Loop:
         if started := self._admit(step.admitted):
             self._outbox.put(*started)  # before the decode: that of a long prompt takes a while
         events: list[Event] = []
-        outputs = self._fill(step)
+        filled = self._fill(step)
         outcome = self._context.decode(self._batch)
         self._steps += 1
         if outcome is Outcome.DONE:
-            events += self._settle(outputs)
+            events += self._settle(filled)
         elif outcome is Outcome.NO_ROOM:
             events += self._make_room()
         else:
@@ -120,11 +138,12 @@ class Loop:
             self._outbox.put(*events)
 
     def _snapshot(self) -> Snapshot:
+        held = self._slots.held([s.slot for s in self._running if s.slot is not None])
         return Snapshot(
-            running=[Work(s.id, s.computed, s.remaining, s.is_decoding) for s in self._running],
-            waiting=[] if self._full else [Work(s.id, 0, s.remaining) for s in self._waiting],
+            running=[Work(s.key, h, s.remaining, s.is_decoding) for s, h in zip(self._running, held, strict=True)],
+            waiting=[] if self._full else [Work(s.key, 0, s.remaining) for s in self._waiting],
             slots_free=self._slots.free,
-            cells_free=self._slots.cells - self._slots.cells_busy,
+            cells_free=self._slots.cells - sum(held),
             budget=self._budget,
             chunk=CHUNK,
         )
@@ -132,7 +151,7 @@ class Loop:
     def _preempt(self, keys: tuple[int, ...]) -> None:
         for key in keys:
             sequence = self._running.pop()
-            assert sequence.id == key
+            assert sequence.key == key
             self._let_go(sequence, keep=False)
             self._waiting.appendleft(sequence)
             self._preemptions += 1
@@ -141,66 +160,118 @@ class Loop:
         events: list[Event] = []
         for key in keys:
             sequence = self._waiting.popleft()
-            assert sequence.id == key
-            sequence.slot, sequence.computed = self._slots.acquire(sequence.tokens)
+            assert sequence.key == key
+            sequence.slot, sequence.computed = self._slots.acquire(sequence.tokens, sequence.reusable)
             self._running.append(sequence)
-            if sequence.admitted_ns:  # it comes back from a preemption, its client has heard of the start
+            request = sequence.request
+            if request.admitted_ns:  # it comes back, or another choice was first: its client has heard of the start
                 continue
-            sequence.admitted_ns = time.monotonic_ns()
-            sequence.cached_tokens = sequence.computed
+            request.admitted_ns = time.monotonic_ns()
+            request.cached_tokens = sequence.computed
             events.append(
                 Started(
                     id=sequence.id,
                     prompt_tokens=sequence.prompt_tokens,
-                    cached_tokens=sequence.cached_tokens,
+                    cached_tokens=request.cached_tokens,
                     truncated_tokens=sequence.truncated_tokens,
                     in_thought=sequence.in_thought,
                 )
             )
         return events
 
-    def _fill(self, step: Step) -> list[tuple[Sequence, Row, int | None]]:
-        """Write the planned rows into the batch; say for each whose it is and which row gives logits."""
-        by_key = {sequence.id: sequence for sequence in self._running}
+    def _fill(self, step: Step) -> list[_Filled]:
+        """Write the planned rows into the batch; say for each whose it is and which of its rows give logits."""
+        assert self._context is not None
+        by_key = {sequence.key: sequence for sequence in self._running}
         self._batch.clear()
         self._slots.make_room(sum(row.count for row in step.rows))
-        outputs: list[tuple[Sequence, Row, int | None]] = []
+        filled: list[_Filled] = []
+        first, spare = 0, self._context.outputs - len(step.rows)  # one row of logits is kept for each sequence
         for row in step.rows:
             sequence = by_key[row.key]
-            count = min(row.count, sequence.remaining)  # a reused prefix may have left less than was planned
             start = sequence.computed
-            last = count == sequence.remaining
+            count = min(row.count, sequence.remaining)  # a reused prefix may have left less than was planned
+            count, outputs = sequence.outputs(count, 1 + spare)
+            spare -= max(0, outputs - 1)
             assert sequence.slot is not None
-            index = self._batch.add(sequence.slot, start, sequence.tokens[start : start + count], output=last)
-            outputs.append((sequence, Row(row.key, count), index if last else None))
-        return outputs
+            self._batch.add(sequence.slot, start, sequence.tokens[start : start + count], outputs=outputs)
+            filled.append(_Filled(sequence, count, range(first, first + outputs)))
+            first += outputs
+        return filled
 
     # -- after the decode
 
-    def _settle(self, outputs: list[tuple[Sequence, Row, int | None]]) -> list[Event]:
+    def _settle(self, filled: list[_Filled]) -> list[Event]:
+        assert self._context is not None
         now = time.monotonic_ns()
+        draws: list[Draw] = []
+        for each in filled:
+            self._advance(each.sequence, each.count)
+            draws += _draws(each)
+        drawn = iter(draw_all(draws, self._context.logits(len(draws)), self._crew)) if draws else iter(())
         events: list[Event] = []
-        for sequence, row, index in outputs:
-            assert sequence.slot is not None
-            start = sequence.computed
-            self._slots.extend(sequence.slot, sequence.tokens[start : start + row.count])
-            sequence.computed += row.count
-            if not sequence.generated:
-                self._prompt_tokens += row.count
-            if index is not None:
-                events += self._next_token(sequence, index, now)
+        for each in filled:
+            for tokens in islice(drawn, len(each.outputs)):
+                events += self._take(each.sequence, tokens, now)
         return events
 
-    def _next_token(self, sequence: Sequence, index: int, now: int) -> list[Event]:
-        """Choose the token after a computed one, and end the sequence where it is to end."""
-        assert self._context is not None
-        wanted = sequence.command.sampling.num_predict
-        if wanted == 0:
-            return [self._end(sequence, "length")]
-        token = sequence.sampler.sample(self._context, index)
-        if not sequence.first_token_ns:
-            sequence.first_token_ns = now
-        if self._model.ends(token):
+    def _advance(self, sequence: Sequence, count: int) -> None:
+        assert sequence.slot is not None
+        start = sequence.computed
+        self._slots.extend(sequence.slot, sequence.tokens[start : start + count])
+        sequence.computed += count
+        if not sequence.generated:
+            self._prompt_tokens += count
+
+    def _take(self, sequence: Sequence, drawn: list[Drawn], now: int) -> list[Event]:
+        """Go on with what came of a row: the score of a token of the prompt, or the next token of each choice."""
+        request = sequence.request
+        echo = request.echo
+        if echo is not None and echo.is_scoring:
+            scored = drawn[0].scored
+            assert scored is not None
+            echo.add(scored)
+            return []
+        events: list[Event] = []
+        choices = [sequence]
+        if not sequence.generated:  # the prompt is complete
+            request.first_token_ns = now
+            choices += self._fork(sequence)
+            if echo is not None:
+                events += [Text(each.id, echo.text, 0, each.choice, tuple(echo.logprobs)) for each in choices]
+        if sequence.command.sampling.num_predict == 0:
+            return [*events, *[self._end(each, "length") for each in choices]]
+        for each, token in zip(choices, drawn, strict=True):
+            events += self._next_token(each, token.token, token.scored)
+        return events
+
+    def _fork(self, sequence: Sequence) -> list[Sequence]:
+        """Let the request's other choices go on from the prompt that this one has computed.
+
+        Their cells are the same until they differ. Whoever finds no sequence id waits, as after a preemption.
+        """
+        assert sequence.slot is not None
+        forks: list[Sequence] = []
+        place = self._running.index(sequence) + 1
+        for choice, sampler in enumerate(sequence.request.unforked, start=1):
+            fork = sequence.fork(choice, sampler)
+            fork.slot = self._slots.fork(sequence.slot)
+            if fork.slot is not None:
+                fork.computed = sequence.computed
+                self._running.insert(place, fork)
+                place += 1
+            forks.append(fork)
+        sequence.request.unforked.clear()
+        self._waiting.extendleft(reversed([fork for fork in forks if fork.slot is None]))
+        return forks
+
+    def _next_token(self, sequence: Sequence, token: int, scored: Scored | None) -> list[Event]:
+        """Append the token that was chosen, and end the sequence where it is to end."""
+        is_end = self._model.ends(token)
+        if scored is not None:
+            position = sequence.text.position
+            sequence.unsent_logprobs.append(told(self._model, scored, position, is_end=is_end))
+        if is_end:
             return self._finish(sequence, "stop")
         sequence.tokens.append(token)
         sequence.unsent_tokens += 1
@@ -208,23 +279,44 @@ class Loop:
         events = self._text(sequence, sequence.text.push(self._model.piece(token)))
         if sequence.text.stop is not None:
             return [*events, self._end(sequence, "stop")]
+        wanted = sequence.command.sampling.num_predict
         if 0 < wanted <= sequence.generated or len(sequence.tokens) >= sequence.context_length:
             return [*events, *self._finish(sequence, "length")]
         return events
 
     def _finish(self, sequence: Sequence, reason: Reason) -> list[Event]:
         """The end of an answer that no stop string cut: what was held back comes out first."""
-        return [*self._text(sequence, sequence.text.finish()), self._end(sequence, reason)]
+        text = sequence.text.finish()
+        return [*self._text(sequence, text, is_last=sequence.text.stop is None), self._end(sequence, reason)]
 
-    def _text(self, sequence: Sequence, text: str) -> list[Event]:
-        if not text:
+    def _text(self, sequence: Sequence, text: str, *, is_last: bool = False) -> list[Event]:
+        logprobs = sequence.take_logprobs(is_last=is_last)
+        if not text and not logprobs:
             return []
         tokens, sequence.unsent_tokens = sequence.unsent_tokens, 0
-        return [Text(sequence.id, text, tokens)]
+        return [Text(sequence.id, text, tokens, sequence.choice, logprobs)]
 
-    def _end(self, sequence: Sequence, reason: Reason) -> Done:
+    # -- the end of a choice, and of a request
+
+    def _end(self, sequence: Sequence, reason: Reason) -> Ended | Done:
+        """A choice is complete; with the last one its request is."""
         self._leave(sequence)
-        return Done(sequence.id, reason, sequence.usage(time.monotonic_ns()), sequence.text.stop)
+        sequence.request.incomplete -= 1
+        if sequence.request.incomplete:
+            return Ended(sequence.id, reason, sequence.choice, sequence.text.stop)
+        usage = sequence.usage(time.monotonic_ns())
+        return Done(sequence.id, reason, usage, sequence.text.stop, sequence.choice)
+
+    def _give_up(self, sequence: Sequence) -> Done:
+        """End a request, all its choices, that nobody waits for any more."""
+        self._remove(sequence.request)
+        return Done(sequence.id, "cancelled", sequence.usage(time.monotonic_ns()))
+
+    def _remove(self, request: Request) -> None:
+        """Take what is left of a request out of the engine."""
+        for sequence in [*self._running, *self._waiting]:
+            if sequence.request is request:
+                self._leave(sequence)
 
     def _leave(self, sequence: Sequence) -> None:
         if sequence in self._running:
@@ -233,7 +325,8 @@ class Loop:
             self._full = False
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
-        sequence.sampler.close()
+        sequence.request.completion_tokens += sequence.generated
+        sequence.close()
 
     def _let_go(self, sequence: Sequence, *, keep: bool) -> None:
         assert sequence.slot is not None
@@ -252,26 +345,26 @@ class Loop:
             self._slots.make_room(self._slots.cells)
             return []
         if len(self._running) > 1:
-            self._preempt((self._running[-1].id,))
+            self._preempt((self._running[-1].key,))
             self._full = True
             return []
         (last,) = self._running
         if last.generated:
             return self._finish(last, "length")
-        self._leave(last)
+        self._remove(last.request)
         error = RunnerError("the memory of the model's context has no room for this prompt")
         return [Failed(last.id, error.code, error.message)]
 
     def _fail_all(self) -> list[Event]:
         """A fatal code: what the memory holds is unknown. Everyone in the batch fails; the context starts afresh."""
         assert self._context is not None
-        failed = list(self._running)
-        for sequence in failed:
-            self._leave(sequence)
+        failed = {sequence.request: sequence.id for sequence in self._running}
+        for request in failed:
+            self._remove(request)
         self._context.clear()
         self._slots.reset()
         error = RunnerError("llama.cpp failed to compute the batch that this request was in")
-        return [Failed(sequence.id, error.code, error.message) for sequence in failed]
+        return [Failed(id_, error.code, error.message) for id_ in failed.values()]
 
     # -- what others may want to know
 
@@ -292,3 +385,18 @@ class Loop:
                 preemptions=self._preemptions,
             )
         )
+
+
+def _draws(filled: _Filled) -> list[Draw]:
+    """What is wanted of the rows of one sequence that gave logits."""
+    sequence, outputs = filled.sequence, filled.outputs
+    top, samplers = sequence.command.logprobs, (sequence.sampler, *sequence.request.unforked)
+    draws: list[Draw] = []
+    for row, follower in zip(outputs, range(sequence.computed - len(outputs) + 1, sequence.computed + 1), strict=True):
+        if follower < len(sequence.tokens):
+            draws.append(Draw(row, given=sequence.tokens[follower], top=top))
+        elif sequence.command.sampling.num_predict == 0:
+            draws.append(Draw(row))
+        else:
+            draws.append(Draw(row, samplers, top=top))
+    return draws

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from runner.conversation import Message
+from runner.engine.echo import Echo
 from runner.engine.embed import Inputs
-from runner.engine.sequence import Sequence
+from runner.engine.sequence import Request, Sequence
 from runner.engine.text import TextStream
 from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsupported
 from runner.formats import Thinking
@@ -20,9 +23,12 @@ from runner.prompt.fit import cut_around, cut_middle, drop_oldest_turns
 from runner.prompt.jinja import Template
 from runner.prompt.render import Rendered, render
 from runner.protocol import codec
-from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, TextPrompt
+from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, TextPrompt, TokenPrompt
+from runner.protocol.options import SampleOptions
 
 _FRAMING = 1024  # bytes of a frame of vectors that are no vectors
+_MOST_BREAKERS = 16  # llama.cpp looks each up in the whole vocabulary
+_MOST_SCORES = 1 << 19  # of an echoed prompt; they travel in one frame
 
 
 class Mailbox:
@@ -59,11 +65,9 @@ class Mailbox:
         tokens, in_thought, lost = self._prompt(command, limit)
         if not tokens:
             raise InvalidRequest("the prompt is empty", field="prompt")
-        for token in command.sampling.logit_bias:
-            if not 0 <= token < self._model.n_vocab:
-                raise InvalidRequest(f"{token} is no token of this model", field="logit_bias")
-        sampler = Sampler(self._model, command.sampling)
-        sampler.feed(tokens)
+        self._check_sampling(command.sampling)
+        echo = self._echo(command, tokens)
+        sampler, *unforked = self._samplers(command, tokens)
         return Sequence(
             command=command,
             tokens=tokens,
@@ -72,8 +76,9 @@ class Mailbox:
             truncated_tokens=lost,
             in_thought=in_thought,
             sampler=sampler,
-            text=TextStream(command.sampling.stop),
+            text=TextStream(command.sampling.stop, position=len(echo.text) if echo else 0),
             arrived_ns=arrived,
+            request=Request(unforked, echo),
         )
 
     def inputs(self, command: Embed) -> Inputs:
@@ -102,6 +107,42 @@ class Mailbox:
                 tokens = [*tokens[: limit - 1], tokens[-1]]
             ids.append(tokens)
         return Inputs(command.id, ids, lost, arrived)
+
+    def _check_sampling(self, sampling: SampleOptions) -> None:
+        for token in sampling.logit_bias:
+            if not 0 <= token < self._model.n_vocab:
+                raise InvalidRequest(f"{token} is no token of this model", field="logit_bias")
+        if sampling.dry_multiplier > 0.0 and len(sampling.dry_sequence_breakers) > _MOST_BREAKERS:
+            raise InvalidRequest(
+                f"dry_sequence_breakers may hold {_MOST_BREAKERS} texts, not {len(sampling.dry_sequence_breakers)}",
+                field="options.dry_sequence_breakers",
+            )
+
+    def _samplers(self, command: Generate, tokens: list[int]) -> list[Sampler]:
+        """One for each choice, each with a seed of its own."""
+        samplers: list[Sampler] = []
+        for choice in range(command.choices):
+            options = command.sampling
+            if choice and options.seed >= 0:
+                options = msgspec.structs.replace(options, seed=options.seed + choice)
+            samplers.append(Sampler(self._model, options))
+            samplers[-1].feed(tokens)
+        return samplers
+
+    def _echo(self, command: Generate, tokens: list[int]) -> Echo | None:
+        if not command.echo:
+            return None
+        scores = len(tokens) * (command.logprobs + 1) * command.choices if command.logprobs is not None else 0
+        if scores > _MOST_SCORES:
+            raise InvalidRequest(
+                f"{scores} log-probabilities of the prompt are too many; a request may have {_MOST_SCORES}",
+                field="logprobs",
+            )
+        if isinstance(command.prompt, TextPrompt):
+            return Echo(self._model, tokens, command.prompt.text, command.logprobs)
+        if isinstance(command.prompt, TokenPrompt):
+            return Echo(self._model, tokens, None, command.logprobs)
+        raise InvalidRequest("only a plain prompt can be echoed", field="echo")
 
     def _prompt(self, command: Generate, limit: int) -> tuple[list[int], bool, int]:
         """Token ids, whether they end inside a thought, and how many tokens were left out to make them fit."""

@@ -14,7 +14,8 @@ HEADROOM = 32  # cells that must be left for each newcomer beyond its prompt, le
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A sequence as the plan sees it: `cells` it holds now, `remaining` tokens to compute before its next one."""
+    """A sequence as the plan sees it: `cells` it gives back if all newer ones are preempted before it (so cells that
+    several hold count with the oldest of them), `remaining` tokens to compute before its next one."""
 
     key: int
     cells: int

@@ -35,12 +35,12 @@ def main(arguments: list[str]) -> int:
     position, text = 0, b""
     for _ in range(_TOKENS):
         batch.clear()
-        row = batch.add(0, position, tokens, output=True)
+        batch.add(0, position, tokens, outputs=1)
         if context.decode(batch) is not Outcome.DONE:
             sys.stderr.write("llama.cpp could not compute\n")
             return 1
         position += len(tokens)
-        tokens = [sampler.sample(context, row)]
+        tokens = [sampler.sample(context.logits(1)[0])]
         text += model.piece(tokens[0])
     found = {"devices": log.devices or ["CPU"], "engine": library.version(), "text": text.decode("utf-8", "replace")}
     sys.stdout.write(json.dumps(found) + "\n")

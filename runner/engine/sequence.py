@@ -1,21 +1,45 @@
-"""One request in the engine: a count of computed tokens and a count wanted.
+"""One request in the engine: a count of computed tokens and a count wanted, for each of its choices.
 
 Prefill, decode and recomputing after a preemption are the same thing at different counts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
 
+from runner.engine.echo import Echo
 from runner.engine.text import TextStream
 from runner.llama.sampler import Sampler
 from runner.protocol.commands import Generate
-from runner.protocol.events import Usage
+from runner.protocol.events import Logprob, Usage
+
+_next_key: Callable[[], int] = count(1).__next__
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """How far a request has come, all its choices together. Changed by the engine's loop only.
+
+    The first choice computes the prompt; `unforked` holds the samplers of the others until they can go on from there.
+    """
+
+    unforked: list[Sampler] = field(default_factory=list)
+    echo: Echo | None = None
+    incomplete: int = field(init=False)  # choices that have not ended
+    completion_tokens: int = 0  # of those that have
+    cached_tokens: int = 0
+    admitted_ns: int = 0
+    first_token_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.incomplete = 1 + len(self.unforked)
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """A request from its acceptance to its end. Changed by the engine's loop only.
+    """A request, or one of its choices, from its acceptance to its end. Changed by the engine's loop only.
 
     `tokens` holds the prompt, then what was generated; `computed` of them stand in the KV cache of `slot`.
     """
@@ -29,12 +53,29 @@ class Sequence:
     sampler: Sampler
     text: TextStream
     arrived_ns: int
+    request: Request = field(default_factory=Request)
+    choice: int = 0
     slot: int | None = None
     computed: int = 0
-    cached_tokens: int = 0
-    admitted_ns: int = 0
-    first_token_ns: int = 0
     unsent_tokens: int = 0
+    unsent_logprobs: list[Logprob] = field(default_factory=list)
+    key: int = field(default_factory=_next_key)  # names it in the plan
+
+    def fork(self, choice: int, sampler: Sampler) -> Sequence:
+        """Another choice of the request, with the prompt's tokens and nothing computed or said."""
+        return Sequence(
+            command=self.command,
+            tokens=self.tokens.copy(),
+            prompt_tokens=self.prompt_tokens,
+            context_length=self.context_length,
+            truncated_tokens=self.truncated_tokens,
+            in_thought=self.in_thought,
+            sampler=sampler,
+            text=TextStream(self.command.sampling.stop, position=self.text.position),
+            arrived_ns=self.arrived_ns,
+            request=self.request,
+            choice=choice,
+        )
 
     @property
     def id(self) -> int:
@@ -53,15 +94,51 @@ class Sequence:
     def is_decoding(self) -> bool:
         return self.generated > 0 and self.remaining == 1
 
+    @property
+    def reusable(self) -> int | None:
+        """How many tokens may be found computed, None for any: to be scored, a prompt's rows must be computed anew."""
+        echo = self.request.echo
+        return echo.scored if echo is not None and echo.is_scoring else None
+
+    def outputs(self, count: int, most: int) -> tuple[int, int]:
+        """Of the next `count` tokens, how many to compute when at most `most` of their rows may give logits.
+
+        And how many rows do, counted from the last: the one that the next token is chosen from, and in a prompt that is
+        scored those before it.
+        """
+        echo = self.request.echo
+        if echo is None or not echo.is_scoring:
+            return count, 1 if count == self.remaining else 0
+        scored = echo.scored - self.computed
+        count = min(count, scored + most)
+        return count, max(0, count - scored)
+
+    def take_logprobs(self, *, is_last: bool) -> tuple[Logprob, ...]:
+        """Those of the tokens that begin in the text sent so far, or all at the end of the answer."""
+        unsent = self.unsent_logprobs
+        if not unsent:
+            return ()
+        sent = self.text.sent
+        count = len(unsent) if is_last else sum(logprob.offset < sent for logprob in unsent)
+        self.unsent_logprobs = unsent[count:]
+        return tuple(unsent[:count])
+
+    def close(self) -> None:
+        """Free what the choice draws with, and what those would have drawn with that were never forked from it."""
+        for sampler in (self.sampler, *self.request.unforked):
+            sampler.close()
+        self.request.unforked.clear()
+
     def usage(self, now_ns: int) -> Usage:
-        """What the request has cost up to now."""
-        admitted = self.admitted_ns or now_ns
-        first = self.first_token_ns or now_ns
+        """What the request has cost up to now. Tokens are counted when their choice has left the engine."""
+        request = self.request
+        admitted = request.admitted_ns or now_ns
+        first = request.first_token_ns or now_ns
         return Usage(
             prompt_tokens=self.prompt_tokens,
-            cached_tokens=self.cached_tokens,
+            cached_tokens=request.cached_tokens,
             truncated_tokens=self.truncated_tokens,
-            completion_tokens=self.generated,
+            completion_tokens=request.completion_tokens,
             queue_ns=admitted - self.arrived_ns,
             prefill_ns=first - admitted,
             decode_ns=now_ns - first,

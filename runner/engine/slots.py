@@ -1,33 +1,59 @@
 """Which sequence ids of the context are in use, and what stands in their cells.
 
 An ended sequence leaves its tokens behind, so that a request with the same beginning (the next turn of a chat) computes
-only what is new. Idle cells are given up, oldest first, as soon as somebody needs them.
+only what is new. A fork holds the cells of what it was forked from: they are counted once, and are free when the last
+holder lets go. Idle cells are given up, oldest first, as soon as somebody needs them.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 _KEPT = 4  # a prefix is reused where it is at least one part in so many of what stands there
 
 
+@dataclass(slots=True, eq=False)
+class _Run:
+    """Consecutive cells that the same slots hold."""
+
+    size: int
+    holders: set[int]
+
+
 @dataclass(slots=True)
 class _Slot:
+    """One sequence id. The sizes of `runs`, in order, add up to the number of `tokens`."""
+
     tokens: array[int] = field(default_factory=lambda: array("i"))
+    runs: list[_Run] = field(default_factory=list)
     busy: bool = False
     last_used: int = 0
 
 
 class Slots:
-    """`count` sequence ids sharing `cells` cells. `forget(seq, start)` drops a sequence's cells from `start` on and
-    says whether it could; with `reuse` off (models whose state can't be cut) nothing is kept."""
+    """`count` sequence ids sharing `cells` cells.
 
-    def __init__(self, count: int, cells: int, forget: Callable[[int, int], bool], *, reuse: bool) -> None:
+    `forget(seq, start)` drops a sequence's cells from `start` on and says whether it could; `share(source, target)`
+    lets the empty `target` hold all of the source's cells. With `reuse` off (models whose state can't be cut) nothing
+    is kept of a sequence that ended.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        cells: int,
+        forget: Callable[[int, int], bool],
+        share: Callable[[int, int], None],
+        *,
+        reuse: bool,
+    ) -> None:
         self.cells = cells
         self._slots = [_Slot() for _ in range(count)]
+        self._runs: set[_Run] = set()
         self._forget = forget
+        self._share = share
         self._reuse = reuse
         self._clock = 0
 
@@ -39,33 +65,74 @@ class Slots:
     @property
     def cells_busy(self) -> int:
         """Cells held by running sequences."""
-        return sum(len(slot.tokens) for slot in self._slots if slot.busy)
+        return sum(self.held(index for index, slot in enumerate(self._slots) if slot.busy))
 
     @property
     def cells_used(self) -> int:
         """Cells that hold anything, idle prefixes included."""
-        return sum(len(slot.tokens) for slot in self._slots)
+        return sum(run.size for run in self._runs)
 
-    def acquire(self, tokens: Sequence[int]) -> tuple[int, int]:
-        """A sequence id for these tokens, and how many of their first are computed there already.
+    def held(self, indices: Iterable[int]) -> list[int]:
+        """Cells that each of these sequences holds, those that several hold counted with the first of them.
+
+        So that is what each would give back if all those behind it had gone before.
+        """
+        counted: set[_Run] = set()
+        sizes: list[int] = []
+        for index in indices:
+            size = 0
+            for run in self._slots[index].runs:
+                if len(run.holders) == 1:
+                    size += run.size
+                elif run not in counted:
+                    counted.add(run)
+                    size += run.size
+            sizes.append(size)
+        return sizes
+
+    def acquire(self, tokens: Sequence[int], most: int | None = None) -> tuple[int, int]:
+        """A sequence id for these tokens, and how many of their first (at most `most`) are computed there already.
 
         At least one token is always left to compute: its logits are what the caller is after. The caller has seen
         that `free` is not zero.
         """
         wanted = array("i", tokens)
-        best, shared = self._choose(wanted)
+        best, shared = self._choose(wanted, len(wanted) if most is None else most)
         shared = min(shared, len(wanted) - 1)
         slot = self._slots[best]
         if len(slot.tokens) > shared and not self._forget(best, shared):
             self._forget(best, 0)
             shared = 0
-        del slot.tokens[shared:]
+        self._cut(best, shared)
         slot.busy = True
         return best, shared
 
+    def fork(self, source: int) -> int | None:
+        """A sequence id that holds the same cells as the running `source`; None when all ids are in use."""
+        if not self.free:
+            return None
+        target, _ = self._choose(array("i"), 0)
+        if self._slots[target].tokens:
+            self._drop(target)
+        self._share(source, target)
+        origin, twin = self._slots[source], self._slots[target]
+        twin.tokens = origin.tokens[:]
+        twin.runs = origin.runs[:]
+        for run in twin.runs:
+            run.holders.add(target)
+        twin.busy = True
+        return target
+
     def extend(self, index: int, tokens: Sequence[int]) -> None:
         """These tokens are computed now, behind those that were."""
-        self._slots[index].tokens.extend(tokens)
+        slot = self._slots[index]
+        slot.tokens.extend(tokens)
+        if slot.runs and len(slot.runs[-1].holders) == 1:
+            slot.runs[-1].size += len(tokens)
+            return
+        run = _Run(len(tokens), {index})
+        slot.runs.append(run)
+        self._runs.add(run)
 
     def release(self, index: int, *, keep: bool = True) -> None:
         """The sequence ended. With `keep` its tokens stay as long as nobody needs the cells."""
@@ -86,14 +153,16 @@ class Slots:
 
     def reset(self) -> None:
         """The context was cleared: nothing stands anywhere any more."""
+        self._runs.clear()
         for slot in self._slots:
             del slot.tokens[:]
+            del slot.runs[:]
             slot.busy = False
 
-    def _choose(self, wanted: array[int]) -> tuple[int, int]:
-        """An idle sequence id, and how many of the first wanted tokens stand there."""
+    def _choose(self, wanted: array[int], most: int) -> tuple[int, int]:
+        """An idle sequence id, and how many of the first wanted tokens stand there; no more than `most` count."""
         idle = [index for index, slot in enumerate(self._slots) if not slot.busy]
-        shared = {index: self._shared(index, wanted) for index in idle}
+        shared = {index: min(self._common(index, wanted), most) for index in idle}
         held = {index: len(self._slots[index].tokens) for index in idle}
         # Conversations begin alike (the same system prompt), and who takes a slot for that destroys what follows there.
         # The same prompt again, though, is somebody who wants another answer instead of the one that stands there.
@@ -110,9 +179,34 @@ class Slots:
 
     def _drop(self, index: int) -> None:
         self._forget(index, 0)
-        del self._slots[index].tokens[:]
+        self._cut(index, 0)
 
-    def _shared(self, index: int, wanted: array[int]) -> int:
+    def _cut(self, index: int, start: int) -> None:
+        """Let go of the cells from position `start` on; those that others hold as well stay with them."""
+        slot = self._slots[index]
+        excess = len(slot.tokens) - start
+        while excess > 0:
+            run = slot.runs[-1]
+            if run.size > excess:
+                self._split(run, run.size - excess)
+                run = slot.runs[-1]
+            excess -= run.size
+            slot.runs.pop()
+            run.holders.discard(index)
+            if not run.holders:
+                self._runs.discard(run)
+        del slot.tokens[start:]
+
+    def _split(self, run: _Run, size: int) -> None:
+        """Divide a run behind its first `size` cells, for all its holders."""
+        rest = _Run(run.size - size, set(run.holders))
+        run.size = size
+        self._runs.add(rest)
+        for holder in rest.holders:
+            runs = self._slots[holder].runs
+            runs.insert(runs.index(run) + 1, rest)
+
+    def _common(self, index: int, wanted: array[int]) -> int:
         """Length of the common beginning, by bisection over comparisons that C does."""
         held = self._slots[index].tokens
         low, high = 0, min(len(held), len(wanted))

@@ -11,9 +11,13 @@ from collections.abc import Sequence
 
 
 class TextStream:
-    """The text of one answer as it grows. After a stop string was found, nothing more comes out."""
+    """The text of one answer as it grows. After a stop string was found, nothing more comes out.
 
-    def __init__(self, stops: Sequence[str] = ()) -> None:
+    `position` counts the characters that the tokens so far have made, and `sent` those of them that have come out.
+    """
+
+    def __init__(self, stops: Sequence[str] = (), *, position: int = 0) -> None:
+        self.position = self.sent = position
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = tuple(stop for stop in stops if stop)
         self._longest = max(map(len, self._stops), default=0)
@@ -24,23 +28,28 @@ class TextStream:
         """Take the bytes of one token; return the characters that are certain now."""
         if self.stop is not None:
             return ""
-        self._held += self._decoder.decode(data)
+        self._take(self._decoder.decode(data))
         return self._release()
 
     def finish(self) -> str:
         """The end of the answer: what was held back comes out. An unfinished character becomes U+FFFD."""
         if self.stop is not None:
             return ""
-        self._held += self._decoder.decode(b"", final=True)
-        text = self._release()
-        if self.stop is None:
-            text, self._held = text + self._held, ""
+        self._take(self._decoder.decode(b"", final=True))
+        return self._release() + self._give(len(self._held))  # nothing is held behind a stop string
+
+    def _take(self, text: str) -> None:
+        self._held += text
+        self.position += len(text)
+
+    def _give(self, size: int) -> str:
+        text, self._held = self._held[:size], self._held[size:]
+        self.sent += size
         return text
 
     def _release(self) -> str:
         if not self._stops:
-            text, self._held = self._held, ""
-            return text
+            return self._give(len(self._held))
         # The one that is complete first ends the text, of two complete at once the longer: so it doesn't matter how
         # many tokens arrive at a time.
         found = min(
@@ -48,11 +57,9 @@ class TextStream:
         )
         if found is not None:
             _, at, self.stop = found
-            text, self._held = self._held[:at], ""
+            text, self._held = self._give(at), ""
             return text
-        cut = len(self._held) - self._undecided()
-        text, self._held = self._held[:cut], self._held[cut:]
-        return text
+        return self._give(len(self._held) - self._undecided())
 
     def _undecided(self) -> int:
         """How many of the last characters may begin a stop string."""

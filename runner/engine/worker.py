@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from runner.engine.crew import Crew
 from runner.engine.embed import Embedder
 from runner.engine.intake import Intake
 from runner.engine.loop import Item, Loop
@@ -25,7 +26,7 @@ from runner.engine.slots import Slots
 from runner.errors import RunnerError, TemplateFailed
 from runner.formats import THINKING, Thinking, thinking_of
 from runner.llama import library
-from runner.llama.context import Context
+from runner.llama.context import Context, threads
 from runner.llama.model import Model
 from runner.prompt.jinja import Template
 from runner.protocol.codec import FrameReader, unpack_command
@@ -177,13 +178,14 @@ class Worker:
 
     def _make_loop(self) -> Loop:
         context = self._context
+        crew = Crew(threads(self._load.options))
         if context is None:
-            slots = Slots(0, 0, lambda _seq, _start: True, reuse=False)
-            return Loop(self._model, None, slots, self._embedder, self._inbox, self._outbox, 1)
+            slots = Slots(0, 0, lambda _seq, _start: True, lambda _source, _target: None, reuse=False)
+            return Loop(self._model, None, slots, self._embedder, self._inbox, self._outbox, crew, 1)
         # A state that can't be cut at any token (recurrent, hybrid, sliding window) is never shared.
         reuse = not self._model.has_state and not self._model.n_swa
-        slots = Slots(context.sequences, context.cells, context.forget, reuse=reuse)
-        return Loop(self._model, context, slots, self._embedder, self._inbox, self._outbox, context.batch)
+        slots = Slots(context.sequences, context.cells, context.forget, context.share, reuse=reuse)
+        return Loop(self._model, context, slots, self._embedder, self._inbox, self._outbox, crew, context.batch)
 
     def _ready(self, started: int, thinking: Thinking | None, *, has_template: bool) -> Ready:
         sizes = self._log.sizes

@@ -41,20 +41,19 @@ class Batch:
         self.size = 0
         self.raw.n_tokens = 0
 
-    def add(self, seq: int, start: int, tokens: Sequence[int], *, output: bool) -> int:
-        """Append tokens of one sequence from position `start` on; with `output` the last row gives logits.
+    def add(self, seq: int, start: int, tokens: Sequence[int], *, outputs: int) -> None:
+        """Append tokens of one sequence from position `start` on; the last `outputs` of their rows give logits.
 
-        Returns that last row's index. The caller keeps the sum within the capacity.
+        The caller keeps the sum within the capacity.
         """
         first, last = self.size, self.size + len(tokens)
         self._token[first:last] = tokens
         self._pos[first:last] = np.arange(start, start + len(tokens), dtype=np.int32)
         self._seq[first:last, 0] = seq
-        self._output[first:last] = 0
-        self._output[last - 1] = output
+        self._output[first : last - outputs] = 0
+        self._output[last - outputs : last] = 1
         self.size = last
         self.raw.n_tokens = last
-        return last - 1
 
     def want_all(self) -> None:
         """Mark every row as an output, as pooling over whole inputs wants."""

@@ -15,7 +15,7 @@ from runner.errors import InvalidRequest, LoadFailed
 from runner.llama.batch import Batch
 from runner.llama.library import Log
 from runner.llama.model import Model
-from runner.protocol.options import LoadOptions
+from runner.protocol.options import LoadOptions, outputs_of
 
 _KV_TYPES = {
     "f32": lib.GGML_TYPE_F32,
@@ -74,8 +74,8 @@ class Context:
             own = lib.LLAMA_POOLING_TYPE_UNSPECIFIED
             params.pooling_type = own if model.has_pooling else lib.LLAMA_POOLING_TYPE_MEAN
         else:
-            # One row of logits a sequence: the default reserves one for each row of the batch, 300 MB for 150k tokens.
-            params.n_outputs_max = sequences
+            # Few rows of logits: the default reserves one for each row of the batch, 300 MB for 150k tokens.
+            params.n_outputs_max = outputs_of(sequences)
         if options.kv_cache_type not in _KV_TYPES:
             raise InvalidRequest(
                 f"kv_cache_type takes one of {', '.join(_KV_TYPES)}, not {options.kv_cache_type!r}",
@@ -90,6 +90,7 @@ class Context:
         self.cells = lib.llama_n_ctx(handle)
         self.sequences = sequences
         self.batch = batch
+        self.outputs = outputs_of(sequences)  # rows of logits that one decode may give; one more ends the process
         self._model = model
         self._memory = lib.llama_get_memory(handle)
 
@@ -116,10 +117,14 @@ class Context:
             return Outcome.DONE
         return Outcome.NO_ROOM if code == 1 else Outcome.FAILED
 
-    def logits(self, row: int) -> npt.NDArray[np.float32]:
-        """The logits of one row, shape (n_vocab,), writable, valid until the next decode."""
-        pointer = lib.llama_get_logits_ith(self.handle, row)
-        return np.ctypeslib.as_array(pointer, shape=(self._model.n_vocab,))
+    def logits(self, count: int) -> npt.NDArray[np.float32]:
+        """The logits of the last decode's `count` output rows in the order of the batch, shape (count, n_vocab).
+
+        Writable, valid until the next decode. Waits for the device and brings the rows into order, so that threads may
+        read them afterwards without touching the context.
+        """
+        pointer = lib.llama_get_logits(self.handle)
+        return np.ctypeslib.as_array(pointer, shape=(count, self._model.n_vocab))
 
     def pooled(self, seq: int, width: int) -> npt.NDArray[np.float32]:
         """A copy of the pooled vector of one sequence, shape (width,)."""
@@ -133,6 +138,10 @@ class Context:
         if not self._memory:  # encoders keep nothing
             return True
         return bool(lib.llama_memory_seq_rm(self._memory, seq, start, -1))
+
+    def share(self, source: int, target: int) -> None:
+        """Let a sequence without cells hold all those of another. Nothing is copied."""
+        lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def clear(self) -> None:
         if self._memory:

@@ -60,6 +60,7 @@ class Model:
         self.bos = lib.llama_vocab_bos(self.vocab)
         self.eos = lib.llama_vocab_eos(self.vocab)
         self._pieces: list[bytes | None] = [None] * self.n_vocab
+        self._spellings: dict[int, bytes] = {}
         self._visible: frozenset[int] = frozenset()
 
     def close(self) -> None:
@@ -115,9 +116,16 @@ class Model:
             self._pieces[token] = known
         return known
 
+    def spelling(self, token: int) -> bytes:
+        """The bytes of one token, a control token's marker included."""
+        known = self._spellings.get(token)
+        if known is None:
+            known = self._spellings[token] = self._read_piece(token, True)
+        return known
+
     def text_of(self, token: int) -> str:
         """How one special token is written, as chat templates want their BOS and EOS."""
-        return self._read_piece(token, True).decode("utf-8", "replace") if token >= 0 else ""
+        return self.spelling(token).decode("utf-8", "replace") if token >= 0 else ""
 
     def _read_piece(self, token: int, special: bool) -> bytes:
         size = 64

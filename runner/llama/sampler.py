@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import random
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
+import numpy.typing as npt
 
-from runner.llama.context import Context
+from runner.llama.candidates import candidates
 from runner.llama.model import Model
 from runner.protocol.options import SampleOptions
 
@@ -18,43 +21,50 @@ _MIROSTAT_M = 100  # candidates that mirostat 1 estimates from, as in its paper
 
 
 class Sampler:
-    """Chooses tokens for one request. Its random state is its own: neighbours in the batch don't change the outcome."""
+    """Chooses tokens for one request. Its random state is its own: neighbours in the batch don't change the outcome.
+
+    No two threads may use one sampler at the same time; different ones need nothing from each other.
+    """
 
     def __init__(self, model: Model, options: SampleOptions) -> None:
-        self._model = model
         self._options = options
-        self._outlasts_end = options.ignore_eos or options.min_tokens > 0
-        self._end_tokens = np.fromiter(model.end_tokens if self._outlasts_end else (), np.int64)
+        outlasts_end = options.ignore_eos or options.min_tokens > 0
+        self._end_tokens = np.fromiter(model.end_tokens if outlasts_end else (), np.int64)
         self._accepted = 0
         # Without anything that looks at the past or draws lots, the best token needs no chain.
-        self._greedy = (
+        self.is_greedy = (
             options.temperature <= 0.0
-            and options.mirostat == 0
             and options.dry_multiplier <= 0.0
             and not options.logit_bias
             and not _penalises(options)
         )
-        self._chain = None if self._greedy else _build(model, options)
+        self._reach = _reach(model, options)
+        self._chain = None if self.is_greedy else _build(model, options)
 
     def close(self) -> None:
         if self._chain is not None:
             lib.llama_sampler_free(self._chain)
             self._chain = None
 
-    def feed(self, tokens: Iterable[int]) -> None:
-        """Let penalties know what stands in the context already."""
-        if self._chain is not None and (_penalises(self._options) or self._options.dry_multiplier > 0.0):
-            for token in tokens:
+    def feed(self, tokens: Sequence[int]) -> None:
+        """Let penalties know what stands in the context already (the prompt, or a resumed answer)."""
+        if self._reach:
+            for token in tokens[-self._reach :]:
                 lib.llama_sampler_accept(self._chain, token)
 
-    def sample(self, context: Context, row: int) -> int:
-        """Choose the token that follows this row of the last decode, and remember it."""
+    def sample(self, logits: npt.NDArray[np.float32]) -> int:
+        """Choose the token that follows this row of logits, shape (n_vocab,), and remember it.
+
+        Writes into the row where the end may not come yet.
+        """
         if self._options.ignore_eos or self._accepted < self._options.min_tokens:
-            context.logits(row)[self._end_tokens] = -np.inf
+            logits[self._end_tokens] = -np.inf
         self._accepted += 1
         if self._chain is None:
-            return int(np.argmax(context.logits(row)))
-        return int(lib.llama_sampler_sample(self._chain, context.handle, row))
+            return int(logits.argmax())
+        token = candidates(len(logits)).choose(self._chain, logits)
+        lib.llama_sampler_accept(self._chain, token)
+        return token
 
 
 def _penalises(options: SampleOptions) -> bool:
@@ -66,6 +76,12 @@ def _penalises(options: SampleOptions) -> bool:
 def _window(model: Model, tokens: int) -> int:
     """How far back a sampler looks: it allocates that much, so never further than a context can reach. -1 is all."""
     return model.n_ctx_train if tokens < 0 else min(tokens, model.n_ctx_train)
+
+
+def _reach(model: Model, options: SampleOptions) -> int:
+    """How many of the latest tokens make a difference to the next one."""
+    penalties = _window(model, options.repeat_last_n) if _penalises(options) else 0
+    return max(penalties, _window(model, options.dry_penalty_last_n) if options.dry_multiplier > 0.0 else 0)
 
 
 def _build(model: Model, options: SampleOptions) -> Any:
@@ -93,12 +109,9 @@ def _links(model: Model, options: SampleOptions, seed: int) -> Iterable[Any]:
             model.n_vocab, last, o.repeat_penalty, o.frequency_penalty, o.presence_penalty
         )
     if o.dry_multiplier > 0.0:
-        breakers = [text.encode() for text in o.dry_sequence_breakers]
-        array = (ctypes.c_char_p * len(breakers))(*breakers)
         last = _window(model, o.dry_penalty_last_n)
-        yield lib.llama_sampler_init_dry(
-            model.vocab, o.dry_multiplier, o.dry_base, o.dry_allowed_length, last, array, len(breakers)
-        )
+        dry = _dry(model, o.dry_multiplier, o.dry_base, o.dry_allowed_length, last, o.dry_sequence_breakers)
+        yield lib.llama_sampler_clone(dry.handle)
     if o.temperature <= 0.0:
         yield lib.llama_sampler_init_greedy()
         return
@@ -124,3 +137,22 @@ def _links(model: Model, options: SampleOptions, seed: int) -> Iterable[Any]:
         yield lib.llama_sampler_init_xtc(o.xtc_probability, o.xtc_threshold, 1, seed)
     yield lib.llama_sampler_init_temp(o.temperature)
     yield lib.llama_sampler_init_dist(seed)
+
+
+class _Prototype:
+    """A sampler that others are cloned from. Freed with this object."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        weakref.finalize(self, lib.llama_sampler_free, handle)
+
+
+@functools.lru_cache(maxsize=4)
+def _dry(
+    model: Model, multiplier: float, base: float, allowed_length: int, last: int, breakers: tuple[str, ...]
+) -> _Prototype:
+    """DRY before its first token. Looking each breaker up takes llama.cpp 30 ms in a vocabulary of 150k tokens."""
+    array = (ctypes.c_char_p * len(breakers))(*(text.encode() for text in breakers))
+    return _Prototype(
+        lib.llama_sampler_init_dry(model.vocab, multiplier, base, allowed_length, last, array, len(breakers))
+    )

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 import msgspec
 
+_LEAST_OUTPUTS = 16  # a prompt whose every token is scored advances by this many a step, or more
+
+
+def outputs_of(sequences: int) -> int:
+    """Rows of logits that one step may give: one for each sequence, or enough to score a prompt in good time."""
+    return max(sequences, _LEAST_OUTPUTS)
+
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is brought into memory. A change of any of these means another load."""

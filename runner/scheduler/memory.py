@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from runner.protocol.options import LoadOptions
+from runner.protocol.options import LoadOptions, outputs_of
 
 MOST_SEQUENCES = 32  # of `auto`
 ORDINARY_REQUEST = 2048  # tokens; `auto` makes room for this much per sequence, and longer ones share
@@ -59,8 +59,9 @@ def need(footprint: Footprint, options: LoadOptions) -> Need:
     """Estimate a load. With `cells` 0 the pool holds `num_ctx` tokens for each sequence (at least one)."""
     cells = options.cells or options.num_ctx * max(1, options.num_parallel)
     kv = cells * _cell(footprint, options) + footprint.state * max(1, options.num_parallel)
-    # One step's activations, and a row of logits for each sequence; both in float32.
-    compute = 4 * options.num_batch * footprint.width * _LIVE + 4 * footprint.vocabulary * max(1, options.num_parallel)
+    # One step's activations and its rows of logits, both in float32.
+    compute = 4 * options.num_batch * footprint.width * _LIVE
+    compute += 4 * footprint.vocabulary * outputs_of(options.num_parallel)
     return Need(footprint.weights, kv + compute + _PROCESS)
 
 

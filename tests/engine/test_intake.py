@@ -5,15 +5,20 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 
 from runner.engine.embed import Inputs
 from runner.engine.intake import Intake
 from runner.engine.loop import Item
+from runner.engine.sequence import Request, Sequence
+from runner.engine.text import TextStream
 from runner.errors import ContextOverflow, InvalidRequest
-from runner.protocol.commands import Cancel, Embed
+from runner.llama.sampler import Sampler
+from runner.protocol.commands import Cancel, Embed, Generate, TextPrompt
 from runner.protocol.events import Done, Event, Failed
+from runner.protocol.options import SampleOptions
 
 
 class Mailbox:
@@ -23,6 +28,14 @@ class Mailbox:
         self.slow: set[int] = set()
         self.inside = threading.Semaphore(0)
         self.go = threading.Event()
+        self.samplers: list[Mock] = []
+
+    def sequence(self, command: Generate) -> Sequence:
+        self.inside.release()
+        self.go.wait(30)
+        self.samplers = [Mock(Sampler) for _ in range(command.choices)]
+        sampler, *unforked = self.samplers
+        return Sequence(command, [1], 1, 9, 0, False, sampler, TextStream(), 0, Request(unforked))
 
     def inputs(self, command: Embed) -> Inputs:
         if command.id in self.slow:
@@ -99,6 +112,16 @@ def test_a_request_cancelled_while_it_is_prepared_ends_once_and_never_reaches_th
     assert (end.id, end.reason) == (1, "cancelled")
     assert desk.inbox.empty()
     assert desk.outbox.events.empty()
+
+
+def test_the_samplers_of_all_choices_of_such_a_request_are_freed(desk: Desk) -> None:
+    desk.mailbox.slow = {1}
+    desk.intake.take(Generate(1, TextPrompt("slow"), SampleOptions(), choices=3))
+    desk.mailbox.inside.acquire()
+    desk.intake.take(Cancel(1))
+    desk.mailbox.go.set()
+    assert isinstance(desk.outbox.events.get(timeout=30), Done)
+    assert [sampler.close.call_count for sampler in desk.mailbox.samplers] == [1, 1, 1]
 
 
 def test_a_cancel_after_the_preparation_follows_the_request(desk: Desk) -> None:

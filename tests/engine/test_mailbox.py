@@ -45,6 +45,9 @@ class Alphabet:
     def text_of(self, token: int) -> str:
         return {BOS: "<s>", EOS: "</s>"}[token]
 
+    def spelling(self, token: int) -> bytes:
+        return self.text_of(token).encode() if token < LETTERS else chr(token - LETTERS).encode()
+
     def infill_tokens(self) -> tuple[int, int, int] | None:
         return (PREFIX, SUFFIX, MIDDLE) if self._infill else None
 
@@ -115,6 +118,55 @@ def test_infill_is_framed() -> None:
 @pytest.mark.parametrize(("asked", "limit"), [(None, 100), (0, 100), (60, 60), (1000, 100)])
 def test_a_request_may_use_less_than_the_context_but_not_more(asked: int | None, limit: int) -> None:
     assert mailbox().sequence(generate(TextPrompt("x"), context_length=asked)).context_length == limit
+
+
+# -- choices, echoes and what sampling is refused
+
+
+@pytest.mark.parametrize(("seed", "seeds"), [(5, [5, 6, 7]), (0, [0, 1, 2]), (-1, [-1, -1, -1])])
+def test_each_choice_has_a_sampler_with_a_seed_of_its_own(seed: int, seeds: list[int]) -> None:
+    command = msgspec.structs.replace(generate(TextPrompt("x"), seed=seed), choices=3)
+    made = mailbox().sequence(command)
+    assert made.request.incomplete == 3
+    assert [sampler._options.seed for sampler in (made.sampler, *made.request.unforked)] == seeds
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [(TextPrompt("hi"), "hi"), (TextPrompt("<s>hi"), "<s>hi"), (TokenPrompt((BOS, *letters("hi"))), "<s>hi")],
+)
+def test_an_echo_is_the_prompt_as_it_was_given(prompt: Prompt, text: str) -> None:
+    made = mailbox().sequence(msgspec.structs.replace(generate(prompt), echo=True, logprobs=0))
+    echo = made.request.echo
+    assert echo is not None
+    assert (echo.text, echo.is_scoring) == (text, True)
+    assert made.text.position == len(text)
+    assert mailbox().sequence(generate(prompt)).request.echo is None
+
+
+@pytest.mark.parametrize("prompt", [chat("hi"), InfillPrompt("a", "b")])
+def test_only_a_plain_prompt_is_echoed(prompt: Prompt) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        mailbox().sequence(msgspec.structs.replace(generate(prompt), echo=True))
+    assert caught.value.field == "echo"
+
+
+def test_more_scores_than_a_frame_takes_are_refused() -> None:
+    command = msgspec.structs.replace(generate(TextPrompt("x" * 30_000)), echo=True, logprobs=20)
+    box = mailbox(length=40_000)
+    with pytest.raises(InvalidRequest, match="too many") as caught:
+        box.sequence(command)
+    assert caught.value.field == "logprobs"
+    assert box.sequence(msgspec.structs.replace(command, logprobs=5)).request.echo is not None
+    assert box.sequence(msgspec.structs.replace(command, echo=False)).request.echo is None
+
+
+def test_more_breakers_than_can_be_looked_up_are_refused() -> None:
+    breakers = tuple(f"b{number}" for number in range(17))
+    with pytest.raises(InvalidRequest, match="16 texts, not 17") as caught:
+        mailbox().sequence(generate(TextPrompt("x"), dry_multiplier=1.0, dry_sequence_breakers=breakers))
+    assert caught.value.field == "options.dry_sequence_breakers"
+    assert mailbox().sequence(generate(TextPrompt("x"), dry_sequence_breakers=breakers))
 
 
 # -- too long

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,26 +13,45 @@ from runner.engine.slots import Slots
 
 
 class Memory:
-    """The tokens that stand in each sequence's cells. With `cuttable` off only whole sequences can be dropped."""
+    """The tokens that stand in each sequence's cells, and which cells those are: sequences may share them.
+
+    With `cuttable` off only whole sequences can be dropped.
+    """
 
     def __init__(self, count: int, *, cuttable: bool = True) -> None:
         self.held: list[list[int]] = [[] for _ in range(count)]
+        self.cells: list[list[object]] = [[] for _ in range(count)]
         self._cuttable = cuttable
+
+    def used(self, sequences: Iterable[int]) -> int:
+        """Cells that these sequences hold, each counted once."""
+        return len({cell for seq in sequences for cell in self.cells[seq]})
 
     def forget(self, seq: int, start: int) -> bool:
         if start > 0 and not self._cuttable:
             return False
         del self.held[seq][start:]
+        del self.cells[seq][start:]
         return True
+
+    def share(self, source: int, target: int) -> None:
+        assert not self.held[target]  # llama.cpp would mix the two
+        self.held[target] = self.held[source].copy()
+        self.cells[target] = self.cells[source].copy()
 
     def decode(self, seq: int, start: int, tokens: list[int]) -> None:
         assert start == len(self.held[seq])  # llama.cpp refuses a gap or an overlap
         self.held[seq] += tokens
+        self.cells[seq] += [object() for _ in tokens]
+
+    def clear(self) -> None:
+        self.held = [[] for _ in self.held]
+        self.cells = [[] for _ in self.held]
 
 
 def make(count: int = 4, cells: int = 100, *, reuse: bool = True, cuttable: bool = True) -> tuple[Slots, Memory]:
     memory = Memory(count, cuttable=cuttable)
-    return Slots(count, cells, memory.forget, reuse=reuse), memory
+    return Slots(count, cells, memory.forget, memory.share, reuse=reuse), memory
 
 
 def compute(slots: Slots, memory: Memory, tokens: list[int]) -> int:
@@ -187,6 +208,103 @@ def test_the_shared_length_is_exact(size: int) -> None:
     assert slots.acquire(list(range(size)))[1] == size - 1
 
 
+def test_no_more_is_reused_than_may_be() -> None:
+    slots, memory = make()
+    first = leave(slots, memory, [1, 2, 3, 4])
+    assert slots.acquire([1, 2, 3, 4, 5], 2) == (first, 2)
+    assert memory.held[first] == [1, 2]
+
+
+def test_who_may_reuse_nothing_takes_an_empty_slot() -> None:
+    slots, memory = make()
+    first = leave(slots, memory, [1, 2, 3, 4])
+    other, shared = slots.acquire([1, 2, 3, 4, 5], 0)
+    assert (other != first, shared) == (True, 0)
+    assert memory.held[first] == [1, 2, 3, 4]
+
+
+# -- forks
+
+
+def test_a_fork_holds_the_same_cells_and_they_count_once() -> None:
+    slots, memory = make()
+    first = compute(slots, memory, [1, 2, 3])
+    second = slots.fork(first)
+    assert second is not None
+    assert second != first
+    assert memory.held[second] == [1, 2, 3]
+    assert (slots.free, slots.cells_used, slots.cells_busy) == (2, 3, 3)
+    for seq, token in ((first, 4), (second, 5)):
+        memory.decode(seq, 3, [token])
+        slots.extend(seq, [token])
+    assert (slots.cells_used, slots.cells_busy) == (5, 5)
+    slots.release(first, keep=False)
+    assert (slots.cells_used, slots.cells_busy) == (4, 4)
+    slots.release(second, keep=False)
+    assert (slots.cells_used, slots.cells_busy) == (0, 0)
+
+
+def test_there_is_no_fork_without_a_sequence_id() -> None:
+    slots, memory = make(2)
+    first = compute(slots, memory, [1, 2, 3])
+    assert slots.fork(first) is not None
+    assert slots.fork(first) is None
+
+
+def test_a_fork_takes_the_place_of_what_was_idle_longest() -> None:
+    slots, memory = make(3)
+    old, new = compute(slots, memory, [7] * 2), compute(slots, memory, [8] * 9)
+    slots.release(old)
+    slots.release(new)
+    first = compute(slots, memory, [1, 2])
+    assert first not in (old, new)
+    assert slots.fork(first) == old
+    assert slots.fork(first) == new
+    assert slots.cells_used == 2
+
+
+def test_what_each_holds_counts_for_the_first_that_is_named() -> None:
+    slots, memory = make()
+    first = compute(slots, memory, [1, 2, 3])
+    second = slots.fork(first)
+    assert second is not None
+    memory.decode(second, 3, [4, 5])
+    slots.extend(second, [4, 5])
+    third = slots.fork(second)
+    assert third is not None
+    assert slots.held([first, second, third]) == [3, 2, 0]
+    assert slots.held([third, second, first]) == [5, 0, 0]
+    slots.release(third)
+    assert slots.held([second]) == [5]
+
+
+def test_an_idle_fork_gives_its_cells_up_only_as_far_as_nobody_else_holds_them() -> None:
+    slots, memory = make(4, 10)
+    first = compute(slots, memory, [1, 2, 3, 4])
+    second = slots.fork(first)
+    assert second is not None
+    memory.decode(second, 4, [5, 6])
+    slots.extend(second, [5, 6])
+    slots.release(second)
+    assert (slots.cells_used, slots.cells_busy) == (6, 4)
+    slots.make_room(5)
+    assert (slots.cells_used, slots.cells_busy) == (4, 4)
+    assert memory.held[first] == [1, 2, 3, 4]
+
+
+def test_a_prefix_that_others_hold_too_is_cut_for_one_alone() -> None:
+    slots, memory = make(2)
+    first = compute(slots, memory, [1, 2, 3, 4])
+    second = slots.fork(first)
+    assert second is not None
+    slots.release(second)
+    again, shared = slots.acquire([1, 2, 9])
+    assert (again, shared) == (second, 2)
+    assert memory.held[first] == [1, 2, 3, 4]
+    assert (slots.cells_used, slots.cells_busy) == (4, 4)
+    assert slots.held([second, first]) == [2, 2]
+
+
 class SlotsMachine(RuleBasedStateMachine):
     """Any order of calls that the loop may make: what Slots believes is what the memory holds."""
 
@@ -208,6 +326,21 @@ class SlotsMachine(RuleBasedStateMachine):
         self.running.add(seq)
         return seq
 
+    @rule(target=busy, seq=busy)
+    def fork(self, seq: int) -> int:
+        if seq not in self.running:
+            return seq
+        others = {other: self.memory.held[other].copy() for other in self.running}
+        fork = self.slots.fork(seq)
+        assert (fork is None) == (len(self.running) == self.count)
+        if fork is None:
+            return seq
+        assert fork not in self.running
+        assert self.memory.held[fork] == self.memory.held[seq]
+        assert {other: self.memory.held[other] for other in self.running} == others
+        self.running.add(fork)
+        return fork
+
     @rule(seq=busy, tokens=st.lists(st.integers(0, 2), min_size=1, max_size=6))
     def compute(self, seq: int, tokens: list[int]) -> None:
         if seq not in self.running:
@@ -217,6 +350,18 @@ class SlotsMachine(RuleBasedStateMachine):
             return  # the plan would have preempted somebody
         self.memory.decode(seq, len(self.memory.held[seq]), tokens)
         self.slots.extend(seq, tokens)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def preempt_the_newest(self, data: st.DataObject) -> None:
+        """What the plan is told that each gives back is what comes free, one after the other."""
+        order = data.draw(st.permutations(sorted(self.running)))
+        held = self.slots.held(order)
+        for seq, size in zip(reversed(order), reversed(held), strict=True):
+            before = self.slots.cells_busy
+            self.slots.release(seq, keep=False)
+            self.running.remove(seq)
+            assert before - self.slots.cells_busy == size
 
     @rule(seq=consumes(busy), keep=st.booleans())
     def release(self, seq: int, keep: bool) -> None:
@@ -235,16 +380,16 @@ class SlotsMachine(RuleBasedStateMachine):
     @rule()
     def reset(self) -> None:
         self.slots.reset()
-        self.memory.held = [[] for _ in range(self.count)]
+        self.memory.clear()
         self.running.clear()
 
     @invariant()
     def counts_are_the_memorys(self) -> None:
         if not hasattr(self, "slots"):
             return
-        held = self.memory.held
-        assert self.slots.cells_used == sum(map(len, held))
-        assert self.slots.cells_busy == sum(len(held[seq]) for seq in self.running)
+        assert self.slots.cells_used == self.memory.used(range(self.count))
+        assert self.slots.cells_busy == self.memory.used(self.running)
+        assert [list(slot.tokens) for slot in self.slots._slots] == self.memory.held
         assert self.slots.free == self.count - len(self.running)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from itertools import pairwise
 from types import FrameType
@@ -182,3 +183,29 @@ def test_a_megabyte_of_near_misses() -> None:
     assert streamed([text.encode()], ("a" * 4000 + "b",)) == (text, None)
     stream = TextStream(("a" * 4000 + "b",))
     assert sum(len(stream.push(b"a" * 64)) for _ in range(2**14)) == 2**20 - 4000
+
+
+@given(st.binary(max_size=40), cuts, stop_strings, st.integers(0, 9))
+def test_characters_made_and_sent_are_counted(
+    data: bytes, positions: list[int], stops: tuple[str, ...], start: int
+) -> None:
+    """A token begins where the whole characters before it end; what came out is never more than was made."""
+    stream = TextStream(stops, position=start)
+    out, before = "", b""
+    for piece in cut(data, positions):
+        if stream.stop is None:
+            made = len(before.decode("utf-8", "replace")) - len(undecoded(before))
+            assert stream.position == start + made
+        out += stream.push(piece)
+        before += piece
+        assert start + len(out) == stream.sent <= stream.position
+    out += stream.finish()
+    assert stream.sent == start + len(out)
+    if stream.stop is None:
+        assert stream.position == stream.sent == start + len(data.decode("utf-8", "replace"))
+
+
+def undecoded(data: bytes) -> str:
+    """What an unfinished character at the end is replaced by."""
+    whole = codecs.getincrementaldecoder("utf-8")("replace").decode(data)
+    return data.decode("utf-8", "replace").removeprefix(whole)

@@ -12,17 +12,33 @@ from typing import Any
 
 from runner.protocol.codec import FrameReader, pack_command, unpack_events
 from runner.protocol.commands import Command, Load, Stop
-from runner.protocol.events import Done, Event, Failed, Ready, Started, Text, Vectors
+from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Ready, Reason, Started, Text, Vectors
 from runner.protocol.options import LoadOptions
 
 
 @dataclass
 class Answer:
-    """What one request brought: its text, its start, and its one ending."""
+    """What one request brought: its start, its one ending, and the text, scores and ending of each choice."""
 
-    text: str = ""
+    texts: dict[int, str] = field(default_factory=dict)
+    scores: dict[int, list[Logprob]] = field(default_factory=dict)
+    reasons: dict[int, Reason] = field(default_factory=dict)
     started: Started | None = None
     endings: list[Done | Failed | Vectors] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """Of the only choice."""
+        assert set(self.texts) <= {0}
+        return self.texts.get(0, "")
+
+    def take(self, event: Text | Ended | Done) -> None:
+        """Something of one choice."""
+        if isinstance(event, Text):
+            self.texts[event.choice] = self.texts.get(event.choice, "") + event.text
+            self.scores.setdefault(event.choice, []).extend(event.logprobs)
+        else:
+            self.reasons[event.choice] = event.reason
 
     @property
     def end(self) -> Done | Failed | Vectors:
@@ -69,9 +85,9 @@ class WorkerProcess:
         missing = set(answers)
         while missing:
             event = next(self._events)
-            if isinstance(event, Text):
-                answers[event.id].text += event.text
-            elif isinstance(event, Started):
+            if isinstance(event, Text | Ended | Done):
+                answers[event.id].take(event)
+            if isinstance(event, Started):
                 answers[event.id].started = event
             elif isinstance(event, Done | Failed | Vectors):
                 assert event.id is not None

@@ -47,11 +47,11 @@ def computed(adapters: list[str], *, embedding: bool = False) -> npt.NDArray[np.
     try:
         context.apply_adapters([model.load_adapter(path, log) for path in adapters])
         batch = Batch(64)
-        row = batch.add(0, 0, model.tokenize("How do I pull a model?", special=False, bos=True), output=True)
+        batch.add(0, 0, model.tokenize("How do I pull a model?", special=False, bos=True), outputs=1)
         if embedding:
             batch.want_all()
         assert context.decode(batch) is Outcome.DONE
-        return context.pooled(0, model.n_embd) if embedding else context.logits(row).copy()
+        return context.pooled(0, model.n_embd) if embedding else context.logits(1)[0].copy()
     finally:
         context.close()
         model.close()
