@@ -17,7 +17,8 @@ from aiohttp import web
 from runner.api.failures import ClientGone, Failure, failure_of, shutting_down
 from runner.api.inflight import IN_FLIGHT, note
 from runner.errors import Cancelled, RunnerError
-from runner.inference.requests import Finished, Piece
+from runner.inference.requests import AnswerPart, ChoiceEnded, Finished, Piece
+from runner.protocol.events import Logprob, Reason
 
 _T = TypeVar("_T")
 
@@ -170,9 +171,7 @@ async def closing(source: AsyncIterator[_T]) -> AsyncIterator[AsyncIterator[_T]]
             await source.aclose()
 
 
-async def answer(
-    parts: AsyncIterator[Piece | Finished], request: web.Request | None = None
-) -> AsyncIterator[Piece | Finished]:
+async def answer(parts: AsyncIterator[AnswerPart], request: web.Request | None = None) -> AsyncIterator[AnswerPart]:
     """The parts of one answer, held to the promise that exactly one Finished ends them.
 
     What it cost is noted in the log line of `request`.
@@ -198,28 +197,66 @@ def _costs(end: Finished) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the choices of an answer that was not streamed. `logprobs` leave those of its thought aside."""
+
+    text: str = ""
+    thinking: str = ""
+    logprobs: tuple[Logprob, ...] = ()
+    thought_logprobs: tuple[Logprob, ...] = ()
+    reason: Reason = "stop"
+
+
+NOTHING = Choice()
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """An answer that was not streamed."""
 
-    text: str
-    thinking: str
+    choices: tuple[Choice, ...]
     finished: Finished
 
 
-async def collect(answers: Sequence[AsyncIterator[Piece | Finished]]) -> list[Whole]:
+async def collect(answers: Sequence[AsyncIterator[AnswerPart]]) -> list[Whole]:
     """Several answers that come at the same time, whole and in their order. The first failure ends them all."""
-    texts: list[list[str]] = [[] for _ in answers]
-    thoughts: list[list[str]] = [[] for _ in answers]
+    gathered: list[dict[int, _Gathered]] = [{} for _ in answers]
     ends: dict[int, Finished] = {}
     merged = merge(answers)
     async with closing(merged):
         async for index, part in merged:
+            choice = gathered[index].setdefault(part.choice, _Gathered())
+            if isinstance(part, Finished | ChoiceEnded):
+                choice.reason = part.reason
+            else:
+                choice.take(part)
             if isinstance(part, Finished):
                 ends[index] = part
-            else:
-                texts[index].append(part.text)
-                thoughts[index].append(part.thinking)
-    return [Whole("".join(texts[i]), "".join(thoughts[i]), ends[i]) for i in range(len(answers))]
+    return [
+        Whole(tuple(choices[choice].whole() for choice in sorted(choices)), ends[index])
+        for index, choices in enumerate(gathered)
+    ]
+
+
+class _Gathered:
+    """What has come of one choice."""
+
+    def __init__(self) -> None:
+        self.reason: Reason = "stop"
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._logprobs: list[Logprob] = []
+        self._thought_logprobs: list[Logprob] = []
+
+    def take(self, piece: Piece) -> None:
+        self._texts.append(piece.text)
+        self._thoughts.append(piece.thinking)
+        logprobs = self._thought_logprobs if piece.in_thought else self._logprobs
+        logprobs += piece.logprobs
+
+    def whole(self) -> Choice:
+        texts, thoughts = "".join(self._texts), "".join(self._thoughts)
+        return Choice(texts, thoughts, tuple(self._logprobs), tuple(self._thought_logprobs), self.reason)
 
 
 async def merge(sources: Sequence[AsyncIterator[_T]]) -> AsyncIterator[tuple[int, _T]]:

@@ -15,6 +15,7 @@ import msgspec
 from runner.config import parse_duration
 from runner.conversation import ThinkLevel
 from runner.errors import InvalidRequest, Unsupported
+from runner.inference.requests import MOST_ALTERNATIVES
 
 _CENTURY = 100 * 365 * 86400.0  # seconds; beyond it, "for ever" is what was meant
 _LEVELS = {
@@ -51,6 +52,23 @@ def think(value: object, field: str = "think") -> bool | ThinkLevel | None:
     if level is None:
         raise InvalidRequest(f"{field} must be true, false, low, medium or high", field=field)
     return cast("ThinkLevel", level)
+
+
+def between(value: int | None, field: str, least: int, most: int) -> int | None:
+    """A whole number within bounds; None when not given."""
+    if value is not None and not least <= value <= most:
+        raise InvalidRequest(f"{field} must be between {least} and {most}", field=field)
+    return value
+
+
+def logprobs(wanted: bool | None, top: int | None) -> int | None:
+    """How many alternatives to tell beside each token, None for no log-probabilities at all."""
+    between(top, "top_logprobs", 0, MOST_ALTERNATIVES)
+    if wanted:
+        return top or 0
+    if top:
+        raise InvalidRequest("top_logprobs needs logprobs to be true", field="top_logprobs")
+    return None
 
 
 def image(text: str, field: str) -> bytes:

@@ -1,15 +1,17 @@
 """From a wanted generation to pieces of an answer and its end.
 
-Takes what the worker says apart into thought and answer. Whoever stops iterating stops the worker.
+Takes what the worker says apart into choices, and each of them into thought and answer. Whoever stops iterating stops
+the worker.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 
-from runner.inference.requests import Finished, Piece, Timings
+from runner.formats import Thinking
+from runner.inference.requests import AnswerPart, ChoiceEnded, Finished, Piece, Timings
 from runner.protocol.commands import ChatPrompt, Generate
-from runner.protocol.events import Done, Started, Text
+from runner.protocol.events import Done, Ended, Logprob, Started, Text
 from runner.reply.thinking import Part, Splitter
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.stream import Item, Stream
@@ -18,7 +20,7 @@ from runner.scheduler.ticket import Admission, Want
 
 async def answer(
     scheduler: Scheduler, want: Want, arrived_ns: int, clock_ns: Callable[[], int]
-) -> AsyncGenerator[Piece | Finished, None]:
+) -> AsyncGenerator[AnswerPart, None]:
     """Submit a Generate and give its answer as it comes. Raises what the scheduler or the worker fails it with."""
     stream = Stream()
     request = scheduler.submit(want, stream)
@@ -40,39 +42,37 @@ class _Reply:
         self._clock_ns = clock_ns
         self._is_chat = is_chat
         self._admission: Admission | None = None
-        self._splitter = Splitter(None)
-        self._tokens = 0  # that belong to no piece yet
+        self._started: Started | None = None
+        self._choices: dict[int, _Choice] = {}
 
-    def take(self, items: Iterable[Item]) -> Iterable[Piece | Finished]:
-        """What has come of these events. Pieces that arrived together are given as one."""
-        parts: list[Part] = []
+    def take(self, items: Iterable[Item]) -> Iterable[AnswerPart]:
+        """What has come of these events. Pieces of a choice that arrived together are given as one."""
         for item in items:
             match item:
                 case Admission():
                     self._admission = item
                 case Started():
-                    markers = self._admission.ready.thinking if self._admission and self._is_chat else None
-                    self._splitter = Splitter(markers, in_thought=item.in_thought)
+                    self._started = item
+                    self._choices.clear()
                 case Text():
-                    self._tokens += item.tokens
-                    parts += self._splitter.feed(item.text)
+                    self._choice(item.choice).take(item)
+                case Ended():
+                    yield from self._choice(item.choice).finish()
+                    yield ChoiceEnded(item.choice, item.reason, item.stop)
                 case Done():
-                    yield from self._pieces(parts + self._splitter.finish())
+                    yield from self._choice(item.choice).finish()
                     yield self._finished(item)
                     return
-        yield from self._pieces(parts)
+        for choice in self._choices.values():
+            yield from choice.pieces()
 
-    def _pieces(self, parts: list[Part]) -> Iterable[Piece]:
-        thinking = "".join(part.text for part in parts if part.kind == "thinking")
-        text = "".join(part.text for part in parts if part.kind == "answer")
-        if thinking:  # always before the answer
-            yield Piece(thinking=thinking, tokens=self._take_tokens())
-        if text:
-            yield Piece(text=text, tokens=self._take_tokens())
-
-    def _take_tokens(self) -> int:
-        tokens, self._tokens = self._tokens, 0
-        return tokens
+    def _choice(self, index: int) -> _Choice:
+        choice = self._choices.get(index)
+        if choice is None:
+            markers = self._admission.ready.thinking if self._admission and self._is_chat else None
+            in_thought = self._started is not None and self._started.in_thought
+            choice = self._choices[index] = _Choice(index, markers, in_thought=in_thought)
+        return choice
 
     def _finished(self, done: Done) -> Finished:
         usage, admission = done.usage, self._admission
@@ -91,4 +91,49 @@ class _Reply:
             cached_tokens=usage.cached_tokens,
             truncated_tokens=usage.truncated_tokens,
             stop=done.stop,
+            choice=done.choice,
         )
+
+
+class _Choice:
+    """What has come of one choice and is in no piece yet."""
+
+    def __init__(self, index: int, markers: Thinking | None, *, in_thought: bool) -> None:
+        self._index = index
+        self._splitter = Splitter(markers, in_thought=in_thought)
+        self._parts: list[Part] = []
+        self._logprobs: list[Logprob] = []
+        self._tokens = 0
+
+    def take(self, event: Text) -> None:
+        """The choice has gained this."""
+        self._tokens += event.tokens
+        self._logprobs += event.logprobs
+        self._parts += self._splitter.feed(event.text)
+
+    def finish(self) -> Iterable[Piece]:
+        """The rest, now that nothing follows."""
+        self._parts += self._splitter.finish()
+        yield from self.pieces()
+        if self._logprobs:
+            yield self._piece(self._logprobs, in_thought=self._splitter.answer_at is None)
+
+    def pieces(self) -> Iterable[Piece]:
+        """What can be given now: the thought always before the answer."""
+        if not self._parts:
+            return
+        thinking = "".join(part.text for part in self._parts if part.kind == "thinking")
+        text = "".join(part.text for part in self._parts if part.kind == "answer")
+        self._parts.clear()
+        border = self._splitter.answer_at
+        thought = [each for each in self._logprobs if border is None or each.offset < border]
+        if thinking or thought:
+            yield self._piece(thought, thinking=thinking, in_thought=True)
+        if text:
+            yield self._piece(self._logprobs, text=text)
+
+    def _piece(self, logprobs: list[Logprob], *, text: str = "", thinking: str = "", in_thought: bool = False) -> Piece:
+        piece = Piece(text, thinking, self._tokens, self._index, tuple(logprobs), in_thought)
+        self._tokens = 0
+        self._logprobs = self._logprobs[len(logprobs) :]
+        return piece

@@ -1,7 +1,9 @@
 """Requests and answers as every dialect means them.
 
 A dialect reads its JSON into one of these requests and writes what comes back in its own words. `options` are the
-caller's, by the names of `modelfiles.parameters`, still unchecked; `inference.resolve` merges and checks them.
+caller's, by the names of `modelfiles.parameters`, still unchecked; `inference.resolve` merges and checks them. Of
+several `choices`, each is an answer of its own to one prompt. `logprobs` asks for the log-probability of each token and
+of that many alternatives, None for none.
 """
 
 from __future__ import annotations
@@ -9,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from runner.conversation import Message, ThinkLevel, ToolSpec
-from runner.protocol.events import Reason
+from runner.protocol.events import Logprob, Reason
+
+MOST_CHOICES = 8  # of one request
+MOST_ALTERNATIVES = 20  # to one token
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Chat:
     keep_alive: float | None = None
     truncate: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)  # extra template variables, allow-listed by the dialect
+    choices: int = 1
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,8 @@ class Complete:
 
     Not `raw`: the prompt becomes a user turn in the chat template, with `system` replacing the Modelfile's. `raw`: the
     text goes to the model as it stands. With `suffix` the gap between the two is filled. `template` replaces the
-    model's chat template (Jinja).
+    model's chat template (Jinja). With `echo` the answer begins with the raw prompt, whose tokens are scored as well if
+    `logprobs` are asked for.
     """
 
     model: str
@@ -48,6 +56,9 @@ class Complete:
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive: float | None = None
     truncate: bool = False
+    choices: int = 1
+    logprobs: int | None = None
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +75,17 @@ class Embed:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of an answer, in order. Either text of the answer or of the thought before it."""
+    """A part of a choice, in order: text of the answer or of the thought before it, or neither.
+
+    `logprobs` are of the tokens that begin here; those of a thought, its markers included, are marked `in_thought`.
+    """
 
     text: str = ""
     thinking: str = ""
     tokens: int = 0
+    choice: int = 0
+    logprobs: tuple[Logprob, ...] = ()
+    in_thought: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +100,20 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class ChoiceEnded:
+    """One of several choices is complete. The last one to be is told by Finished."""
+
+    choice: int
+    reason: Reason
+    stop: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """The last part of an answer. Exactly one, unless the answer ends in an exception."""
+    """The last part of an answer, with what all its choices cost. Exactly one, unless the answer ends in an exception.
+
+    `reason` and `stop` are those of `choice`.
+    """
 
     reason: Reason
     prompt_tokens: int
@@ -93,6 +122,10 @@ class Finished:
     cached_tokens: int = 0
     truncated_tokens: int = 0
     stop: str | None = None  # the stop string that ended it, if one did
+    choice: int = 0
+
+
+AnswerPart: TypeAlias = Piece | ChoiceEnded | Finished
 
 
 @dataclass(frozen=True, slots=True)

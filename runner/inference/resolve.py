@@ -110,6 +110,9 @@ class Resolver:
             merge.sample_options(source.merged, merge.logit_bias(request.options)),
             context_length=load.options.num_ctx,
             truncate=request.truncate,
+            choices=request.choices,
+            logprobs=request.logprobs,
+            echo=isinstance(request, Complete) and request.echo,
         )
         return self._want(source, load, work, request.keep_alive)
 

@@ -19,7 +19,7 @@ from registry.names import Name
 from runner.errors import InvalidRequest
 from runner.inference.embed import embedded
 from runner.inference.generate import answer
-from runner.inference.requests import Chat, Complete, Embed, Embedded, Finished, Piece, Resident, Timings
+from runner.inference.requests import AnswerPart, Chat, Complete, Embed, Embedded, Resident, Timings
 from runner.inference.resolve import Resolver
 from runner.scheduler.fleet import Member
 from runner.scheduler.loop import Scheduler
@@ -45,7 +45,7 @@ class Service:
         self._clock = clock
         self._clock_ns = clock_ns
 
-    async def generate(self, request: Chat | Complete) -> AsyncGenerator[Piece | Finished, None]:
+    async def generate(self, request: Chat | Complete) -> AsyncGenerator[AnswerPart, None]:
         """Answer a request: pieces, then exactly one Finished.
 
         Raises a RunnerError before the first item for everything known before the first token, later for a late

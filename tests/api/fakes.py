@@ -29,7 +29,19 @@ from registry.progress import Progress
 from registry.sources.local import looks_like_path
 from registry.stored import StoredModel
 from runner import errors
-from runner.inference.requests import Chat, Complete, Embed, Embedded, Finished, Piece, Resident, Timings
+from runner.inference.requests import (
+    AnswerPart,
+    Chat,
+    ChoiceEnded,
+    Complete,
+    Embed,
+    Embedded,
+    Finished,
+    Piece,
+    Resident,
+    Timings,
+)
+from runner.protocol.events import Alternative, Logprob
 
 TEXT = (
     "Hé",
@@ -49,6 +61,24 @@ THOUGHT = ("Let me ", "see…")
 TIMINGS = Timings(total=5_000_000, load=1_000_000, queue=10_000, prefill=2_000_000, decode=1_500_000)
 MODIFIED = datetime(2026, 8, 21, 10, 11, 12, 130000, tzinfo=UTC)
 HAVE = b"bytes that are in the store"
+
+
+ECHO = "Once"
+
+
+def scored(text: str, offset: int, top: int | None) -> tuple[Logprob, ...]:
+    """Two tokens for each text of more than one byte, which may cut a character; alternatives as many as wanted."""
+    if top is None:
+        return ()
+    data = text.encode()
+    others = tuple(Alternative(b"<%d>" % place, -0.5 * place) for place in range(1, top + 1))
+    cuts = [data[:2], data[2:]] if len(data) > 2 else [data]
+    return tuple(Logprob(token, -0.25, offset + min(place, 1), others) for place, token in enumerate(cuts))
+
+
+def echoed(top: int | None) -> tuple[Logprob, ...]:
+    """The scores of `ECHO`, a prompt of two tokens."""
+    return () if top is None else (Logprob(b"On", None, 0), *scored("ce", 2, top))
 
 
 def answer_of(prompt_tokens: int = 7) -> Finished:
@@ -88,7 +118,7 @@ class FakeService:
         "bug": KeyError("a secret of the program"),
     }
 
-    async def generate(self, request: Chat | Complete) -> AsyncIterator[Piece | Finished]:
+    async def generate(self, request: Chat | Complete) -> AsyncIterator[AnswerPart]:
         self.seen.append(request)
         self.under_way += 1
         self.started.set()
@@ -106,22 +136,33 @@ class FakeService:
             self.under_way -= 1
             self.ended.set()
 
-    async def _say(self, request: Chat | Complete) -> AsyncIterator[Piece | Finished]:
+    async def _say(self, request: Chat | Complete) -> AsyncIterator[AnswerPart]:
         if request.think:
             for each in THOUGHT:
-                yield Piece(thinking=each, tokens=1)
+                scores = () if request.logprobs is None else (Logprob(each.encode(), -1.0, 0),)
+                yield Piece(thinking=each, tokens=1, logprobs=scores, in_thought=True)
+        offset = 0
+        if isinstance(request, Complete) and request.echo:
+            yield Piece(text=ECHO, logprobs=echoed(request.logprobs))
+            offset = len(ECHO)
         for index, each in enumerate(TEXT):
             if request.model == "late" and index == 2:
                 raise errors.WorkerCrashed("the model's worker ended with signal 9")
             if request.model == "latebug" and index == 2:
                 raise KeyError("a secret of the program")
-            yield Piece(text=each, tokens=1)
+            for choice in range(request.choices):
+                yield Piece(text=each, tokens=1, choice=choice, logprobs=scored(each, offset, request.logprobs))
+            offset += len(each)
             if request.model in ("paused", "hangs") and index == 1:
                 await asyncio.Event().wait()
         while request.model == "endless":
             yield Piece(text="x" * 10_000, tokens=1)
         if request.model == "unended":
             return
+        if request.logprobs is not None:
+            yield Piece(logprobs=(Logprob(b"<|im_end|>", -0.125, offset, is_end=True),))
+        for choice in range(1, request.choices):
+            yield ChoiceEnded(choice, "length" if choice % 2 else "stop")
         if request.model == "dropped":
             yield replace(answer_of(), reason="cancelled")
         elif request.model == "cut":

@@ -9,7 +9,7 @@ import ollama
 import openai
 import pytest
 
-from tests.api.fakes import HAVE, TEXT, THOUGHT
+from tests.api.fakes import ECHO, HAVE, TEXT, THOUGHT
 from tests.api.serving import Served
 
 WHOLE = "".join(TEXT)
@@ -67,6 +67,38 @@ class TestOpenAI:
         for piece in pieces:
             texts[piece.choices[0].index] += piece.choices[0].text
         assert texts == [WHOLE, WHOLE]
+
+    def test_choices(self, ai: openai.OpenAI) -> None:
+        answer = ai.chat.completions.create(model="demo", messages=HI, n=3)
+        assert [(choice.index, choice.message.content) for choice in answer.choices] == [(n, WHOLE) for n in range(3)]
+        texts, reasons = ["", "", ""], ["", "", ""]
+        for chunk in ai.chat.completions.create(model="demo", messages=HI, n=3, stream=True):
+            (choice,) = chunk.choices
+            texts[choice.index] += choice.delta.content or ""
+            reasons[choice.index] += choice.finish_reason or ""
+        assert (texts, reasons) == ([WHOLE] * 3, ["stop", "length", "stop"])
+
+    def test_log_probabilities(self, ai: openai.OpenAI) -> None:
+        (choice,) = ai.chat.completions.create(model="demo", messages=HI, logprobs=True, top_logprobs=2).choices
+        assert choice.logprobs is not None
+        assert choice.logprobs.content is not None
+        data = b"".join(bytes(each.bytes or ()) for each in choice.logprobs.content)
+        assert data.decode() == choice.message.content
+        assert {len(each.top_logprobs) for each in choice.logprobs.content} == {2}
+        with ai.chat.completions.stream(model="demo", messages=HI, logprobs=True) as stream:
+            stream.until_done()
+            (final,) = stream.get_final_completion().choices
+        assert final.logprobs is not None
+        assert final.logprobs.content is not None
+        assert [each.token for each in final.logprobs.content] == [each.token for each in choice.logprobs.content]
+
+    def test_an_echo_with_log_probabilities(self, ai: openai.OpenAI) -> None:
+        asked = {"model": "demo", "prompt": [[1, 2]], "max_tokens": 1, "logprobs": 1, "echo": True, "temperature": 0}
+        (choice,) = ai.completions.create(**asked).choices  # type: ignore[call-overload]
+        assert choice.text == ECHO + WHOLE
+        assert choice.logprobs is not None
+        assert choice.logprobs.token_logprobs[0] is None
+        assert choice.logprobs.text_offset[:3] == [0, 2, 4]
 
     @pytest.mark.parametrize("form", [None, "float", "base64"])
     def test_embeddings(self, ai: openai.OpenAI, form: str | None) -> None:
@@ -153,6 +185,15 @@ class TestOllama:
         assert "".join(part.response for part in native.generate("demo", "Hi", stream=True)) == WHOLE
         (first, _) = server.service.seen
         assert first.images == (b"\x89PNG",)  # type: ignore[union-attr]
+
+    def test_log_probabilities(self, native: ollama.Client) -> None:
+        whole = native.generate("demo", "Hi", logprobs=True, top_logprobs=2).logprobs
+        assert whole is not None
+        assert {len(each.top_logprobs or ()) for each in whole} == {2}
+        streamed = [
+            each for part in native.chat("demo", HI, logprobs=True, stream=True) for each in part.logprobs or ()
+        ]
+        assert [(each.token, each.logprob) for each in streamed] == [(each.token, each.logprob) for each in whole]
 
     def test_load_and_unload(self, native: ollama.Client, server: Served) -> None:
         assert native.generate("demo", keep_alive=-1).done_reason == "load"

@@ -71,6 +71,55 @@ def test_a_completion_at_once_and_streamed(server: Served) -> None:
     assert lines[-1] == {"model": "demo", "response": "", "done": True, "done_reason": "stop", **COUNTS}
 
 
+@pytest.mark.parametrize("top", [None, 0, 2])
+@pytest.mark.parametrize("path", ["generate", "chat"])
+def test_log_probabilities(server: Served, path: str, top: int | None) -> None:
+    """Of every token, the thought's as well; one without text is told with the text it is a part of."""
+    asked = {"prompt": "Hi"} if path == "generate" else {"messages": HI}
+    body = {"model": "demo", **asked, "think": True, "logprobs": True, "top_logprobs": top}
+    whole = server.post(f"/api/{path}", {**body, "stream": False}).json["logprobs"]
+    said = bytes(byte for each in whole for byte in each["bytes"]).decode()
+    assert said == "".join(THOUGHT) + "".join(TEXT)
+    assert whole[0] == {"token": THOUGHT[0], "logprob": -1.0, "bytes": list(THOUGHT[0].encode())}
+    others = [{"token": f"<{n}>", "logprob": -0.5 * n, "bytes": list(b"<%d>" % n)} for n in range(1, (top or 0) + 1)]
+    data = TEXT[0].encode()
+    assert whole[len(THOUGHT)] == {
+        "token": data[:2].decode("utf-8", "replace"),
+        "logprob": -0.25,
+        "bytes": list(data[:2]),
+        **({"top_logprobs": others} if others else {}),
+    }
+    lines = server.post(f"/api/{path}", body).lines
+    assert [each for line in lines for each in line.get("logprobs", ())] == whole
+    assert "logprobs" not in lines[-1]
+    assert len(lines) == len(THOUGHT) + len(TEXT) + 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs must be between 0 and 20"),
+        ({"logprobs": True, "top_logprobs": -1}, "top_logprobs must be between 0 and 20"),
+        ({"top_logprobs": 3}, "top_logprobs needs logprobs to be true"),
+        ({"logprobs": "yes"}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 1.5}, "top_logprobs"),
+    ],
+)
+@pytest.mark.parametrize("path", ["generate", "chat"])
+def test_log_probabilities_that_cannot_be(server: Served, path: str, extra: dict[str, Any], words: str) -> None:
+    reply = server.post(f"/api/{path}", {"model": "demo", "prompt": "Hi", "messages": HI, **extra})
+    assert reply.status == 400
+    assert words in reply.json["error"]
+    assert server.service.seen == []
+
+
+def test_nobody_gets_log_probabilities_unasked(server: Served) -> None:
+    for extra in ({}, {"logprobs": False}, {"logprobs": None, "top_logprobs": 0}):
+        reply = server.post("/api/chat", {"model": "demo", "messages": HI, "stream": False, **extra}).json
+        assert "logprobs" not in reply
+    assert server.service.seen == [Chat("demo", (Message("user", "Hi"),), truncate=True)] * 3
+
+
 def test_thoughts_come_apart_from_the_answer(server: Served) -> None:
     body = {"model": "demo", "messages": HI, "think": True}
     whole = server.post("/api/chat", {**body, "stream": False}).json["message"]

@@ -9,7 +9,7 @@ import pytest
 
 from runner.conversation import Message, ToolCall
 from runner.inference.requests import Chat, Complete, Embed
-from tests.api.fakes import TEXT, THOUGHT
+from tests.api.fakes import ECHO, TEXT, THOUGHT
 from tests.api.serving import Served
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -274,6 +274,157 @@ def test_one_prompt_that_fails_ends_the_others(server: Served) -> None:
     assert server.service.under_way == 0
 
 
+# -- several choices
+
+
+def test_choices_at_once(server: Served) -> None:
+    reply = server.post("/v1/chat/completions", {**CHAT, "n": 3}).json
+    assert [choice["index"] for choice in reply["choices"]] == [0, 1, 2]
+    assert [choice["finish_reason"] for choice in reply["choices"]] == ["stop", "length", "stop"]
+    assert {choice["message"]["content"] for choice in reply["choices"]} == {"".join(TEXT)}
+    assert reply["usage"] == USAGE  # the prompt counts once
+    (seen,) = server.service.seen
+    assert isinstance(seen, Chat)
+    assert seen.choices == 3
+
+
+def test_choices_stream_each_under_its_index(server: Served) -> None:
+    body = {**CHAT, "n": 2, "stream": True, "stream_options": {"include_usage": True}}
+    events = server.post("/v1/chat/completions", body).events
+    assert (events.pop(), events.pop()["usage"]) == ("[DONE]", USAGE)
+    for index, finish in enumerate(("stop", "length")):
+        choices = [event["choices"][0] for event in events if event["choices"][0]["index"] == index]
+        assert choices[0]["delta"] == {"role": "assistant", "content": ""}
+        assert [choice["delta"].get("content") for choice in choices[1:-1]] == list(TEXT)
+        assert [choice["finish_reason"] for choice in choices] == [None] * (len(TEXT) + 1) + [finish]
+        assert choices[-1]["delta"] == {}
+
+
+def test_choices_of_several_prompts_are_numbered_through(server: Served) -> None:
+    body = {"model": "demo", "prompt": ["a", "b"], "n": 2}
+    reply = server.post("/v1/completions", body).json
+    assert [choice["index"] for choice in reply["choices"]] == [0, 1, 2, 3]
+    assert [choice["finish_reason"] for choice in reply["choices"]] == ["stop", "length"] * 2
+    assert reply["usage"]["prompt_tokens"] == 14
+    events = server.post("/v1/completions", {**body, "stream": True}).events[:-1]
+    for index in range(4):
+        mine = [event["choices"][0] for event in events if event["choices"][0]["index"] == index]
+        assert "".join(choice["text"] for choice in mine) == "".join(TEXT)
+        assert [choice["finish_reason"] for choice in mine if choice["finish_reason"]] == [
+            ["stop", "length"][index % 2]
+        ]
+
+
+def test_a_failure_ends_all_choices(server: Served) -> None:
+    assert server.post("/v1/chat/completions", {**CHAT, "model": "late", "n": 3}).status == 500
+    events = server.post("/v1/chat/completions", {**CHAT, "model": "late", "n": 3, "stream": True}).events
+    assert events[-1]["error"]["code"] == "worker_crashed"
+    assert not [event for event in events[:-1] if event["choices"][0]["finish_reason"]]
+
+
+# -- log-probabilities
+
+
+def content(text: str, *, top: int) -> list[dict[str, Any]]:
+    """The fake service's tokens: the first two bytes, which may be a part of a character, and the rest."""
+    data = text.encode()
+    others = [
+        {"token": f"<{place}>", "logprob": -0.5 * place, "bytes": list(b"<%d>" % place)} for place in range(1, top + 1)
+    ]
+    return [
+        {"token": written(token), "logprob": -0.25, "bytes": list(token), "top_logprobs": others}
+        for token in ((data[:2], data[2:]) if len(data) > 2 else (data,))
+    ]
+
+
+def written(token: bytes, prefix: str = "") -> str:
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return prefix + "".join(f"\\x{byte:02x}" for byte in token)
+
+
+@pytest.mark.parametrize("top", [None, 0, 2])
+def test_log_probabilities_of_a_chat(server: Served, top: int | None) -> None:
+    body = {**CHAT, "logprobs": True, "top_logprobs": top, "reasoning_effort": "low"}
+    choice = server.post("/v1/chat/completions", body).json["choices"][0]
+    expected = [each for text in TEXT for each in content(text, top=top or 0)]
+    assert choice["logprobs"] == {"content": expected, "refusal": None}  # neither the thought's nor the end's
+    assert bytes(byte for each in expected for byte in each["bytes"]).decode() == choice["message"]["content"]
+    (seen,) = server.service.seen
+    assert isinstance(seen, Chat)
+    assert seen.logprobs == (top or 0)
+    events = server.post("/v1/chat/completions", {**body, "stream": True}).events[:-1]
+    found = [event["choices"][0]["logprobs"] for event in events]
+    assert [each["content"] for each in found if each] == [content(text, top=top or 0) for text in TEXT]
+    assert found[-1] is None  # the chunk with the reason for the end
+    assert found[: len(THOUGHT) + 1] == [None] * (len(THOUGHT) + 1)
+
+
+def test_log_probabilities_of_each_choice(server: Served) -> None:
+    choices = server.post("/v1/chat/completions", {**CHAT, "logprobs": True, "n": 2}).json["choices"]
+    assert choices[0]["logprobs"] == choices[1]["logprobs"]
+    assert len(choices[0]["logprobs"]["content"]) > len(TEXT)
+
+
+@pytest.mark.parametrize("body", [{"logprobs": False}, {"logprobs": None, "top_logprobs": 0}, {}])
+def test_nobody_gets_log_probabilities_unasked(server: Served, body: dict[str, Any]) -> None:
+    assert server.post("/v1/chat/completions", {**CHAT, **body}).json["choices"][0]["logprobs"] is None
+    assert server.service.seen == [Chat("demo", (Message("user", "Hi"),))]
+    body.pop("top_logprobs", None)
+    assert (
+        server.post("/v1/completions", {"model": "demo", "prompt": "x", **body}).json["choices"][0]["logprobs"] is None
+    )
+
+
+def test_log_probabilities_of_a_completion(server: Served) -> None:
+    body = {"model": "demo", "prompt": "x", "logprobs": 2}
+    choice = server.post("/v1/completions", body).json["choices"][0]
+    logprobs = choice["logprobs"]
+    expected = [each for text in TEXT for each in content(text, top=2)]
+    tokens = [written(bytes(each["bytes"]), "bytes:") for each in expected]
+    assert logprobs["tokens"] == [*tokens, "<|im_end|>"]
+    assert logprobs["token_logprobs"] == [-0.25] * len(tokens) + [-0.125]
+    assert logprobs["top_logprobs"][0] == {tokens[0]: -0.25, "<1>": -0.5, "<2>": -1.0}
+    assert logprobs["top_logprobs"][-1] == {"<|im_end|>": -0.125}
+    assert logprobs["text_offset"][-1] == len(choice["text"])
+    assert {len(values) for values in logprobs.values()} == {len(tokens) + 1}
+    events = server.post("/v1/completions", {**body, "stream": True}).events[:-1]
+    streamed = [event["choices"][0]["logprobs"] for event in events]
+    for name, values in logprobs.items():
+        assert [value for each in streamed if each for value in each[name]] == values
+
+
+def test_a_completion_without_alternatives(server: Served) -> None:
+    logprobs = server.post("/v1/completions", {"model": "demo", "prompt": "x", "logprobs": 0}).json["choices"][0][
+        "logprobs"
+    ]
+    assert logprobs["top_logprobs"] is None
+    assert len(logprobs["token_logprobs"]) == len(logprobs["tokens"]) == len(logprobs["text_offset"])
+
+
+@pytest.mark.parametrize("longest", [0, 1])
+def test_an_evaluation(server: Served, longest: int) -> None:
+    """What lm-eval sends, and what it reads: a score for each token of the prompt but the first, and one more."""
+    body = {"model": "demo", "prompt": [[5, 6], [7, 8]], "echo": True, "logprobs": 1, "max_tokens": longest}
+    reply = server.post("/v1/completions", {**body, "temperature": 0, "seed": 1234}).json
+    for choice in reply["choices"]:
+        assert choice["text"] == ECHO + "".join(TEXT)
+        logprobs = choice["logprobs"]
+        assert (logprobs["tokens"][0], logprobs["token_logprobs"][0]) == ("On", None)
+        assert (logprobs["top_logprobs"][0], logprobs["text_offset"][:3]) == (None, [0, 2, 4])
+        context = 1
+        assert sum(logprobs["token_logprobs"][context:-1]) < 0
+        for score, top in zip(
+            logprobs["token_logprobs"][context:-1], logprobs["top_logprobs"][context:-1], strict=True
+        ):
+            assert score == max(top.values())
+    options = {"num_predict": longest, "temperature": 0.0, "seed": 1234}
+    assert sorted(server.service.seen, key=lambda each: str(each)) == [
+        Complete("demo", prompt, raw=True, options=options, logprobs=1, echo=True) for prompt in ((5, 6), (7, 8))
+    ]
+
+
 def test_embeddings_as_numbers_and_as_base64(server: Served) -> None:
     body = {"model": "embedder", "input": ["a", "b"]}
     assert server.post("/v1/embeddings", body).json == {
@@ -381,6 +532,24 @@ def test_models(server: Served) -> None:
             "messages[0].tool_calls[0].function.arguments",
             "must be a JSON object",
         ),
+        ("chat/completions", {**CHAT, "n": 0}, "n", "n must be between 1 and 8"),
+        ("chat/completions", {**CHAT, "n": 9}, "n", "n must be between 1 and 8"),
+        ("completions", {"model": "demo", "prompt": "x", "n": 2**63 - 1}, "n", "n must be between 1 and 8"),
+        ("chat/completions", {**CHAT, "logprobs": True, "top_logprobs": 21}, "top_logprobs", "between 0 and 20"),
+        ("chat/completions", {**CHAT, "logprobs": True, "top_logprobs": -1}, "top_logprobs", "between 0 and 20"),
+        ("chat/completions", {**CHAT, "top_logprobs": 3}, "top_logprobs", "needs logprobs to be true"),
+        ("completions", {"model": "demo", "prompt": "x", "logprobs": 21}, "logprobs", "between 0 and 20"),
+        ("completions", {"model": "demo", "prompt": "x", "logprobs": -1}, "logprobs", "between 0 and 20"),
+        (
+            "completions",
+            {"model": "demo", "prompt": "x", "logprobs": True},
+            "logprobs",
+            "a number of tokens from 0 to 20",
+        ),
+        ("completions", {"model": "demo", "prompt": "x", "echo": True, "suffix": "y"}, "echo", "beside a suffix"),
+        ("completions", {"model": "demo", "prompt": "x", "max_tokens": 0}, "max_tokens", "must be at least 1"),
+        ("completions", {"model": "demo", "prompt": "x", "echo": True, "max_tokens": -1}, "max_tokens", "at least 0"),
+        ("completions", {"model": "demo", "prompt": "x", "n": 2, "best_of": 3}, "best_of", "best_of is not supported"),
         ("completions", {"model": "demo"}, "prompt", "prompt is required"),
         ("completions", {"model": "demo", "prompt": []}, "prompt", "prompt is required"),
         ("completions", {"model": "demo", "prompt": {}}, "prompt", "must be a string, a list of strings"),

@@ -40,6 +40,23 @@ def test_thinks_when_asked_and_only_then(client: ollama.Client) -> None:
     assert "think>" not in thoughtful.message.content
 
 
+def test_log_probabilities_of_thought_and_answer(client: ollama.Client) -> None:
+    answer = client.chat("demo", QUESTION, think=True, logprobs=True, top_logprobs=2)
+    assert answer.logprobs is not None
+    said = "".join(each.token for each in answer.logprobs)
+    assert (answer.message.thinking or "") in said
+    assert said.endswith(answer.message.content or "")
+    assert len(answer.logprobs) == answer.eval_count
+    for each in answer.logprobs:
+        assert each.logprob <= 0
+        assert each.top_logprobs is not None
+        assert each.logprob == each.top_logprobs[0].logprob  # the demo model takes the likeliest
+    streamed = client.chat("demo", QUESTION, think=True, logprobs=True, stream=True)
+    assert "".join(each.token for part in streamed for each in part.logprobs or ()) == said
+    with pytest.raises(ollama.ResponseError, match="top_logprobs must be between 0 and 20"):
+        client.chat("demo", QUESTION, logprobs=True, top_logprobs=21)
+
+
 def test_generates(client: ollama.Client) -> None:
     assert "runner pull" in client.generate("demo", "How do I pull a model?").response
     raw = client.generate("demo", "def add(a, b):\n    return", raw=True, options={"num_predict": 6})

@@ -101,3 +101,91 @@ def test_a_crowd_gets_the_answer_that_one_gets(client: openai.OpenAI) -> None:
     alone = ask(0)
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(ask, range(48))) == {alone}
+
+
+def test_choices_of_one_prompt(client: openai.OpenAI) -> None:
+    def ask(n: int) -> openai.types.Completion:
+        return client.completions.create(
+            model="demo", prompt="def ", n=n, temperature=1, seed=7, max_tokens=24, extra_body={"ignore_eos": True}
+        )
+
+    answer = ask(4)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
+    assert len({choice.text for choice in answer.choices}) == 4
+    assert {choice.finish_reason for choice in answer.choices} == {"length"}
+    alone = ask(1)
+    assert answer.usage is not None
+    assert alone.usage is not None
+    assert answer.usage.prompt_tokens == alone.usage.prompt_tokens
+    assert answer.usage.completion_tokens == 4 * alone.usage.completion_tokens == 96
+    texts = [""] * 4
+    stream = client.completions.create(model="demo", prompt="def ", n=4, max_tokens=24, stream=True)
+    for chunk in stream:
+        texts[chunk.choices[0].index] += chunk.choices[0].text
+    assert all(texts)
+
+
+def test_greedy_tokens_are_the_likeliest(client: openai.OpenAI) -> None:
+    (choice,) = client.chat.completions.create(
+        model="demo", messages=QUESTION, temperature=0, logprobs=True, top_logprobs=3
+    ).choices
+    assert choice.logprobs is not None
+    assert choice.logprobs.content
+    assert b"".join(bytes(each.bytes or ()) for each in choice.logprobs.content).decode() == choice.message.content
+    for each in choice.logprobs.content:
+        assert (each.token, each.logprob) == (each.top_logprobs[0].token, each.top_logprobs[0].logprob)
+
+
+def test_an_evaluation_scores_what_the_model_says_above_what_it_does_not(client: openai.OpenAI) -> None:
+    """The request of lm-eval's local-completions, read as it reads it."""
+    question = "<|im_start|>user\nHow do I pull a model?<|im_end|>\n<|im_start|>assistant\n"
+    said = client.completions.create(model="demo", prompt=question, temperature=0, max_tokens=12).choices[0].text
+    endings = [said, " banana velvet seventeen"]
+    answer = client.completions.create(
+        model="demo",
+        prompt=[question + ending for ending in endings],
+        temperature=0,
+        max_tokens=1,
+        logprobs=1,
+        seed=1234,
+        echo=True,
+    )
+    found = []
+    for ending, choice in zip(endings, sorted(answer.choices, key=lambda each: each.index), strict=True):
+        logprobs = choice.logprobs
+        assert logprobs is not None
+        assert logprobs.text_offset is not None
+        assert logprobs.token_logprobs is not None
+        assert logprobs.top_logprobs is not None
+        context = sum(offset < len(question) for offset in logprobs.text_offset)
+        tokens = logprobs.token_logprobs[context:-1]
+        assert choice.text.startswith(question + ending)
+        is_greedy = all(
+            token == max(top.values()) for token, top in zip(tokens, logprobs.top_logprobs[context:-1], strict=True)
+        )
+        found.append((sum(tokens), is_greedy))
+    assert found[0][0] > -5 > -20 > found[1][0]
+    assert [is_greedy for _, is_greedy in found] == [True, False]
+
+
+def test_a_bias_is_heeded(client: openai.OpenAI) -> None:
+    plain = client.completions.create(model="demo", prompt="a", max_tokens=4, temperature=0)
+    biased = client.completions.create(model="demo", prompt="a", max_tokens=4, temperature=0, logit_bias={"300": 100})
+    token = client.completions.create(model="demo", prompt=[300], max_tokens=0, echo=True).choices[0].text
+    assert biased.choices[0].text == token * 4 != plain.choices[0].text
+    with pytest.raises(openai.BadRequestError, match="no token"):
+        client.completions.create(model="demo", prompt="a", logit_bias={"99999999": 1})
+
+
+def test_a_crowd_of_choices(client: openai.OpenAI) -> None:
+    """More sequences than there are, all at once; nobody is lost and every prompt is computed once."""
+
+    def ask(seed: int) -> list[str | None]:
+        answer = client.chat.completions.create(
+            model="demo", messages=QUESTION, n=8, temperature=1, seed=seed, max_tokens=16
+        )
+        return [choice.message.content for choice in answer.choices]
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(ask, range(0, 240, 20)))
+    assert all(len(texts) == 8 and all(texts) for texts in answers)

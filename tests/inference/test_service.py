@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runner.conversation import Message
-from runner.errors import InvalidRequest, RunnerError, UnknownModel
-from runner.inference.requests import Chat, Complete, Embed, Finished, Piece
+from runner.errors import InvalidRequest, RunnerError, UnknownModel, WorkerCrashed
+from runner.inference.requests import Chat, ChoiceEnded, Complete, Embed, Finished, Piece
 from tests.inference.conftest import THINKING_CHAT, Make, Served
 
 
@@ -60,6 +60,55 @@ async def test_pieces_count_tokens(served: Served, make: Make) -> None:
     make("m", template=THINKING_CHAT)
     pieces = [item async for item in served.service.generate(told("say:<think>a b</think> c d"))]
     assert sum(piece.tokens for piece in pieces if isinstance(piece, Piece)) == 4
+
+
+async def test_choices_come_apart_and_end_each_for_itself(served: Served, make: Make) -> None:
+    make("m", template=THINKING_CHAT)
+    parts = [part async for part in served.service.generate(told("say:<think>a</think> b", choices=3))]
+    texts = dict.fromkeys(range(3), "")
+    thoughts = dict(texts)
+    for part in parts:
+        if isinstance(part, Piece):
+            texts[part.choice] += part.text
+            thoughts[part.choice] += part.thinking
+    assert texts == {0: "b 0", 1: "b 1", 2: "b 2"}
+    assert set(thoughts.values()) == {"a"}
+    ended = [part for part in parts if isinstance(part, ChoiceEnded)]
+    assert ended == [ChoiceEnded(1, "stop"), ChoiceEnded(2, "stop")]
+    for each in ended:
+        assert not [
+            part for part in parts[parts.index(each) :] if isinstance(part, Piece) and part.choice == each.choice
+        ]
+    last = parts[-1]
+    assert isinstance(last, Finished)
+    assert (last.choice, last.prompt_tokens, last.completion_tokens) == (0, 2, 9)
+
+
+async def test_log_probabilities_go_with_their_text_and_those_of_a_thought_apart(served: Served, make: Make) -> None:
+    make("m", template=THINKING_CHAT)
+    parts = [part async for part in served.service.generate(told("say:<think>why not</think> because so", logprobs=2))]
+    pieces = [part for part in parts if isinstance(part, Piece)]
+    assert all(piece.in_thought == bool(piece.thinking) for piece in pieces if piece.text or piece.thinking)
+    answer = [each for piece in pieces if not piece.in_thought for each in piece.logprobs]
+    thought = [each for piece in pieces if piece.in_thought for each in piece.logprobs]
+    assert b"".join(each.token for each in answer) == b" so"
+    assert b"".join(each.token for each in thought) == b"<think>why not</think> because"
+    assert all(len(each.top) == 2 for each in answer)
+
+
+async def test_without_thoughts_all_log_probabilities_are_the_answers(served: Served, make: Make) -> None:
+    make("m")
+    request = Complete("m", "say:<think>x</think> y", raw=True, logprobs=0)
+    pieces = [part async for part in served.service.generate(request) if isinstance(part, Piece)]
+    assert b"".join(each.token for piece in pieces for each in piece.logprobs) == b"<think>x</think> y"
+    assert not any(piece.in_thought for piece in pieces)
+
+
+async def test_a_request_that_lost_a_choice_already_told_is_not_started_over(served: Served, make: Make) -> None:
+    make("m")
+    with pytest.raises(WorkerCrashed):
+        async for _ in served.service.generate(told("end-one-and-die:SIGKILL", choices=2)):
+            pass
 
 
 async def test_what_is_known_before_the_first_token_raises_before_the_first_item(served: Served, make: Make) -> None:

@@ -41,6 +41,7 @@ def generate(body: wire.GenerateRequest) -> Complete | Load | Unload:
     values.refuse(body, wire.FIELDS["/api/generate"].later)
     model, keep_alive = model_of(body), values.keep_alive(body.keep_alive)
     think, images = values.think(body.think), _images(body.images, "images")
+    logprobs = values.logprobs(body.logprobs, body.top_logprobs)
     if not body.prompt and not body.suffix and not images:
         return _residency(model, body.options, keep_alive)
     if body.raw and body.system:
@@ -56,6 +57,7 @@ def generate(body: wire.GenerateRequest) -> Complete | Load | Unload:
         options=body.options or {},
         keep_alive=keep_alive,
         truncate=body.truncate is not False,
+        logprobs=logprobs,
     )
 
 
@@ -64,6 +66,7 @@ def chat(body: wire.ChatRequest) -> Chat | Load | Unload:
     values.refuse(body, wire.FIELDS["/api/chat"].later)
     model, keep_alive = model_of(body), values.keep_alive(body.keep_alive)
     think = values.think(body.think)
+    logprobs = values.logprobs(body.logprobs, body.top_logprobs)
     if not body.messages:
         return _residency(model, body.options, keep_alive)
     return Chat(
@@ -73,6 +76,7 @@ def chat(body: wire.ChatRequest) -> Chat | Load | Unload:
         options=body.options or {},
         keep_alive=keep_alive,
         truncate=body.truncate is not False,
+        logprobs=logprobs,
     )
 
 

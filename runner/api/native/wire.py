@@ -52,8 +52,8 @@ class Asking(Named, kw_only=True):
     think: Any = None
     truncate: bool | None = None
     format: Any = None
-    logprobs: Any = None
-    top_logprobs: Any = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
     debug_render_only: Any = msgspec.field(default=None, name="_debug_render_only")
 
 
@@ -136,8 +136,6 @@ class CreateRequest(Named, kw_only=True):
 
 _ASKING: Mapping[str, tuple[object, ...]] = {
     "format": (),
-    "logprobs": (),
-    "top_logprobs": (0,),
     "_debug_render_only": (),
 }
 _SHIFT = "Runner never shifts the context: an answer that fills it ends with done_reason `length`"
@@ -171,6 +169,20 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     thinking: str = ""
 
 
+class Alternative(msgspec.Struct, kw_only=True):
+    """A token that could have stood somewhere. `bytes` may be a part of a character, which `token` can't show."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class Logprob(Alternative, kw_only=True, omit_defaults=True):
+    """A token of the answer or of its thought, and the likeliest in its place."""
+
+    top_logprobs: list[Alternative] = []
+
+
 class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One line of /api/generate, or all of its answer. Counts and times (nanoseconds) come with the end."""
 
@@ -178,6 +190,7 @@ class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
     created_at: str
     response: str
     thinking: str = ""
+    logprobs: list[Logprob] = []
     done: bool
     done_reason: str = ""
     total_duration: int | UnsetType = UNSET
@@ -196,6 +209,7 @@ class Chatted(msgspec.Struct, kw_only=True, omit_defaults=True):
     model: str
     created_at: str
     message: Turn
+    logprobs: list[Logprob] = []
     done: bool
     done_reason: str = ""
     total_duration: int | UnsetType = UNSET

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import TypedDict
 
@@ -17,8 +17,9 @@ import msgspec
 from runner.api.body import to_json
 from runner.api.failures import Failure
 from runner.api.native import wire
-from runner.api.streams import Framing, Whole, closing
-from runner.inference.requests import Embedded, Finished, Piece
+from runner.api.streams import NOTHING, Choice, Framing, Whole, closing
+from runner.inference.requests import AnswerPart, Embedded, Finished, Piece
+from runner.protocol.events import Logprob
 
 
 def error(failure: Failure) -> bytes:
@@ -43,39 +44,45 @@ def line(value: msgspec.Struct) -> bytes:
     return to_json(value) + b"\n"
 
 
-async def generate_lines(model: str, parts: AsyncIterator[Piece | Finished]) -> AsyncIterator[bytes]:
+async def generate_lines(model: str, parts: AsyncIterator[AnswerPart]) -> AsyncIterator[bytes]:
     """The stream of /api/generate."""
     async with closing(parts):
         async for part in parts:
             if isinstance(part, Finished):
-                yield line(_generated_end(model, "", "", part))
-            elif part.text or part.thinking:
+                yield line(_generated_end(model, part))
+            elif isinstance(part, Piece) and _says_something(part):
                 yield line(
                     wire.Generated(
-                        model=model, created_at=moment(), response=part.text, thinking=part.thinking, done=False
+                        model=model,
+                        created_at=moment(),
+                        response=part.text,
+                        thinking=part.thinking,
+                        logprobs=_logprobs(part.logprobs),
+                        done=False,
                     )
                 )
 
 
-async def chat_lines(model: str, parts: AsyncIterator[Piece | Finished]) -> AsyncIterator[bytes]:
+async def chat_lines(model: str, parts: AsyncIterator[AnswerPart]) -> AsyncIterator[bytes]:
     """The stream of /api/chat."""
     async with closing(parts):
         async for part in parts:
             if isinstance(part, Finished):
-                yield line(_chatted_end(model, "", "", part))
-            elif part.text or part.thinking:
+                yield line(_chatted_end(model, part))
+            elif isinstance(part, Piece) and _says_something(part):
                 turn = wire.Turn(role="assistant", content=part.text, thinking=part.thinking)
-                yield line(wire.Chatted(model=model, created_at=moment(), message=turn, done=False))
+                logprobs = _logprobs(part.logprobs)
+                yield line(wire.Chatted(model=model, created_at=moment(), message=turn, logprobs=logprobs, done=False))
 
 
 def generated(model: str, whole: Whole) -> bytes:
     """All of /api/generate at once."""
-    return to_json(_generated_end(model, whole.text, whole.thinking, whole.finished))
+    return to_json(_generated_end(model, whole.finished, *whole.choices))
 
 
 def chatted(model: str, whole: Whole) -> bytes:
     """All of /api/chat at once."""
-    return to_json(_chatted_end(model, whole.text, whole.thinking, whole.finished))
+    return to_json(_chatted_end(model, whole.finished, *whole.choices))
 
 
 def generate_residency(model: str, reason: str) -> bytes:
@@ -141,20 +148,51 @@ def _counts(end: Finished) -> _Counts:
     }
 
 
-def _generated_end(model: str, text: str, thinking: str, end: Finished) -> wire.Generated:
+def _generated_end(model: str, end: Finished, said: Choice = NOTHING) -> wire.Generated:
     return wire.Generated(
         model=model,
         created_at=moment(),
-        response=text,
-        thinking=thinking,
+        response=said.text,
+        thinking=said.thinking,
+        logprobs=_logprobs(said.thought_logprobs + said.logprobs),
         done=True,
         done_reason=end.reason,
         **_counts(end),
     )
 
 
-def _chatted_end(model: str, text: str, thinking: str, end: Finished) -> wire.Chatted:
-    turn = wire.Turn(role="assistant", content=text, thinking=thinking)
+def _chatted_end(model: str, end: Finished, said: Choice = NOTHING) -> wire.Chatted:
     return wire.Chatted(
-        model=model, created_at=moment(), message=turn, done=True, done_reason=end.reason, **_counts(end)
+        model=model,
+        created_at=moment(),
+        message=wire.Turn(role="assistant", content=said.text, thinking=said.thinking),
+        logprobs=_logprobs(said.thought_logprobs + said.logprobs),
+        done=True,
+        done_reason=end.reason,
+        **_counts(end),
     )
+
+
+def _says_something(part: Piece) -> bool:
+    return bool(part.text or part.thinking or any(not logprob.is_end for logprob in part.logprobs))
+
+
+def _logprobs(logprobs: Sequence[Logprob]) -> list[wire.Logprob]:
+    """Of the tokens of a thought and of the answer; the one that ended it is not told."""
+    return [
+        wire.Logprob(
+            token=_written(each.token),
+            logprob=each.logprob or 0.0,
+            bytes=list(each.token),
+            top_logprobs=[
+                wire.Alternative(token=_written(other.token), logprob=other.logprob, bytes=list(other.token))
+                for other in each.top
+            ],
+        )
+        for each in logprobs
+        if not each.is_end
+    ]
+
+
+def _written(token: bytes) -> str:
+    return token.decode("utf-8", "replace")

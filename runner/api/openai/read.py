@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
@@ -11,7 +12,7 @@ from runner.api import values
 from runner.api.openai import wire
 from runner.conversation import Message, Role, ThinkLevel, ToolCall
 from runner.errors import InvalidRequest, Unsupported
-from runner.inference.requests import Chat, Complete, Embed
+from runner.inference.requests import MOST_ALTERNATIVES, MOST_CHOICES, Chat, Complete, Embed
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 MOST_PROMPTS = 256
@@ -33,6 +34,8 @@ def chat(body: wire.ChatRequest) -> Chat:
         think=_think(body),
         options=_options(body, longest, field),
         keep_alive=values.keep_alive(body.keep_alive),
+        choices=values.between(body.n, "n", 1, MOST_CHOICES) or 1,
+        logprobs=values.logprobs(body.logprobs, body.top_logprobs),
     )
 
 
@@ -43,14 +46,20 @@ def completions(body: wire.CompletionRequest) -> tuple[Complete, ...]:
     prompts = _texts_or_tokens(body.prompt, "prompt")
     if len(prompts) > MOST_PROMPTS:
         raise InvalidRequest(f"prompt must hold at most {MOST_PROMPTS} prompts, not {len(prompts)}", field="prompt")
-    options = _options(body, body.max_tokens, "max_tokens")
-    keep_alive = values.keep_alive(body.keep_alive)
-    return tuple(
-        Complete(
-            model=model, prompt=prompt, raw=True, suffix=body.suffix or None, options=options, keep_alive=keep_alive
-        )
-        for prompt in prompts
+    if body.echo and body.suffix:
+        raise InvalidRequest("echo has no place beside a suffix", field="echo")
+    first = Complete(
+        model=model,
+        prompt=prompts[0],
+        raw=True,
+        suffix=body.suffix or None,
+        options=_options(body, body.max_tokens, "max_tokens", least=0 if body.echo else 1),
+        keep_alive=values.keep_alive(body.keep_alive),
+        choices=values.between(body.n, "n", 1, MOST_CHOICES) or 1,
+        logprobs=_text_logprobs(body.logprobs),
+        echo=bool(body.echo),
     )
+    return tuple(replace(first, prompt=prompt) for prompt in prompts)
 
 
 def embeddings(body: wire.EmbeddingsRequest) -> Embed:
@@ -69,14 +78,20 @@ def embeddings(body: wire.EmbeddingsRequest) -> Embed:
     )
 
 
-def _options(body: wire.Sampling, longest: int | None, field: str) -> Mapping[str, Any]:
+def _text_logprobs(value: int | bool | None) -> int | None:
+    if value is True:
+        raise InvalidRequest(f"logprobs must be a number of tokens from 0 to {MOST_ALTERNATIVES}", field="logprobs")
+    return None if value is False else values.between(value, "logprobs", 0, MOST_ALTERNATIVES)
+
+
+def _options(body: wire.Sampling, longest: int | None, field: str, *, least: int = 1) -> Mapping[str, Any]:
     given = {ours: getattr(body, theirs) for theirs, ours in wire.OPTIONS.items()}
     options = {name: value for name, value in given.items() if value is not None}
     if body.stop:
         options["stop"] = [body.stop] if isinstance(body.stop, str) else body.stop
     if longest is not None:
-        if longest < 1:
-            raise InvalidRequest(f"{field} must be at least 1", field=field)
+        if longest < least:
+            raise InvalidRequest(f"{field} must be at least {least}", field=field)
         options["num_predict"] = longest
     return options
 

@@ -38,21 +38,20 @@ class OpenAI:
         note_model(request, asked.model)
         parts = streams.answer(self._service.generate(asked), request)
         if body.stream:
-            events = write.chat_events(asked.model, parts, _wants_usage(body))
+            events = write.chat_events(asked, parts, _wants_usage(body))
             return await streams.send(request, events, write.SSE)
-        return json_response(write.chat_completion(asked.model, (await streams.collect((parts,)))[0]))
+        return json_response(write.chat_completion(asked, (await streams.collect((parts,)))[0]))
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         """Continue one prompt, or several at the same time."""
         body = await read_body(request, wire.CompletionRequest)
         asked = read.completions(body)
-        model = asked[0].model
-        note_model(request, model)
+        note_model(request, asked[0].model)
         parts = [streams.answer(self._service.generate(each), request if len(asked) == 1 else None) for each in asked]
         if body.stream:
-            events = write.text_events(model, streams.merge(parts), _wants_usage(body))
+            events = write.text_events(asked[0], streams.merge(parts), _wants_usage(body))
             return await streams.send(request, events, write.SSE)
-        return json_response(write.completion(model, await streams.collect(parts)))
+        return json_response(write.completion(asked[0], await streams.collect(parts)))
 
     async def embeddings(self, request: web.Request) -> web.StreamResponse:
         """Vectors for one input or many."""

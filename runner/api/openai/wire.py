@@ -99,21 +99,22 @@ class ChatRequest(Sampling, kw_only=True):
     functions: Any = None
     function_call: Any = None
     response_format: Any = None
-    logprobs: Any = None
-    top_logprobs: Any = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
     modalities: Any = None
     audio: Any = None
     web_search_options: Any = None
 
 
 class CompletionRequest(Sampling, kw_only=True):
-    """`prompt` is a string, a list of strings, a list of token ids, or a list of such lists."""
+    """`prompt` is a string, a list of strings, a list of token ids, or a list of such lists. `logprobs` is a number of
+    alternatives; false is as good as null."""
 
     prompt: Any = None
     suffix: str | None = None
-    echo: Any = None
+    echo: bool | None = None
     best_of: Any = None
-    logprobs: Any = None
+    logprobs: int | bool | None = None
     response_format: Any = None
 
 
@@ -144,7 +145,6 @@ OPTIONS: Mapping[str, str] = {
 """Wire fields and what Runner's table of parameters calls them."""
 
 _SAMPLING: Mapping[str, tuple[object, ...]] = {
-    "n": (1,),
     "guided_json": (),
     "guided_regex": (),
     "guided_choice": (),
@@ -172,8 +172,6 @@ FIELDS: Mapping[str, Fields] = {
             "functions": (),
             "function_call": ("none", "auto"),
             "response_format": _TEXT_ONLY,
-            "logprobs": (),
-            "top_logprobs": (0,),
             "modalities": (["text"],),
             "audio": (),
             "web_search_options": (),
@@ -187,7 +185,7 @@ FIELDS: Mapping[str, Fields] = {
     ),
     "/v1/completions": Fields(
         CompletionRequest,
-        {**_SAMPLING, "echo": (), "best_of": (1,), "logprobs": (), "response_format": _TEXT_ONLY},
+        {**_SAMPLING, "best_of": (1,), "response_format": _TEXT_ONLY},
         {"user": _NO_ACCOUNT},
     ),
     "/v1/embeddings": Fields(EmbeddingsRequest, {}, {"user": _NO_ACCOUNT}),
@@ -216,10 +214,31 @@ class Answer(msgspec.Struct, kw_only=True):
     refusal: None = None
 
 
+class Alternative(msgspec.Struct, kw_only=True):
+    """A token that could have stood here. `bytes` may be a part of a character, which `token` then writes escaped."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(Alternative, kw_only=True):
+    """A token of the answer, and the likeliest in its place."""
+
+    top_logprobs: list[Alternative]
+
+
+class Logprobs(msgspec.Struct, kw_only=True):
+    """Of the message's content; a thought before it is left aside."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
 class Choice(msgspec.Struct, kw_only=True):
     index: int
     message: Answer
-    logprobs: None = None
+    logprobs: Logprobs | None = None
     finish_reason: str
 
 
@@ -243,14 +262,26 @@ class Delta(msgspec.Struct, kw_only=True):
 class ChunkChoice(msgspec.Struct, kw_only=True):
     index: int
     delta: Delta
-    logprobs: None = None
+    logprobs: Logprobs | None = None
     finish_reason: str | None = None
+
+
+class TextLogprobs(msgspec.Struct, kw_only=True):
+    """Lists of equal length, one value for each token; the one that ended the text is among them.
+
+    `text_offset` counts characters. The first token of an echoed prompt has neither a log-probability nor alternatives.
+    """
+
+    text_offset: list[int]
+    token_logprobs: list[float | None]
+    tokens: list[str]
+    top_logprobs: list[dict[str, float] | None] | None
 
 
 class TextChoice(msgspec.Struct, kw_only=True):
     index: int
     text: str
-    logprobs: None = None
+    logprobs: TextLogprobs | None = None
     finish_reason: str | None = None
 
 

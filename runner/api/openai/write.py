@@ -9,6 +9,7 @@ import uuid
 from array import array
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -18,7 +19,8 @@ from runner.api.body import to_json
 from runner.api.failures import Failure
 from runner.api.openai import wire
 from runner.api.streams import Framing, Whole, closing
-from runner.inference.requests import Embedded, Finished, Piece
+from runner.inference.requests import AnswerPart, Chat, Complete, Embedded, Finished, Piece
+from runner.protocol.events import Logprob
 
 FINGERPRINT = f"fp_runner_{__version__}"
 _FLOAT = 4  # bytes
@@ -87,22 +89,31 @@ class Envelope:
         )
 
 
-async def chat_events(model: str, parts: AsyncIterator[Piece | Finished], include_usage: bool) -> AsyncIterator[bytes]:
-    """The stream of /v1/chat/completions: role, deltas, the reason for the end, and the usage if wanted."""
-    envelope = Envelope.of("chatcmpl", "chat.completion.chunk", model)
+async def chat_events(asked: Chat, parts: AsyncIterator[AnswerPart], include_usage: bool) -> AsyncIterator[bytes]:
+    """The stream of /v1/chat/completions: for each choice its role, deltas and the reason for the end; the usage if
+    wanted."""
+    envelope = Envelope.of("chatcmpl", "chat.completion.chunk", asked.model)
     usage = None if include_usage else UNSET
-    # Not before the first part: until then an error still gets a status of its own.
-    opening = envelope.chunk([wire.ChunkChoice(index=0, delta=wire.Delta(role="assistant", content=""))], usage)
+    unopened = set(range(asked.choices))
+
+    def chunk(choice: int, **fields: Any) -> bytes:
+        # The role not before the first part: until then an error still gets a status of its own.
+        opening = b""
+        if choice in unopened:
+            unopened.discard(choice)
+            opening = chunk(choice, delta=wire.Delta(role="assistant", content=""))
+        return opening + envelope.chunk([wire.ChunkChoice(index=choice, **fields)], usage)
+
     async with closing(parts):
         async for part in parts:
-            if isinstance(part, Finished):
-                end = wire.ChunkChoice(index=0, delta=wire.Delta(), finish_reason=part.reason)
-                yield opening + envelope.chunk([end], usage)
-                if include_usage:
-                    yield envelope.chunk([], usage_of([part]))
-            elif part.text or part.thinking:
-                yield opening + envelope.chunk([wire.ChunkChoice(index=0, delta=_delta(part))], usage)
-                opening = b""
+            if isinstance(part, Piece):
+                logprobs = _logprobs(part.logprobs) if part.logprobs and not part.in_thought else None
+                if part.text or part.thinking or (logprobs and logprobs.content):
+                    yield chunk(part.choice, delta=_delta(part), logprobs=logprobs)
+                continue
+            yield chunk(part.choice, delta=wire.Delta(), finish_reason=part.reason)
+            if isinstance(part, Finished) and include_usage:
+                yield envelope.chunk([], usage_of([part]))
 
 
 def _delta(part: Piece) -> wire.Delta:
@@ -112,62 +123,128 @@ def _delta(part: Piece) -> wire.Delta:
 
 
 async def text_events(
-    model: str, parts: AsyncIterator[tuple[int, Piece | Finished]], include_usage: bool
+    asked: Complete, parts: AsyncIterator[tuple[int, AnswerPart]], include_usage: bool
 ) -> AsyncIterator[bytes]:
-    """The stream of /v1/completions, in which several prompts' answers may be mixed."""
-    envelope = Envelope.of("cmpl", "text_completion", model)
+    """The stream of /v1/completions, in which several prompts' answers, asked for alike, may be mixed."""
+    envelope = Envelope.of("cmpl", "text_completion", asked.model)
     usage = None if include_usage else UNSET
     ends: list[Finished] = []
     async with closing(parts):
-        async for index, part in parts:
+        async for prompt, part in parts:
+            index = prompt * asked.choices + part.choice
+            if isinstance(part, Piece):
+                logprobs = _text_logprobs(part.logprobs, asked.logprobs) if part.logprobs else None
+                if part.text or part.thinking or logprobs:
+                    text = part.thinking + part.text
+                    yield envelope.chunk([wire.TextChoice(index=index, text=text, logprobs=logprobs)], usage)
+                continue
+            yield envelope.chunk([wire.TextChoice(index=index, text="", finish_reason=part.reason)], usage)
             if isinstance(part, Finished):
                 ends.append(part)
-                yield envelope.chunk([wire.TextChoice(index=index, text="", finish_reason=part.reason)], usage)
-            elif part.text or part.thinking:
-                yield envelope.chunk([wire.TextChoice(index=index, text=part.thinking + part.text)], usage)
     if include_usage:
         yield envelope.chunk([], usage_of(ends))
 
 
-def chat_completion(model: str, whole: Whole) -> bytes:
+def chat_completion(asked: Chat, whole: Whole) -> bytes:
     """All of /v1/chat/completions at once."""
-    envelope = Envelope.of("chatcmpl", "chat.completion", model)
-    message = wire.Answer(
-        role="assistant",
-        content=whole.text,
-        reasoning_content=whole.thinking or UNSET,
-        reasoning=whole.thinking or UNSET,
-    )
+    envelope = Envelope.of("chatcmpl", "chat.completion", asked.model)
     return to_json(
         wire.ChatCompletion(
             id=envelope.id,
             object=envelope.object,
             created=envelope.created,
-            model=model,
+            model=asked.model,
             system_fingerprint=FINGERPRINT,
-            choices=[wire.Choice(index=0, message=message, finish_reason=whole.finished.reason)],
+            choices=[
+                wire.Choice(
+                    index=index,
+                    message=wire.Answer(
+                        role="assistant",
+                        content=choice.text,
+                        reasoning_content=choice.thinking or UNSET,
+                        reasoning=choice.thinking or UNSET,
+                    ),
+                    logprobs=_logprobs(choice.logprobs) if asked.logprobs is not None else None,
+                    finish_reason=choice.reason,
+                )
+                for index, choice in enumerate(whole.choices)
+            ],
             usage=usage_of([whole.finished]),
         )
     )
 
 
-def completion(model: str, wholes: Sequence[Whole]) -> bytes:
-    """All of /v1/completions at once."""
-    envelope = Envelope.of("cmpl", "text_completion", model)
+def completion(asked: Complete, wholes: Sequence[Whole]) -> bytes:
+    """All of /v1/completions at once, of prompts that were asked for alike."""
+    envelope = Envelope.of("cmpl", "text_completion", asked.model)
+    choices = [choice for whole in wholes for choice in whole.choices]
     return to_json(
         wire.Completion(
             id=envelope.id,
             object=envelope.object,
             created=envelope.created,
-            model=model,
+            model=asked.model,
             system_fingerprint=FINGERPRINT,
             choices=[
-                wire.TextChoice(index=index, text=whole.thinking + whole.text, finish_reason=whole.finished.reason)
-                for index, whole in enumerate(wholes)
+                wire.TextChoice(
+                    index=index,
+                    text=choice.thinking + choice.text,
+                    logprobs=_text_logprobs(choice.logprobs, asked.logprobs),
+                    finish_reason=choice.reason,
+                )
+                for index, choice in enumerate(choices)
             ],
             usage=usage_of([whole.finished for whole in wholes]),
         )
     )
+
+
+def _logprobs(logprobs: Sequence[Logprob]) -> wire.Logprobs:
+    """Of a chat: the token that ended the answer is no content."""
+    return wire.Logprobs(
+        content=[
+            wire.TokenLogprob(
+                token=_written(each.token),
+                logprob=each.logprob or 0.0,
+                bytes=list(each.token),
+                top_logprobs=[
+                    wire.Alternative(token=_written(other.token), logprob=other.logprob, bytes=list(other.token))
+                    for other in each.top
+                ],
+            )
+            for each in logprobs
+            if not each.is_end
+        ]
+    )
+
+
+def _text_logprobs(logprobs: Sequence[Logprob], top: int | None) -> wire.TextLogprobs | None:
+    """Of a completion. Evaluations count tokens, so the one that ended the text is among them."""
+    if top is None:
+        return None
+    return wire.TextLogprobs(
+        text_offset=[each.offset for each in logprobs],
+        token_logprobs=[each.logprob for each in logprobs],
+        tokens=[_written(each.token, "bytes:") for each in logprobs],
+        top_logprobs=[_alternatives(each) for each in logprobs] if top else None,
+    )
+
+
+def _alternatives(logprob: Logprob) -> dict[str, float] | None:
+    """The likeliest tokens, and the one that stands here whether it is among them or not."""
+    if logprob.logprob is None:
+        return None
+    found = {_written(other.token, "bytes:"): other.logprob for other in reversed(logprob.top)}
+    found.setdefault(_written(logprob.token, "bytes:"), logprob.logprob)
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _written(token: bytes, prefix: str = "") -> str:
+    """A token as text; the bytes of one that is no whole text are written out."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return prefix + "".join(f"\\x{byte:02x}" for byte in token)
 
 
 def embeddings(model: str, vectors: Embedded, as_base64: bool) -> bytes:
