@@ -67,7 +67,7 @@ def test_loss_falls_and_a_checkpoint_goes_on_where_it_stopped(folder: Path, tmp_
     assert train.resume(again, Optimizer(again), tmp_path / "mix.pt", None) == (34.0, 6)
     assert torch.equal(again.token_embd.weight, model.token_embd.weight)
     out = tmp_path / "demo.gguf"
-    export.export(tmp_path / "mix.pt", folder, out)
+    export.export([tmp_path / "mix.pt"], folder, out)
     assert check(read_header(out)).context_length == 4096
 
 

@@ -1,4 +1,4 @@
-"""Checkpoint and tokenizer to GGUF: `python -m modelfiles.demo.train.export CHECKPOINT FOLDER OUT.gguf`.
+"""Checkpoints and tokenizer to GGUF: `python -m modelfiles.demo.train.export CHECKPOINT… --folder DIR --out FILE`.
 
 Knows llama.cpp's names for tensors and metadata; `gguf_file` knows the bytes.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -53,22 +54,27 @@ def architecture(shape: Shape, description: str) -> dict[str, Value]:
     }  # fmt: skip
 
 
-def export(checkpoint: Path, folder: Path, out: Path, description: str = DESCRIPTION) -> None:
+def averaged(checkpoints: Sequence[Path]) -> dict[str, torch.Tensor]:
+    """The mean of the checkpoints' weights: between two neighbouring stages it keeps what either is good at."""
+    loaded: list[dict[str, torch.Tensor]] = [torch.load(path, weights_only=True)["model"] for path in checkpoints]
+    return {name: torch.stack([weights[name].float() for weights in loaded]).mean(0) for name in loaded[0]}
+
+
+def export(checkpoints: Sequence[Path], folder: Path, out: Path, description: str = DESCRIPTION) -> None:
     """Write the GGUF. The output layer is the embedding, so it is left out."""
-    weights: dict[str, torch.Tensor] = torch.load(checkpoint, weights_only=True)["model"]
-    tensors = {name: tensor.float().numpy() for name, tensor in weights.items()}
+    tensors = {name: tensor.numpy() for name, tensor in averaged(checkpoints).items()}
     gguf_file.write(out, architecture(Shape(), description) | vocabulary(folder), tensors)
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Write the demo model as GGUF.")
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("folder", type=Path, help="folder of the tokenizer")
-    parser.add_argument("out", type=Path)
+    parser.add_argument("checkpoints", type=Path, nargs="+", help="one, or several to average")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the tokenizer")
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--figures", default="", help="what `evaluate --summary` printed")
     options = parser.parse_args()
-    export(options.checkpoint, options.folder, options.out, f"{DESCRIPTION} {options.figures}".strip())
+    export(options.checkpoints, options.folder, options.out, f"{DESCRIPTION} {options.figures}".strip())
 
 
 if __name__ == "__main__":
