@@ -201,7 +201,7 @@ class TestRefusals:
         [
             (("--keep-alive", "soon"), {}),
             (("--nonsense", "1"), {}),
-            ((), {"RUNNER_NONSENSE": "1"}),
+            ((), {"RUNNER_MAX_QUEU": "1"}),
             ((), {"RUNNER_MAX_QUEUE": "-3"}),
         ],
     )
