@@ -10,11 +10,12 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
+from typing import cast
 
 from runner.engine.crew import Crew
 from runner.engine.draw import Draw, Drawn, draw_all
 from runner.engine.embed import Embedder, Inputs
-from runner.engine.logprobs import Scored, told
+from runner.engine.logprobs import told
 from runner.engine.outbox import Outbox
 from runner.engine.plan import Snapshot, Step, Work, plan
 from runner.engine.sequence import Request, Sequence
@@ -226,6 +227,8 @@ class Loop:
     def _take(self, sequence: Sequence, drawn: list[Drawn], now: int) -> list[Event]:
         """Go on with what came of a row: the score of a token of the prompt, or the next token of each choice."""
         request = sequence.request
+        if sequence.slot is None:  # another choice, a moment ago, made the request fail
+            return []
         echo = request.echo
         if echo is not None and echo.is_scoring:
             scored = drawn[0].scored
@@ -241,8 +244,10 @@ class Loop:
                 events += [Text(each.id, echo.text, 0, each.choice, tuple(echo.logprobs)) for each in choices]
         if sequence.command.sampling.num_predict == 0:
             return [*events, *[self._end(each, "length") for each in choices]]
-        for each, token in zip(choices, drawn, strict=True):
-            events += self._next_token(each, token.token, token.scored)
+        for each, next_ in zip(choices, drawn, strict=True):
+            if next_.fault is not None:
+                return [*events, self._fail(request, sequence.id, next_.fault)]
+            events += self._next_tokens(each, next_)
         return events
 
     def _fork(self, sequence: Sequence) -> list[Sequence]:
@@ -265,24 +270,32 @@ class Loop:
         self._waiting.extendleft(reversed([fork for fork in forks if fork.slot is None]))
         return forks
 
-    def _next_token(self, sequence: Sequence, token: int, scored: Scored | None) -> list[Event]:
-        """Append the token that was chosen, and end the sequence where it is to end."""
-        is_end = self._model.ends(token)
-        if scored is not None:
-            position = sequence.text.position
-            sequence.unsent_logprobs.append(told(self._model, scored, position, is_end=is_end))
-        if is_end:
-            return self._finish(sequence, "stop")
-        sequence.tokens.append(token)
-        sequence.unsent_tokens += 1
-        self._completion_tokens += 1
-        events = self._text(sequence, sequence.text.push(self._model.piece(token)))
-        if sequence.text.stop is not None:
-            return [*events, self._end(sequence, "stop")]
+    def _next_tokens(self, sequence: Sequence, drawn: Drawn) -> list[Event]:
+        """Append the token that was chosen and those that follow it, and end the sequence where it is to end."""
+        if drawn.scored is not None:
+            is_end, position = self._model.ends(drawn.token), sequence.text.position
+            sequence.unsent_logprobs.append(told(self._model, drawn.scored, position, is_end=is_end))
         wanted = sequence.command.sampling.num_predict
-        if 0 < wanted <= sequence.generated or len(sequence.tokens) >= sequence.context_length:
-            return [*events, *self._finish(sequence, "length")]
-        return events
+        text, reason = "", cast("Reason | None", None)
+        for token in (drawn.token, *drawn.following):
+            if reason is not None:
+                break
+            if self._model.ends(token):
+                reason = "stop"
+                break
+            sequence.tokens.append(token)
+            sequence.unsent_tokens += 1
+            self._completion_tokens += 1
+            text += sequence.text.push(self._model.piece(token))
+            if sequence.text.stop is not None:
+                return [*self._text(sequence, text), self._end(sequence, "stop")]
+            if 0 < wanted <= sequence.generated or len(sequence.tokens) >= sequence.context_length:
+                reason = "length"
+        else:
+            if sequence.is_complete:  # even where it could not have become longer
+                reason = "stop"
+        events = self._text(sequence, text)
+        return [*events, *self._finish(sequence, reason)] if reason is not None else events
 
     def _finish(self, sequence: Sequence, reason: Reason) -> list[Event]:
         """The end of an answer that no stop string cut: what was held back comes out first."""
@@ -334,6 +347,10 @@ class Loop:
         sequence.slot = None
         sequence.computed = 0
 
+    def _fail(self, request: Request, id_: int, error: RunnerError) -> Failed:
+        self._remove(request)
+        return Failed(id_, error.code, error.message, error.field)
+
     # -- when the decode failed
 
     def _make_room(self) -> list[Event]:
@@ -351,9 +368,8 @@ class Loop:
         (last,) = self._running
         if last.generated:
             return self._finish(last, "length")
-        self._remove(last.request)
         error = RunnerError("the memory of the model's context has no room for this prompt")
-        return [Failed(last.id, error.code, error.message)]
+        return [self._fail(last.request, last.id, error)]
 
     def _fail_all(self) -> list[Event]:
         """A fatal code: what the memory holds is unknown. Everyone in the batch fails; the context starts afresh."""

@@ -6,11 +6,14 @@ can be wrong with a request is found here and answered with Failed; what reaches
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from runner.conversation import Message
+from runner.engine.constrain import Guide, State
 from runner.engine.echo import Echo
 from runner.engine.embed import Inputs
 from runner.engine.sequence import Request, Sequence
@@ -25,6 +28,9 @@ from runner.prompt.render import Rendered, render
 from runner.protocol import codec
 from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, TextPrompt, TokenPrompt
 from runner.protocol.options import SampleOptions
+
+if TYPE_CHECKING:
+    from runner.engine.grammars import Grammars
 
 _FRAMING = 1024  # bytes of a frame of vectors that are no vectors
 _MOST_BREAKERS = 16  # llama.cpp looks each up in the whole vocabulary
@@ -55,6 +61,8 @@ class Mailbox:
         self._generates = generates
         self._bos = model.text_of(model.bos)
         self._eos = model.text_of(model.eos)
+        self._grammars: Grammars | None = None
+        self._lock = threading.Lock()  # the grammars are made once
 
     def sequence(self, command: Generate) -> Sequence:
         """The work that a Generate asks for. Raises InvalidRequest and its kinds."""
@@ -67,7 +75,7 @@ class Mailbox:
             raise InvalidRequest("the prompt is empty", field="prompt")
         self._check_sampling(command.sampling)
         echo = self._echo(command, tokens)
-        sampler, *unforked = self._samplers(command, tokens)
+        sampler, *unforked = self._choosers(command, tokens, in_thought=in_thought)
         return Sequence(
             command=command,
             tokens=tokens,
@@ -80,6 +88,11 @@ class Mailbox:
             arrived_ns=arrived,
             request=Request(unforked, echo),
         )
+
+    def close(self) -> None:
+        """Give up what outlives a request. Nothing is prepared any more."""
+        if self._grammars is not None:
+            self._grammars.close()
 
     def inputs(self, command: Embed) -> Inputs:
         """The work that an Embed asks for. Raises InvalidRequest and its kinds."""
@@ -117,6 +130,31 @@ class Mailbox:
                 f"dry_sequence_breakers may hold {_MOST_BREAKERS} texts, not {len(sampling.dry_sequence_breakers)}",
                 field="options.dry_sequence_breakers",
             )
+
+    def _choosers(self, command: Generate, tokens: list[int], *, in_thought: bool) -> list[Sampler | Guide]:
+        """A sampler for each choice, led by a guide of its own where the answer has to keep to a form."""
+        if command.constraint is None:
+            return [*self._samplers(command, tokens)]
+        prompt = command.prompt
+        thinking: Thinking | None = None
+        state: State = "answer"
+        if isinstance(prompt, ChatPrompt):  # elsewhere there can't be a thought
+            may_think = prompt.think is not False and not prompt.open_ended
+            thinking, state = self._thinking, "thought" if in_thought else "open" if may_think else "answer"
+        form = self._compiler().form(command.constraint)
+        # A token that nobody asks the model for would have no score.
+        return [
+            Guide(form, self._model, sampler, thinking, state, runs=command.logprobs is None)
+            for sampler in self._samplers(command, tokens)
+        ]
+
+    def _compiler(self) -> Grammars:
+        with self._lock:
+            if self._grammars is None:
+                from runner.engine.grammars import Grammars  # on use: most workers never need what it loads
+
+                self._grammars = Grammars(self._model)
+            return self._grammars
 
     def _samplers(self, command: Generate, tokens: list[int]) -> list[Sampler]:
         """One for each choice, each with a seed of its own."""

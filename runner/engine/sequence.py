@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
+from runner.engine.constrain import Guide
 from runner.engine.echo import Echo
 from runner.engine.text import TextStream
 from runner.llama.sampler import Sampler
@@ -25,7 +26,7 @@ class Request:
     The first choice computes the prompt; `unforked` holds the samplers of the others until they can go on from there.
     """
 
-    unforked: list[Sampler] = field(default_factory=list)
+    unforked: list[Sampler | Guide] = field(default_factory=list)
     echo: Echo | None = None
     incomplete: int = field(init=False)  # choices that have not ended
     completion_tokens: int = 0  # of those that have
@@ -50,7 +51,7 @@ class Sequence:
     context_length: int  # prompt and answer together
     truncated_tokens: int
     in_thought: bool
-    sampler: Sampler
+    sampler: Sampler | Guide
     text: TextStream
     arrived_ns: int
     request: Request = field(default_factory=Request)
@@ -61,7 +62,7 @@ class Sequence:
     unsent_logprobs: list[Logprob] = field(default_factory=list)
     key: int = field(default_factory=_next_key)  # names it in the plan
 
-    def fork(self, choice: int, sampler: Sampler) -> Sequence:
+    def fork(self, choice: int, sampler: Sampler | Guide) -> Sequence:
         """Another choice of the request, with the prompt's tokens and nothing computed or said."""
         return Sequence(
             command=self.command,
@@ -93,6 +94,11 @@ class Sequence:
     @property
     def is_decoding(self) -> bool:
         return self.generated > 0 and self.remaining == 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer's form leaves nothing more to say."""
+        return isinstance(self.sampler, Guide) and self.sampler.is_complete
 
     @property
     def reusable(self) -> int | None:

@@ -140,6 +140,7 @@ class Worker:
             thread.join()
         if not all_out:  # the process ends under them; what they use must stay until then
             return
+        self._mailbox.close()
         self._embedder.close()
         if self._context is not None:
             self._context.close()

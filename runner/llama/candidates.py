@@ -25,11 +25,14 @@ class Candidates:
         self._ids = np.arange(size, dtype=np.int32)
         self._first = ctypes.cast(self._rows.ctypes.data, ctypes.POINTER(lib.llama_token_data))
 
-    def choose(self, chain: Any, logits: npt.NDArray[np.float32]) -> int:
-        """Run the chain over one row of logits, shape (size,); the token that it selects. The chain isn't told."""
-        rows = self._rows
-        rows["id"] = self._ids
-        rows["logit"] = logits  # every sampler computes `p` before it reads it
+    def choose(self, chain: Any, logits: npt.NDArray[np.float32], allowed: npt.NDArray[np.int64] | None = None) -> int:
+        """Run the chain over one row of logits, shape (size,); the token that it selects. The chain isn't told.
+
+        With `allowed` there are no other tokens: some samplers can't do with a probability of zero.
+        """
+        rows = self._rows if allowed is None else self._rows[: len(allowed)]
+        rows["id"] = self._ids if allowed is None else allowed
+        rows["logit"] = logits if allowed is None else logits[allowed]  # every sampler computes `p` before it reads it
         raw = lib.llama_token_data_array(data=self._first, size=len(rows), selected=-1, sorted=False)
         lib.llama_sampler_apply(chain, ctypes.byref(raw))
         if not 0 <= raw.selected < raw.size:

@@ -112,7 +112,7 @@ class Model:
         """The bytes of one token; a part of a character is possible. Control tokens have none unless shown."""
         known = self._pieces[token]
         if known is None:
-            known = self._read_piece(token, token in self._visible)
+            known = self.read_piece(token, special=token in self._visible)
             self._pieces[token] = known
         return known
 
@@ -120,14 +120,15 @@ class Model:
         """The bytes of one token, a control token's marker included."""
         known = self._spellings.get(token)
         if known is None:
-            known = self._spellings[token] = self._read_piece(token, True)
+            known = self._spellings[token] = self.read_piece(token, special=True)
         return known
 
     def text_of(self, token: int) -> str:
         """How one special token is written, as chat templates want their BOS and EOS."""
         return self.spelling(token).decode("utf-8", "replace") if token >= 0 else ""
 
-    def _read_piece(self, token: int, special: bool) -> bytes:
+    def read_piece(self, token: int, *, special: bool) -> bytes:
+        """The bytes of one token as llama.cpp has them, with `special` a control token's marker. They aren't kept."""
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)

@@ -57,14 +57,34 @@ class Sampler:
 
         Writes into the row where the end may not come yet.
         """
-        if self._options.ignore_eos or self._accepted < self._options.min_tokens:
-            logits[self._end_tokens] = -np.inf
-        self._accepted += 1
-        if self._chain is None:
-            return int(logits.argmax())
-        token = candidates(len(logits)).choose(self._chain, logits)
-        lib.llama_sampler_accept(self._chain, token)
+        token = self.propose(logits)
+        self.accept(token)
         return token
+
+    @property
+    def learns_from_drawing(self) -> bool:
+        """Whether a token that is proposed and not accepted leaves a trace in later choices."""
+        return self._options.mirostat != 0
+
+    def propose(self, logits: npt.NDArray[np.float32], allowed: npt.NDArray[np.int64] | None = None) -> int:
+        """Choose as `sample` does, or among the `allowed` ids only, without remembering the choice.
+
+        Where the end may not come yet, it comes all the same if nothing else is allowed.
+        """
+        if self._options.ignore_eos or self._accepted < self._options.min_tokens:
+            if allowed is None:
+                logits[self._end_tokens] = -np.inf
+            elif len(others := np.setdiff1d(allowed, self._end_tokens, assume_unique=True)):
+                allowed = others
+        if self._chain is not None:
+            return candidates(len(logits)).choose(self._chain, logits, allowed)
+        return int(logits.argmax()) if allowed is None else int(allowed[logits[allowed].argmax()])
+
+    def accept(self, token: int) -> None:
+        """Remember a token that was proposed, or that had to come."""
+        self._accepted += 1
+        if self._chain is not None:
+            lib.llama_sampler_accept(self._chain, token)
 
 
 def _penalises(options: SampleOptions) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -56,12 +56,30 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     warm_up: bool = True
 
 
+CONSTRAINT_LIMIT = 64 * 1024  # bytes of a constraint's text
+
+ConstraintKind = Literal["json", "schema", "regex", "choice", "lark", "gbnf"]
+
+
+class Constraint(msgspec.Struct, frozen=True):
+    """What the answer must look like.
+
+    `text` is nothing for `json` (any object), a JSON Schema, a regular expression, a JSON list of strings of which the
+    answer is one, or a grammar in one of two notations. `field` is the request's field that asked for it.
+    """
+
+    kind: ConstraintKind
+    text: str = ""
+    field: str = "format"
+
+
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
     """Continue a prompt. `context_length` bounds prompt and answer together, at most the loaded `num_ctx`.
 
     With `truncate` an over-long prompt is shortened and the loss reported (a conversation loses its oldest turns);
     without, it fails. Of several `choices`, each draws by itself, with the seed plus its index. `logprobs` asks for the
-    log-probability of every token and of that many alternatives. With `echo` the text begins with the prompt's.
+    log-probability of every token and of that many alternatives. With `echo` the text begins with the prompt's. A
+    `constraint` holds for the answer, not for the thought before it.
     """
 
     id: int
@@ -72,6 +90,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     choices: int = 1
     logprobs: int | None = None
     echo: bool = False
+    constraint: Constraint | None = None
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):

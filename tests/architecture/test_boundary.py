@@ -6,7 +6,7 @@ import sys
 import pytest
 
 LOADED_AFTER = "import sys, {module}; print(*sys.modules, sep='\\n')"
-ENGINE_ONLY = ("llama_cpp", "runner.engine", "runner.llama")
+ENGINE_ONLY = ("llama_cpp", "llguidance", "runner.engine", "runner.llama")
 # What the command line must not pay for before it knows that it needs it.
 HEAVY = ("aiohttp", "asyncio", "huggingface_hub", "httpx2", "jinja2", "msgspec", "numpy", "prompt_toolkit", "yaml")
 
