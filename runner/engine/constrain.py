@@ -28,13 +28,21 @@ _MOST_BLANKS = 2  # tokens of blanks between a thought and the answer
 State = Literal["open", "thought", "blanks", "answer"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Form:
-    """A grammar before its first token. `specials` are the ids of the tokens that are no text; `field` asked for it."""
+    """A grammar before its first token. `specials` are the ids of the tokens that are no text; `field` asked for it.
+
+    `too_slow` once a step in it took too long: nobody is to be held up by it again.
+    """
 
     matcher: LLMatcher
     specials: npt.NDArray[np.int64]
     field: str
+    too_slow: bool = False
+
+    def refusal(self) -> InvalidRequest:
+        """What a request is told that asks for a form that is too slow."""
+        return InvalidRequest(f"{self.field} is too complex: one step took more than {_SLOWEST} s", field=self.field)
 
 
 class Guide:
@@ -49,9 +57,8 @@ class Guide:
     def __init__(
         self, form: Form, model: Model, sampler: Sampler, thinking: Thinking | None, state: State, *, runs: bool = True
     ) -> None:
+        self._form = form
         self._matcher = form.matcher.deep_copy()
-        self._specials = form.specials
-        self._field = form.field
         self._model = model
         self._sampler = sampler
         self._state: State = state if thinking else "answer"
@@ -80,9 +87,8 @@ class Guide:
         if not tokens:
             tokens = self._answer(logits) if self._state == "answer" else self._before(logits)
         if time.thread_time() - started > _SLOWEST:
-            raise InvalidRequest(
-                f"{self._field} is too complex: a single step took more than {_SLOWEST} s", field=self._field
-            )
+            self._form.too_slow = True
+            raise self._form.refusal()
         for token in tokens:
             self._sampler.accept(token)
         return tokens
@@ -152,7 +158,7 @@ class Guide:
         mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         bits = np.unpackbits(mask, bitorder="little", count=self._model.n_vocab)
         # Outside of UTF-8, where llguidance has its markers, a negation allows what is refused then.
-        bits[self._specials] = 0
+        bits[self._form.specials] = 0
         if self._matcher.is_accepting():
             bits[list(self._model.end_tokens)] = 1
         allowed = np.flatnonzero(bits)
@@ -162,4 +168,4 @@ class Guide:
 
     def _broken(self) -> InvalidRequest:
         why = (self._matcher.get_error() or "no token of this model can follow").splitlines()[0]
-        return InvalidRequest(f"{self._field} cannot be followed any further: {why[:200]}", field=self._field)
+        return InvalidRequest(f"{self._form.field} cannot be followed any further: {why[:200]}", field=self._form.field)

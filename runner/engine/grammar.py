@@ -25,6 +25,10 @@ MOST_RULES = 500
 # models have seen on one line is written.
 _STYLE: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
+# A text that can only go on, and for ever, is one that llguidance would follow without end to see what must come next.
+# Schemas and regular expressions always come to an end; of grammars nobody knows.
+_ASK = '\n%llguidance {"no_forcing": true}\n'
+
 # What may hold any character without meaning anything: strings, regular expressions, comments.
 _LITERALS = re.compile(r'"(?:\\.|[^"\\\n])*"|/(?:\\.|[^/\\\n])+/|(?://|#)[^\n]*')
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|.)", re.DOTALL)
@@ -89,7 +93,7 @@ def _of_choice(text: str, field: str) -> str:
 def _of_lark(text: str, field: str) -> str:
     if "<" in _LITERALS.sub("", text):
         raise Unsupported(f"{field}: a grammar describes text; special tokens (<...>) have no place in it", field=field)
-    return LLMatcher.grammar_from_lark(text)
+    return LLMatcher.grammar_from_lark(text + _ASK)
 
 
 def _of_gbnf(text: str, field: str) -> str:
@@ -101,7 +105,7 @@ def _of_gbnf(text: str, field: str) -> str:
         raise InvalidRequest(f"{field} is nested too deeply", field=field) from None
     except Exception as error:  # noqa: BLE001 -- the converter raises nothing narrower for a rule that isn't there
         raise InvalidRequest(f"{field} is no GBNF grammar: {error}", field=field) from None
-    return LLMatcher.grammar_from_lark(lark)
+    return LLMatcher.grammar_from_lark(lark + _ASK)
 
 
 def _plain_escape(escape: re.Match[str]) -> str:

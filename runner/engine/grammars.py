@@ -50,6 +50,8 @@ class Grammars:
                 found = self._find(key) or self._keep(key, self._compiled(constraint), len(constraint.text))
         if isinstance(found, InvalidRequest):
             raise InvalidRequest(found.message, field=found.field)
+        if found.too_slow:
+            raise found.refusal()
         return found
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from runner.conversation import Message, ThinkLevel, ToolSpec
+from runner.protocol.commands import Constraint
 from runner.protocol.events import Logprob, Reason
 
 MOST_CHOICES = 8  # of one request
@@ -34,6 +35,7 @@ class Chat:
     variables: Mapping[str, Any] = field(default_factory=dict)  # extra template variables, allow-listed by the dialect
     choices: int = 1
     logprobs: int | None = None
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Complete:
     choices: int = 1
     logprobs: int | None = None
     echo: bool = False
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ class Resolver:
             choices=request.choices,
             logprobs=request.logprobs,
             echo=isinstance(request, Complete) and request.echo,
+            constraint=request.constraint,
         )
         return self._want(source, load, work, request.keep_alive)
 

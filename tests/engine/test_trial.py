@@ -69,6 +69,19 @@ def test_what_matches(kind: ConstraintKind, text: str, right: list[str], wrong: 
 
 
 @pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("lark", 'start: /a*/ "a"'),
+        ("lark", '%llguidance {"no_forcing": false}\nstart: /a*/ "a"  // the same, insisting'),
+        ("gbnf", 'root ::= "a" root'),
+    ],
+)
+def test_a_grammar_without_an_end_is_not_followed_to_it(kind: ConstraintKind, text: str) -> None:
+    matcher = LLMatcher(BYTES, tried(Constraint(kind, text)))
+    assert matcher.compute_ff_tokens() == []
+
+
+@pytest.mark.parametrize(
     ("kind", "text", "words"),
     [
         ("schema", "{", "is not JSON"),
@@ -83,7 +96,7 @@ def test_what_matches(kind: ConstraintKind, text: str, right: list[str], wrong: 
         ("choice", "[]", "1 to 10000 choices"),
         ("choice", '["a", 1]', "must be a list of strings"),
         ("choice", '"a"', "must be a list of strings"),
-        ("lark", "", "Empty grammar"),
+        ("lark", "", "no start rule"),
         ("lark", "start: x", "unknown name"),
         ("lark", "start: s\ns: s", "nothing can match it"),
         ("lark", "start: " + "(" * 5000 + '"a"' + ")" * 5000, "too deeply nested"),
@@ -136,7 +149,6 @@ def test_the_keyword_that_cannot_be_honoured_is_named(schema: dict[str, Any], fi
 BOMBS: dict[str, tuple[ConstraintKind, str]] = {
     "a division": ("schema", json.dumps({"type": "integer", "multipleOf": 999_983})),
     "a million copies": ("regex", "(a{1000}){1000}"),
-    "copies by name": ("lark", 'start: A\nA: B{1000}\nB: "a"{1000}'),
     "an intersection": ("lark", "start: T\nT: " + " & ".join(f"/.*{word}.*/" for word in WORDS[:30])),
     "patterns compared": ("schema", json.dumps({"patternProperties": {f"^{word}.*": {} for word in WORDS[:300]}})),
     "laughs": (
@@ -196,6 +208,7 @@ def test_bombs_are_refused_in_time_and_the_next_one_is_served(trial: Trial, name
         ("choice", json.dumps([word[:6] for word in WORDS])),
         ("schema", json.dumps({"enum": WORDS})),
         ("regex", ".*a.{400}"),
+        ("lark", 'start: A\nA: B{1000}\nB: "a"{1000}'),
         ("regex", "(x+x+)+y"),
         ("regex", r"(\w|\d|\s){1,500}z"),
         ("schema", json.dumps({"type": "string", "maxLength": 1_000_000})),

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from runner.api import values
+from runner.api import forms, values
 from runner.api.native import wire
 from runner.conversation import Message, Role, ToolCall
 from runner.errors import InvalidRequest
 from runner.inference.requests import Chat, Complete, Embed
+from runner.protocol.commands import Constraint
 
 _ROLES = ("system", "user", "assistant", "tool")
 
@@ -44,6 +45,7 @@ def generate(body: wire.GenerateRequest) -> Complete | Load | Unload:
     logprobs = values.logprobs(body.logprobs, body.top_logprobs)
     if not body.prompt and not body.suffix and not images:
         return _residency(model, body.options, keep_alive)
+    form = _form(body.format)
     if body.raw and body.system:
         raise InvalidRequest("system has no place in a raw prompt", field="system")
     return Complete(
@@ -58,6 +60,7 @@ def generate(body: wire.GenerateRequest) -> Complete | Load | Unload:
         keep_alive=keep_alive,
         truncate=body.truncate is not False,
         logprobs=logprobs,
+        constraint=form,
     )
 
 
@@ -77,6 +80,7 @@ def chat(body: wire.ChatRequest) -> Chat | Load | Unload:
         keep_alive=keep_alive,
         truncate=body.truncate is not False,
         logprobs=logprobs,
+        constraint=_form(body.format),
     )
 
 
@@ -104,6 +108,17 @@ def embeddings(body: wire.EmbeddingsRequest) -> Embed | Load | Unload:
     if not body.prompt:
         return _residency(model, body.options, keep_alive)
     return Embed(model=model, inputs=(body.prompt,), options=body.options or {}, keep_alive=keep_alive)
+
+
+def _form(value: object) -> Constraint | None:
+    """`json`, or a JSON Schema; the empty string asks for nothing."""
+    if value == "json":
+        return forms.any_object("format")
+    if value is None or value == "":
+        return None
+    if not isinstance(value, dict):
+        raise InvalidRequest('format must be "json" or a JSON Schema, which is an object', field="format")
+    return forms.schema(value, "format")
 
 
 def _residency(model: str, options: Mapping[str, Any] | None, keep_alive: float | None) -> Load | Unload:

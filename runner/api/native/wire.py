@@ -135,7 +135,6 @@ class CreateRequest(Named, kw_only=True):
 
 
 _ASKING: Mapping[str, tuple[object, ...]] = {
-    "format": (),
     "_debug_render_only": (),
 }
 _SHIFT = "Runner never shifts the context: an answer that fills it ends with done_reason `length`"

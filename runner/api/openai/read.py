@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import msgspec
 
-from runner.api import values
+from runner.api import forms, values
 from runner.api.openai import wire
 from runner.conversation import Message, Role, ThinkLevel, ToolCall
 from runner.errors import InvalidRequest, Unsupported
 from runner.inference.requests import MOST_ALTERNATIVES, MOST_CHOICES, Chat, Complete, Embed
+from runner.protocol.commands import Constraint
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 MOST_PROMPTS = 256
@@ -36,6 +37,7 @@ def chat(body: wire.ChatRequest) -> Chat:
         keep_alive=values.keep_alive(body.keep_alive),
         choices=values.between(body.n, "n", 1, MOST_CHOICES) or 1,
         logprobs=values.logprobs(body.logprobs, body.top_logprobs),
+        constraint=_form(body),
     )
 
 
@@ -58,6 +60,7 @@ def completions(body: wire.CompletionRequest) -> tuple[Complete, ...]:
         choices=values.between(body.n, "n", 1, MOST_CHOICES) or 1,
         logprobs=_text_logprobs(body.logprobs),
         echo=bool(body.echo),
+        constraint=_form(body),
     )
     return tuple(replace(first, prompt=prompt) for prompt in prompts)
 
@@ -94,6 +97,47 @@ def _options(body: wire.Sampling, longest: int | None, field: str, *, least: int
             raise InvalidRequest(f"{field} must be at least {least}", field=field)
         options["num_predict"] = longest
     return options
+
+
+def _form(body: wire.Sampling) -> Constraint | None:
+    """What the answer must look like, in OpenAI's words, in vLLM's two ways, or in llama-server's."""
+    also = body.structured_outputs or wire.StructuredOutputs()
+    if also.structural_tag is not None:
+        field = "structured_outputs.structural_tag"
+        raise Unsupported(f"{field} is not supported; json, regex, choice and grammar are", field=field)
+    return forms.only(
+        (
+            _response_format(body.response_format),
+            forms.schema(body.guided_json, "guided_json"),
+            forms.regex(body.guided_regex, "guided_regex"),
+            forms.choice(body.guided_choice, "guided_choice"),
+            forms.grammar(body.guided_grammar, "guided_grammar"),
+            forms.schema(also.json, "structured_outputs.json"),
+            forms.regex(also.regex, "structured_outputs.regex"),
+            forms.choice(also.choice, "structured_outputs.choice"),
+            forms.grammar(also.grammar, "structured_outputs.grammar"),
+            forms.any_object("structured_outputs.json_object") if also.json_object else None,
+            forms.schema(body.json_schema, "json_schema"),
+            forms.grammar(body.grammar, "grammar"),
+        )
+    )
+
+
+def _response_format(form: wire.ResponseFormat | None) -> Constraint | None:
+    kind = form.type if form else None
+    if form is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return forms.schema(form.schema, "response_format.schema") or forms.any_object("response_format")
+    if kind != "json_schema":
+        raise InvalidRequest(
+            "response_format.type must be text, json_object or json_schema", field="response_format.type"
+        )
+    field = "response_format.json_schema.schema"
+    found = forms.schema(form.json_schema.schema, field) if form.json_schema else None
+    if found is None:
+        raise InvalidRequest(f"{field} is required", field=field)
+    return found
 
 
 def _think(body: wire.ChatRequest) -> bool | ThinkLevel | None:

@@ -59,6 +59,34 @@ class Reasoning(msgspec.Struct):
     effort: str | None = None
 
 
+class JSONSchema(msgspec.Struct, kw_only=True):
+    """`strict` changes nothing: the schema is kept to, or refused, in either case."""
+
+    schema: Any = None
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(msgspec.Struct, kw_only=True):
+    """What the answer is to be, by its `type`; `schema` is how some servers say it with json_object."""
+
+    type: str | None = None
+    json_schema: JSONSchema | None = None
+    schema: Any = None
+
+
+class StructuredOutputs(msgspec.Struct, kw_only=True):
+    """vLLM's way to ask for a form: one of these."""
+
+    json: Any = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
+    structural_tag: Any = None
+
+
 class Sampling(msgspec.Struct, kw_only=True):
     """What both kinds of completion have in common; from `top_k` on, fields that OpenAI doesn't have."""
 
@@ -81,11 +109,14 @@ class Sampling(msgspec.Struct, kw_only=True):
     ignore_eos: bool | None = None
     min_tokens: int | None = None
     keep_alive: Any = None
+    response_format: ResponseFormat | None = None
     guided_json: Any = None
-    guided_regex: Any = None
-    guided_choice: Any = None
-    guided_grammar: Any = None
-    structured_outputs: Any = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+    structured_outputs: StructuredOutputs | None = None
+    json_schema: Any = None
+    grammar: str | None = None
 
 
 class ChatRequest(Sampling, kw_only=True):
@@ -98,7 +129,6 @@ class ChatRequest(Sampling, kw_only=True):
     tool_choice: Any = None
     functions: Any = None
     function_call: Any = None
-    response_format: Any = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     modalities: Any = None
@@ -115,7 +145,6 @@ class CompletionRequest(Sampling, kw_only=True):
     echo: bool | None = None
     best_of: Any = None
     logprobs: int | bool | None = None
-    response_format: Any = None
 
 
 class EmbeddingsRequest(msgspec.Struct, kw_only=True):
@@ -144,14 +173,6 @@ OPTIONS: Mapping[str, str] = {
 }
 """Wire fields and what Runner's table of parameters calls them."""
 
-_SAMPLING: Mapping[str, tuple[object, ...]] = {
-    "guided_json": (),
-    "guided_regex": (),
-    "guided_choice": (),
-    "guided_grammar": (),
-    "structured_outputs": (),
-}
-_TEXT_ONLY: tuple[object, ...] = ({"type": "text"},)
 _NO_ACCOUNT = "Runner keeps no accounts and no records of requests"
 _IGNORED: Mapping[str, str] = {
     "user": _NO_ACCOUNT,
@@ -162,22 +183,25 @@ _IGNORED: Mapping[str, str] = {
     "prompt_cache_key": "equal prefixes are found without a key",
     "prompt_cache_retention": "how long prefixes are kept is the machine's affair",
 }
+_FORMS: Mapping[str, str] = {
+    "guided_decoding_backend": "there is one",
+    "guided_whitespace_pattern": "blanks in JSON are fixed, and no reader of JSON minds them",
+}
 FIELDS: Mapping[str, Fields] = {
     "/v1/chat/completions": Fields(
         ChatRequest,
         {
-            **_SAMPLING,
             "tools": (),
             "tool_choice": ("none", "auto"),
             "functions": (),
             "function_call": ("none", "auto"),
-            "response_format": _TEXT_ONLY,
             "modalities": (["text"],),
             "audio": (),
             "web_search_options": (),
         },
         {
             **_IGNORED,
+            **_FORMS,
             "parallel_tool_calls": "without tools there are no calls",
             "prediction": "a hint for speed, which changes no answer",
             "verbosity": "models here have no such setting",
@@ -185,8 +209,8 @@ FIELDS: Mapping[str, Fields] = {
     ),
     "/v1/completions": Fields(
         CompletionRequest,
-        {**_SAMPLING, "best_of": (1,), "response_format": _TEXT_ONLY},
-        {"user": _NO_ACCOUNT},
+        {"best_of": (1,)},
+        {"user": _NO_ACCOUNT, **_FORMS},
     ),
     "/v1/embeddings": Fields(EmbeddingsRequest, {}, {"user": _NO_ACCOUNT}),
 }
