@@ -1,5 +1,7 @@
 """Decode speed over HTTP: one user against llama-cpp-python's own `Llama`, and a crowd against one user.
 
+Beside them stands what llama.cpp itself reaches with as many sequences (`tests.benchmarks.raw`): the bound of it all.
+
     python -m tests.benchmarks.decode demo
     python -m tests.benchmarks.decode 0.5b --users 8
 
@@ -44,18 +46,21 @@ for line in sys.stdin:
 
 
 class Peer:
-    """llama-cpp-python's high-level class on the same file. `decode` gives tokens per second after the first."""
+    """A process with the model in memory that answers each line with tokens per second."""
 
-    def __init__(self, path: Path) -> None:
-        command = [sys.executable, "-c", PEER, str(path), str(CONTEXT)]
+    def __init__(self, *command: str) -> None:
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
 
-    def decode(self, tokens: int) -> float:
+    def ask(self, *question: object) -> float:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([PROMPT, tokens]) + "\n")
+        self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
         return float(json.loads(self._process.stdout.readline()))
 
@@ -112,6 +117,8 @@ def crowd(url: str, model: str, tokens: int, users: int) -> float:
     for thread in threads:
         thread.join()
     start, end = max(stamps[0] for stamps in results), min(stamps[-1] for stamps in results)
+    if start >= end:
+        raise SystemExit("the first user was done before the last had begun: ask for more --tokens")
     inside = sum(sum(start < stamp <= end for stamp in stamps) for stamps in results)
     return inside / (end - start)
 
@@ -139,26 +146,36 @@ def main() -> None:
 
 
 def measure(url: str, model: str, path: Path, arguments: argparse.Namespace) -> None:
-    """Take all three figures in turns and print medians and the ratios of each round."""
-    peer = Peer(path)
-    figures: list[tuple[float, float, float]] = []
+    """Take all figures in turns and print medians and the ratios of each round."""
+    llama = Peer("-c", PEER, str(path), str(CONTEXT))
+    raw = Peer("-m", "tests.benchmarks.raw", str(path))
+    tokens, users = arguments.tokens, arguments.users
+    figures: list[tuple[float, ...]] = []
     for turn in range(arguments.rounds + 1):
         found = (
-            peer.decode(arguments.tokens),
-            one_user(url, model, arguments.tokens),
-            crowd(url, model, arguments.tokens, arguments.users),
+            llama.ask(PROMPT, tokens),
+            one_user(url, model, tokens),
+            raw.ask(1, tokens),
+            crowd(url, model, tokens, users),
+            raw.ask(users, tokens),
         )
         if turn:  # the first round warms everything up
             figures.append(found)
-    peer.close()
-    llama, one, many = (statistics.median(column) for column in zip(*figures, strict=True))
-    print(f"{arguments.model}, {arguments.tokens} tokens, {arguments.rounds} rounds in turns, medians")
-    print(f"  Llama.create_completion   {llama:9.1f} tok/s")
-    print(f"  Runner, 1 user            {one:9.1f} tok/s   ratio {_ratio(figures, 1, 0)}")
-    print(f"  Runner, {arguments.users} users           {many:9.1f} tok/s   ratio to 1 user {_ratio(figures, 2, 1)}")
+    llama.close()
+    raw.close()
+    high_level, one, raw_one, many, raw_many = (statistics.median(column) for column in zip(*figures, strict=True))
+    print(f"{arguments.model}, {tokens} tokens, {arguments.rounds} rounds in turns, medians")
+    print(f"  Llama.create_completion   {high_level:9.1f} tok/s")
+    print(f"  Runner, 1 user            {one:9.1f} tok/s   ratio to it {_ratio(figures, 1, 0)}")
+    print(f"  llama.cpp, 1 sequence     {raw_one:9.1f} tok/s   Runner's ratio to it {_ratio(figures, 1, 2)}")
+    print(f"  Runner, {users:3} users         {many:9.1f} tok/s   ratio to 1 user {_ratio(figures, 3, 1)}")
+    print(
+        f"  llama.cpp, {users:3} sequences  {raw_many:9.1f} tok/s   ratio to 1 {_ratio(figures, 4, 2)},"
+        f" Runner's to it {_ratio(figures, 3, 4)}"
+    )
 
 
-def _ratio(figures: list[tuple[float, float, float]], over: int, under: int) -> str:
+def _ratio(figures: list[tuple[float, ...]], over: int, under: int) -> str:
     ratios = sorted(row[over] / row[under] for row in figures)
     return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
