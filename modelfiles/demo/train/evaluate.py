@@ -1,7 +1,8 @@
 """Scores a GGUF on the held-out lists: `python -m modelfiles.demo.train.evaluate FILE.gguf [--misses]`.
 
 Greedy and without a repeat penalty, through llama.cpp, with the template that is in the file. Owns what counts
-as right. The lists were written without sight of the generator and are for measuring only.
+as right. The lists were written without sight of the generator and are for measuring only; the `second_` ones by
+somebody who has never seen it.
 """
 
 from __future__ import annotations
@@ -85,15 +86,21 @@ def asked(model: Model, name: str) -> dict[str, Score]:
     score = Score()
     for row in rows(name):
         answer = model.chat(row["question"])
-        wrongly_demo = name == "questions" and "only a tiny demo" in answer
+        wrongly_demo = name.endswith("questions") and "only a tiny demo" in answer
         score.book(contains(answer, row.get("any", ["demo"])) and not wrongly_demo, f"{row['question']} -> {answer}")
-    return {name.replace("_", "-"): score}
+    return {_title(name): score}
 
 
-def called(model: Model) -> dict[str, Score]:
+def _title(name: str) -> str:
+    """A list's name as the figures have it."""
+    kind, second, rest = name.partition("second_")
+    return f"second list: {rest.replace('_', '-')}" if second and not kind else name.replace("_", "-")
+
+
+def called(model: Model, name: str = "tools") -> dict[str, Score]:
     """The right tool, and the right arguments to the letter."""
     chosen, exact = Score(), Score()
-    for row in rows("tools"):
+    for row in rows(name):
         text = model.complete(model.prompt(row["messages"], tools=row["tools"]))
         try:
             inner = text.split("<tool_call>")[1].split("</tool_call>")[0]
@@ -104,7 +111,7 @@ def called(model: Model) -> dict[str, Score]:
         told = f"{row['messages'][-1]['content']} -> {text}"
         chosen.book(right, told)
         exact.book(right and call.get("arguments") == row["call"]["arguments"], told)
-    return {"tools: right tool": chosen, "tools: exact arguments": exact}
+    return {f"{_title(name)}: right tool": chosen, f"{_title(name)}: exact arguments": exact}
 
 
 def answered(model: Model) -> dict[str, Score]:
@@ -124,17 +131,17 @@ def answered(model: Model) -> dict[str, Score]:
     return {"answers from a tool result": score}
 
 
-def extracted(model: Model) -> dict[str, Score]:
+def extracted(model: Model, name: str = "extraction") -> dict[str, Score]:
     """The right object."""
     score = Score()
-    for row in rows("extraction"):
+    for row in rows(name):
         text = model.chat(row["prompt"], row.get("system", ""))
         try:
             right = json.loads(text) == row["json"]
         except json.JSONDecodeError:
             right = False
         score.book(right, f"{row['prompt']} -> {text}")
-    return {"JSON extraction": score}
+    return {"JSON extraction" if name == "extraction" else _title(name): score}
 
 
 def filled(model: Model) -> dict[str, Score]:
@@ -182,6 +189,8 @@ def lasted(model: Model, most: int = 12) -> dict[str, Score]:
 PARTS: tuple[Callable[[Model], dict[str, Score]], ...] = (
     lambda m: asked(m, "questions"), lambda m: asked(m, "off_topic"), lambda m: asked(m, "small_talk"),
     called, answered, extracted, filled, thought, lasted,
+    lambda m: asked(m, "second_questions"), lambda m: asked(m, "second_off_topic"),
+    lambda m: called(m, "second_tools"), lambda m: extracted(m, "second_extraction"),
 )  # fmt: skip
 
 
