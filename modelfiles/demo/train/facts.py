@@ -11,13 +11,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`ways` are verb phrases that fit "How do I …?", `asks` are whole questions, `gloss` is for the thinking."""
+    """`ways` are verb phrases that fit "How do I …?", `asks` are whole questions, `gloss` is for the thinking.
+
+    `plain` are the ways that everybody thinks of first. They are drawn more often: among twenty synonyms the most
+    ordinary word would be as rare as the oddest.
+    """
 
     gloss: str
     answer: str
     ways: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
     weight: float = 1.0
+    plain: tuple[str, ...] = ()
 
 
 FACTS = (
@@ -39,6 +44,7 @@ FACTS = (
             "I (don't|do not) have {m} yet, (what now|what do I do|what should I type)?",
         ),
         2.5,
+        plain=("pull {m}", "download {m}", "get {m}", "install {m}", "add {m}", "update {m}",),
     ),
     Fact(
         "talking to a model",
@@ -58,6 +64,7 @@ FACTS = (
             "(start|begin|open) a (chat|conversation|dialogue) with {m}",
         ),
         2.0,
+        plain=("run {m}", "use {m}", "chat with {m}", "talk to {m}", "start {m}",),
     ),
     Fact(
         "the models on disk",
@@ -79,6 +86,7 @@ FACTS = (
             "how many models do I have (on this machine|on disk|)?",
         ),
         2.0,
+        plain=("list models", "list my models", "see my models", "see all models", "see which models I have",),
     ),
     Fact(
         "the loaded models",
@@ -97,6 +105,7 @@ FACTS = (
             "show (me|) (the|) (running|loaded) models",
         ),
         2.0,
+        plain=("see what is loaded", "see running models", "see which models are loaded", "see what is running", "check what is in memory",),
     ),
     Fact(
         "removing a model",
@@ -116,6 +125,7 @@ FACTS = (
             "what does (runner rm|rm|the rm command) do?",
         ),
         2.0,
+        plain=("remove {m}", "remove {m}", "delete {m}", "delete {m}", "uninstall {m}", "remove models", "delete models",),
     ),
     Fact(
         "unloading a model from memory",
@@ -133,6 +143,7 @@ FACTS = (
             "what does (runner stop|stop|the stop command) do?",
         ),
         2.0,
+        plain=("unload {m}", "stop {m}", "free memory", "remove {m} from memory",),
     ),
     Fact(
         "copying a model under another name",
@@ -151,6 +162,7 @@ FACTS = (
             "can {m} have (two names|a nickname|an alias|a second name|more than one name)?",
         ),
         1.5,
+        plain=("copy {m}", "rename {m}",),
     ),
     Fact(
         "a model's details",
@@ -169,6 +181,7 @@ FACTS = (
             "(give|show) me (the details|details|information|info|facts) (of|about|on) {m}",
         ),
         1.5,
+        plain=("see the details of {m}", "show {m}", "inspect {m}",),
     ),
     Fact(
         "making a model from a Modelfile",
@@ -186,6 +199,7 @@ FACTS = (
             "I (wrote|have|made) a Modelfile, (what now|what next|how do I use it|how do I build it)?",
         ),
         1.6,
+        plain=("create a model", "make a model", "make my own model", "create my own model", "build a model", "use a Modelfile", "customize {m}",),
     ),
     Fact(
         "importing a GGUF file",
@@ -199,6 +213,7 @@ FACTS = (
             "can (I|Runner) (import|use|load) (a|my own|existing|local) (GGUF files|gguf|GGUF)?",
         ),
         1.2,
+        plain=("import a GGUF file", "use a GGUF file", "use my own GGUF file",),
     ),
     Fact(
         "starting the daemon",
@@ -215,6 +230,7 @@ FACTS = (
             "do I have to start the (daemon|server) (myself|by hand|first)?",
         ),
         1.6,
+        plain=("start the daemon", "start the server", "start Runner",),
     ),
     Fact(
         "ending the daemon",
@@ -230,6 +246,7 @@ FACTS = (
             "the (daemon|server) (should stop|should go away|must stop|has to end), how?",
         ),
         1.6,
+        plain=("stop the daemon", "stop the server", "stop Runner", "shut down Runner",),
     ),
     Fact(
         "cleaning up the store",
@@ -244,6 +261,7 @@ FACTS = (
             "there are (leftover|unused|old|orphaned) (blobs|files) in the store, (how do I remove them|what now|what cleans them up)?",
         ),
         1.3,
+        plain=("clean up", "clean up the store", "free unused files",),
     ),
     Fact(
         "uploading a model",
@@ -258,6 +276,7 @@ FACTS = (
             "what does (runner push|push|the push command) do?",
         ),
         1.3,
+        plain=("push {m}", "upload {m}", "publish {m}",),
     ),
     Fact(
         "searching for models",
@@ -273,6 +292,7 @@ FACTS = (
             "what does (runner search|search|the search command) do?",
         ),
         1.3,
+        plain=("search for a model", "search models", "find models", "find a model",),
     ),
     Fact(
         "the logs",
@@ -288,6 +308,7 @@ FACTS = (
             "what does (runner logs|logs|the logs command) do?",
         ),
         1.3,
+        plain=("see the logs", "read the logs",),
     ),
     Fact(
         "measuring speed",
@@ -304,6 +325,7 @@ FACTS = (
             "what does (runner bench|bench|the bench command) do?",
         ),
         1.2,
+        plain=("measure the speed", "run a benchmark", "benchmark {m}",),
     ),
     Fact(
         "checking the installation",
@@ -348,6 +370,7 @@ FACTS = (
             "what is the version (of Runner|number|)?",
         ),
         1.2,
+        plain=("see the version", "check the version",),
     ),
     Fact(
         "Runner's address",
@@ -410,6 +433,7 @@ FACTS = (
             "I (want|would like|need) (my|the) models (on another disk|on an external drive|in another folder|on a different disk|somewhere else)",
         ),
         1.4,
+        plain=("change where models are stored", "move the models to another disk",),
     ),
     Fact(
         "how many models stay loaded",
@@ -658,6 +682,7 @@ FACTS = (
         ("(pin|lock|fix) {m} (in memory|)", "(always|) (keep|hold) {m} loaded (whatever happens|always|no matter what)"),
         ("what does (runner pin|pin|the pin command) do?", "(which|what) (command|subcommand) pins {m}?"),
         0.7,
+        plain=("keep {m} loaded",),
     ),
     Fact(
         "whether a model fits",

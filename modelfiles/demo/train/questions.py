@@ -57,6 +57,9 @@ ENDINGS = (
 DOUBLED = frozenset("get put set cut run stop drop begin plan trim grab snag scrap pin ship fit hit let sit spin chat kid win dig tap step wrap".split())
 """Verbs that double their last letter before -ing."""
 
+PLAIN = 0.25
+"""How often a fact is asked for in the words that everybody thinks of first."""
+
 CONCRETE = (
     "qwen3 qwen3:4b qwen2.5 qwen2.5-coder llama3.2 llama3.2:1b llama3.1 gemma3 gemma3:4b gemma2 mistral phi4 phi3 smollm2 "
     "deepseek-r1 deepseek-r1:7b granite3 codellama tinyllama all-minilm nomic-embed-text bge-m3 llava demo mymodel"
@@ -100,7 +103,10 @@ def scuffed(rng: random.Random, text: str) -> str:
 def ask(rng: random.Random, fact: Fact) -> tuple[str, str]:
     """A question for the fact and its answer; a model that the question names is named in the answer too."""
     share = len(fact.ways) / (len(fact.ways) + 0.6 * len(fact.asks))
-    text = framed(rng, rng.choice(fact.ways)) if rng.random() < share else rng.choice(fact.asks)
+    if fact.plain and rng.random() < PLAIN:
+        text = framed(rng, rng.choice(fact.plain))
+    else:
+        text = framed(rng, rng.choice(fact.ways)) if rng.random() < share else rng.choice(fact.asks)
     name = "NAME"
     while "{m}" in text:
         if "NAME" in fact.answer and name == "NAME" and rng.random() < 0.22:
