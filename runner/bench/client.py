@@ -88,6 +88,7 @@ class _Sending:
     sent: float | None = None
     connecting: float = 0.0
     connect_began: float = 0.0
+    reused: bool = False  # a connection on which another request was answered
 
 
 class Client:
@@ -164,8 +165,17 @@ class Client:
         return {**body, **workload.extra}
 
     async def _exchange(self, body: bytes, sending: _Sending, reading: Reading, heard: Callable[[int], None]) -> None:
-        headers = {"Content-Type": "application/json"}
-        async with self._session.post(self._url, data=body, headers=headers, trace_request_ctx=sending) as response:
+        """Send and read. Where the server closes a kept connection instead of answering, the request is sent again, as
+        every client does: some servers close after each stream, and don't say so."""
+        while True:
+            sending.reused = False
+            try:
+                response = await self._post(body, sending)
+                break
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+                if not sending.reused:
+                    raise
+        async with response:
             if response.status != 200:
                 raise Refusal(response.status, said(await response.content.read(_BODY)))
             async for data in response.content.iter_any():
@@ -173,6 +183,10 @@ class Client:
                 if count:
                     heard(count)
             reading.end()
+
+    async def _post(self, body: bytes, sending: _Sending) -> aiohttp.ClientResponse:
+        headers = {"Content-Type": "application/json"}
+        return await self._session.post(self._url, data=body, headers=headers, trace_request_ctx=sending)
 
 
 @asynccontextmanager
@@ -210,6 +224,10 @@ def _trace(clock: Clock) -> aiohttp.TraceConfig:
         if sending := of(context):
             sending.connecting += clock.now() - sending.connect_began
 
+    async def reused(session: aiohttp.ClientSession, context: SimpleNamespace, of_what: object) -> None:
+        if sending := of(context):
+            sending.reused = True
+
     async def sent(session: aiohttp.ClientSession, context: SimpleNamespace, of_what: object) -> None:
         if sending := of(context):
             sending.sent = clock.now()
@@ -217,6 +235,7 @@ def _trace(clock: Clock) -> aiohttp.TraceConfig:
     config = aiohttp.TraceConfig()
     config.on_connection_create_start.append(connecting)
     config.on_connection_create_end.append(connected)
+    config.on_connection_reuseconn.append(reused)
     config.on_request_headers_sent.append(sent)
     return config
 

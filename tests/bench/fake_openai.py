@@ -46,6 +46,8 @@ class FakeOpenAI:
     models: list[str] = field(default_factory=lambda: ["steady"])
     chunk_tokens: int = 1
     served: list[Served] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)  # connections that have carried an answer
+    kept: list[asyncio.Transport] = field(default_factory=list)  # so that no id comes twice
     at_once: int = 0
     peak: int = 0
 
@@ -76,6 +78,12 @@ class FakeOpenAI:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if body["model"] == "closing" and request.transport is not None:
+            if id(request.transport) in self.used:  # one answer a connection, and not a word of it before
+                request.transport.abort()
+                return web.Response()
+            self.used.add(id(request.transport))
+            self.kept.append(request.transport)
         served = Served(request.path, body, request.headers.get("Authorization"), time.perf_counter())
         self.served.append(served)
         refusal = _refusal(body)

@@ -200,6 +200,13 @@ async def test_failures_by_kind(model: str, kind: str) -> None:
     assert found.first_failure
 
 
+async def test_a_server_that_closes_kept_connections_is_asked_again() -> None:
+    fake = FakeOpenAI()
+    turn = await taken(fake, Users(2), small(requests=6), model="closing", clock=VirtualClock())
+    assert [outcome.failure for outcome in turn.outcomes] == [None] * 6
+    assert len(fake.measured) == 6, "nothing is answered twice"
+
+
 async def test_nobody_there() -> None:
     clock = VirtualClock()
     async with FakeOpenAI().listening() as url:
