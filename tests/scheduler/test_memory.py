@@ -28,7 +28,7 @@ def test_auto_gives_many_sequences_where_there_is_room() -> None:
 
 
 def test_with_less_memory_slots_are_shorter_then_fewer_then_there_is_a_pool_only() -> None:
-    slots = [memory.fit(HALF_B, options(), room * GIB) for room in (22, 12, 8, 5, 2)]
+    slots = [memory.fit(HALF_B, options(), room * GIB) for room in (22, 12, 8, 5, 1)]
     assert [(each.wide_sequences, each.wide_cells) for each in slots[:3]] == [(128, 2048), (128, 1280), (128, 768)]
     assert 32 < slots[3].wide_sequences < 128
     assert slots[3].wide_cells == 512
