@@ -151,14 +151,8 @@ class Lanes:
             self.wide = None
 
     def lane_for(self, sequence: Sequence) -> Lane | None:
-        """Where a waiting sequence is to run; None while its lane is being made."""
-        if not self._fits(sequence):
-            return self.pool
-        if self.wide is not None and self._open:
-            return self.wide
-        if self._maker is not None and self.pool is not None and self.pool.running:
-            return None
-        return self.pool
+        """Where a waiting sequence is to run. While the wide lane is being made nobody waits for it."""
+        return self.wide if self.wide is not None and self._open and self._fits(sequence) else self.pool
 
     def settle(self) -> None:
         """The wide lane was made, or could not be."""

@@ -117,6 +117,7 @@ class Slots:
             return None
         target, _ = self._choose(array("i"), 0)
         self._copy(source, target)
+        self._slots[target].busy = True
         return target
 
     def gather(self) -> dict[int, int]:
@@ -142,8 +143,10 @@ class Slots:
             )
         )
         for source, target in moved.items():
+            if slots[target].tokens:
+                self._save(target, [index for index in range(len(slots)) if index not in window])
             self._copy(source, target)
-            slots[source].busy = False
+            slots[target].busy, slots[source].busy = True, False
             self._drop(source)
         return moved
 
@@ -192,6 +195,13 @@ class Slots:
             del slot.runs[:]
             slot.busy = False
 
+    def _away(self) -> Callable[[int], int]:
+        """How far an id is from those in use: 0 for the gaps between them, which cost. In a pool all are alike."""
+        busy = [index for index, slot in enumerate(self._slots) if slot.busy]
+        if not self._own or not busy:
+            return lambda index: 0
+        return lambda index: max(busy[0] - index, 0, index - busy[-1])
+
     def _oldest_first(self) -> list[int]:
         idle = [index for index, slot in enumerate(self._slots) if not slot.busy and slot.tokens]
         return sorted(idle, key=lambda index: self._slots[index].last_used)
@@ -211,17 +221,28 @@ class Slots:
         if worth_it:
             best = max(worth_it, key=lambda index: (shared[index], -held[index]))
         else:  # an empty one, or the one that was idle longest
-            best = min(idle, key=lambda index: (held[index] > 0, self._slots[index].last_used))
+            away = self._away()
+            best = min(idle, key=lambda index: (away(index), held[index] > 0, self._slots[index].last_used))
         return best, shared[best]
 
+    def _save(self, index: int, places: Iterable[int]) -> None:
+        """Put an idle prefix into one of these places, unless what stands in all of them was used later."""
+        slot = self._slots[index]
+        idle = [place for place in places if not self._slots[place].busy]
+        oldest = min(
+            idle, key=lambda place: (len(self._slots[place].tokens) > 0, self._slots[place].last_used), default=None
+        )
+        if oldest is not None and not (self._slots[oldest].tokens and self._slots[oldest].last_used > slot.last_used):
+            self._copy(index, oldest)
+            self._slots[oldest].last_used = slot.last_used
+
     def _copy(self, source: int, target: int) -> None:
-        """Let the idle `target` run from where `source` is."""
+        """Let the idle `target` hold what `source` does."""
         if self._slots[target].tokens:
             self._drop(target)
         self._share(source, target)
         origin, twin = self._slots[source], self._slots[target]
         twin.tokens = origin.tokens[:]
-        twin.busy = True
         if not self._own:
             twin.runs = origin.runs[:]
             for run in twin.runs:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+import psutil
+
 from runner.engine.crew import Crew
 from runner.engine.embed import Embedder
 from runner.engine.intake import Intake
@@ -23,7 +25,7 @@ from runner.engine.lanes import Lane, Lanes, Wide
 from runner.engine.loop import Item, Loop, Widened
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
-from runner.errors import RunnerError, TemplateFailed
+from runner.errors import LoadFailed, RunnerError, TemplateFailed
 from runner.formats import THINKING, Thinking, thinking_of
 from runner.llama import library
 from runner.llama.context import Context, threads
@@ -171,8 +173,13 @@ class Worker:
         pool = Lane(self._generation_context(cells, pooled(options), split=False), reuse=cuttable)
         if not wide:
             return Lanes(pool)
+        each = self._log.sizes.kv.get("CPU", 0) / pool.context.cells
 
         def make() -> Context:
+            # The daemon has planned for it, but others may have come meanwhile, and the system would end whom it likes.
+            bytes_needed = round(each * wide * options.wide_cells)
+            if bytes_needed > psutil.virtual_memory().available:
+                raise LoadFailed(f"{bytes_needed >> 20} MiB of memory for {wide} short slots are not there any more")
             return self._generation_context(wide * options.wide_cells, wide, split=True)
 
         return Lanes(pool, Wide(make, wide, options.wide_cells), tell=lambda: self._inbox.put(Widened()))

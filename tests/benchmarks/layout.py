@@ -32,6 +32,7 @@ HEAD = (
     "| --- | --- | --- | --- | --- | --- | --- |"
 )
 _ROOM = 64  # cells of a sequence beyond what it holds at first
+_UNIT = 256  # llama.cpp's, of cells
 _BUDGET = 512
 
 
@@ -39,11 +40,10 @@ class Side:
     """A context with `tokens` tokens in each of its sequences."""
 
     def __init__(self, model: Model, log: library.Log, sequences: int, tokens: int, *, split: bool) -> None:
-        options = LoadOptions(num_ctx=tokens + _ROOM, num_parallel=sequences)
+        cells = -(-(tokens + _ROOM) // _UNIT) * _UNIT * sequences
+        options = LoadOptions(num_ctx=cells, num_parallel=sequences)
         began = time.perf_counter()
-        self.context = Context(
-            model, options, log, cells=(tokens + _ROOM) * sequences, sequences=sequences, batch=_BUDGET, split=split
-        )
+        self.context = Context(model, options, log, cells=cells, sequences=sequences, batch=_BUDGET, split=split)
         self.made_s = time.perf_counter() - began
         self.times: list[float] = []
         self._sequences, self._tokens, self._steps = sequences, tokens, 0
@@ -112,7 +112,7 @@ def main() -> None:
                 for sequences in arguments.sequences:
                     pool, split = measured(model, log, sequences, tokens, arguments.seconds)
                     print(
-                        f"| {name} | {tokens} | {sequences} | {pool.median_ms:.1f} | {split.median_ms:.1f} "
+                        f"| {Path(name).stem} | {tokens} | {sequences} | {pool.median_ms:.1f} | {split.median_ms:.1f} "
                         f"| {pool.median_ms / split.median_ms:.2f} | {1000 * split.made_s:.0f} |",
                         flush=True,
                     )

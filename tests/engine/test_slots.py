@@ -376,6 +376,37 @@ def test_a_kept_prefix_is_spared_where_another_place_does_as_well() -> None:
     assert memory.held[1] == [1] * 4
 
 
+def test_a_kept_prefix_that_is_in_the_way_goes_elsewhere() -> None:
+    slots, memory = make(6, own=True)
+    everybody = [compute(slots, memory, [seq] * 4) for seq in range(6)]
+    slots.release(everybody[5], keep=False)
+    slots.release(everybody[2])
+    assert len(slots.gather()) == 1
+    index, shared = slots.acquire([2, 2, 2, 2, 5])
+    assert (index, shared) != (2, 4)
+    assert shared == 4
+
+
+@pytest.mark.parametrize("order", [(5, 2), (2, 5)])
+def test_where_no_place_is_empty_the_prefix_that_was_used_last_stays(order: tuple[int, int]) -> None:
+    slots, memory = make(6, own=True)
+    everybody = [compute(slots, memory, [seq] * 4) for seq in range(6)]
+    for seq in order:
+        slots.release(everybody[seq])
+    assert slots.gather() == {4: 2}
+    assert memory.held[2] == [4] * 4
+    assert memory.held[5] == [order[-1]] * 4
+
+
+def test_a_newcomer_fills_the_gap_between_others() -> None:
+    slots, memory = make(8, own=True)
+    everybody = [compute(slots, memory, [seq] * 4) for seq in range(5)]
+    slots.release(everybody[2])
+    assert slots.acquire([9, 9]) == (2, 0)
+    assert slots.acquire([9, 9]) == (5, 0)
+    assert slots.gather() == {}
+
+
 class SlotsMachine(RuleBasedStateMachine):
     """Any order of calls that the loop may make: what Slots believes is what the memory holds."""
 
