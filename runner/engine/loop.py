@@ -1,4 +1,4 @@
-"""The engine's loop: plan, compute, settle. It owns the context, the slots and every sequence.
+"""The engine's loop: plan, compute, settle. It owns the lanes and every sequence.
 
 Other threads only put things into its inbox. Each accepted request leaves by exactly one Done, Vectors or Failed.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import cast
@@ -15,14 +16,13 @@ from typing import cast
 from runner.engine.crew import Crew
 from runner.engine.draw import Draw, Drawn, draw_all
 from runner.engine.embed import Embedder, Inputs
+from runner.engine.lanes import Lane, Lanes
 from runner.engine.logprobs import told
 from runner.engine.outbox import Outbox
-from runner.engine.plan import Snapshot, Step, Work, plan
+from runner.engine.plan import Step, plan
 from runner.engine.sequence import Request, Sequence
-from runner.engine.slots import Slots
 from runner.errors import RunnerError
-from runner.llama.batch import Batch
-from runner.llama.context import Context, Outcome
+from runner.llama.context import Outcome
 from runner.llama.model import Model
 from runner.protocol.commands import Cancel, Stop
 from runner.protocol.events import Done, Ended, Event, Failed, Reason, Started, Stats, Text
@@ -30,7 +30,12 @@ from runner.protocol.events import Done, Ended, Event, Failed, Reason, Started, 
 CHUNK = 256  # prompt tokens computed beside decodes in one step
 _STATS_NS = 1_000_000_000
 
-Item = Sequence | Inputs | Cancel | Stop
+
+class Widened:
+    """The wide lane was made, or could not be."""
+
+
+Item = Sequence | Inputs | Cancel | Stop | Widened
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,38 +43,34 @@ class _Filled:
     """`count` tokens of a sequence in the batch. `outputs` are the places of its last rows among the step's logits."""
 
     sequence: Sequence
+    slot: int
     count: int
     outputs: range
 
 
 class Loop:
-    """Runs on one thread. `context` is None for a model that only embeds, `embedder` makes its context on first use."""
+    """Runs on one thread. `lanes` are none for a model that only embeds, `embedder` makes its context on first use."""
 
     def __init__(
         self,
         model: Model,
-        context: Context | None,
-        slots: Slots,
+        lanes: Lanes,
         embedder: Embedder,
         inbox: queue.SimpleQueue[Item],
         outbox: Outbox,
         crew: Crew,
-        budget: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
-        self._context = context
-        self._slots = slots
+        self._lanes = lanes
+        self._clock = clock
         self._embedder = embedder
         self._inbox = inbox
         self._outbox = outbox
         self._crew = crew
-        self._budget = budget
-        self._batch = Batch(budget)
         self._waiting: deque[Sequence] = deque()
-        self._running: list[Sequence] = []  # in the order of admission, so the newest is last
         self._inputs: deque[Inputs] = deque()
-        self._full = False  # llama.cpp found no room: nobody is admitted before somebody has left
-        self._steps = self._prompt_tokens = self._completion_tokens = self._preemptions = 0
+        self._steps = self._ubatches = self._prompt_tokens = self._completion_tokens = self._preemptions = 0
         self._stats_sent_ns = 0
 
     def run(self) -> None:
@@ -77,10 +78,11 @@ class Loop:
         while self._drain():
             if self._inputs:
                 self._outbox.put(*self._embedder.step(self._inputs))
-            if self._running or self._waiting:
+            if everybody := self._everybody:
+                self._lanes.tend(everybody, self._clock())
                 self._step()
             self._report()
-        requests = {sequence.request: sequence for sequence in [*self._running, *self._waiting]}
+        requests = {sequence.request: sequence for sequence in self._everybody}
         self._outbox.put(*[self._give_up(sequence) for sequence in requests.values()])
         self._outbox.put(*[inputs.cancelled() for inputs in self._inputs])
         self._crew.close()
@@ -89,11 +91,11 @@ class Loop:
 
     def _drain(self) -> bool:
         """Take everything from the inbox; wait for something when there is nothing to do. False after Stop."""
-        idle = not (self._running or self._waiting or self._inputs)
+        idle = not (self._everybody or self._inputs)
         if idle:
             self._report(now=True)
         while idle or not self._inbox.empty():
-            item = self._inbox.get()
+            item = self._next()
             idle = False
             if isinstance(item, Stop):
                 return False
@@ -101,13 +103,28 @@ class Loop:
                 self._cancel(item.id)
             elif isinstance(item, Sequence):
                 self._waiting.append(item)
+            elif isinstance(item, Widened):
+                self._lanes.settle()
             else:
                 self._inputs.append(item)
         return True
 
+    def _next(self) -> Item:
+        """The next item, however long it takes. Meanwhile the wide lane may become superfluous."""
+        while True:
+            try:
+                return self._inbox.get(timeout=self._lanes.seconds_left(self._clock()))
+            except queue.Empty:
+                self._lanes.tend((), self._clock())
+                self._report(now=True)
+
+    @property
+    def _everybody(self) -> list[Sequence]:
+        return [*self._lanes.running, *self._waiting]
+
     def _cancel(self, request: int) -> None:
         """Unknown ids are of requests that ended a moment ago: their end is on its way."""
-        for sequence in [*self._running, *self._waiting]:
+        for sequence in self._everybody:
             if sequence.id == request:
                 self._outbox.put(self._give_up(sequence))
                 return
@@ -120,50 +137,67 @@ class Loop:
     # -- one step
 
     def _step(self) -> None:
-        assert self._context is not None  # the mailbox refuses generation on a model that only embeds
-        step = plan(self._snapshot())
-        self._preempt(step.preempted)
-        if started := self._admit(step.admitted):
-            self._outbox.put(*started)  # before the decode: that of a long prompt takes a while
-        events: list[Event] = []
-        filled = self._fill(step)
-        outcome = self._context.decode(self._batch)
+        """One decode in each lane that has something to compute. They share what may be computed beside decodes."""
         self._steps += 1
+        lanes = list(self._lanes)
+        if self._steps % 2:  # so that neither takes the whole chunk every time
+            lanes.reverse()
+        chunk = CHUNK
+        for lane in lanes:
+            self._outgrow(lane)
+            waiting = [sequence for sequence in self._waiting if self._lanes.lane_for(sequence) is lane]
+            decoding = {sequence.key for sequence in lane.running if sequence.is_decoding}
+            delays = not decoding and any(sequence.is_decoding for sequence in self._lanes.running)
+            step = plan(lane.snapshot(waiting, chunk if delays else lane.batch.capacity, chunk))
+            chunk = max(0, chunk - sum(row.count for row in step.rows if row.key not in decoding))
+            self._preempt(lane, step.preempted)
+            if started := self._admit(lane, step.admitted):
+                self._outbox.put(*started)  # before the decode: that of a long prompt takes a while
+            if step.rows:
+                self._compute(lane, step)
+
+    def _compute(self, lane: Lane, step: Step) -> None:
+        events: list[Event] = []
+        lane.gather()
+        filled = self._fill(lane, step)
+        began = time.perf_counter()
+        outcome = lane.context.decode(lane.batch)
+        self._ubatches += lane.passes([(each.slot, each.count) for each in filled])
         if outcome is Outcome.DONE:
-            events += self._settle(filled)
+            events += self._settle(lane, filled, began)
         elif outcome is Outcome.NO_ROOM:
-            events += self._make_room()
+            events += self._make_room(lane)
         else:
-            events += self._fail_all()
+            events += self._fail_all(lane)
         if events:
             self._outbox.put(*events)
 
-    def _snapshot(self) -> Snapshot:
-        held = self._slots.held([s.slot for s in self._running if s.slot is not None])
-        return Snapshot(
-            running=[Work(s.key, h, s.remaining, s.is_decoding) for s, h in zip(self._running, held, strict=True)],
-            waiting=[] if self._full else [Work(s.key, 0, s.remaining) for s in self._waiting],
-            slots_free=self._slots.free,
-            cells_free=self._slots.cells - sum(held),
-            budget=self._budget,
-            chunk=CHUNK,
-        )
+    def _outgrow(self, lane: Lane) -> None:
+        """Whoever has filled his short slot goes on in the pool, as after a preemption."""
+        for sequence in lane.outgrown():
+            sequence.is_long = True
+            lane.running.remove(sequence)
+            self._let_go(lane, sequence, keep=False)
+            self._waiting.appendleft(sequence)
+            self._preemptions += 1
+            lane.full = False
 
-    def _preempt(self, keys: tuple[int, ...]) -> None:
+    def _preempt(self, lane: Lane, keys: tuple[int, ...]) -> None:
         for key in keys:
-            sequence = self._running.pop()
+            sequence = lane.running.pop()
             assert sequence.key == key
-            self._let_go(sequence, keep=False)
+            self._let_go(lane, sequence, keep=False)
             self._waiting.appendleft(sequence)
             self._preemptions += 1
 
-    def _admit(self, keys: tuple[int, ...]) -> list[Event]:
+    def _admit(self, lane: Lane, keys: tuple[int, ...]) -> list[Event]:
         events: list[Event] = []
+        by_key = {sequence.key: sequence for sequence in self._waiting}
         for key in keys:
-            sequence = self._waiting.popleft()
-            assert sequence.key == key
-            sequence.slot, sequence.computed = self._slots.acquire(sequence.tokens, sequence.reusable)
-            self._running.append(sequence)
+            sequence = by_key[key]
+            self._waiting.remove(sequence)
+            sequence.slot, sequence.computed = lane.slots.acquire(sequence.tokens, sequence.reusable)
+            lane.running.append(sequence)
             request = sequence.request
             if request.admitted_ns:  # it comes back, or another choice was first: its client has heard of the start
                 continue
@@ -180,51 +214,52 @@ class Loop:
             )
         return events
 
-    def _fill(self, step: Step) -> list[_Filled]:
+    def _fill(self, lane: Lane, step: Step) -> list[_Filled]:
         """Write the planned rows into the batch; say for each whose it is and which of its rows give logits."""
-        assert self._context is not None
-        by_key = {sequence.key: sequence for sequence in self._running}
-        self._batch.clear()
-        self._slots.make_room(sum(row.count for row in step.rows))
+        by_key = {sequence.key: sequence for sequence in lane.running}
+        lane.batch.clear()
+        lane.slots.make_room(sum(row.count for row in step.rows))
         filled: list[_Filled] = []
-        first, spare = 0, self._context.outputs - len(step.rows)  # one row of logits is kept for each sequence
-        for row in step.rows:
+        first, spare = 0, lane.context.outputs - len(step.rows)  # one row of logits is kept for each sequence
+        for row in lane.ordered(step.rows):
             sequence = by_key[row.key]
             start = sequence.computed
             count = min(row.count, sequence.remaining)  # a reused prefix may have left less than was planned
             count, outputs = sequence.outputs(count, 1 + spare)
             spare -= max(0, outputs - 1)
             assert sequence.slot is not None
-            self._batch.add(sequence.slot, start, sequence.tokens[start : start + count], outputs=outputs)
-            filled.append(_Filled(sequence, count, range(first, first + outputs)))
+            lane.batch.add(sequence.slot, start, sequence.tokens[start : start + count], outputs=outputs)
+            filled.append(_Filled(sequence, sequence.slot, count, range(first, first + outputs)))
             first += outputs
         return filled
 
     # -- after the decode
 
-    def _settle(self, filled: list[_Filled]) -> list[Event]:
-        assert self._context is not None
+    def _settle(self, lane: Lane, filled: list[_Filled], began: float) -> list[Event]:
+        """`began` is when the decode did, on the clock of `time.perf_counter`."""
         now = time.monotonic_ns()
         draws: list[Draw] = []
         for each in filled:
-            self._advance(each.sequence, each.count)
+            self._advance(lane, each)
             draws += _draws(each)
-        drawn = iter(draw_all(draws, self._context.logits(len(draws)), self._crew)) if draws else iter(())
+        logits = lane.context.logits(len(draws)) if draws else None  # waits for the device
+        if not lane.is_split and all(each.count == 1 for each in filled):
+            self._lanes.cost.saw(len(filled), lane.slots.cells_used, time.perf_counter() - began)
+        drawn = iter(draw_all(draws, logits, self._crew)) if logits is not None else iter(())
         events: list[Event] = []
         for each in filled:
             for tokens in islice(drawn, len(each.outputs)):
-                events += self._take(each.sequence, tokens, now)
+                events += self._take(lane, each.sequence, tokens, now)
         return events
 
-    def _advance(self, sequence: Sequence, count: int) -> None:
-        assert sequence.slot is not None
-        start = sequence.computed
-        self._slots.extend(sequence.slot, sequence.tokens[start : start + count])
-        sequence.computed += count
+    def _advance(self, lane: Lane, filled: _Filled) -> None:
+        sequence, start = filled.sequence, filled.sequence.computed
+        lane.slots.extend(filled.slot, sequence.tokens[start : start + filled.count])
+        sequence.computed += filled.count
         if not sequence.generated:
-            self._prompt_tokens += count
+            self._prompt_tokens += filled.count
 
-    def _take(self, sequence: Sequence, drawn: list[Drawn], now: int) -> list[Event]:
+    def _take(self, lane: Lane, sequence: Sequence, drawn: list[Drawn], now: int) -> list[Event]:
         """Go on with what came of a row: the score of a token of the prompt, or the next token of each choice."""
         request = sequence.request
         if sequence.slot is None:  # another choice, a moment ago, made the request fail
@@ -239,7 +274,7 @@ class Loop:
         choices = [sequence]
         if not sequence.generated:  # the prompt is complete
             request.first_token_ns = now
-            choices += self._fork(sequence)
+            choices += self._fork(lane, sequence)
             if echo is not None:
                 events += [Text(each.id, echo.text, 0, each.choice, tuple(echo.logprobs)) for each in choices]
         if sequence.command.sampling.num_predict == 0:
@@ -250,20 +285,21 @@ class Loop:
             events += self._next_tokens(each, next_)
         return events
 
-    def _fork(self, sequence: Sequence) -> list[Sequence]:
+    def _fork(self, lane: Lane, sequence: Sequence) -> list[Sequence]:
         """Let the request's other choices go on from the prompt that this one has computed.
 
-        Their cells are the same until they differ. Whoever finds no sequence id waits, as after a preemption.
+        Their cells are the same until they differ, or copies where each has its own. Whoever finds no sequence id
+        waits, as after a preemption.
         """
         assert sequence.slot is not None
         forks: list[Sequence] = []
-        place = self._running.index(sequence) + 1
+        place = lane.running.index(sequence) + 1
         for choice, sampler in enumerate(sequence.request.unforked, start=1):
             fork = sequence.fork(choice, sampler)
-            fork.slot = self._slots.fork(sequence.slot)
+            fork.slot = lane.slots.fork(sequence.slot)
             if fork.slot is not None:
                 fork.computed = sequence.computed
-                self._running.insert(place, fork)
+                lane.running.insert(place, fork)
                 place += 1
             forks.append(fork)
         sequence.request.unforked.clear()
@@ -327,23 +363,24 @@ class Loop:
 
     def _remove(self, request: Request) -> None:
         """Take what is left of a request out of the engine."""
-        for sequence in [*self._running, *self._waiting]:
+        for sequence in self._everybody:
             if sequence.request is request:
                 self._leave(sequence)
 
     def _leave(self, sequence: Sequence) -> None:
-        if sequence in self._running:
-            self._running.remove(sequence)
-            self._let_go(sequence, keep=True)
-            self._full = False
+        if (lane := self._lanes.of(sequence)) is not None:
+            lane.running.remove(sequence)
+            self._let_go(lane, sequence, keep=True)
+            lane.full = False
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
         sequence.request.completion_tokens += sequence.generated
         sequence.close()
 
-    def _let_go(self, sequence: Sequence, *, keep: bool) -> None:
+    @staticmethod
+    def _let_go(lane: Lane, sequence: Sequence, *, keep: bool) -> None:
         assert sequence.slot is not None
-        self._slots.release(sequence.slot, keep=keep)
+        lane.slots.release(sequence.slot, keep=keep)
         sequence.slot = None
         sequence.computed = 0
 
@@ -353,32 +390,31 @@ class Loop:
 
     # -- when the decode failed
 
-    def _make_room(self) -> list[Event]:
+    def _make_room(self, lane: Lane) -> list[Event]:
         """llama.cpp found no room although the count said so (its cells need not be as free as counted).
 
         Nothing of the batch was computed. Idle prefixes go first, then the newest sequence waits again.
         """
-        if self._slots.cells_used > self._slots.cells_busy:
-            self._slots.make_room(self._slots.cells)
+        if lane.slots.cells_used > lane.slots.cells_busy:
+            lane.slots.give_up()
             return []
-        if len(self._running) > 1:
-            self._preempt((self._running[-1].key,))
-            self._full = True
+        if len(lane.running) > 1:
+            self._preempt(lane, (lane.running[-1].key,))
+            lane.full = True
             return []
-        (last,) = self._running
+        (last,) = lane.running
         if last.generated:
             return self._finish(last, "length")
         error = RunnerError("the memory of the model's context has no room for this prompt")
         return [self._fail(last.request, last.id, error)]
 
-    def _fail_all(self) -> list[Event]:
-        """A fatal code: what the memory holds is unknown. Everyone in the batch fails; the context starts afresh."""
-        assert self._context is not None
-        failed = {sequence.request: sequence.id for sequence in self._running}
+    def _fail_all(self, lane: Lane) -> list[Event]:
+        """A fatal code: what the memory holds is unknown. Everyone in the lane fails; its context starts afresh."""
+        failed = {sequence.request: sequence.id for sequence in lane.running}
         for request in failed:
             self._remove(request)
-        self._context.clear()
-        self._slots.reset()
+        lane.context.clear()
+        lane.slots.reset()
         error = RunnerError("llama.cpp failed to compute the batch that this request was in")
         return [Failed(id_, error.code, error.message) for id_ in failed.values()]
 
@@ -391,11 +427,13 @@ class Loop:
         self._stats_sent_ns = clock
         self._outbox.put(
             Stats(
-                running=len(self._running),
+                running=len(self._lanes.running),
                 waiting=len(self._waiting),
-                cells_used=self._slots.cells_used,
-                cells=self._slots.cells,
+                cells_used=sum(lane.slots.cells_used for lane in self._lanes),
+                cells=sum(lane.slots.cells for lane in self._lanes),
                 steps=self._steps,
+                ubatches=self._ubatches,
+                is_wide=self._lanes.wide is not None,
                 prompt_tokens=self._prompt_tokens,
                 completion_tokens=self._completion_tokens,
                 preemptions=self._preemptions,

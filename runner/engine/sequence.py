@@ -58,6 +58,7 @@ class Sequence:
     choice: int = 0
     slot: int | None = None
     computed: int = 0
+    is_long: bool = False  # it has outgrown a short slot
     unsent_tokens: int = 0
     unsent_logprobs: list[Logprob] = field(default_factory=list)
     key: int = field(default_factory=_next_key)  # names it in the plan

@@ -2,7 +2,8 @@
 
 An ended sequence leaves its tokens behind, so that a request with the same beginning (the next turn of a chat) computes
 only what is new. A fork holds the cells of what it was forked from: they are counted once, and are free when the last
-holder lets go. Idle cells are given up, oldest first, as soon as somebody needs them.
+holder lets go. Idle cells are given up, oldest first, as soon as somebody needs them. Where every sequence has cells of
+its own (a split cache), forks are copies, nobody needs another's cells, and ids in use are kept together.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 _KEPT = 4  # a prefix is reused where it is at least one part in so many of what stands there
 
@@ -33,11 +35,11 @@ class _Slot:
 
 
 class Slots:
-    """`count` sequence ids sharing `cells` cells.
+    """`count` sequence ids sharing `cells` cells, or with `own` holding the same part of them each.
 
     `forget(seq, start)` drops a sequence's cells from `start` on and says whether it could; `share(source, target)`
-    lets the empty `target` hold all of the source's cells. With `reuse` off (models whose state can't be cut) nothing
-    is kept of a sequence that ended.
+    lets the empty `target` hold all of the source's cells, or what is in them where they are its own. With `reuse` off
+    (models whose state can't be cut) nothing is kept of a sequence that ended.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class Slots:
         share: Callable[[int, int], None],
         *,
         reuse: bool,
+        own: bool = False,
     ) -> None:
         self.cells = cells
+        self._own = own
         self._slots = [_Slot() for _ in range(count)]
         self._runs: set[_Run] = set()
         self._forget = forget
@@ -112,16 +116,39 @@ class Slots:
         if not self.free:
             return None
         target, _ = self._choose(array("i"), 0)
-        if self._slots[target].tokens:
-            self._drop(target)
-        self._share(source, target)
-        origin, twin = self._slots[source], self._slots[target]
-        twin.tokens = origin.tokens[:]
-        twin.runs = origin.runs[:]
-        for run in twin.runs:
-            run.holders.add(target)
-        twin.busy = True
+        self._copy(source, target)
+        self._slots[target].busy = True
         return target
+
+    def gather(self) -> dict[int, int]:
+        """Bring the ids in use together, with as few moves as that takes: where each moved one is now.
+
+        A gap costs another pass over the weights with every step, and a move is one copy. Only for sequences that have
+        cells of their own.
+        """
+        slots = self._slots
+        busy = [index for index, slot in enumerate(slots) if slot.busy]
+        if not busy or busy[-1] - busy[0] < len(busy):
+            return {}
+        count = len(busy)
+        inside = _windows([slot.busy for slot in slots], count)
+        lost = _windows([0 if slot.busy else len(slot.tokens) for slot in slots], count)
+        first = max(range(len(inside)), key=lambda start: (inside[start], -lost[start]))
+        window = range(first, first + count)
+        moved = dict(
+            zip(
+                [index for index in busy if index not in window],
+                [index for index in window if not slots[index].busy],
+                strict=True,
+            )
+        )
+        for source, target in moved.items():
+            if slots[target].tokens:
+                self._save(target, [index for index in range(len(slots)) if index not in window])
+            self._copy(source, target)
+            slots[target].busy, slots[source].busy = True, False
+            self._drop(source)
+        return moved
 
     def extend(self, index: int, tokens: Sequence[int]) -> None:
         """These tokens are computed now, behind those that were."""
@@ -144,11 +171,20 @@ class Slots:
             self._drop(index)
 
     def make_room(self, cells: int) -> None:
-        """Give up idle prefixes, least recently used first, until `cells` more cells are free (or none is left)."""
-        idle = [index for index, slot in enumerate(self._slots) if not slot.busy and slot.tokens]
-        for index in sorted(idle, key=lambda index: self._slots[index].last_used):
+        """Give up idle prefixes, least recently used first, until `cells` more cells are free (or none is left).
+
+        Where every sequence has its own, the next one finds them free.
+        """
+        if self._own:
+            return
+        for index in self._oldest_first():
             if self.cells - self.cells_used >= cells:
                 return
+            self._drop(index)
+
+    def give_up(self) -> None:
+        """Give up every idle prefix."""
+        for index in self._oldest_first():
             self._drop(index)
 
     def reset(self) -> None:
@@ -158,6 +194,17 @@ class Slots:
             del slot.tokens[:]
             del slot.runs[:]
             slot.busy = False
+
+    def _away(self) -> Callable[[int], int]:
+        """How far an id is from those in use: 0 for the gaps between them, which cost. In a pool all are alike."""
+        busy = [index for index, slot in enumerate(self._slots) if slot.busy]
+        if not self._own or not busy:
+            return lambda index: 0
+        return lambda index: max(busy[0] - index, 0, index - busy[-1])
+
+    def _oldest_first(self) -> list[int]:
+        idle = [index for index, slot in enumerate(self._slots) if not slot.busy and slot.tokens]
+        return sorted(idle, key=lambda index: self._slots[index].last_used)
 
     def _choose(self, wanted: array[int], most: int) -> tuple[int, int]:
         """An idle sequence id, and how many of the first wanted tokens stand there; no more than `most` count."""
@@ -174,8 +221,35 @@ class Slots:
         if worth_it:
             best = max(worth_it, key=lambda index: (shared[index], -held[index]))
         else:  # an empty one, or the one that was idle longest
-            best = min(idle, key=lambda index: (held[index] > 0, self._slots[index].last_used))
+            away = self._away()
+            best = min(idle, key=lambda index: (away(index), held[index] > 0, self._slots[index].last_used))
         return best, shared[best]
+
+    def _save(self, index: int, places: Iterable[int]) -> None:
+        """Put an idle prefix into one of these places, unless what stands in all of them was used later."""
+        slot = self._slots[index]
+        idle = [place for place in places if not self._slots[place].busy]
+        oldest = min(
+            idle, key=lambda place: (len(self._slots[place].tokens) > 0, self._slots[place].last_used), default=None
+        )
+        if oldest is not None and not (self._slots[oldest].tokens and self._slots[oldest].last_used > slot.last_used):
+            self._copy(index, oldest)
+            self._slots[oldest].last_used = slot.last_used
+
+    def _copy(self, source: int, target: int) -> None:
+        """Let the idle `target` hold what `source` does."""
+        if self._slots[target].tokens:
+            self._drop(target)
+        self._share(source, target)
+        origin, twin = self._slots[source], self._slots[target]
+        twin.tokens = origin.tokens[:]
+        if not self._own:
+            twin.runs = origin.runs[:]
+            for run in twin.runs:
+                run.holders.add(target)
+        elif twin.tokens:
+            twin.runs = [_Run(len(twin.tokens), {target})]
+            self._runs.update(twin.runs)
 
     def _drop(self, index: int) -> None:
         self._forget(index, 0)
@@ -217,3 +291,9 @@ class Slots:
             else:
                 high = middle - 1
         return low
+
+
+def _windows(values: Sequence[int], width: int) -> list[int]:
+    """The sum of every `width` neighbours."""
+    sums = [0, *accumulate(values)]
+    return [sums[start + width] - sums[start] for start in range(len(values) - width + 1)]

@@ -16,14 +16,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+import psutil
+
 from runner.engine.crew import Crew
 from runner.engine.embed import Embedder
 from runner.engine.intake import Intake
-from runner.engine.loop import Item, Loop
+from runner.engine.lanes import Lane, Lanes, Wide
+from runner.engine.loop import Item, Loop, Widened
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
-from runner.engine.slots import Slots
-from runner.errors import RunnerError, TemplateFailed
+from runner.errors import LoadFailed, RunnerError, TemplateFailed
 from runner.formats import THINKING, Thinking, thinking_of
 from runner.llama import library
 from runner.llama.context import Context, threads
@@ -32,6 +34,7 @@ from runner.prompt.jinja import Template
 from runner.protocol.codec import FrameReader, unpack_command
 from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, Stop
 from runner.protocol.events import Failed, Loading, Ready
+from runner.protocol.options import pooled
 
 _PROGRESS_S = 0.25
 _TOKENISE_S = 1.0  # how long an orderly end waits for a text that is just being tokenised
@@ -99,7 +102,8 @@ class Worker:
         # A request can never use more than the model was made for.
         self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
         self._adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
-        self._context = None if load.embedding else self._generation_context()
+        self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._lanes = self._make_lanes()
         self._embedder = Embedder(self._embedding_context, self._model.n_embd)
         if load.embedding:
             self._embedder.prepare()
@@ -114,11 +118,11 @@ class Worker:
             thinking,
             context_length=self._length,
             input_limit=min(self._length, _EMBED_BATCH),
-            generates=self._context is not None,
+            generates=self._lanes.pool is not None,
         )
-        self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._loop = self._make_loop()
+        crew = Crew(threads(options))
+        self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew)
         outbox.put(self._ready(started, thinking, has_template=text is not None))
 
     def serve(self, commands: Iterator[Command]) -> None:
@@ -142,8 +146,7 @@ class Worker:
             return
         self._mailbox.close()
         self._embedder.close()
-        if self._context is not None:
-            self._context.close()
+        self._lanes.close()
         self._model.close()
 
     def _run(self) -> None:
@@ -156,13 +159,35 @@ class Worker:
                 sys.stderr.flush()
                 os._exit(os.EX_SOFTWARE)
 
-    def _generation_context(self) -> Context:
+    def _make_lanes(self) -> Lanes:
+        """The pool, and the way to make the wide lane if the daemon planned for one."""
         options = self._load.options
-        batch = max(options.num_batch, options.num_parallel)
+        if self._load.embedding:
+            return Lanes(None)
         cells = max(options.cells or self._length * options.num_parallel, self._length)
-        context = Context(
-            self._model, options, self._log, cells=cells, sequences=options.num_parallel, batch=batch, embedding=False
-        )
+        # A state that can't be cut at any token (recurrent, hybrid, sliding window) is never shared, nor split.
+        cuttable = not self._model.has_state and not self._model.n_swa
+        wide = options.wide_sequences if cuttable else 0
+        if not wide:
+            cells += options.wide_sequences * options.wide_cells
+        pool = Lane(self._generation_context(cells, pooled(options), split=False), reuse=cuttable)
+        if not wide:
+            return Lanes(pool)
+        each = self._log.sizes.kv.get("CPU", 0) / pool.context.cells
+
+        def make() -> Context:
+            # The daemon has planned for it, but others may have come meanwhile, and the system would end whom it likes.
+            bytes_needed = round(each * wide * options.wide_cells)
+            if bytes_needed > psutil.virtual_memory().available:
+                raise LoadFailed(f"{bytes_needed >> 20} MiB of memory for {wide} short slots are not there any more")
+            return self._generation_context(wide * options.wide_cells, wide, split=True)
+
+        return Lanes(pool, Wide(make, wide, options.wide_cells), tell=lambda: self._inbox.put(Widened()))
+
+    def _generation_context(self, cells: int, sequences: int, *, split: bool) -> Context:
+        options = self._load.options
+        batch = max(options.num_batch, sequences)
+        context = Context(self._model, options, self._log, cells=cells, sequences=sequences, batch=batch, split=split)
         context.apply_adapters(self._adapters)
         return context
 
@@ -177,24 +202,14 @@ class Worker:
         context.apply_adapters(self._adapters)
         return context
 
-    def _make_loop(self) -> Loop:
-        context = self._context
-        crew = Crew(threads(self._load.options))
-        if context is None:
-            slots = Slots(0, 0, lambda _seq, _start: True, lambda _source, _target: None, reuse=False)
-            return Loop(self._model, None, slots, self._embedder, self._inbox, self._outbox, crew, 1)
-        # A state that can't be cut at any token (recurrent, hybrid, sliding window) is never shared.
-        reuse = not self._model.has_state and not self._model.n_swa
-        slots = Slots(context.sequences, context.cells, context.forget, context.share, reuse=reuse)
-        return Loop(self._model, context, slots, self._embedder, self._inbox, self._outbox, crew, context.batch)
-
     def _ready(self, started: int, thinking: Thinking | None, *, has_template: bool) -> Ready:
         sizes = self._log.sizes
-        context = self._context or self._embedder.prepare()
+        generates = self._lanes.pool is not None
+        have = self._lanes if generates else self._embedder.prepare()
         return Ready(
-            context_length=self._length if self._context else min(self._length, _EMBED_BATCH),
-            cells=context.cells,
-            sequences=context.sequences,
+            context_length=self._length if generates else min(self._length, _EMBED_BATCH),
+            cells=have.cells,
+            sequences=have.sequences,
             vocabulary=self._model.n_vocab,
             embedding_length=self._model.n_embd,
             devices=tuple(self._log.devices) or ("CPU",),

@@ -52,18 +52,28 @@ def threads(options: LoadOptions) -> int:
 
 
 class Context:
-    """A context for `sequences` sequences sharing `cells` cells (unified KV). With `embedding`, it gives pooled vectors
-    instead of logits, and `batch` is also the longest input."""
+    """A context for `sequences` sequences that share `cells` cells, or with `split` have the same part of them each
+    (`cells` is rounded up so that the parts are multiples of 256). With `embedding`, it gives pooled vectors instead of
+    logits, and `batch` is also the longest input."""
 
     def __init__(
-        self, model: Model, options: LoadOptions, log: Log, *, cells: int, sequences: int, batch: int, embedding: bool
+        self,
+        model: Model,
+        options: LoadOptions,
+        log: Log,
+        *,
+        cells: int,
+        sequences: int,
+        batch: int,
+        embedding: bool = False,
+        split: bool = False,
     ) -> None:
         params = lib.llama_context_default_params()
         params.n_ctx = cells
         params.n_batch = params.n_ubatch = batch
         params.n_seq_max = sequences
         params.n_threads = params.n_threads_batch = threads(options)
-        params.kv_unified = True
+        params.kv_unified = not split
         # The whole window of a sliding-window model is kept only where prefixes are reused, and there they are not.
         params.swa_full = False
         params.flash_attn_type = _FLASH[options.flash_attn]
@@ -89,6 +99,7 @@ class Context:
         self.handle = handle
         self.cells = lib.llama_n_ctx(handle)
         self.sequences = sequences
+        self.is_split = split and sequences > 1
         self.batch = batch
         self.outputs = outputs_of(sequences)  # rows of logits that one decode may give; one more ends the process
         self._model = model
@@ -140,7 +151,8 @@ class Context:
         return bool(lib.llama_memory_seq_rm(self._memory, seq, start, -1))
 
     def share(self, source: int, target: int) -> None:
-        """Let a sequence without cells hold all those of another. Nothing is copied."""
+        """Let a sequence without cells hold all those of another. In a split context they are copied, with the next
+        decode; elsewhere both hold the same."""
         lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def clear(self) -> None:

@@ -26,7 +26,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
 
     context_length: int  # tokens that one request may use
     cells: int  # tokens that all sequences together may hold
-    sequences: int
+    sequences: int  # decoded together at most
     vocabulary: int
     embedding_length: int
     devices: tuple[str, ...]
@@ -148,6 +148,8 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     preemptions: int
+    ubatches: int = 0  # passes over the weights that the steps took
+    is_wide: bool = False  # the lane of short slots stands, and has taken its memory
 
 
 Event = Loading | Ready | Started | Text | Ended | Done | Vectors | Failed | Stats

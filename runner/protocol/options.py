@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 _LEAST_OUTPUTS = 16  # a prompt whose every token is scored advances by this many a step, or more
+_POOLED = 32  # sequences that share the pool where there is a wide lane for the many
 
 
 def outputs_of(sequences: int) -> int:
@@ -21,7 +22,9 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     num_ctx: int  # tokens that one request may use, prompt and answer together
     num_parallel: int  # sequences decoded together, 1..256
-    cells: int = 0  # tokens that all sequences together may hold; 0 means num_ctx * num_parallel
+    cells: int = 0  # tokens that the sequences of the pool together may hold; 0 means num_ctx * num_parallel
+    wide_sequences: int = 0  # of the lane of short slots that is made beside the pool when many come; 0 means none
+    wide_cells: int = 0  # tokens that each of them may hold
     num_batch: int = 512  # token budget of one step
     num_gpu: int = -1  # layers offloaded; -1 means as many as fit
     main_gpu: int = 0
@@ -29,6 +32,11 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     use_mmap: bool = True
     kv_cache_type: str = "f16"
     flash_attn: str = "auto"
+
+
+def pooled(options: LoadOptions) -> int:
+    """How many sequences share the pool: all, or some where the many have a wide lane."""
+    return min(options.num_parallel, _POOLED) if options.wide_sequences else options.num_parallel
 
 
 class SampleOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,6 +43,12 @@ class Member:
         return _WINDOW * self.ready.sequences if self.ready else 0
 
     @property
+    def taken(self) -> Need:
+        """What it holds now: the wide lane's memory is spoken for, but taken only while the lane stands."""
+        later = self.need.later if self.stats is not None and self.stats.is_wide else 0
+        return Need(self.need.weights, self.need.moving + later)
+
+    @property
     def expires(self) -> float | None:
         """When it may go unless somebody comes; None while it loads, is busy or is stopping."""
         if self.state != "ready" or self.idle_since is None:

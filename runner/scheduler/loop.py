@@ -250,7 +250,7 @@ class Scheduler:
         members = {member.model: member.state for member in self._fleet}
         absent = any(members.get(line[0].want.model, "stopping") == "stopping" for line in self._queue.heads({}))
         if absent and (self._capacity == 0 or all(state == "ready" for state in members.values())):
-            ready = [(m.need, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
+            ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
             self._capacity = memory.capacity(self._available(), ready)
         return self._capacity
 
@@ -278,7 +278,7 @@ class Scheduler:
 
     def _load(self, want: Want, room: int, now: float) -> None:
         measured = min(room, self._available()) if self._limits.offloads else room
-        options = memory.fit(want.footprint, want.load.options, measured)
+        options = memory.fit(want.footprint, want.load.options, measured, splits=not want.load.embedding)
         load = msgspec.structs.replace(want.load, options=options)
         need = memory.need(want.footprint, options)
         member = self._fleet.begin(want.model, want.digest, load, need, now)

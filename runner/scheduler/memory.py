@@ -1,7 +1,8 @@
 """How many bytes a load takes, and how much of that to ask for. Pure: figures in, figures out.
 
-A first, simple planner for one pool of memory. Estimates come from the file's header; what a worker reports after
-loading replaces them. Knows nothing of devices.
+A first, simple planner for one pool of memory. Estimates come from the file's header. A worker's sequences share a pool
+of cells, and where the many get short slots of their own (the wide lane), these are planned from the beginning, so that
+they can always be made. Knows nothing of devices.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from runner.protocol.options import LoadOptions, outputs_of
+from runner.protocol.options import LoadOptions, outputs_of, pooled
 
-MOST_SEQUENCES = 32  # of `auto`
+MOST_SEQUENCES = 128  # of `auto`
 ORDINARY_REQUEST = 2048  # tokens; `auto` makes room for this much per sequence, and longer ones share
+_POOLED = 32  # sequences of `auto` that share the pool
 _FEWEST_CELLS = 512  # per sequence: more sequences than that gives would only preempt each other
+_UNIT = 256  # llama.cpp's unit of cells
+_NARROW = 8  # sequences asked for: no more than that are well off in a pool
 _SHARE = 4  # `auto` takes a quarter of what is left beside the weights: other models want a place too
+_POOLS_SHARE = 4  # and of that the pool takes a quarter beside a wide lane, or as much as its longest request needs
 
 _LIVE = 8  # activations of a token that live at the same time, in multiples of the hidden width
 _PROCESS = 96 * 2**20  # interpreter, libraries and the tokenizer's tables
@@ -45,24 +50,25 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes of one load: `fixed` for the weights, `moving` for everything that is allocated beside them."""
+    """Bytes of one load: `weights`, `moving` for what is allocated beside them, `later` for the wide lane, which stands
+    only while many are there."""
 
     weights: int
     moving: int
+    later: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.moving
+        return self.weights + self.moving + self.later
 
 
 def need(footprint: Footprint, options: LoadOptions) -> Need:
     """Estimate a load. With `cells` 0 the pool holds `num_ctx` tokens for each sequence (at least one)."""
-    cells = options.cells or options.num_ctx * max(1, options.num_parallel)
-    kv = cells * _cell(footprint, options) + footprint.state * max(1, options.num_parallel)
-    # One step's activations and its rows of logits, both in float32.
-    compute = 4 * options.num_batch * footprint.width * _LIVE
-    compute += 4 * footprint.vocabulary * outputs_of(options.num_parallel)
-    return Need(footprint.weights, kv + compute + _PROCESS)
+    sequences = max(1, pooled(options))
+    moving = _lane(footprint, options, sequences, options.cells or options.num_ctx * sequences)
+    wide = options.wide_sequences
+    later = _lane(footprint, options, wide, wide * options.wide_cells) if wide else 0
+    return Need(footprint.weights, moving + _PROCESS, later)
 
 
 def least(footprint: Footprint, options: LoadOptions) -> Need:
@@ -70,37 +76,74 @@ def least(footprint: Footprint, options: LoadOptions) -> Need:
     return _with(footprint, options, 1, options.num_ctx)
 
 
-def fit(footprint: Footprint, options: LoadOptions, room: int) -> LoadOptions:
-    """Settle `num_parallel` and `cells` so that the load stays within `room` bytes, if one sequence does at all.
+def fit(footprint: Footprint, options: LoadOptions, room: int, *, splits: bool = True) -> LoadOptions:
+    """Settle `num_parallel`, `cells` and the wide lane so that a load stays within `room` bytes, if one sequence does.
 
-    A `num_parallel` that was asked for is honoured at full context where there is room, and with a smaller pool of
-    cells where there isn't. 0 means auto: up to 32 sequences of ordinary length in a share of the room; the pool
-    always holds one request of full length.
+    The pool always holds one request of full length. A `num_parallel` that was asked for is honoured at full context
+    where there is room, and with fewer cells where there isn't. 0 means auto: in a share of the room up to 128
+    sequences of ordinary length, as many and as long as fit. Without `splits`, and for a few, there is a pool only.
     """
-    sequences = options.num_parallel or MOST_SEQUENCES
-    if not options.num_parallel:
-        while sequences > 1 and _with(footprint, options, sequences, options.num_ctx).total > room:
-            sequences //= 2
-    spare = max(0, room - _with(footprint, options, sequences, 1).total)
-    share = spare if options.num_parallel else spare // _SHARE
-    each = options.num_ctx if options.num_parallel else min(options.num_ctx, ORDINARY_REQUEST)
-    cells = max(options.num_ctx, min(each * sequences, share // max(1, _cell(footprint, options))))
-    if not options.num_parallel:
-        sequences = max(1, min(sequences, cells // min(options.num_ctx, _FEWEST_CELLS)))
-    return msgspec.structs.replace(options, num_parallel=sequences, cells=cells)
+    asked = options.num_parallel
+    share = 1 if asked else _SHARE
+    alone = _pool(footprint, options, asked or _POOLED, room, share)
+    wanted = asked or MOST_SEQUENCES
+    if not splits or footprint.state or wanted <= _NARROW:
+        return alone
+    cells = _pool(footprint, options, min(wanted, _POOLED), room, _POOLS_SHARE * share).cells
+    empty = _with(footprint, options, 1, 1).total
+    left = max(0, room - empty) // share - (_with(footprint, options, min(wanted, _POOLED), cells).total - empty)
+    longest = _padded(min(options.num_ctx, ORDINARY_REQUEST))
+    fewest = wanted if asked else _POOLED + 1  # a lane that is no wider than the pool helps nobody
+    for sequences in range(wanted, fewest - 1, -1):
+        spare = left - _lane(footprint, options, sequences, 0)
+        length = min(longest, spare // max(1, sequences * _cell(footprint, options)) // _UNIT * _UNIT)
+        if length >= min(longest, _FEWEST_CELLS):
+            return msgspec.structs.replace(
+                options, num_parallel=sequences, cells=cells, wide_sequences=sequences, wide_cells=length
+            )
+    return alone
 
 
 def capacity(available: int, ready: list[tuple[Need, bool]]) -> int:
     """Bytes that models may take all together, from what the machine has left beside the `ready` ones.
 
     Each of those comes with whether its weights are mapped from disk: such pages still count as available, since the
-    system may drop them, while everything else has left the available memory.
+    system may drop them, while everything else has left the available memory. What comes `later` hasn't.
     """
-    return available + sum(need.moving if is_mapped else need.total for need, is_mapped in ready)
+    return available + sum(need.moving + (0 if is_mapped else need.weights) for need, is_mapped in ready)
+
+
+def _pool(footprint: Footprint, options: LoadOptions, sequences: int, room: int, share: int) -> LoadOptions:
+    """A pool of at most so many sequences, in one part in `share` of what the room leaves beside the weights."""
+    asked = bool(options.num_parallel)
+    if not asked:
+        while sequences > 1 and _with(footprint, options, sequences, options.num_ctx).total > room:
+            sequences //= 2
+    spare = max(0, room - _with(footprint, options, sequences, 1).total) // share
+    each = options.num_ctx if asked else min(options.num_ctx, ORDINARY_REQUEST)
+    cells = max(options.num_ctx, min(each * sequences, spare // max(1, _cell(footprint, options))))
+    if not asked:
+        sequences = max(1, min(sequences, cells // min(options.num_ctx, _FEWEST_CELLS)))
+    return msgspec.structs.replace(options, num_parallel=sequences, cells=cells)
+
+
+def _padded(cells: int) -> int:
+    return -(-cells // _UNIT) * _UNIT
+
+
+def _lane(footprint: Footprint, options: LoadOptions, sequences: int, cells: int) -> int:
+    """Bytes of a context: its cells and states, one step's activations and its rows of logits, both in float32."""
+    kv = cells * _cell(footprint, options) + footprint.state * sequences
+    compute = 4 * options.num_batch * footprint.width * _LIVE
+    return kv + compute + 4 * footprint.vocabulary * outputs_of(sequences)
 
 
 def _with(footprint: Footprint, options: LoadOptions, sequences: int, cells: int) -> Need:
-    return need(footprint, msgspec.structs.replace(options, num_parallel=sequences, cells=cells))
+    """A pool and nothing else."""
+    return need(
+        footprint,
+        msgspec.structs.replace(options, num_parallel=sequences, cells=cells, wide_sequences=0, wide_cells=0),
+    )
 
 
 def _cell(footprint: Footprint, options: LoadOptions) -> int:

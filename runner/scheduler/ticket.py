@@ -46,7 +46,7 @@ class Want:
 
 
 def _but_for_size(load: Load) -> Load:
-    options = msgspec.structs.replace(load.options, num_ctx=0, num_parallel=0, cells=0)
+    options = msgspec.structs.replace(load.options, num_ctx=0, num_parallel=0, cells=0, wide_sequences=0, wide_cells=0)
     return msgspec.structs.replace(load, options=options)
 
 

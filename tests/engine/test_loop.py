@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from runner.engine.crew import Crew
 from runner.engine.echo import Echo
 from runner.engine.embed import Embedder, Inputs
+from runner.engine.lanes import Lane, Lanes
 from runner.engine.loop import Item, Loop
 from runner.engine.outbox import Outbox
 from runner.engine.sequence import Request, Sequence
@@ -61,6 +62,8 @@ class Cell:
 
 class Cells:
     """A context that knows which tokens stand in which sequence's cells. `outcomes` are of the next decodes."""
+
+    is_split = False
 
     def __init__(self, sequences: int, cells: int, outcomes: Seq[Outcome] = ()) -> None:
         self.sequences, self.cells, self.batch = sequences, cells, 16
@@ -157,7 +160,8 @@ class Inbox:
             return True
         return not self._arrivals
 
-    def get(self) -> Item:
+    def get(self, timeout: float | None = None) -> Item:
+        assert timeout is None
         while self._arrivals and not self._arrivals[0]:
             self._arrivals.popleft()
         return self._arrivals[0].popleft() if self._arrivals else Stop()
@@ -243,18 +247,17 @@ def run(
     outcomes: Seq[Outcome] = (),
     embedder: Any = None,
 ) -> tuple[Record, Cells, Slots]:
-    context = Cells(sequences, real_cells or cells, outcomes)
+    context = Cells(sequences, cells, outcomes)
     outbox = context.outbox
-    slots = Slots(sequences, cells, context.forget, context.share, reuse=True)
+    lane = Lane(cast(Context, context), reuse=True)
+    slots, context.cells = lane.slots, real_cells or cells
     loop = Loop(
         cast(Model, Vocabulary()),
-        cast(Context, context),
-        slots,
+        Lanes(lane),
         cast(Embedder, embedder or NoEmbedder()),
         cast("queue.SimpleQueue[Item]", Inbox(arrivals)),
         cast(Outbox, outbox),
         Crew(1),
-        context.batch,
     )
     loop.run()
     assert slots.free == sequences

@@ -15,13 +15,14 @@ from runner.engine.slots import Slots
 class Memory:
     """The tokens that stand in each sequence's cells, and which cells those are: sequences may share them.
 
-    With `cuttable` off only whole sequences can be dropped.
+    With `cuttable` off only whole sequences can be dropped. With `own` each has cells of its own, and gets copies.
     """
 
-    def __init__(self, count: int, *, cuttable: bool = True) -> None:
+    def __init__(self, count: int, *, cuttable: bool = True, own: bool = False) -> None:
         self.held: list[list[int]] = [[] for _ in range(count)]
         self.cells: list[list[object]] = [[] for _ in range(count)]
         self._cuttable = cuttable
+        self._own = own
 
     def used(self, sequences: Iterable[int]) -> int:
         """Cells that these sequences hold, each counted once."""
@@ -37,7 +38,7 @@ class Memory:
     def share(self, source: int, target: int) -> None:
         assert not self.held[target]  # llama.cpp would mix the two
         self.held[target] = self.held[source].copy()
-        self.cells[target] = self.cells[source].copy()
+        self.cells[target] = [object() for _ in self.held[target]] if self._own else self.cells[source].copy()
 
     def decode(self, seq: int, start: int, tokens: list[int]) -> None:
         assert start == len(self.held[seq])  # llama.cpp refuses a gap or an overlap
@@ -49,9 +50,11 @@ class Memory:
         self.cells = [[] for _ in self.held]
 
 
-def make(count: int = 4, cells: int = 100, *, reuse: bool = True, cuttable: bool = True) -> tuple[Slots, Memory]:
-    memory = Memory(count, cuttable=cuttable)
-    return Slots(count, cells, memory.forget, memory.share, reuse=reuse), memory
+def make(
+    count: int = 4, cells: int = 100, *, reuse: bool = True, cuttable: bool = True, own: bool = False
+) -> tuple[Slots, Memory]:
+    memory = Memory(count, cuttable=cuttable, own=own)
+    return Slots(count, cells, memory.forget, memory.share, reuse=reuse, own=own), memory
 
 
 def compute(slots: Slots, memory: Memory, tokens: list[int]) -> int:
@@ -305,15 +308,121 @@ def test_a_prefix_that_others_hold_too_is_cut_for_one_alone() -> None:
     assert slots.held([second, first]) == [2, 2]
 
 
+# -- cells of one's own
+
+
+def test_a_copy_counts_its_own_cells() -> None:
+    slots, memory = make(own=True)
+    first = compute(slots, memory, [1, 2, 3])
+    second = slots.fork(first)
+    assert second == 1
+    assert memory.held[second] == [1, 2, 3]
+    assert slots.held([first, second]) == [3, 3]
+    assert (slots.cells_used, slots.cells_busy) == (6, 6)
+    slots.release(first, keep=False)
+    assert slots.cells_used == 3
+
+
+def test_nobody_needs_an_idle_prefix_of_another() -> None:
+    slots, memory = make(own=True)
+    idle = leave(slots, memory, [1, 2, 3])
+    slots.make_room(1000)
+    assert memory.held[idle] == [1, 2, 3]
+    slots.give_up()
+    assert (memory.held[idle], slots.cells_used) == ([], 0)
+
+
+def in_use(slots: Slots) -> list[int]:
+    return [index for index, slot in enumerate(slots._slots) if slot.busy]
+
+
+@pytest.mark.parametrize(
+    ("busy", "moves"),
+    [
+        ([], 0),
+        ([3], 0),
+        ([2, 3, 4], 0),
+        ([0, 1, 3], 1),
+        ([0, 2, 3, 4], 1),
+        ([0, 5], 1),
+        ([0, 3, 4, 6, 9], 2),
+        ([0, 1, 2, 3, 4, 5, 6, 7, 9], 1),
+    ],
+)
+def test_ids_in_use_are_brought_together_by_the_fewest_moves(busy: list[int], moves: int) -> None:
+    slots, memory = make(10, own=True)
+    everybody = [compute(slots, memory, [seq, seq, seq]) for seq in range(10)]
+    for seq in set(everybody) - set(busy):
+        slots.release(seq, keep=False)
+    moved = slots.gather()
+    assert len(moved) == moves
+    after = in_use(slots)
+    assert after == [*range(after[0], after[0] + len(busy))] if busy else after == []
+    now = sorted(moved.get(seq, seq) for seq in busy)
+    assert now == after
+    assert {moved.get(seq, seq): memory.held[moved.get(seq, seq)] for seq in busy} == {
+        moved.get(seq, seq): [seq] * 3 for seq in busy
+    }
+    assert slots.gather() == {}
+
+
+def test_a_kept_prefix_is_spared_where_another_place_does_as_well() -> None:
+    slots, memory = make(5, own=True)
+    everybody = [compute(slots, memory, [seq] * 4) for seq in range(5)]
+    slots.release(everybody[1])
+    for seq in (2, 3):
+        slots.release(everybody[seq], keep=False)
+    assert slots.gather() == {0: 3}
+    assert memory.held[1] == [1] * 4
+
+
+def test_a_kept_prefix_that_is_in_the_way_goes_elsewhere() -> None:
+    slots, memory = make(6, own=True)
+    everybody = [compute(slots, memory, [seq] * 4) for seq in range(6)]
+    slots.release(everybody[5], keep=False)
+    slots.release(everybody[2])
+    assert len(slots.gather()) == 1
+    index, shared = slots.acquire([2, 2, 2, 2, 5])
+    assert (index, shared) != (2, 4)
+    assert shared == 4
+
+
+@pytest.mark.parametrize("order", [(5, 2), (2, 5)])
+def test_where_no_place_is_empty_the_prefix_that_was_used_last_stays(order: tuple[int, int]) -> None:
+    slots, memory = make(6, own=True)
+    everybody = [compute(slots, memory, [seq] * 4) for seq in range(6)]
+    for seq in order:
+        slots.release(everybody[seq])
+    assert slots.gather() == {4: 2}
+    assert memory.held[2] == [4] * 4
+    assert memory.held[5] == [order[-1]] * 4
+
+
+def test_a_newcomer_fills_the_gap_between_others() -> None:
+    slots, memory = make(8, own=True)
+    everybody = [compute(slots, memory, [seq] * 4) for seq in range(5)]
+    slots.release(everybody[2])
+    assert slots.acquire([9, 9]) == (2, 0)
+    assert slots.acquire([9, 9]) == (5, 0)
+    assert slots.gather() == {}
+
+
 class SlotsMachine(RuleBasedStateMachine):
     """Any order of calls that the loop may make: what Slots believes is what the memory holds."""
 
     busy: Bundle[int] = Bundle("busy")
 
-    @initialize(count=st.integers(1, 4), cells=st.integers(1, 60), reuse=st.booleans(), cuttable=st.booleans())
-    def begin(self, count: int, cells: int, reuse: bool, cuttable: bool) -> None:
-        self.slots, self.memory = make(count, cells, reuse=reuse, cuttable=cuttable)
+    @initialize(
+        count=st.integers(1, 6),
+        cells=st.integers(1, 60),
+        reuse=st.booleans(),
+        cuttable=st.booleans(),
+        own=st.booleans(),
+    )
+    def begin(self, count: int, cells: int, reuse: bool, cuttable: bool, own: bool) -> None:
+        self.slots, self.memory = make(count, cells, reuse=reuse, cuttable=cuttable, own=own)
         self.count = count
+        self.own = own
         self.running: set[int] = set()
 
     @precondition(lambda self: self.slots.free)
@@ -375,7 +484,18 @@ class SlotsMachine(RuleBasedStateMachine):
         self.slots.make_room(cells)
         assert [self.memory.held[seq] for seq in sorted(self.running)] == busy
         free = self.slots.cells - self.slots.cells_used
-        assert free >= cells or self.slots.cells_used == self.slots.cells_busy
+        assert self.own or free >= cells or self.slots.cells_used == self.slots.cells_busy
+
+    @precondition(lambda self: self.own)
+    @rule()
+    def gather(self) -> None:
+        held = {seq: self.memory.held[seq].copy() for seq in self.running}
+        moved = self.slots.gather()
+        assert set(moved) <= self.running
+        now = {moved.get(seq, seq): tokens for seq, tokens in held.items()}
+        assert {seq: self.memory.held[seq] for seq in now} == now
+        assert not now or max(now) - min(now) == len(now) - 1
+        self.running = set(now)
 
     @rule()
     def reset(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.protocol.codec import FrameReader, pack_command, unpack_events
 from runner.protocol.commands import Command, Load, Stop
-from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Ready, Reason, Started, Text, Vectors
+from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Ready, Reason, Started, Stats, Text, Vectors
 from runner.protocol.options import LoadOptions
 
 
@@ -58,6 +58,7 @@ class WorkerProcess:
             stderr=self.log,
             bufsize=0,
         )
+        self.stats: list[Stats] = []
         self._frames = FrameReader()
         self._events = self._read()
         load = LoadOptions(**({"num_ctx": 512, "num_parallel": 4} | options))
@@ -73,7 +74,10 @@ class WorkerProcess:
         assert self.process.stdout is not None
         while data := self.process.stdout.read(1 << 16):
             for body in self._frames.feed(data):
-                yield from unpack_events(body)
+                for event in unpack_events(body):
+                    if isinstance(event, Stats):
+                        self.stats.append(event)
+                    yield event
 
     def events(self) -> Iterator[Event]:
         """What the worker says from here on, until it ends."""

@@ -12,7 +12,7 @@ from runner.protocol.options import LoadOptions, SampleOptions
 NOT_SENT_YET = {"draft_num_predict"}
 # Not a parameter that a Modelfile may set: OpenAI's field, and what the scheduler decides.
 SAMPLE_ONLY = {"logit_bias"}
-LOAD_ONLY = {"num_parallel", "cells"}
+LOAD_ONLY = {"num_parallel", "cells", "wide_sequences", "wide_cells"}
 
 
 def fields(struct: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.protocol.options import LoadOptions
+from runner.protocol.commands import Load
+from runner.protocol.events import Stats
+from runner.protocol.options import LoadOptions, pooled
 from runner.scheduler import memory
+from runner.scheduler.fleet import Fleet
 from runner.scheduler.memory import Footprint, Need
 
 GIB = 2**30
@@ -19,15 +22,25 @@ def options(num_parallel: int = 0, num_ctx: int = 8192, kv_cache_type: str = "f1
 
 
 def test_auto_gives_many_sequences_where_there_is_room() -> None:
-    fitted = memory.fit(HALF_B, options(), 20 * GIB)
-    assert (fitted.num_parallel, fitted.cells) == (32, 32 * 2048)
+    fitted = memory.fit(HALF_B, options(), 22 * GIB)
+    assert (fitted.num_parallel, fitted.wide_sequences, fitted.wide_cells) == (128, 128, 2048)
+    assert (fitted.cells, pooled(fitted)) == (32 * 2048, 32)
+
+
+def test_with_less_memory_slots_are_shorter_then_fewer_then_there_is_a_pool_only() -> None:
+    slots = [memory.fit(HALF_B, options(), room * GIB) for room in (22, 12, 8, 5, 1)]
+    assert [(each.wide_sequences, each.wide_cells) for each in slots[:3]] == [(128, 2048), (128, 1280), (128, 768)]
+    assert 32 < slots[3].wide_sequences < 128
+    assert slots[3].wide_cells == 512
+    assert (slots[4].wide_sequences, slots[4].wide_cells) == (0, 0)
+    assert 1 < slots[4].num_parallel <= 32
 
 
 def test_auto_takes_only_a_share_of_what_is_left() -> None:
     fitted = memory.fit(EIGHT_B, options(), 12 * GIB)
-    kv = fitted.cells * EIGHT_B.kv
+    taken = memory.need(EIGHT_B, fitted)
     assert fitted.cells >= 8192
-    assert kv <= 0.26 * (12 * GIB - EIGHT_B.weights)
+    assert taken.moving + taken.later <= 0.35 * (12 * GIB - EIGHT_B.weights)
     assert 1 < fitted.num_parallel <= 32
 
 
@@ -38,15 +51,24 @@ def test_one_request_of_full_length_always_fits_in() -> None:
 
 def test_short_contexts_share_nothing() -> None:
     fitted = memory.fit(HALF_B, options(num_ctx=256), 20 * GIB)
-    assert (fitted.num_parallel, fitted.cells) == (32, 32 * 256)
+    assert (fitted.num_parallel, fitted.cells) == (128, 32 * 256)
+    assert (fitted.wide_sequences, fitted.wide_cells) == (128, 256)
 
 
 def test_a_number_that_was_asked_for_is_kept() -> None:
-    plenty = memory.fit(HALF_B, options(num_parallel=4), 20 * GIB)
-    assert (plenty.num_parallel, plenty.cells) == (4, 4 * 8192)
+    few = memory.fit(HALF_B, options(num_parallel=4), 20 * GIB)
+    assert (few.num_parallel, few.cells, few.wide_sequences) == (4, 4 * 8192, 0)
+    many = memory.fit(HALF_B, options(num_parallel=200), 20 * GIB)
+    assert (many.num_parallel, many.wide_sequences, many.wide_cells) == (200, 200, 2048)
     tight = memory.fit(EIGHT_B, options(num_parallel=64), 8 * GIB)
-    assert tight.num_parallel == 64
+    assert (tight.num_parallel, tight.wide_sequences) == (64, 0)
     assert 8192 <= tight.cells < 64 * 8192
+
+
+def test_models_that_cannot_be_split_have_a_pool_only() -> None:
+    mamba = Footprint(weights=GIB, kv=0, state=10 * 2**20, vocabulary=50_000, width=2048)
+    assert memory.fit(mamba, options(), 20 * GIB).wide_sequences == 0
+    assert memory.fit(HALF_B, options(), 20 * GIB, splits=False).wide_sequences == 0
 
 
 def test_a_smaller_cache_type_takes_less() -> None:
@@ -66,21 +88,40 @@ def test_mapped_weights_are_still_available() -> None:
     assert memory.capacity(10 * GIB, held) == 10 * GIB + GIB + 3 * GIB
 
 
+def test_a_lane_that_does_not_stand_has_taken_nothing() -> None:
+    options = memory.fit(HALF_B, LoadOptions(num_ctx=8192, num_parallel=0), 20 * GIB)
+    need = memory.need(HALF_B, options)
+    assert need.later > GIB
+    assert need.total == need.weights + need.moving + need.later
+    member = Fleet(300.0).begin("a", "sha256:0", Load(("/a",), options), need, 0.0)
+    assert member.taken == Need(need.weights, need.moving)
+    stats = Stats(running=0, waiting=0, cells_used=0, cells=0, steps=1, prompt_tokens=0, completion_tokens=0,
+                  preemptions=0, is_wide=True)  # fmt: skip
+    member.stats = stats
+    assert member.taken.total == need.total
+
+
 @given(
     weights=st.integers(0, 8 * GIB),
     kv=st.integers(0, 512 * 1024),
+    vocabulary=st.integers(1000, 260_000),
     num_ctx=st.integers(1, 131_072),
     num_parallel=st.integers(0, 256),
     room=st.integers(0, 64 * GIB),
 )
 def test_what_is_fitted_fits_if_one_sequence_does(
-    weights: int, kv: int, num_ctx: int, num_parallel: int, room: int
+    weights: int, kv: int, vocabulary: int, num_ctx: int, num_parallel: int, room: int
 ) -> None:
-    footprint = Footprint(weights, kv, 0, 32_000, 1024)
+    footprint = Footprint(weights, kv, 0, vocabulary, 1024)
     asked = LoadOptions(num_ctx=num_ctx, num_parallel=num_parallel)
     fitted = memory.fit(footprint, asked, room)
-    assert fitted.num_parallel >= 1
+    assert 1 <= fitted.num_parallel <= 256
     assert fitted.cells >= num_ctx
+    assert fitted.num_parallel == (num_parallel or fitted.num_parallel)
+    assert fitted.wide_cells % 256 == 0  # llama.cpp would round it up
+    if fitted.wide_sequences:
+        assert fitted.wide_sequences == fitted.num_parallel
+        assert fitted.wide_cells >= min(num_ctx, 512)
     # The logits of a number that was asked for are its own affair; they are small.
     slack = 4 * footprint.vocabulary * num_parallel
     if memory.least(footprint, asked).total <= room:
