@@ -60,6 +60,7 @@ class Embedder:
         self._width = width
         self._context: Context | None = None
         self._batch: Batch | None = None
+        self.inputs = self.tokens = 0  # of the latest step
 
     def prepare(self) -> Context:
         """The context, made now if it isn't there. Raises LoadFailed."""
@@ -81,9 +82,11 @@ class Embedder:
         try:
             context = self.prepare()
         except RunnerError as error:
+            self.inputs = self.tokens = 0
             return self._fail(waiting, set(waiting), error)
         assert self._batch is not None
         owners = self._fill(context, self._batch, waiting)
+        self.inputs, self.tokens = len(owners), self._batch.size
         events: list[Event] = []
         if owners and (fault := self._compute(context, self._batch, owners)):
             events += self._fail(waiting, set(owners), fault)

@@ -16,6 +16,7 @@ from runner.engine.crew import Crew
 from runner.engine.draw import Draw, Drawn, draw_all
 from runner.engine.embed import Embedder, Inputs
 from runner.engine.logprobs import told
+from runner.engine.meter import Meter
 from runner.engine.outbox import Outbox
 from runner.engine.plan import Snapshot, Step, Work, plan
 from runner.engine.sequence import Request, Sequence
@@ -69,20 +70,21 @@ class Loop:
         self._running: list[Sequence] = []  # in the order of admission, so the newest is last
         self._inputs: deque[Inputs] = deque()
         self._full = False  # llama.cpp found no room: nobody is admitted before somebody has left
-        self._steps = self._prompt_tokens = self._completion_tokens = self._preemptions = 0
+        self._meter = Meter()
         self._stats_sent_ns = 0
 
     def run(self) -> None:
         """Work until Stop. What is under way then ends as cancelled."""
         while self._drain():
             if self._inputs:
-                self._outbox.put(*self._embedder.step(self._inputs))
+                self._embed()
             if self._running or self._waiting:
                 self._step()
             self._report()
         requests = {sequence.request: sequence for sequence in [*self._running, *self._waiting]}
         self._outbox.put(*[self._give_up(sequence) for sequence in requests.values()])
         self._outbox.put(*[inputs.cancelled() for inputs in self._inputs])
+        self._report(now=True)
         self._crew.close()
 
     # -- what arrives
@@ -121,22 +123,28 @@ class Loop:
 
     def _step(self) -> None:
         assert self._context is not None  # the mailbox refuses generation on a model that only embeds
+        self._meter.begin()
         step = plan(self._snapshot())
         self._preempt(step.preempted)
         if started := self._admit(step.admitted):
             self._outbox.put(*started)  # before the decode: that of a long prompt takes a while
         events: list[Event] = []
         filled = self._fill(step)
+        self._meter.filled(self._batch.size)
         outcome = self._context.decode(self._batch)
-        self._steps += 1
         if outcome is Outcome.DONE:
             events += self._settle(filled)
-        elif outcome is Outcome.NO_ROOM:
-            events += self._make_room()
         else:
-            events += self._fail_all()
+            self._meter.waited()
+            events += self._make_room() if outcome is Outcome.NO_ROOM else self._fail_all()
         if events:
             self._outbox.put(*events)
+        self._meter.ended()
+
+    def _embed(self) -> None:
+        self._meter.begin()
+        self._outbox.put(*self._embedder.step(self._inputs))
+        self._meter.embedded(self._embedder.inputs, self._embedder.tokens)
 
     def _snapshot(self) -> Snapshot:
         held = self._slots.held([s.slot for s in self._running if s.slot is not None])
@@ -155,7 +163,7 @@ class Loop:
             assert sequence.key == key
             self._let_go(sequence, keep=False)
             self._waiting.appendleft(sequence)
-            self._preemptions += 1
+            self._meter.preemptions += 1
 
     def _admit(self, keys: tuple[int, ...]) -> list[Event]:
         events: list[Event] = []
@@ -209,7 +217,10 @@ class Loop:
         for each in filled:
             self._advance(each.sequence, each.count)
             draws += _draws(each)
-        drawn = iter(draw_all(draws, self._context.logits(len(draws)), self._crew)) if draws else iter(())
+        logits = self._context.logits(len(draws)) if draws else None
+        self._meter.waited()
+        drawn = iter(draw_all(draws, logits, self._crew)) if logits is not None else iter(())
+        self._meter.sampled()
         events: list[Event] = []
         for each in filled:
             for tokens in islice(drawn, len(each.outputs)):
@@ -222,7 +233,7 @@ class Loop:
         self._slots.extend(sequence.slot, sequence.tokens[start : start + count])
         sequence.computed += count
         if not sequence.generated:
-            self._prompt_tokens += count
+            self._meter.prompt_tokens += count
 
     def _take(self, sequence: Sequence, drawn: list[Drawn], now: int) -> list[Event]:
         """Go on with what came of a row: the score of a token of the prompt, or the next token of each choice."""
@@ -285,7 +296,7 @@ class Loop:
                 break
             sequence.tokens.append(token)
             sequence.unsent_tokens += 1
-            self._completion_tokens += 1
+            self._meter.completion_tokens += 1
             text += sequence.text.push(self._model.piece(token))
             if sequence.text.stop is not None:
                 return [*self._text(sequence, text), self._end(sequence, "stop")]
@@ -386,19 +397,17 @@ class Loop:
 
     def _report(self, *, now: bool = False) -> None:
         clock = time.monotonic_ns()
-        if not self._steps or (not now and clock - self._stats_sent_ns < _STATS_NS):
+        if not self._meter.did_anything or (not now and clock - self._stats_sent_ns < _STATS_NS):
             return
         self._stats_sent_ns = clock
         self._outbox.put(
-            Stats(
+            Stats.of(
+                self._meter.totals(),
                 running=len(self._running),
                 waiting=len(self._waiting),
                 cells_used=self._slots.cells_used,
+                cells_busy=self._slots.cells_busy,
                 cells=self._slots.cells,
-                steps=self._steps,
-                prompt_tokens=self._prompt_tokens,
-                completion_tokens=self._completion_tokens,
-                preemptions=self._preemptions,
             )
         )
 

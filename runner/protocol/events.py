@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from runner.formats import Thinking
+from runner.protocol.totals import Totals
 
 Reason = Literal["stop", "length", "cancelled"]
 
@@ -95,6 +96,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     queue_ns: int = 0  # in the worker, before the prefill
     prefill_ns: int = 0
     decode_ns: int = 0
+    draft_tokens: int = 0  # guessed ahead
+    accepted_tokens: int = 0  # of those, the ones that the model would have chosen
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
@@ -137,17 +140,26 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     limit: int | None = None
 
 
-class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
-    """The engine's state, sent at most about once a second while it changes."""
+class Stats(Totals, frozen=True, tag="stats", kw_only=True):
+    """The engine's state, sent at most about once a second while it changes, and what it has done so far."""
 
     running: int
     waiting: int
-    cells_used: int
+    cells_used: int  # those that hold anything, idle prefixes included
+    cells_busy: int = 0  # those that running sequences hold
     cells: int
-    steps: int
-    prompt_tokens: int
-    completion_tokens: int
-    preemptions: int
+
+    @classmethod
+    def of(cls, totals: Totals, *, running: int, waiting: int, cells_used: int, cells_busy: int, cells: int) -> Stats:
+        """The totals, and the state beside them."""
+        return cls(
+            **msgspec.structs.asdict(totals),
+            running=running,
+            waiting=waiting,
+            cells_used=cells_used,
+            cells_busy=cells_busy,
+            cells=cells,
+        )
 
 
 Event = Loading | Ready | Started | Text | Ended | Done | Vectors | Failed | Stats
