@@ -16,6 +16,7 @@ from runner.protocol.commands import Embed, Generate, Load
 from runner.protocol.events import Done, Ended, Ready, Started, Text, Vectors
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory import Footprint
+from runner.scheduler.meters import Journey
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Ticket:
     want: Want
     outlet: Outlet
     arrived: float
+    journey: Journey
     run: int | None = None  # the worker that holds it, None while it waits
     sent: bool = False  # some of the answer has left: it can't be started over unseen
     deaths: int = 0  # workers that died under it
