@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from runner.conversation import Message, ThinkLevel, ToolSpec
 from runner.protocol.commands import Constraint
 from runner.protocol.events import Logprob, Reason
+from runner.scheduler.meters import Measured
 
 MOST_CHOICES = 8  # of one request
 MOST_ALTERNATIVES = 20  # to one token
@@ -126,6 +127,8 @@ class Finished:
     truncated_tokens: int = 0
     stop: str | None = None  # the stop string that ended it, if one did
     choice: int = 0
+    draft_tokens: int = 0  # guessed ahead
+    accepted_tokens: int = 0  # of those, the ones that the model would have chosen
 
 
 AnswerPart: TypeAlias = Piece | ChoiceEnded | Finished
@@ -156,3 +159,4 @@ class Resident:
     running: int
     waiting: int
     expires_at: datetime | None
+    measured: Measured | None = None  # what was counted of it since the daemon began

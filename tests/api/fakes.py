@@ -42,6 +42,7 @@ from runner.inference.requests import (
     Timings,
 )
 from runner.protocol.events import Alternative, Logprob
+from runner.scheduler.meters import Measured
 
 TEXT = (
     "Hé",
@@ -103,6 +104,9 @@ class FakeService:
     release: threading.Event = field(default_factory=threading.Event)
     pieces: int = 0
     under_way: int = 0
+
+    def measured(self) -> tuple[Measured, ...]:
+        return ()
 
     FAILURES: ClassVar[dict[str, Exception]] = {
         "missing": errors.UnknownModel("missing", ("demo:latest",)),

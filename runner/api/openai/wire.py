@@ -228,6 +228,24 @@ class Usage(msgspec.Struct, kw_only=True):
     prompt_tokens_details: CachedTokens
 
 
+class Timings(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the answer took, under llama-server's names; `queue_ms` and `load_ms` are Runner's own. Milliseconds."""
+
+    cache_n: int
+    prompt_n: int  # tokens computed, without the `cache_n` that were found
+    prompt_ms: float
+    prompt_per_token_ms: float
+    prompt_per_second: float
+    predicted_n: int
+    predicted_ms: float
+    predicted_per_token_ms: float
+    predicted_per_second: float
+    draft_n: int = 0
+    draft_n_accepted: int = 0
+    queue_ms: float
+    load_ms: float
+
+
 class Answer(msgspec.Struct, kw_only=True):
     """A whole answer's message; a thought goes by both names that clients read."""
 
@@ -274,6 +292,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     choices: list[Choice]
     usage: Usage
+    timings: Timings
 
 
 class Delta(msgspec.Struct, kw_only=True):
@@ -310,7 +329,8 @@ class TextChoice(msgspec.Struct, kw_only=True):
 
 
 class Chunk(msgspec.Struct, kw_only=True):
-    """One event of a stream. `usage` is unset without include_usage, and null before the end with it."""
+    """One event of a stream. `usage` is unset without include_usage, and null before the end with it. `timings` come
+    with the last event of an answer."""
 
     id: str
     object: str
@@ -319,6 +339,7 @@ class Chunk(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     choices: list[ChunkChoice] | list[TextChoice]
     usage: Usage | UnsetType | None = UNSET
+    timings: Timings | UnsetType = UNSET
 
 
 class Completion(msgspec.Struct, kw_only=True):
@@ -329,6 +350,7 @@ class Completion(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     choices: list[TextChoice]
     usage: Usage
+    timings: Timings
 
 
 class Embedding(msgspec.Struct, kw_only=True):
