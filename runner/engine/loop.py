@@ -143,7 +143,9 @@ class Loop:
 
     def _embed(self) -> None:
         self._meter.begin()
-        self._outbox.put(*self._embedder.step(self._inputs))
+        # While others want their next token, a step is no longer than one that carries a chunk of somebody's prompt.
+        most = CHUNK if self._running or self._waiting else None
+        self._outbox.put(*self._embedder.step(self._inputs, most))
         self._meter.embedded(self._embedder.inputs, self._embedder.tokens)
 
     def _snapshot(self) -> Snapshot:
