@@ -23,6 +23,7 @@ _BYTE_TOKEN = re.compile(rb"<0x[0-9A-F]{2}>")
 _BYTE_TYPE = 6
 _TOKEN_LIMIT = 64 << 10
 _MOST_PATCHES = 1 << 16
+_HEADS = ("cls.output.weight", "cls.weight")
 
 
 def check(header: Header, shards: Sequence[Header] = (), allowed: Collection[str] = known.ARCHITECTURES) -> Facts:
@@ -44,6 +45,8 @@ def check(header: Header, shards: Sequence[Header] = (), allowed: Collection[str
     _check_templates(found)
     if kind == "mmproj":
         _check_projector(data)
+    if kind == "model" and found.pooling == "rank":
+        _check_head(header, *shards)
     if not any(one.tensors for one in (header, *shards)):
         raise BadGGUF("it has no tensors: a vocabulary, not a model")
     if kind == "model" and not data.has("tokenizer.ggml.model"):
@@ -115,6 +118,12 @@ def _check_templates(found: Facts) -> None:
         if size > TEMPLATE_LIMIT:
             shown = f"chat template {name[:40]!r}" if name else "the chat template"
             raise BadGGUF(f"{shown} has {size} bytes; {TEMPLATE_LIMIT} are allowed")
+
+
+def _check_head(*headers: Header) -> None:
+    """The engine would take a model without one, and read its scores from whatever lies there."""
+    if not any(tensor.name in _HEADS for one in headers for tensor in one.tensors):
+        raise BadGGUF(f"it is a model that ranks, and has no head to rank with ({' or '.join(_HEADS)})")
 
 
 def _check_projector(data: Metadata) -> None:

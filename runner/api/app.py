@@ -10,6 +10,7 @@ from aiohttp import web
 
 from runner.api import failures, guard, trace
 from runner.api.inflight import IN_FLIGHT, InFlight
+from runner.api.metrics import Metrics
 from runner.api.native.models import Inventory
 from runner.api.native.routes import Generation
 from runner.api.native.transfers import Transfers
@@ -18,10 +19,14 @@ from runner.api.openai.routes import OpenAI
 from runner.api.openai.write import error as openai_error
 from runner.api.own import Own
 from runner.api.streams import PATIENCE, Patience
+from runner.api.traffic import Traffic
 from runner.config import Settings
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.service import Service
+
+_OPENAI = ("/v1/", "/v2/", "/rerank")
+"""How the paths of OpenAI's dialect begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,11 @@ class Services:
 
 def build_app(services: Services, patience: Patience | None = None) -> web.Application:
     """The application, ready for `runner.api.server.serve`."""
+    traffic = Traffic()
     app = web.Application(
         middlewares=[
             trace.middleware,
+            traffic.middleware,
             failures.middleware(_wording),
             guard.middleware(guard.Guard.of(services.settings)),
             _lost,
@@ -55,6 +62,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Transfers(services.jobs, services.models),
         OpenAI(services.service, services.models),
         Own(services.models, services.settings, services.shutdown),
+        Metrics(services.service, traffic),
     ):
         app.add_routes(part.routes())
     return app
@@ -62,7 +70,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
 
 def _wording(request: web.Request) -> failures.Wording:
     """Whose words an error on this path takes; outside the dialects, the plainest."""
-    return openai_error if request.path.startswith("/v1/") else native_error
+    return openai_error if request.path.startswith(_OPENAI) else native_error
 
 
 @web.middleware

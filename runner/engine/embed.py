@@ -1,4 +1,4 @@
-"""Pooled vectors: many inputs in one decode, on a context of their own.
+"""Pooled vectors, or the scores of a model that ranks: many inputs in one decode, on a context of their own.
 
 Inputs of different requests share a batch, so a crowd of small requests costs as little as one large one.
 """
@@ -21,7 +21,7 @@ from runner.protocol.events import Done, Event, Failed, Usage, Vectors
 
 @dataclass(slots=True, eq=False)
 class Inputs:
-    """One Embed request: its inputs as token ids, and the vectors made so far."""
+    """One Embed or Rank request: its inputs as token ids, and the vectors made so far."""
 
     id: int
     inputs: list[list[int]]
@@ -60,6 +60,7 @@ class Embedder:
         self._width = width
         self._context: Context | None = None
         self._batch: Batch | None = None
+        self.inputs = self.tokens = 0  # of the latest step
 
     def prepare(self) -> Context:
         """The context, made now if it isn't there. Raises LoadFailed."""
@@ -73,17 +74,20 @@ class Embedder:
             self._context.close()
             self._context = None
 
-    def step(self, waiting: deque[Inputs]) -> list[Event]:
+    def step(self, waiting: deque[Inputs], most: int | None = None) -> list[Event]:
         """One decode with as many waiting inputs as fit, oldest first. Finished requests leave the queue.
 
-        Each input fits the batch: the mailbox sees to that.
+        With `most`, no more than so many tokens, but for one input that is longer by itself: a model that sees the
+        whole text at once can't compute it in parts. Each input fits the batch: the mailbox sees to that.
         """
         try:
             context = self.prepare()
         except RunnerError as error:
+            self.inputs = self.tokens = 0
             return self._fail(waiting, set(waiting), error)
         assert self._batch is not None
-        owners = self._fill(context, self._batch, waiting)
+        owners = self._fill(context, self._batch, waiting, most or self._batch.capacity)
+        self.inputs, self.tokens = len(owners), self._batch.size
         events: list[Event] = []
         if owners and (fault := self._compute(context, self._batch, owners)):
             events += self._fail(waiting, set(owners), fault)
@@ -105,14 +109,14 @@ class Embedder:
         return None
 
     @staticmethod
-    def _fill(context: Context, batch: Batch, waiting: deque[Inputs]) -> list[Inputs]:
+    def _fill(context: Context, batch: Batch, waiting: deque[Inputs], most: int) -> list[Inputs]:
         """Put inputs into the batch, one sequence each; say whose each sequence is."""
         batch.clear()
         owners: list[Inputs] = []
         now = time.monotonic_ns()
         for request in waiting:
             for tokens in request.remaining:
-                if len(owners) == context.sequences or batch.size + len(tokens) > batch.capacity:
+                if len(owners) == context.sequences or (owners and batch.size + len(tokens) > most):
                     batch.want_all()
                     return owners
                 request.started_ns = request.started_ns or now

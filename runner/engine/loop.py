@@ -18,6 +18,7 @@ from runner.engine.draw import Draw, Drawn, draw_all
 from runner.engine.embed import Embedder, Inputs
 from runner.engine.lanes import Lane, Lanes
 from runner.engine.logprobs import told
+from runner.engine.meter import Meter
 from runner.engine.outbox import Outbox
 from runner.engine.plan import Step, plan
 from runner.engine.sequence import Request, Sequence
@@ -70,14 +71,15 @@ class Loop:
         self._crew = crew
         self._waiting: deque[Sequence] = deque()
         self._inputs: deque[Inputs] = deque()
-        self._steps = self._ubatches = self._prompt_tokens = self._completion_tokens = self._preemptions = 0
+        self._meter = Meter()
+        self._rounds = 0
         self._stats_sent_ns = 0
 
     def run(self) -> None:
         """Work until Stop. What is under way then ends as cancelled."""
         while self._drain():
             if self._inputs:
-                self._outbox.put(*self._embedder.step(self._inputs))
+                self._embed()
             if everybody := self._everybody:
                 self._lanes.tend(everybody, self._clock())
                 self._step()
@@ -85,6 +87,7 @@ class Loop:
         requests = {sequence.request: sequence for sequence in self._everybody}
         self._outbox.put(*[self._give_up(sequence) for sequence in requests.values()])
         self._outbox.put(*[inputs.cancelled() for inputs in self._inputs])
+        self._report(now=True)
         self._crew.close()
 
     # -- what arrives
@@ -138,12 +141,13 @@ class Loop:
 
     def _step(self) -> None:
         """One decode in each lane that has something to compute. They share what may be computed beside decodes."""
-        self._steps += 1
+        self._rounds += 1
         lanes = list(self._lanes)
-        if self._steps % 2:  # so that neither takes the whole chunk every time
+        if self._rounds % 2:  # so that neither takes the whole chunk every time
             lanes.reverse()
         chunk = CHUNK
         for lane in lanes:
+            self._meter.begin()
             self._outgrow(lane)
             waiting = [sequence for sequence in self._waiting if self._lanes.lane_for(sequence) is lane]
             decoding = {sequence.key for sequence in lane.running if sequence.is_decoding}
@@ -160,17 +164,24 @@ class Loop:
         events: list[Event] = []
         lane.gather()
         filled = self._fill(lane, step)
+        self._meter.filled(lane.batch.size)
         began = time.perf_counter()
         outcome = lane.context.decode(lane.batch)
-        self._ubatches += lane.passes([(each.slot, each.count) for each in filled])
         if outcome is Outcome.DONE:
             events += self._settle(lane, filled, began)
-        elif outcome is Outcome.NO_ROOM:
-            events += self._make_room(lane)
         else:
-            events += self._fail_all(lane)
+            self._meter.waited()
+            events += self._make_room(lane) if outcome is Outcome.NO_ROOM else self._fail_all(lane)
         if events:
             self._outbox.put(*events)
+        self._meter.ended()
+
+    def _embed(self) -> None:
+        self._meter.begin()
+        # While others want their next token, a step is no longer than one that carries a chunk of somebody's prompt.
+        most = CHUNK if self._everybody else None
+        self._outbox.put(*self._embedder.step(self._inputs, most))
+        self._meter.embedded(self._embedder.inputs, self._embedder.tokens)
 
     def _outgrow(self, lane: Lane) -> None:
         """Whoever has filled his short slot goes on in the pool, as after a preemption."""
@@ -179,7 +190,7 @@ class Loop:
             lane.running.remove(sequence)
             self._let_go(lane, sequence, keep=False)
             self._waiting.appendleft(sequence)
-            self._preemptions += 1
+            self._meter.preemptions += 1
             lane.full = False
 
     def _preempt(self, lane: Lane, keys: tuple[int, ...]) -> None:
@@ -188,7 +199,7 @@ class Loop:
             assert sequence.key == key
             self._let_go(lane, sequence, keep=False)
             self._waiting.appendleft(sequence)
-            self._preemptions += 1
+            self._meter.preemptions += 1
 
     def _admit(self, lane: Lane, keys: tuple[int, ...]) -> list[Event]:
         events: list[Event] = []
@@ -243,9 +254,11 @@ class Loop:
             self._advance(lane, each)
             draws += _draws(each)
         logits = lane.context.logits(len(draws)) if draws else None  # waits for the device
+        self._meter.waited(lane.passes([(each.slot, each.count) for each in filled]))
         if not lane.is_split and all(each.count == 1 for each in filled):
             self._lanes.cost.saw(len(filled), lane.slots.cells_used, time.perf_counter() - began)
         drawn = iter(draw_all(draws, logits, self._crew)) if logits is not None else iter(())
+        self._meter.sampled()
         events: list[Event] = []
         for each in filled:
             for tokens in islice(drawn, len(each.outputs)):
@@ -257,7 +270,7 @@ class Loop:
         lane.slots.extend(filled.slot, sequence.tokens[start : start + filled.count])
         sequence.computed += filled.count
         if not sequence.generated:
-            self._prompt_tokens += filled.count
+            self._meter.prompt_tokens += filled.count
 
     def _take(self, lane: Lane, sequence: Sequence, drawn: list[Drawn], now: int) -> list[Event]:
         """Go on with what came of a row: the score of a token of the prompt, or the next token of each choice."""
@@ -321,7 +334,7 @@ class Loop:
                 break
             sequence.tokens.append(token)
             sequence.unsent_tokens += 1
-            self._completion_tokens += 1
+            self._meter.completion_tokens += 1
             text += sequence.text.push(self._model.piece(token))
             if sequence.text.stop is not None:
                 return [*self._text(sequence, text), self._end(sequence, "stop")]
@@ -422,21 +435,18 @@ class Loop:
 
     def _report(self, *, now: bool = False) -> None:
         clock = time.monotonic_ns()
-        if not self._steps or (not now and clock - self._stats_sent_ns < _STATS_NS):
+        if not self._meter.did_anything or (not now and clock - self._stats_sent_ns < _STATS_NS):
             return
         self._stats_sent_ns = clock
         self._outbox.put(
-            Stats(
+            Stats.of(
+                self._meter.totals(),
                 running=len(self._lanes.running),
                 waiting=len(self._waiting),
                 cells_used=sum(lane.slots.cells_used for lane in self._lanes),
+                cells_busy=sum(lane.slots.cells_busy for lane in self._lanes),
                 cells=sum(lane.slots.cells for lane in self._lanes),
-                steps=self._steps,
-                ubatches=self._ubatches,
                 is_wide=self._lanes.wide is not None,
-                prompt_tokens=self._prompt_tokens,
-                completion_tokens=self._completion_tokens,
-                preemptions=self._preemptions,
             )
         )
 

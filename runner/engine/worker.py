@@ -32,7 +32,7 @@ from runner.llama.context import Context, threads
 from runner.llama.model import Model
 from runner.prompt.jinja import Template
 from runner.protocol.codec import FrameReader, unpack_command
-from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, Stop
+from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, Rank, Stop
 from runner.protocol.events import Failed, Loading, Ready
 from runner.protocol.options import pooled
 
@@ -104,7 +104,7 @@ class Worker:
         self._adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._lanes = self._make_lanes()
-        self._embedder = Embedder(self._embedding_context, self._model.n_embd)
+        self._embedder = Embedder(self._embedding_context, self._model.n_pooled)
         if load.embedding:
             self._embedder.prepare()
         text = load.template or self._model.chat_template()
@@ -135,7 +135,7 @@ class Worker:
             for command in commands:
                 if isinstance(command, Stop):
                     break
-                if isinstance(command, Generate | Embed | Cancel):
+                if isinstance(command, Generate | Embed | Rank | Cancel):
                     intake.take(command)
         finally:  # however it ends, nobody reads commands any more, so nothing may go on
             self._stopping.set()

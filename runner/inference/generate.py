@@ -92,6 +92,8 @@ class _Reply:
             truncated_tokens=usage.truncated_tokens,
             stop=done.stop,
             choice=done.choice,
+            draft_tokens=usage.draft_tokens,
+            accepted_tokens=usage.accepted_tokens,
         )
 
 

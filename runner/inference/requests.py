@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from runner.conversation import Message, ThinkLevel, ToolSpec
 from runner.protocol.commands import Constraint
 from runner.protocol.events import Logprob, Reason
+from runner.scheduler.meters import Measured
 
 MOST_CHOICES = 8  # of one request
 MOST_ALTERNATIVES = 20  # to one token
@@ -77,6 +78,17 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True)
+class Rerank:
+    """Score each document by how well it answers the query. None is cut: a pair that is too long is an error."""
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keep_alive: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a choice, in order: text of the answer or of the thought before it, or neither.
 
@@ -126,6 +138,8 @@ class Finished:
     truncated_tokens: int = 0
     stop: str | None = None  # the stop string that ended it, if one did
     choice: int = 0
+    draft_tokens: int = 0  # guessed ahead
+    accepted_tokens: int = 0  # of those, the ones that the model would have chosen
 
 
 AnswerPart: TypeAlias = Piece | ChoiceEnded | Finished
@@ -138,6 +152,15 @@ class Embedded:
     data: bytes
     count: int
     width: int
+    prompt_tokens: int
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A score for each document, in their order: more is better."""
+
+    scores: tuple[float, ...]
     prompt_tokens: int
     timings: Timings
 
@@ -156,3 +179,4 @@ class Resident:
     running: int
     waiting: int
     expires_at: datetime | None
+    measured: Measured | None = None  # what was counted of it since the daemon began

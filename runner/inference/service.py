@@ -19,10 +19,22 @@ from registry.names import Name
 from runner.errors import InvalidRequest
 from runner.inference.embed import embedded
 from runner.inference.generate import answer
-from runner.inference.requests import AnswerPart, Chat, Complete, Embed, Embedded, Resident, Timings
+from runner.inference.rank import ranked
+from runner.inference.requests import (
+    AnswerPart,
+    Chat,
+    Complete,
+    Embed,
+    Embedded,
+    Ranked,
+    Rerank,
+    Resident,
+    Timings,
+)
 from runner.inference.resolve import Resolver
 from runner.scheduler.fleet import Member
 from runner.scheduler.loop import Scheduler
+from runner.scheduler.meters import Measured
 from runner.scheduler.stream import Stream
 
 T = TypeVar("T")
@@ -69,6 +81,12 @@ class Service:
         want = await self._in_thread(self._resolver.embed, request)
         return await embedded(self._scheduler, want, request.dimensions, arrived, self._clock_ns)
 
+    async def rerank(self, request: Rerank) -> Ranked:
+        """A score for each document, in their order. Raises as `embed` does."""
+        arrived = self._clock_ns()
+        want = await self._in_thread(self._resolver.rerank, request)
+        return await ranked(self._scheduler, want, arrived, self._clock_ns)
+
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         """Make a model resident; returns when it is. `keep_alive` in seconds, inf for ever, None as configured."""
         want = await self._in_thread(self._resolver.load, model, options, keep_alive)
@@ -95,9 +113,14 @@ class Service:
         """The loaded models, those that stay longest first."""
         now, today = self._clock(), datetime.now(UTC)
         members = sorted(self._scheduler.residents(), key=lambda member: -_leaves(member, now))
-        return tuple(self._resident(member, now, today) for member in members)
+        measured = {each.model: each for each in self._scheduler.measured()}
+        return tuple(self._resident(member, measured[member.model], now, today) for member in members)
 
-    def _resident(self, member: Member, now: float, today: datetime) -> Resident:
+    def measured(self) -> tuple[Measured, ...]:
+        """What was counted, model by model; to be read at once."""
+        return self._scheduler.measured()
+
+    def _resident(self, member: Member, measured: Measured, now: float, today: datetime) -> Resident:
         ready = member.ready
         sizes = [ready.weights_bytes, ready.kv_bytes, ready.compute_bytes] if ready else []
         parts = [(device, size) for by_device in sizes for device, size in by_device.items()]
@@ -113,6 +136,7 @@ class Service:
             running=member.stats.running if member.stats else len(member.inside),
             waiting=self._scheduler.waiting(member.model),
             expires_at=today + timedelta(seconds=stays) if math.isfinite(stays) else None,
+            measured=measured,
         )
 
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:

@@ -1,7 +1,8 @@
 """What a worker tells the daemon. One frame carries a list of these: all that one decode step brought.
 
-Every accepted Generate or Embed ends in exactly one Done, Vectors or Failed with its id. A Generate of several choices
-is one request: its Text names the choice, each choice but the last to be complete ends in an Ended, that one in Done.
+Every accepted Generate, Embed or Rank ends in exactly one Done, Vectors or Failed with its id. A Generate of several
+choices is one request: its Text names the choice, each choice but the last to be complete ends in an Ended, that one in
+Done.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from runner.formats import Thinking
+from runner.protocol.totals import Totals
 
 Reason = Literal["stop", "length", "cancelled"]
 
@@ -95,6 +97,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     queue_ns: int = 0  # in the worker, before the prefill
     prefill_ns: int = 0
     decode_ns: int = 0
+    draft_tokens: int = 0  # guessed ahead
+    accepted_tokens: int = 0  # of those, the ones that the model would have chosen
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
@@ -117,7 +121,8 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
-    """The end of an Embed: `data` holds little-endian float32, shape (count, width), in the order of the inputs."""
+    """The end of an Embed or a Rank: `data` holds little-endian float32, shape (count, width), in the order of the
+    inputs."""
 
     id: int
     data: bytes
@@ -137,19 +142,38 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     limit: int | None = None
 
 
-class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
-    """The engine's state, sent at most about once a second while it changes."""
+class Stats(Totals, frozen=True, tag="stats", kw_only=True):
+    """The engine's state, sent at most about once a second while it changes, and what it has done so far."""
 
     running: int
     waiting: int
-    cells_used: int
+    cells_used: int  # those that hold anything, idle prefixes included
+    cells_busy: int = 0  # those that running sequences hold
     cells: int
-    steps: int
-    prompt_tokens: int
-    completion_tokens: int
-    preemptions: int
-    ubatches: int = 0  # passes over the weights that the steps took
     is_wide: bool = False  # the lane of short slots stands, and has taken its memory
+
+    @classmethod
+    def of(
+        cls,
+        totals: Totals,
+        *,
+        running: int,
+        waiting: int,
+        cells_used: int,
+        cells_busy: int,
+        cells: int,
+        is_wide: bool = False,
+    ) -> Stats:
+        """The totals, and the state beside them."""
+        return cls(
+            **msgspec.structs.asdict(totals),
+            running=running,
+            waiting=waiting,
+            cells_used=cells_used,
+            cells_busy=cells_busy,
+            cells=cells,
+            is_wide=is_wide,
+        )
 
 
 Event = Loading | Ready | Started | Text | Ended | Done | Vectors | Failed | Stats

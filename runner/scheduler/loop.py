@@ -8,6 +8,7 @@ reports back as further events.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -25,11 +26,13 @@ from runner.errors import (
 )
 from runner.protocol import commands
 from runner.protocol.events import Done, Ended, Event, Failed, Loading, Ready, Started, Stats, Text, Vectors
+from runner.protocol.totals import Totals
 from runner.scheduler import memory, plan
 from runner.scheduler.breaker import Breaker
 from runner.scheduler.effects import Effects
 from runner.scheduler.failures import Exit, error_of, gibibytes
 from runner.scheduler.fleet import Fleet, Member
+from runner.scheduler.meters import Journey, Measured, Meters
 from runner.scheduler.queue import Pace, Queue
 from runner.scheduler.ticket import Admission, Outlet, Ticket, Want
 
@@ -64,6 +67,7 @@ class Scheduler:
         self._fleet = Fleet(limits.keep_alive)
         self._breaker = Breaker()
         self._tickets: dict[int, Ticket] = {}
+        self._meters: defaultdict[str, Meters] = defaultdict(Meters)
         self._ids = count(1)
         self._given_up: dict[int, float] = {}  # cancelled requests that a worker still holds: id to deadline
         self._capacity = 0
@@ -77,12 +81,20 @@ class Scheduler:
 
         Raises ServerBusy, ShuttingDown, or LoadFailed for a model that is on pause.
         """
+        try:
+            return self._take_in(want, outlet)
+        except RunnerError as error:
+            self._meters[want.model].rejections[error.code] += 1
+            raise
+
+    def _take_in(self, want: Want, outlet: Outlet) -> int:
         now = self._clock()
         if self._closing:
             raise ShuttingDown("Runner is shutting down", retry_after=2)
         if pause := self._breaker.pause(want.model, now):
             raise LoadFailed(_on_pause(want.model, pause))
-        ticket = Ticket(next(self._ids), want, outlet, arrived=now)
+        journey = Journey.of(self._meters[want.model], want.work, now)
+        ticket = Ticket(next(self._ids), want, outlet, now, journey)
         self._tickets[ticket.id] = ticket
         self._queue.add(ticket)
         self._settle()
@@ -104,6 +116,7 @@ class Scheduler:
         if ticket.run is None:
             self._queue.remove(ticket)
             del self._tickets[ticket.id]
+            ticket.journey.ended(None, self._clock(), given_up=True)
         else:  # its place in the worker is free when the worker says so
             self._effects.send(ticket.run, commands.Cancel(request))
             self._given_up[request] = self._clock() + _PATIENCE
@@ -129,6 +142,17 @@ class Scheduler:
         """How many requests wait in the queue for this model."""
         return self._queue.waiting(model)
 
+    def measured(self) -> tuple[Measured, ...]:
+        """Every model that was ever asked for, as it stands now."""
+        return tuple(self._measured(model, meters) for model, meters in self._meters.items())
+
+    def _measured(self, model: str, meters: Meters) -> Measured:
+        member = self._fleet.of(model)
+        inside = member.inside if member else ()
+        running = sum(self._tickets[request].journey.is_running for request in inside)
+        engine = meters.engine + member.stats if member and member.stats else meters.engine
+        return Measured(model, meters, engine, member, running, len(inside) - running + self._queue.waiting(model))
+
     # Events from workers
 
     def events(self, run: int, events: Sequence[Event]) -> None:
@@ -136,11 +160,11 @@ class Scheduler:
         member = self._fleet.by_run(run)
         if member is None:
             return
-        changed = False
+        changed, now = False, self._clock()
         for event in events:
             match event:
                 case Started() | Text() | Ended():
-                    self._progress(member, event)
+                    self._progress(member, event, now)
                 case Done() | Vectors():
                     changed |= self._end(member, event.id, event)
                 case Failed(id=None):
@@ -164,6 +188,7 @@ class Scheduler:
         if member is None:
             return
         self._fleet.gone(member)
+        self._meters[member.model].engine += member.stats or Totals()
         inside = [self._tickets[request] for request in sorted(member.inside)]
         if member.state != "stopping" or inside:
             self._died(member, inside, how)
@@ -306,17 +331,23 @@ class Scheduler:
         work = ticket.want.work
         if work is None:
             del self._tickets[ticket.id]
+            ticket.journey.ended(None, now, given_up=False)
             ticket.outlet.finish(None)
             return
         ticket.run = member.run
+        ticket.journey.entered()
         self._fleet.enter(member, ticket.id, now)
         self._effects.send(member.run, msgspec.structs.replace(work, id=ticket.id))
 
-    def _progress(self, member: Member, event: Started | Text | Ended) -> None:
+    def _progress(self, member: Member, event: Started | Text | Ended, now: float) -> None:
         ticket = self._tickets.get(event.id)
         if ticket is None or ticket.run != member.run or ticket.cancelled:
             return
         ticket.sent |= not isinstance(event, Started)
+        if isinstance(event, Text):
+            ticket.journey.said(event, now)
+        elif isinstance(event, Started):
+            ticket.journey.started(event, now)
         ticket.outlet.put(event)
 
     def _end(self, member: Member, request: int, outcome: Done | Vectors | RunnerError) -> bool:
@@ -327,6 +358,7 @@ class Scheduler:
         self._fleet.leave(member, request, now)
         self._given_up.pop(request, None)
         self._pace.ended(now)
+        ticket.journey.ended(outcome, now, given_up=ticket.cancelled)
         if member.state == "stopping" and not member.inside:
             self._effects.stop(member.run)
         if ticket.cancelled:
@@ -344,13 +376,16 @@ class Scheduler:
         """The ticket's outcome is this error. It is in no queue and no worker any more."""
         del self._tickets[ticket.id]
         self._given_up.pop(ticket.id, None)
+        ticket.journey.ended(error, self._clock(), given_up=ticket.cancelled)
         if not ticket.cancelled:
             ticket.outlet.fail(error)
 
     def _ready(self, member: Member, ready: Ready) -> None:
         if member.state != "loading":
             return
-        self._fleet.loaded(member, ready, self._clock())
+        now = self._clock()
+        self._fleet.loaded(member, ready, now)
+        self._meters[member.model].loads.add(now - member.began)
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
 
     def _refused(self, member: Member, error: RunnerError) -> None:
@@ -368,12 +403,14 @@ class Scheduler:
                 self._fail(ticket, error)
 
     def _died(self, member: Member, inside: list[Ticket], how: Exit) -> None:
+        self._meters[member.model].deaths += 1
         log.error('the worker of "%s" died: %s%s', member.model, how, f"\n{how.tail}" if how.tail else "")
         if member.state == "loading":
             self._died_loading(member, how)
         for ticket in inside:
             ticket.deaths += 1
             ticket.run = None
+            ticket.journey.put_back()
             if ticket.cancelled or ticket.sent or ticket.deaths >= _LIVES or self._closing:
                 again = " again" if ticket.deaths >= _LIVES else ""
                 self._fail(ticket, WorkerCrashed(f'the worker of "{member.model}" died{again}: {how}'))

@@ -12,10 +12,11 @@ from typing import Protocol
 import msgspec
 
 from runner.errors import RunnerError
-from runner.protocol.commands import Embed, Generate, Load
+from runner.protocol.commands import Load, Work
 from runner.protocol.events import Done, Ended, Ready, Started, Text, Vectors
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory import Footprint
+from runner.scheduler.meters import Journey
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Want:
     digest: str  # of the manifest
     load: Load
     footprint: Footprint
-    work: Generate | Embed | None = None
+    work: Work | None = None
     named: frozenset[str] = frozenset()
     keep_alive: float | None = None  # seconds, inf for ever; None leaves it as it is
 
@@ -85,6 +86,7 @@ class Ticket:
     want: Want
     outlet: Outlet
     arrived: float
+    journey: Journey
     run: int | None = None  # the worker that holds it, None while it waits
     sent: bool = False  # some of the answer has left: it can't be started over unseen
     deaths: int = 0  # workers that died under it

@@ -225,6 +225,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": CHAT,
     "/v1/completions": {"model": "demo", "prompt": "x"},
     "/v1/embeddings": {"model": "demo", "input": "x"},
+    "/v1/rerank": {"model": "ranker", "query": "x", "documents": ["y"]},
 }
 TABLE: dict[str, Fields] = {**native.FIELDS, **openai.FIELDS}
 

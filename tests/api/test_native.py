@@ -22,6 +22,7 @@ COUNTS = {
     "prompt_eval_duration": 2_000_000,
     "eval_count": len(TEXT),
     "eval_duration": 1_500_000,
+    "queue_duration": 10_000,
 }
 
 

@@ -20,6 +20,19 @@ USAGE = {
     "total_tokens": 7 + len(TEXT),
     "prompt_tokens_details": {"cached_tokens": 3},
 }
+TIMED = {
+    "cache_n": 3,
+    "prompt_n": 4,
+    "prompt_ms": 2.0,
+    "prompt_per_token_ms": 0.5,
+    "prompt_per_second": 2000.0,
+    "predicted_n": len(TEXT),
+    "predicted_ms": 1.5,
+    "predicted_per_token_ms": 1.5 / len(TEXT),
+    "predicted_per_second": 1e3 * len(TEXT) / 1.5,
+    "queue_ms": 0.01,
+    "load_ms": 1.0,
+}
 
 
 def signed(value: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -45,6 +58,7 @@ def test_a_chat_at_once(server: Served) -> None:
             }
         ],
         "usage": USAGE,
+        "timings": TIMED,
     }
 
 
@@ -63,7 +77,7 @@ def test_a_chat_streams_when_asked(server: Served) -> None:
     assert [signed(event, "chatcmpl") for event in events] == [
         chunk({"role": "assistant", "content": ""}),
         *(chunk({"content": text}) for text in TEXT),
-        chunk({}, "stop"),
+        {**chunk({}, "stop"), "timings": TIMED},
     ]
 
 
@@ -216,6 +230,7 @@ def test_a_completion(server: Served) -> None:
         "model": "demo",
         "choices": [{"index": 0, "text": "".join(TEXT), "logprobs": None, "finish_reason": "stop"}],
         "usage": USAGE,
+        "timings": TIMED,
     }
     assert server.service.seen == [
         Complete("demo", "def f(", raw=True, suffix="return 1", options={"num_predict": 4}),
@@ -231,6 +246,7 @@ def test_a_completion_streams(server: Served) -> None:
         "model": "demo",
         "choices": [],
         "usage": USAGE,
+        "timings": TIMED,
     }
     assert signed(events[0], "cmpl") == {
         "object": "text_completion",

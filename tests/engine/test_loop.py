@@ -798,3 +798,30 @@ def test_embeddings_and_answers_take_turns() -> None:
     assert generating.decodes == 11
     kinds = [type(event) for event in outbox.events if isinstance(event, Text | Vectors)]
     assert kinds.index(Vectors) >= 8
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_while_somebody_decodes_inputs_come_in_small_steps(busy: bool) -> None:
+    """As long as a step with a chunk of somebody's prompt, but for an input that is longer by itself."""
+    context = Pooling(sequences=64, cells=2048)
+    context.batch = 2048
+    lengths = [100, 100, 100, 300, *[1] * 40]
+    sizes: list[int] = []
+    decode = context.decode
+
+    def measured(batch: Batch) -> Outcome:
+        sizes.append(batch.size)
+        return decode(batch)
+
+    context.decode = measured  # type: ignore[method-assign]
+    arrivals: list[Item] = [inputs(2, *lengths)]
+    if busy:
+        arrivals.append(sequence(1, [5], range(10, 20)))
+    outbox, generating, _ = run([arrivals], embedder=embedder(context))
+    assert values(outbox.end(2)) == [2.0 * length for length in lengths]
+    assert sum(sizes) == sum(lengths)
+    if busy:
+        assert sizes == [200, 100, 300, 40]
+        assert generating.decodes == 11
+    else:
+        assert sizes == [sum(lengths)]

@@ -291,6 +291,15 @@ def test_a_vocabulary_alone_is_no_model(header: Read) -> None:
         check(header(model(tensors=[])))
 
 
+def test_a_model_that_ranks_has_a_head(header: Read) -> None:
+    rank = {"bert.pooling_type": 4}
+    with pytest.raises(BadGGUF, match="no head to rank with"):
+        check(header(model("bert", extra=rank)))
+    for name in ("cls.weight", "cls.output.weight"):
+        tensors = [Tensor("token_embd.weight", (64, 4)), Tensor(name, (64, 1))]
+        assert check(header(model("bert", extra=rank, tensors=tensors))).pooling == "rank"
+
+
 def test_architectures_are_those_of_the_engine(header: Read) -> None:
     with pytest.raises(UnsupportedModel, match="'flying-carpet' isn't known to llama-cpp-python"):
         check(header(model("flying-carpet")))

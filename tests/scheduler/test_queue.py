@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.scheduler.meters import Journey, Meters
 from runner.scheduler.queue import Pace, Queue
 from runner.scheduler.ticket import Ticket
 from tests.fakes.scheduling import Heard, want
@@ -9,7 +10,7 @@ from tests.fakes.scheduling import Heard, want
 
 def ticket(number: int, model: str = "a") -> Ticket:
     wanted = want(model)
-    return Ticket(number, wanted, Heard(wanted), arrived=0.0)
+    return Ticket(number, wanted, Heard(wanted), 0.0, Journey.of(Meters(), wanted.work, 0.0))
 
 
 def test_lines_keep_the_order_of_arrival() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
+from msgspec import UNSET
 
 from modelfiles.errors import ModelfileError
 from modelfiles.render import render
@@ -24,6 +26,7 @@ from runner.api.native.write import moment
 from runner.inference.models import Models
 from runner.inference.requests import Resident
 from runner.inference.service import Service
+from runner.scheduler.meters import Measured
 
 OLLAMA = "0.33.0"
 """The version of Ollama that this dialect is at: clients ask for a recent one before they talk on."""
@@ -128,6 +131,42 @@ def _running(resident: Resident, config: ModelConfig | None) -> wire.Running:
         sequences=resident.sequences,
         running=resident.running,
         waiting=resident.waiting,
+        engine=_engine(resident.measured) if resident.measured else UNSET,
+    )
+
+
+def _engine(measured: Measured) -> wire.Engine:
+    meters, engine = measured.meters, measured.engine
+    stats = measured.member.stats if measured.member else None
+    requests: Counter[str] = Counter()
+    for (_, outcome), count in meters.outcomes.items():
+        requests[outcome] += count
+    waits = meters.queue.spread()
+    return wire.Engine(
+        requests=dict(requests),
+        prompt_tokens=meters.prompt_tokens,
+        cached_tokens=meters.cached_tokens,
+        completion_tokens=meters.completion_tokens,
+        queue_duration=round(waits.sum * 1e9),
+        queue_count=sum(waits.counts),
+        steps=engine.steps,
+        step_tokens=round(engine.step_tokens.sum),
+        ubatches=engine.ubatches,
+        fill_duration=engine.fill_ns,
+        wait_duration=engine.wait_ns,
+        sample_duration=engine.sample_ns,
+        post_duration=engine.post_ns,
+        preemptions=engine.preemptions,
+        drafts=engine.drafts,
+        draft_tokens=engine.draft_tokens,
+        accepted_tokens=engine.accepted_tokens,
+        embed_steps=engine.embed_steps,
+        embed_inputs=engine.embed_inputs,
+        embed_tokens=engine.embed_tokens,
+        embed_duration=engine.embed_ns,
+        cells=stats.cells if stats else 0,
+        cells_used=stats.cells_used if stats else 0,
+        cells_busy=stats.cells_busy if stats else 0,
     )
 
 

@@ -200,6 +200,9 @@ class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
     truncated_tokens: int = 0
+    queue_duration: int | UnsetType = UNSET
+    draft_count: int = 0
+    draft_accepted_count: int = 0
 
 
 class Chatted(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -219,6 +222,9 @@ class Chatted(msgspec.Struct, kw_only=True, omit_defaults=True):
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
     truncated_tokens: int = 0
+    queue_duration: int | UnsetType = UNSET
+    draft_count: int = 0
+    draft_accepted_count: int = 0
 
 
 class Embedded(msgspec.Struct, kw_only=True):
@@ -254,8 +260,40 @@ class Listed(msgspec.Struct, kw_only=True):
     capabilities: tuple[str, ...]
 
 
+class Engine(msgspec.Struct, kw_only=True):
+    """What the model has done since the daemon began, over all its loads; cells are those of the present one.
+
+    Durations are nanoseconds. A step is `fill`, `wait` (the decode), `sample` and `post`.
+    """
+
+    requests: dict[str, int]  # ended, by outcome
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    queue_duration: int  # of all requests that began, together
+    queue_count: int
+    steps: int
+    step_tokens: int  # computed in all steps together
+    ubatches: int
+    fill_duration: int
+    wait_duration: int
+    sample_duration: int
+    post_duration: int
+    preemptions: int
+    drafts: int
+    draft_tokens: int
+    accepted_tokens: int
+    embed_steps: int
+    embed_inputs: int
+    embed_tokens: int
+    embed_duration: int
+    cells: int
+    cells_used: int
+    cells_busy: int
+
+
 class Running(msgspec.Struct, kw_only=True):
-    """One model of /api/ps; the last four keys are Runner's own."""
+    """One model of /api/ps; the last five keys are Runner's own."""
 
     name: str
     model: str
@@ -269,6 +307,7 @@ class Running(msgspec.Struct, kw_only=True):
     sequences: int
     running: int
     waiting: int
+    engine: Engine | UnsetType = UNSET
 
 
 class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):

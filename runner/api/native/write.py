@@ -133,6 +133,9 @@ class _Counts(TypedDict):
     eval_count: int
     eval_duration: int
     truncated_tokens: int
+    queue_duration: int
+    draft_count: int
+    draft_accepted_count: int
 
 
 def _counts(end: Finished) -> _Counts:
@@ -145,6 +148,9 @@ def _counts(end: Finished) -> _Counts:
         "eval_count": end.completion_tokens,
         "eval_duration": end.timings.decode,
         "truncated_tokens": end.truncated_tokens,
+        "queue_duration": end.timings.queue,
+        "draft_count": end.draft_tokens,
+        "draft_accepted_count": end.accepted_tokens,
     }
 
 

@@ -157,6 +157,27 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True):
     keep_alive: Any = None
 
 
+class Document(msgspec.Struct):
+    """A document as an object, as some clients send it."""
+
+    text: str
+
+
+class RerankRequest(msgspec.Struct, kw_only=True):
+    """What Jina's and Cohere's clients send. OpenAI has no such endpoint."""
+
+    model: str | None = None
+    query: str | None = None
+    documents: list[str | Document] | None = None
+    top_n: int | None = None
+    return_documents: bool | None = None
+    keep_alive: Any = None
+    rank_fields: Any = None
+    max_chunks_per_doc: Any = None
+    max_tokens_per_doc: Any = None
+    truncate_prompt_tokens: Any = None
+
+
 OPTIONS: Mapping[str, str] = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -213,6 +234,11 @@ FIELDS: Mapping[str, Fields] = {
         {"user": _NO_ACCOUNT, **_FORMS},
     ),
     "/v1/embeddings": Fields(EmbeddingsRequest, {}, {"user": _NO_ACCOUNT}),
+    "/v1/rerank": Fields(
+        RerankRequest,
+        {"rank_fields": (["text"],), "max_chunks_per_doc": (), "max_tokens_per_doc": (), "truncate_prompt_tokens": ()},
+        {"user": _NO_ACCOUNT},
+    ),
 }
 """What becomes of each field, endpoint by endpoint."""
 
@@ -226,6 +252,24 @@ class Usage(msgspec.Struct, kw_only=True):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: CachedTokens
+
+
+class Timings(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the answer took, under llama-server's names; `queue_ms` and `load_ms` are Runner's own. Milliseconds."""
+
+    cache_n: int
+    prompt_n: int  # tokens computed, without the `cache_n` that were found
+    prompt_ms: float
+    prompt_per_token_ms: float
+    prompt_per_second: float
+    predicted_n: int
+    predicted_ms: float
+    predicted_per_token_ms: float
+    predicted_per_second: float
+    draft_n: int = 0
+    draft_n_accepted: int = 0
+    queue_ms: float
+    load_ms: float
 
 
 class Answer(msgspec.Struct, kw_only=True):
@@ -274,6 +318,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     choices: list[Choice]
     usage: Usage
+    timings: Timings
 
 
 class Delta(msgspec.Struct, kw_only=True):
@@ -310,7 +355,8 @@ class TextChoice(msgspec.Struct, kw_only=True):
 
 
 class Chunk(msgspec.Struct, kw_only=True):
-    """One event of a stream. `usage` is unset without include_usage, and null before the end with it."""
+    """One event of a stream. `usage` is unset without include_usage, and null before the end with it. `timings` come
+    with the last event of an answer."""
 
     id: str
     object: str
@@ -319,6 +365,7 @@ class Chunk(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     choices: list[ChunkChoice] | list[TextChoice]
     usage: Usage | UnsetType | None = UNSET
+    timings: Timings | UnsetType = UNSET
 
 
 class Completion(msgspec.Struct, kw_only=True):
@@ -329,6 +376,7 @@ class Completion(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     choices: list[TextChoice]
     usage: Usage
+    timings: Timings
 
 
 class Embedding(msgspec.Struct, kw_only=True):
@@ -348,6 +396,24 @@ class Embeddings(msgspec.Struct, kw_only=True):
     object: str
     data: list[Embedding]
     model: str
+    usage: EmbeddingsUsage
+
+
+class RankedDocument(msgspec.Struct, kw_only=True):
+    """`index` is its place in the request."""
+
+    index: int
+    relevance_score: float
+    document: Document | UnsetType = UNSET
+
+
+class Rankings(msgspec.Struct, kw_only=True):
+    """The best first."""
+
+    id: str
+    object: str
+    model: str
+    results: list[RankedDocument]
     usage: EmbeddingsUsage
 
 

@@ -19,7 +19,7 @@ from runner.api.body import to_json
 from runner.api.failures import Failure
 from runner.api.openai import wire
 from runner.api.streams import Framing, Whole, closing
-from runner.inference.requests import AnswerPart, Chat, Complete, Embedded, Finished, Piece
+from runner.inference.requests import AnswerPart, Chat, Complete, Embedded, Finished, Piece, Ranked, Rerank
 from runner.protocol.events import Logprob
 
 FINGERPRINT = f"fp_runner_{__version__}"
@@ -73,7 +73,10 @@ class Envelope:
         return cls(f"{prefix}-{uuid.uuid4().hex}", kind, int(time.time()), model)
 
     def chunk(
-        self, choices: list[wire.ChunkChoice] | list[wire.TextChoice], usage: wire.Usage | msgspec.UnsetType | None
+        self,
+        choices: list[wire.ChunkChoice] | list[wire.TextChoice],
+        usage: wire.Usage | msgspec.UnsetType | None,
+        timings: wire.Timings | msgspec.UnsetType = UNSET,
     ) -> bytes:
         """One event of a stream."""
         return event(
@@ -85,6 +88,7 @@ class Envelope:
                 system_fingerprint=FINGERPRINT,
                 choices=choices,
                 usage=usage,
+                timings=timings,
             )
         )
 
@@ -96,13 +100,13 @@ async def chat_events(asked: Chat, parts: AsyncIterator[AnswerPart], include_usa
     usage = None if include_usage else UNSET
     unopened = set(range(asked.choices))
 
-    def chunk(choice: int, **fields: Any) -> bytes:
+    def chunk(choice: int, timings: wire.Timings | msgspec.UnsetType = UNSET, **fields: Any) -> bytes:
         # The role not before the first part: until then an error still gets a status of its own.
         opening = b""
         if choice in unopened:
             unopened.discard(choice)
             opening = chunk(choice, delta=wire.Delta(role="assistant", content=""))
-        return opening + envelope.chunk([wire.ChunkChoice(index=choice, **fields)], usage)
+        return opening + envelope.chunk([wire.ChunkChoice(index=choice, **fields)], usage, timings)
 
     async with closing(parts):
         async for part in parts:
@@ -111,9 +115,11 @@ async def chat_events(asked: Chat, parts: AsyncIterator[AnswerPart], include_usa
                 if part.text or part.thinking or (logprobs and logprobs.content):
                     yield chunk(part.choice, delta=_delta(part), logprobs=logprobs)
                 continue
-            yield chunk(part.choice, delta=wire.Delta(), finish_reason=part.reason)
+            timings = timings_of([part]) if isinstance(part, Finished) else UNSET
+            last = UNSET if include_usage else timings
+            yield chunk(part.choice, last, delta=wire.Delta(), finish_reason=part.reason)
             if isinstance(part, Finished) and include_usage:
-                yield envelope.chunk([], usage_of([part]))
+                yield envelope.chunk([], usage_of([part]), timings)
 
 
 def _delta(part: Piece) -> wire.Delta:
@@ -138,11 +144,12 @@ async def text_events(
                     text = part.thinking + part.text
                     yield envelope.chunk([wire.TextChoice(index=index, text=text, logprobs=logprobs)], usage)
                 continue
-            yield envelope.chunk([wire.TextChoice(index=index, text="", finish_reason=part.reason)], usage)
+            timings = timings_of([part]) if isinstance(part, Finished) and not include_usage else UNSET
+            yield envelope.chunk([wire.TextChoice(index=index, text="", finish_reason=part.reason)], usage, timings)
             if isinstance(part, Finished):
                 ends.append(part)
     if include_usage:
-        yield envelope.chunk([], usage_of(ends))
+        yield envelope.chunk([], usage_of(ends), timings_of(ends))
 
 
 def chat_completion(asked: Chat, whole: Whole) -> bytes:
@@ -170,6 +177,7 @@ def chat_completion(asked: Chat, whole: Whole) -> bytes:
                 for index, choice in enumerate(whole.choices)
             ],
             usage=usage_of([whole.finished]),
+            timings=timings_of([whole.finished]),
         )
     )
 
@@ -195,6 +203,7 @@ def completion(asked: Complete, wholes: Sequence[Whole]) -> bytes:
                 for index, choice in enumerate(choices)
             ],
             usage=usage_of([whole.finished for whole in wholes]),
+            timings=timings_of([whole.finished for whole in wholes]),
         )
     )
 
@@ -268,6 +277,27 @@ def embeddings(model: str, vectors: Embedded, as_base64: bool) -> bytes:
     )
 
 
+def rankings(asked: Rerank, ranked: Ranked, body: wire.RerankRequest) -> bytes:
+    """All of /v1/rerank: the best documents first, those alike in their order."""
+    best = sorted(range(len(ranked.scores)), key=lambda index: -ranked.scores[index])
+    return to_json(
+        wire.Rankings(
+            id=f"rerank-{uuid.uuid4().hex}",
+            object="list",
+            model=asked.model,
+            results=[
+                wire.RankedDocument(
+                    index=index,
+                    relevance_score=ranked.scores[index],
+                    document=wire.Document(asked.documents[index]) if body.return_documents else UNSET,
+                )
+                for index in best[: body.top_n]
+            ],
+            usage=wire.EmbeddingsUsage(prompt_tokens=ranked.prompt_tokens, total_tokens=ranked.prompt_tokens),
+        )
+    )
+
+
 def usage_of(ends: Sequence[Finished]) -> wire.Usage:
     """What one answer, or several together, took."""
     prompt = sum(end.prompt_tokens for end in ends)
@@ -278,6 +308,35 @@ def usage_of(ends: Sequence[Finished]) -> wire.Usage:
         total_tokens=prompt + completed,
         prompt_tokens_details=wire.CachedTokens(sum(end.cached_tokens for end in ends)),
     )
+
+
+def timings_of(ends: Sequence[Finished]) -> wire.Timings:
+    """How long one answer took, or several at the same time: tokens of all, and the times of the slowest."""
+    cached = sum(end.cached_tokens for end in ends)
+    computed = sum(end.prompt_tokens for end in ends) - cached
+    generated = sum(end.completion_tokens for end in ends)
+    prefill, decode, queue, load = (
+        max(getattr(end.timings, name) for end in ends) / 1e6 for name in ("prefill", "decode", "queue", "load")
+    )
+    return wire.Timings(
+        cache_n=cached,
+        prompt_n=computed,
+        prompt_ms=prefill,
+        prompt_per_token_ms=_ratio(prefill, computed),
+        prompt_per_second=_ratio(1e3 * computed, prefill),
+        predicted_n=generated,
+        predicted_ms=decode,
+        predicted_per_token_ms=_ratio(decode, generated),
+        predicted_per_second=_ratio(1e3 * generated, decode),
+        draft_n=sum(end.draft_tokens for end in ends),
+        draft_n_accepted=sum(end.accepted_tokens for end in ends),
+        queue_ms=queue,
+        load_ms=load,
+    )
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else 0.0
 
 
 def _numbers(row: bytes) -> list[float]:
