@@ -25,6 +25,9 @@ from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.service import Service
 
+_OPENAI = ("/v1/", "/v2/", "/rerank")
+"""How the paths of OpenAI's dialect begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -67,7 +70,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
 
 def _wording(request: web.Request) -> failures.Wording:
     """Whose words an error on this path takes; outside the dialects, the plainest."""
-    return openai_error if request.path.startswith("/v1/") else native_error
+    return openai_error if request.path.startswith(_OPENAI) else native_error
 
 
 @web.middleware

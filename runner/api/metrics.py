@@ -112,8 +112,8 @@ TABLE = (
     Row(
         "requests_total",
         "counter",
-        "Requests that ended, each once: outcome is stop, length, done (vectors, or a load), cancelled, or the code of "
-        "the error",
+        "Requests that ended, each once: outcome is stop, length, done (vectors, scores, or a load), cancelled, or the "
+        "code of the error",
         lambda m: m.meters.outcomes.items(),
         ("kind", "outcome"),
     ),
@@ -134,7 +134,7 @@ TABLE = (
     Row(
         "prompt_tokens_total",
         "counter",
-        "Tokens of prompts and of inputs to embed, each request's once",
+        "Tokens of prompts and of inputs to embed or rank, each request's once",
         _one(lambda m: m.meters.prompt_tokens),
     ),
     Row("generation_tokens_total", "counter", "Tokens generated", _one(lambda m: m.meters.completion_tokens)),
@@ -252,13 +252,18 @@ TABLE = (
         "Guessed tokens that the model would have chosen",
         _one(lambda m: m.engine.accepted_tokens),
     ),
-    Row("embedding_steps_total", "counter", "Decodes of inputs to embed", _one(lambda m: m.engine.embed_steps)),
-    Row("embedding_inputs_total", "counter", "Inputs embedded", _one(lambda m: m.engine.embed_inputs)),
-    Row("embedding_tokens_total", "counter", "Tokens of inputs embedded", _one(lambda m: m.engine.embed_tokens)),
+    Row("embedding_steps_total", "counter", "Decodes of inputs to embed or rank", _one(lambda m: m.engine.embed_steps)),
+    Row("embedding_inputs_total", "counter", "Inputs embedded or ranked", _one(lambda m: m.engine.embed_inputs)),
+    Row(
+        "embedding_tokens_total",
+        "counter",
+        "Tokens of inputs embedded or ranked",
+        _one(lambda m: m.engine.embed_tokens),
+    ),
     Row(
         "embedding_seconds_total",
         "counter",
-        "Time spent on inputs to embed",
+        "Time spent on inputs to embed or rank",
         _one(lambda m: m.engine.embed_ns / 1e9),
     ),
     # Residency

@@ -16,7 +16,7 @@ from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
 from runner.engine.sequence import Sequence
 from runner.errors import ContextOverflow, RunnerError
-from runner.protocol.commands import Cancel, Embed, Generate
+from runner.protocol.commands import Cancel, Generate, Rank, Work
 from runner.protocol.events import Done, Failed, Usage
 
 _THREADS = 2
@@ -31,12 +31,12 @@ class Intake:
         self._outbox = outbox
         self._lock = threading.Lock()
         self._pending: dict[int, bool] = {}  # request to whether it was cancelled
-        self._queue: queue.SimpleQueue[Generate | Embed | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"prepare-{n}", daemon=True) for n in range(_THREADS)]
         for thread in self._threads:
             thread.start()
 
-    def take(self, command: Generate | Embed | Cancel) -> None:
+    def take(self, command: Work | Cancel) -> None:
         """Pass the command on; nothing here waits for it."""
         with self._lock:
             if not isinstance(command, Cancel):
@@ -61,11 +61,11 @@ class Intake:
         while (command := self._queue.get()) is not None:
             self._settle(command, None if self._pending[command.id] else self._prepare(command))
 
-    def _prepare(self, command: Generate | Embed) -> Sequence | Inputs | Failed:
+    def _prepare(self, command: Work) -> Sequence | Inputs | Failed:
         try:
             if isinstance(command, Generate):
                 return self._mailbox.sequence(command)
-            return self._mailbox.inputs(command)
+            return self._mailbox.pairs(command) if isinstance(command, Rank) else self._mailbox.inputs(command)
         except ContextOverflow as error:
             return Failed(command.id, error.code, error.message, error.field, tokens=error.tokens, limit=error.limit)
         except RunnerError as error:
@@ -74,7 +74,7 @@ class Intake:
             traceback.print_exc()
             return Failed(command.id, RunnerError.code, "the worker failed to prepare this request")
 
-    def _settle(self, command: Generate | Embed, work: Sequence | Inputs | Failed | None) -> None:
+    def _settle(self, command: Work, work: Sequence | Inputs | Failed | None) -> None:
         """Hand over, under the lock: a Cancel that comes later finds the work in the inbox before it."""
         with self._lock:
             cancelled = self._pending.pop(command.id)

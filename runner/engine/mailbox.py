@@ -16,6 +16,7 @@ from runner.conversation import Message
 from runner.engine.constrain import Guide, State
 from runner.engine.echo import Echo
 from runner.engine.embed import Inputs
+from runner.engine.pairs import pairing
 from runner.engine.sequence import Request, Sequence
 from runner.engine.text import TextStream
 from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsupported
@@ -26,7 +27,7 @@ from runner.prompt.fit import cut_around, cut_middle, drop_oldest_turns
 from runner.prompt.jinja import Template
 from runner.prompt.render import Rendered, render
 from runner.protocol import codec
-from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, TextPrompt, TokenPrompt
+from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, Rank, TextPrompt, TokenPrompt
 from runner.protocol.options import SampleOptions
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ class Mailbox:
 
     def inputs(self, command: Embed) -> Inputs:
         """The work that an Embed asks for. Raises InvalidRequest and its kinds."""
+        if self._model.ranks:
+            raise Unsupported("this model ranks documents; it makes no embeddings", field="model")
         arrived = time.monotonic_ns()
-        most = (codec.LIMIT - _FRAMING) // (4 * self._model.n_embd)
+        most = (codec.LIMIT - _FRAMING) // (4 * self._model.n_pooled)
         if len(command.inputs) > most:
             raise InvalidRequest(f"{len(command.inputs)} inputs are too many; a request may have {most}", field="input")
         limit = min(command.context_length or self._input_limit, self._input_limit)
@@ -116,10 +119,25 @@ class Mailbox:
                 if not command.truncate:
                     raise ContextOverflow(len(tokens), limit, field=field)
                 lost += len(tokens) - limit
-                # The closing token (SEP) of an encoder must stay the last.
+                # What closes a text (SEP, EOS) must stay the last: some models read their vector from there.
                 tokens = [*tokens[: limit - 1], tokens[-1]]
             ids.append(tokens)
         return Inputs(command.id, ids, lost, arrived)
+
+    def pairs(self, command: Rank) -> Inputs:
+        """The work that a Rank asks for: an input for each document. Raises InvalidRequest and its kinds."""
+        if not self._model.ranks:
+            raise Unsupported("this model does not rank documents", field="model")
+        arrived = time.monotonic_ns()
+        join = pairing(self._model, command.query)
+        ids = [join(document) for document in command.documents]
+        for index, tokens in enumerate(ids):
+            field = f"documents[{index}]"
+            if not tokens:
+                raise InvalidRequest("query and document are empty", field=field)
+            if len(tokens) > self._input_limit:
+                raise ContextOverflow(len(tokens), self._input_limit, field=field)
+        return Inputs(command.id, ids, 0, arrived)
 
     def _check_sampling(self, sampling: SampleOptions) -> None:
         for token in sampling.logit_bias:

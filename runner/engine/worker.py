@@ -30,7 +30,7 @@ from runner.llama.context import Context, threads
 from runner.llama.model import Model
 from runner.prompt.jinja import Template
 from runner.protocol.codec import FrameReader, unpack_command
-from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, Stop
+from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, Rank, Stop
 from runner.protocol.events import Failed, Loading, Ready
 
 _PROGRESS_S = 0.25
@@ -100,7 +100,7 @@ class Worker:
         self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
         self._adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
         self._context = None if load.embedding else self._generation_context()
-        self._embedder = Embedder(self._embedding_context, self._model.n_embd)
+        self._embedder = Embedder(self._embedding_context, self._model.n_pooled)
         if load.embedding:
             self._embedder.prepare()
         text = load.template or self._model.chat_template()
@@ -131,7 +131,7 @@ class Worker:
             for command in commands:
                 if isinstance(command, Stop):
                     break
-                if isinstance(command, Generate | Embed | Cancel):
+                if isinstance(command, Generate | Embed | Rank | Cancel):
                     intake.take(command)
         finally:  # however it ends, nobody reads commands any more, so nothing may go on
             self._stopping.set()

@@ -25,6 +25,14 @@ async def embedded(
     scheduler: Scheduler, want: Want, dimensions: int | None, arrived_ns: int, clock_ns: Callable[[], int]
 ) -> Embedded:
     """Submit an Embed and normalise its vectors. Raises what the scheduler or the worker fails it with."""
+    vectors, admission = await pooled(scheduler, want)
+    data, width = await _normalised(vectors, dimensions)
+    timings = timings_of(vectors, admission, clock_ns() - arrived_ns)
+    return Embedded(data, vectors.count, width, vectors.usage.prompt_tokens, timings)
+
+
+async def pooled(scheduler: Scheduler, want: Want) -> tuple[Vectors, Admission | None]:
+    """Submit what ends in Vectors, and wait for them. Raises what the scheduler or the worker fails it with."""
     stream = Stream()
     request = scheduler.submit(want, stream)
     admission: Admission | None = None
@@ -34,12 +42,10 @@ async def embedded(
                 if isinstance(item, Admission):
                     admission = item
                 elif isinstance(item, Vectors):
-                    data, width = await _normalised(item, dimensions)
-                    timings = _timings(item, admission, clock_ns() - arrived_ns)
-                    return Embedded(data, item.count, width, item.usage.prompt_tokens, timings)
+                    return item, admission
     finally:
         scheduler.cancel(request)
-    raise RunnerError("the worker answered an embedding without vectors")
+    raise RunnerError("the worker ended without vectors")
 
 
 def unit_vectors(data: bytes, count: int, width: int, dimensions: int) -> bytes:
@@ -70,7 +76,8 @@ async def _normalised(vectors: Vectors, dimensions: int | None) -> tuple[bytes, 
     return await asyncio.to_thread(unit_vectors, *call), width
 
 
-def _timings(vectors: Vectors, admission: Admission | None, total: int) -> Timings:
+def timings_of(vectors: Vectors, admission: Admission | None, total: int) -> Timings:
+    """What the vectors took, of `total` nanoseconds since the request came."""
     waited, load = (admission.waited_ns, admission.load_ns) if admission else (0, 0)
     usage = vectors.usage
     return Timings(

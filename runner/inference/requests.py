@@ -78,6 +78,17 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True)
+class Rerank:
+    """Score each document by how well it answers the query. None is cut: a pair that is too long is an error."""
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keep_alive: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a choice, in order: text of the answer or of the thought before it, or neither.
 
@@ -141,6 +152,15 @@ class Embedded:
     data: bytes
     count: int
     width: int
+    prompt_tokens: int
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A score for each document, in their order: more is better."""
+
+    scores: tuple[float, ...]
     prompt_tokens: int
     timings: Timings
 

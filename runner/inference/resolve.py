@@ -22,7 +22,7 @@ from registry.stored import StoredModel
 from runner.errors import InvalidRequest, LoadFailed, TemplateFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import prompts
-from runner.inference.requests import Chat, Complete, Embed
+from runner.inference.requests import Chat, Complete, Embed, Rerank
 from runner.protocol import commands
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import ChatPrompt, Load, Prompt
@@ -49,7 +49,8 @@ class _Source:
 
     def need(self, capability: str, what: str, field: str | None = "model") -> None:
         if not self.has(capability):
-            raise Unsupported(f'"{self.asked}" does not support {what}', field=field)
+            instead = "; it ranks documents, and takes only /v1/rerank" if self.has("rerank") else ""
+            raise Unsupported(f'"{self.asked}" does not support {what}{instead}', field=field)
 
 
 class Resolver:
@@ -95,6 +96,13 @@ class Resolver:
         work = commands.Embed(0, request.inputs, truncate=request.truncate, context_length=load.options.num_ctx)
         return self._want(source, load, work, request.keep_alive)
 
+    def rerank(self, request: Rerank) -> Want:
+        """What a Rerank wants. Raises as `chat` does."""
+        source = self._find(request.model, request.options)
+        source.need("rerank", "rerank: it is no model that ranks documents")
+        work = commands.Rank(0, request.query, request.documents)
+        return self._want(source, self._load(source), work, request.keep_alive)
+
     def load(self, model: str, options: Mapping[str, Any], keep_alive: float | None) -> Want:
         """What it takes to have the model loaded, with nothing to do yet. Raises as `chat` does."""
         source = self._find(model, options)
@@ -117,9 +125,7 @@ class Resolver:
         )
         return self._want(source, load, work, request.keep_alive)
 
-    def _want(
-        self, source: _Source, load: Load, work: commands.Generate | commands.Embed | None, keep_alive: float | None
-    ) -> Want:
+    def _want(self, source: _Source, load: Load, work: commands.Work | None, keep_alive: float | None) -> Want:
         if work is not None:
             _check_sendable(work)
         found = source.facts
@@ -190,7 +196,7 @@ class Resolver:
         )
 
 
-def _check_sendable(work: commands.Generate | commands.Embed) -> None:
+def _check_sendable(work: commands.Work) -> None:
     """Tool calls, tools and template variables hold any JSON, and not all of that fits into a frame.
 
     Found here, where it is one request's failure, and not in the scheduler, where it would be everybody's.

@@ -19,7 +19,18 @@ from registry.names import Name
 from runner.errors import InvalidRequest
 from runner.inference.embed import embedded
 from runner.inference.generate import answer
-from runner.inference.requests import AnswerPart, Chat, Complete, Embed, Embedded, Resident, Timings
+from runner.inference.rank import ranked
+from runner.inference.requests import (
+    AnswerPart,
+    Chat,
+    Complete,
+    Embed,
+    Embedded,
+    Ranked,
+    Rerank,
+    Resident,
+    Timings,
+)
 from runner.inference.resolve import Resolver
 from runner.scheduler.fleet import Member
 from runner.scheduler.loop import Scheduler
@@ -69,6 +80,12 @@ class Service:
             return Embedded(b"", 0, 0, 0, Timings(total=self._clock_ns() - arrived))
         want = await self._in_thread(self._resolver.embed, request)
         return await embedded(self._scheduler, want, request.dimensions, arrived, self._clock_ns)
+
+    async def rerank(self, request: Rerank) -> Ranked:
+        """A score for each document, in their order. Raises as `embed` does."""
+        arrived = self._clock_ns()
+        want = await self._in_thread(self._resolver.rerank, request)
+        return await ranked(self._scheduler, want, arrived, self._clock_ns)
 
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         """Make a model resident; returns when it is. `keep_alive` in seconds, inf for ever, None as configured."""

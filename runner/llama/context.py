@@ -72,7 +72,7 @@ class Context:
         if embedding:
             # A model that names no pooling of its own (one made for chat) is averaged.
             own = lib.LLAMA_POOLING_TYPE_UNSPECIFIED
-            params.pooling_type = own if model.has_pooling else lib.LLAMA_POOLING_TYPE_MEAN
+            params.pooling_type = own if model.pooling else lib.LLAMA_POOLING_TYPE_MEAN
         else:
             # Few rows of logits: the default reserves one for each row of the batch, 300 MB for 150k tokens.
             params.n_outputs_max = outputs_of(sequences)

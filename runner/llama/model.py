@@ -15,6 +15,8 @@ from runner.errors import LoadFailed
 from runner.llama.library import Log
 from runner.protocol.options import LoadOptions
 
+_POOLING = {"1": "mean", "2": "cls", "3": "last", "4": "rank"}  # as GGUF numbers them; 0 is none
+
 
 class Model:
     """Load the shards `paths`, in order. `on_progress` hears the fraction read (0 to 1).
@@ -55,8 +57,14 @@ class Model:
         self.n_ctx_train: int = lib.llama_model_n_ctx_train(handle)
         self.n_swa = lib.llama_model_n_swa(handle)
         self.has_state = lib.llama_model_is_recurrent(handle) or lib.llama_model_is_hybrid(handle)
-        self.has_pooling = self.metadata(f"{self.metadata('general.architecture')}.pooling_type") is not None
+        self.pooling = _POOLING.get(self.metadata(f"{self.metadata('general.architecture')}.pooling_type") or "")
+        self.ranks = self.pooling == "rank"
+        # Values of a pooled vector: the model's width, or the outputs of its head.
+        self.n_pooled: int = lib.llama_model_n_cls_out(handle) if self.ranks else self.n_embd
         self.adds_bos = lib.llama_vocab_get_add_bos(self.vocab)
+        self.adds_eos = lib.llama_vocab_get_add_eos(self.vocab)
+        self.adds_sep = lib.llama_vocab_get_add_sep(self.vocab)
+        self.sep = lib.llama_vocab_sep(self.vocab)
         self.bos = lib.llama_vocab_bos(self.vocab)
         self.eos = lib.llama_vocab_eos(self.vocab)
         self._pieces: list[bytes | None] = [None] * self.n_vocab
@@ -84,9 +92,10 @@ class Model:
         size = lib.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
         return buffer.value.decode("utf-8", "replace") if size >= 0 else None
 
-    def chat_template(self) -> str | None:
-        """The GGUF's own default chat template (Jinja text), if it has one."""
-        raw = lib.llama_model_chat_template(self.handle, None)
+    def chat_template(self, name: str | None = None) -> str | None:
+        """The GGUF's own template of this name (Jinja text, but for those of rerankers), by default that for chats, if
+        it has one."""
+        raw = lib.llama_model_chat_template(self.handle, name.encode() if name else None)
         return raw.decode("utf-8", "replace") if raw else None
 
     def tokenize(self, text: str, *, special: bool, bos: bool) -> list[int]:

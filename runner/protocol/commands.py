@@ -1,4 +1,4 @@
-"""What the daemon tells a worker. First comes Load; after Ready, Generate, Embed and Cancel in any order."""
+"""What the daemon tells a worker. First comes Load; after Ready, Generate, Embed, Rank and Cancel in any order."""
 
 from __future__ import annotations
 
@@ -102,6 +102,14 @@ class Embed(msgspec.Struct, frozen=True, tag="embed"):
     context_length: int | None = None
 
 
+class Rank(msgspec.Struct, frozen=True, tag="rank"):
+    """How well each document answers the query, by a model that ranks: a vector of its head's outputs for each pair."""
+
+    id: int
+    query: str
+    documents: tuple[str, ...]
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Forget a request; a Done with reason `cancelled` follows unless another ending was already on its way."""
 
@@ -112,4 +120,7 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """End the process in an orderly way. Requests under way end as cancelled."""
 
 
-Command = Load | Generate | Embed | Cancel | Stop
+Work = Generate | Embed | Rank
+"""What a request may ask of a worker."""
+
+Command = Load | Work | Cancel | Stop

@@ -1,7 +1,8 @@
 """What a worker tells the daemon. One frame carries a list of these: all that one decode step brought.
 
-Every accepted Generate or Embed ends in exactly one Done, Vectors or Failed with its id. A Generate of several choices
-is one request: its Text names the choice, each choice but the last to be complete ends in an Ended, that one in Done.
+Every accepted Generate, Embed or Rank ends in exactly one Done, Vectors or Failed with its id. A Generate of several
+choices is one request: its Text names the choice, each choice but the last to be complete ends in an Ended, that one in
+Done.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
-    """The end of an Embed: `data` holds little-endian float32, shape (count, width), in the order of the inputs."""
+    """The end of an Embed or a Rank: `data` holds little-endian float32, shape (count, width), in the order of the
+    inputs."""
 
     id: int
     data: bytes

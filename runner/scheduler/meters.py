@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from runner.errors import RunnerError
-from runner.protocol.commands import Embed, Generate
+from runner.protocol.commands import Generate, Rank, Work
 from runner.protocol.events import Done, Started, Text, Usage, Vectors
 from runner.protocol.totals import Tally, Totals
 from runner.scheduler.fleet import Member
 
-Kind = Literal["generate", "embed", "load"]
+Kind = Literal["generate", "embed", "rank", "load"]
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Bounds for what a request waits and takes."""
@@ -37,8 +37,8 @@ def _tokens() -> Tally:
 
 @dataclass(slots=True, eq=False)
 class Meters:
-    """One model's. Times are seconds. An outcome is `stop`, `length`, `done` (vectors, or a load), `cancelled`, or the
-    code of the error that the request failed with."""
+    """One model's. Times are seconds. An outcome is `stop`, `length`, `done` (vectors, scores, or a load), `cancelled`,
+    or the code of the error that the request failed with."""
 
     outcomes: Counter[tuple[Kind, str]] = field(default_factory=Counter)
     rejections: Counter[str] = field(default_factory=Counter)  # by code: never taken in
@@ -73,14 +73,18 @@ class Journey:
     _last: dict[int, float] = field(default_factory=dict)  # when each choice was last heard of
 
     @classmethod
-    def of(cls, meters: Meters, work: Generate | Embed | None, now: float) -> Journey:
+    def of(cls, meters: Meters, work: Work | None, now: float) -> Journey:
         """A request arrives."""
-        kind: Kind = "load" if work is None else "generate" if isinstance(work, Generate) else "embed"
+        kind: Kind = "embed"
+        if work is None:
+            kind = "load"
+        elif isinstance(work, Generate | Rank):
+            kind = "generate" if isinstance(work, Generate) else "rank"
         return cls(meters, kind, now)
 
     def entered(self) -> None:
         """A worker has it. When it begins to compute an answer, it says so; of vectors it doesn't."""
-        self.is_running = self.kind == "embed"
+        self.is_running = self.kind in ("embed", "rank")
 
     def started(self, event: Started, now: float) -> None:
         """A worker has begun to compute it."""

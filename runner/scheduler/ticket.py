@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from runner.errors import RunnerError
-from runner.protocol.commands import Embed, Generate, Load
+from runner.protocol.commands import Load, Work
 from runner.protocol.events import Done, Ended, Ready, Started, Text, Vectors
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory import Footprint
@@ -32,7 +32,7 @@ class Want:
     digest: str  # of the manifest
     load: Load
     footprint: Footprint
-    work: Generate | Embed | None = None
+    work: Work | None = None
     named: frozenset[str] = frozenset()
     keep_alive: float | None = None  # seconds, inf for ever; None leaves it as it is
 

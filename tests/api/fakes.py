@@ -38,6 +38,8 @@ from runner.inference.requests import (
     Embedded,
     Finished,
     Piece,
+    Ranked,
+    Rerank,
     Resident,
     Timings,
 )
@@ -96,7 +98,7 @@ class FakeService:
     for ever; loads waits for `release`.
     """
 
-    seen: list[Chat | Complete | Embed] = field(default_factory=list)
+    seen: list[Chat | Complete | Embed | Rerank] = field(default_factory=list)
     loaded: list[tuple[str, Mapping[str, Any], float | None]] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
     started: threading.Event = field(default_factory=threading.Event)
@@ -182,6 +184,13 @@ class FakeService:
         rows = [[index + place / 8 for place in range(width)] for index in range(len(request.inputs))]
         data = b"".join(struct.pack(f"<{width}f", *row) for row in rows)
         return Embedded(data, len(rows), width, 5 * len(rows), TIMINGS)
+
+    async def rerank(self, request: Rerank) -> Ranked:
+        self.seen.append(request)
+        if request.model in self.FAILURES:
+            raise self.FAILURES[request.model]
+        scores = [len(document) / 64 for document in request.documents]
+        return Ranked(tuple(scores), 5 * len(scores), TIMINGS)
 
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         if model in self.FAILURES:

@@ -29,7 +29,7 @@ STRICT = (
 class Alphabet:
     """A vocabulary of special tokens and characters. `closing` is put behind a text where a BOS is put before it."""
 
-    n_vocab, n_embd, bos, eos = 1000, 4, BOS, EOS
+    n_vocab, n_pooled, ranks, bos, eos = 1000, 4, False, BOS, EOS
 
     def __init__(self, *, adds_bos: bool = True, infill: bool = True, closing: bool = False) -> None:
         self.adds_bos = adds_bos

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +38,18 @@ def make(store: Store, tmp_path: Path) -> Make:
     """Make a model: a name, lines of a Modelfile, and what its header says beyond the ordinary."""
 
     def make_one(
-        name: str, more: str = "", *, template: str | None = CHAT, architecture: str = "llama", **extra: object
+        name: str,
+        more: str = "",
+        *,
+        template: str | None = CHAT,
+        architecture: str = "llama",
+        tensors: Sequence[tiny_gguf.Tensor] | None = None,
+        **extra: object,
     ) -> StoredModel:
         metadata: dict[str, object] = {"general.version": name, "tokenizer.chat_template": template}
         metadata |= {key.replace("__", "."): value for key, value in extra.items()}
         path = tmp_path / f"{name.replace(':', '-')}.gguf"
-        path.write_bytes(tiny_gguf.model(architecture, extra=metadata).build())
+        path.write_bytes(tiny_gguf.model(architecture, extra=metadata, tensors=tensors).build())
         return create(store, name, parse(f"FROM ./{path.name}\n{more}"), base=tmp_path, taking="copy")
 
     return make_one

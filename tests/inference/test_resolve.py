@@ -10,13 +10,13 @@ import pytest
 from registry.store import Store
 from runner.conversation import Message, ToolSpec
 from runner.errors import InvalidRequest, LoadFailed, TemplateFailed, UnknownModel, Unsupported
-from runner.inference.requests import Chat, Complete, Embed
+from runner.inference.requests import Chat, Complete, Embed, Rerank
 from runner.inference.resolve import Resolver
-from runner.protocol.commands import ChatPrompt, Generate
+from runner.protocol.commands import ChatPrompt, Generate, Rank
 from runner.protocol.commands import Embed as EmbedCommand
 from runner.scheduler.ticket import Want
 from tests.inference.conftest import THINKING_CHAT, Make
-from tests.tiny_gguf import FLOAT32, UINT32, Typed
+from tests.tiny_gguf import FLOAT32, UINT32, Tensor, Typed
 
 HI = (Message("user", "hi"),)
 
@@ -116,9 +116,23 @@ class TestCapabilities:
         assert not resolver.embed(Embed("m", ("hi",))).load.embedding
 
     def test_a_ranking_model_does_not(self, resolver: Resolver, make: Make) -> None:
-        make("rank", architecture="bert", template=None, bert__pooling_type=Typed(UINT32, 4))
-        with pytest.raises(Unsupported, match="does not support embedding"):
+        head = [Tensor("token_embd.weight", (64, 4)), Tensor("cls.output.weight", (64, 1))]
+        make("rank", architecture="bert", template=None, tensors=head, bert__pooling_type=Typed(UINT32, 4))
+        with pytest.raises(Unsupported, match="does not support embedding; it ranks documents"):
             resolver.embed(Embed("rank", ("hi",)))
+        with pytest.raises(Unsupported, match="does not support chat; it ranks documents, and takes only /v1/rerank"):
+            resolver.chat(Chat("rank", HI))
+        want = resolver.rerank(Rerank("rank", "q", ("one", "two")))
+        assert want.load.embedding
+        assert want.work == Rank(0, "q", ("one", "two"))
+
+    def test_only_a_ranking_model_ranks(self, resolver: Resolver, make: Make) -> None:
+        make("m")
+        make("bert", architecture="bert", template=None, bert__pooling_type=Typed(UINT32, 1))
+        for name in ("m", "bert"):
+            with pytest.raises(Unsupported, match=f'"{name}" does not support rerank: it is no model') as caught:
+                resolver.rerank(Rerank(name, "q", ("d",)))
+            assert caught.value.field == "model"
 
     def test_thinking(self, resolver: Resolver, make: Make) -> None:
         make("plain")

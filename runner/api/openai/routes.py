@@ -1,4 +1,4 @@
-"""The endpoints under /v1: one handler each, from body to answer."""
+"""The endpoints under /v1, and where rerankers are looked for: one handler each, from body to answer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from runner.api import streams
 from runner.api.body import json_response, to_json
 from runner.api.body import read as read_body
 from runner.api.inflight import note_model
-from runner.api.openai import read, wire, write
+from runner.api.openai import read, rerank, wire, write
 from runner.inference.models import Models
 from runner.inference.service import Service
 
 
 class OpenAI:
-    """Chat, completions, embeddings and the list of models."""
+    """Chat, completions, embeddings, rankings and the list of models."""
 
     def __init__(self, service: Service, models: Models) -> None:
         self._service = service
@@ -27,6 +27,9 @@ class OpenAI:
             web.post("/v1/chat/completions", self.chat),
             web.post("/v1/completions", self.completions),
             web.post("/v1/embeddings", self.embeddings),
+            web.post("/v1/rerank", self.rerank),
+            web.post("/v2/rerank", self.rerank),
+            web.post("/rerank", self.rerank),
             web.get("/v1/models", self.models),
             web.get("/v1/models/{name:.+}", self.model),
         )
@@ -60,6 +63,13 @@ class OpenAI:
         note_model(request, asked.model)
         vectors = await self._service.embed(asked)
         return json_response(write.embeddings(asked.model, vectors, body.encoding_format == "base64"))
+
+    async def rerank(self, request: web.Request) -> web.StreamResponse:
+        """Documents by how well they answer a query."""
+        body = await read_body(request, rerank.RerankRequest)
+        asked = rerank.read(body)
+        note_model(request, asked.model)
+        return json_response(rerank.write(asked, await self._service.rerank(asked), body))
 
     async def models(self, request: web.Request) -> web.Response:
         """Every stored model, the newest first."""
