@@ -25,10 +25,20 @@ class LlamaServer:
     """llama-server with `slots` slots of `tokens` tokens each, in split streams. Use with `with`.
 
     Its cache of old prompts in host memory is off unless `caches`: where no prompt comes twice it only costs it time.
+    With `embeds` it makes vectors, in passes of up to so many tokens.
     """
 
     def __init__(
-        self, binary: Path, model: Path, log: Path, *, slots: int, tokens: int, threads: int, caches: bool
+        self,
+        binary: Path,
+        model: Path,
+        log: Path,
+        *,
+        slots: int,
+        tokens: int,
+        threads: int,
+        caches: bool,
+        embeds: int = 0,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -36,6 +46,8 @@ class LlamaServer:
         self._command = [str(binary), "-m", str(model), "--host", "127.0.0.1", "--port", str(self.port)]
         self._command += ["-np", str(slots), "-c", str(slots * cells(tokens)), "--no-kv-unified", "--no-ui"]
         self._command += ["-t", str(threads), "-tb", str(threads), "-ngl", "999"]
+        if embeds:
+            self._command += ["--embeddings", "-b", str(embeds), "-ub", str(embeds)]
         if not caches:
             self._command += ["--cache-ram", "0"]
         self._process: subprocess.Popen[bytes] | None = None
