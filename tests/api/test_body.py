@@ -9,6 +9,7 @@ import pytest
 
 from runner.api.fields import Fields
 from runner.api.native import wire as native
+from runner.api.openai import rerank
 from runner.api.openai import wire as openai
 from tests.api.fakes import FakeModels
 from tests.api.serving import Served
@@ -227,7 +228,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/embeddings": {"model": "demo", "input": "x"},
     "/v1/rerank": {"model": "ranker", "query": "x", "documents": ["y"]},
 }
-TABLE: dict[str, Fields] = {**native.FIELDS, **openai.FIELDS}
+TABLE: dict[str, Fields] = {**native.FIELDS, **openai.FIELDS, **rerank.FIELDS}
 
 
 def test_every_body_has_its_table() -> None:

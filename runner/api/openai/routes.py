@@ -9,7 +9,7 @@ from runner.api import streams
 from runner.api.body import json_response, to_json
 from runner.api.body import read as read_body
 from runner.api.inflight import note_model
-from runner.api.openai import read, wire, write
+from runner.api.openai import read, rerank, wire, write
 from runner.inference.models import Models
 from runner.inference.service import Service
 
@@ -66,10 +66,10 @@ class OpenAI:
 
     async def rerank(self, request: web.Request) -> web.StreamResponse:
         """Documents by how well they answer a query."""
-        body = await read_body(request, wire.RerankRequest)
-        asked = read.rerank(body)
+        body = await read_body(request, rerank.RerankRequest)
+        asked = rerank.read(body)
         note_model(request, asked.model)
-        return json_response(write.rankings(asked, await self._service.rerank(asked), body))
+        return json_response(rerank.write(asked, await self._service.rerank(asked), body))
 
     async def models(self, request: web.Request) -> web.Response:
         """Every stored model, the newest first."""
