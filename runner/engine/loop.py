@@ -17,6 +17,7 @@ from runner.engine.draw import Draw, Drawn, draw_all
 from runner.engine.embed import Embedder, Inputs
 from runner.engine.logprobs import told
 from runner.engine.outbox import Outbox
+from runner.engine.pace import Pace
 from runner.engine.plan import Snapshot, Step, Work, plan
 from runner.engine.sequence import Request, Sequence
 from runner.engine.slots import Slots
@@ -27,7 +28,6 @@ from runner.llama.model import Model
 from runner.protocol.commands import Cancel, Stop
 from runner.protocol.events import Done, Ended, Event, Failed, Reason, Started, Stats, Text
 
-CHUNK = 256  # prompt tokens computed beside decodes in one step
 _STATS_NS = 1_000_000_000
 
 Item = Sequence | Inputs | Cancel | Stop
@@ -35,11 +35,15 @@ Item = Sequence | Inputs | Cancel | Stop
 
 @dataclass(frozen=True, slots=True)
 class _Filled:
-    """`count` tokens of a sequence in the batch. `outputs` are the places of its last rows among the step's logits."""
+    """`count` tokens of a sequence in the batch. `outputs` are the places of its last rows among the step's logits.
+
+    They are tokens of a prompt, or else of a sequence that decodes.
+    """
 
     sequence: Sequence
     count: int
     outputs: range
+    is_prompt: bool
 
 
 class Loop:
@@ -65,6 +69,7 @@ class Loop:
         self._crew = crew
         self._budget = budget
         self._batch = Batch(budget)
+        self._pace = Pace(budget)
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []  # in the order of admission, so the newest is last
         self._inputs: deque[Inputs] = deque()
@@ -126,11 +131,14 @@ class Loop:
         if started := self._admit(step.admitted):
             self._outbox.put(*started)  # before the decode: that of a long prompt takes a while
         events: list[Event] = []
+        began = time.monotonic()
         filled = self._fill(step)
         outcome = self._context.decode(self._batch)
         self._steps += 1
         if outcome is Outcome.DONE:
             events += self._settle(filled)
+            prompt = sum(each.count for each in filled if each.is_prompt)
+            self._pace.observe(self._batch.size - prompt, prompt, time.monotonic() - began)
         elif outcome is Outcome.NO_ROOM:
             events += self._make_room()
         else:
@@ -140,13 +148,14 @@ class Loop:
 
     def _snapshot(self) -> Snapshot:
         held = self._slots.held([s.slot for s in self._running if s.slot is not None])
+        now = time.monotonic_ns()
         return Snapshot(
             running=[Work(s.key, h, s.remaining, s.is_decoding) for s, h in zip(self._running, held, strict=True)],
-            waiting=[] if self._full else [Work(s.key, 0, s.remaining) for s in self._waiting],
+            waiting=[] if self._full else [Work(s.key, 0, s.remaining, waited=s.waited(now)) for s in self._waiting],
             slots_free=self._slots.free,
             cells_free=self._slots.cells - sum(held),
             budget=self._budget,
-            chunk=CHUNK,
+            chunk=self._pace.chunk(sum(sequence.is_decoding for sequence in self._running)),
         )
 
     def _preempt(self, keys: tuple[int, ...]) -> None:
@@ -160,8 +169,8 @@ class Loop:
     def _admit(self, keys: tuple[int, ...]) -> list[Event]:
         events: list[Event] = []
         for key in keys:
-            sequence = self._waiting.popleft()
-            assert sequence.key == key
+            sequence = next(each for each in self._waiting if each.key == key)
+            self._waiting.remove(sequence)
             sequence.slot, sequence.computed = self._slots.acquire(sequence.tokens, sequence.reusable)
             self._running.append(sequence)
             request = sequence.request
@@ -196,7 +205,7 @@ class Loop:
             spare -= max(0, outputs - 1)
             assert sequence.slot is not None
             self._batch.add(sequence.slot, start, sequence.tokens[start : start + count], outputs=outputs)
-            filled.append(_Filled(sequence, count, range(first, first + outputs)))
+            filled.append(_Filled(sequence, count, range(first, first + outputs), not sequence.is_decoding))
             first += outputs
         return filled
 

@@ -5,6 +5,7 @@ Prefill, decode and recomputing after a preemption are the same thing at differe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -118,6 +119,10 @@ class Sequence:
         scored = echo.scored - self.computed
         count = min(count, scored + most)
         return count, max(0, count - scored)
+
+    def waited(self, now_ns: int) -> float:
+        """Seconds since it came; inf once its request has run, since nobody goes before what is to be resumed."""
+        return math.inf if self.request.admitted_ns else (now_ns - self.arrived_ns) / 1e9
 
     def take_logprobs(self, *, is_last: bool) -> tuple[Logprob, ...]:
         """Those of the tokens that begin in the text sent so far, or all at the end of the answer."""
