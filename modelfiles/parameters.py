@@ -90,6 +90,7 @@ _ROWS = (
     Spec("mirostat_tau", float, 5.0, 0.0, 100.0, "sample", "The surprise that Mirostat steers to."),
     Spec("mirostat_eta", float, 0.1, 0.0, 1.0, "sample", "How fast Mirostat steers."),
     Spec("draft_num_predict", int, 4, 0, 1024, "sample", "Tokens a draft model proposes per step; 0 is off."),
+    Spec("prompt_lookup_num_tokens", int, 0, 0, 1024, "sample", "Tokens drafted from the text itself; 0 is off."),
 )
 
 PARAMETERS: Mapping[str, Spec] = MappingProxyType({spec.name: spec for spec in _ROWS})

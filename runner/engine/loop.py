@@ -8,17 +8,18 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from dataclasses import dataclass
 from itertools import islice
 from typing import cast
 
 from runner.engine.crew import Crew
+from runner.engine.draft import Drafts
 from runner.engine.draw import Draw, Drawn, draw_all
 from runner.engine.embed import Embedder, Inputs
 from runner.engine.logprobs import told
 from runner.engine.outbox import Outbox
 from runner.engine.pace import Pace
 from runner.engine.plan import Snapshot, Step, Work, plan
+from runner.engine.rows import Filled, came_true, draws
 from runner.engine.sequence import Request, Sequence
 from runner.engine.slots import Slots
 from runner.errors import RunnerError
@@ -33,21 +34,11 @@ _STATS_NS = 1_000_000_000
 Item = Sequence | Inputs | Cancel | Stop
 
 
-@dataclass(frozen=True, slots=True)
-class _Filled:
-    """`count` tokens of a sequence in the batch. `outputs` are the places of its last rows among the step's logits.
-
-    They are tokens of a prompt, or else of a sequence that decodes.
-    """
-
-    sequence: Sequence
-    count: int
-    outputs: range
-    is_prompt: bool
-
-
 class Loop:
-    """Runs on one thread. `context` is None for a model that only embeds, `embedder` makes its context on first use."""
+    """Runs on one thread. `context` is None for a model that only embeds, `embedder` makes its context on first use.
+
+    Without `drafts`, no sequence speculates.
+    """
 
     def __init__(
         self,
@@ -59,6 +50,8 @@ class Loop:
         outbox: Outbox,
         crew: Crew,
         budget: int,
+        drafts: Drafts | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._model = model
         self._context = context
@@ -69,7 +62,9 @@ class Loop:
         self._crew = crew
         self._budget = budget
         self._batch = Batch(budget)
-        self._pace = Pace(budget)
+        self._pace = pace or Pace(budget)
+        self._drafts = drafts
+        self._drafted_tokens = self._accepted_tokens = 0
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []  # in the order of admission, so the newest is last
         self._inputs: deque[Inputs] = deque()
@@ -89,6 +84,8 @@ class Loop:
         self._outbox.put(*[self._give_up(sequence) for sequence in requests.values()])
         self._outbox.put(*[inputs.cancelled() for inputs in self._inputs])
         self._crew.close()
+        if self._drafts is not None:
+            self._drafts.close()
 
     # -- what arrives
 
@@ -126,7 +123,8 @@ class Loop:
 
     def _step(self) -> None:
         assert self._context is not None  # the mailbox refuses generation on a model that only embeds
-        step = plan(self._snapshot())
+        spare = self._propose()
+        step = plan(self._snapshot(spare))
         self._preempt(step.preempted)
         if started := self._admit(step.admitted):
             self._outbox.put(*started)  # before the decode: that of a long prompt takes a while
@@ -146,16 +144,29 @@ class Loop:
         if events:
             self._outbox.put(*events)
 
-    def _snapshot(self) -> Snapshot:
+    def _propose(self) -> int:
+        """Have drafts made for the next step; how many of their tokens may have rows of logits."""
+        assert self._context is not None
+        if self._drafts is None:
+            return 0
+        spare = self._context.outputs - len(self._running) - min(len(self._waiting), self._slots.free)
+        self._drafts.propose([each for each in self._running if each.is_decoding], spare, self._pace)
+        return max(0, spare)
+
+    def _snapshot(self, drafts: int) -> Snapshot:
         held = self._slots.held([s.slot for s in self._running if s.slot is not None])
         now = time.monotonic_ns()
         return Snapshot(
-            running=[Work(s.key, h, s.remaining, s.is_decoding) for s, h in zip(self._running, held, strict=True)],
+            running=[
+                Work(s.key, h, s.remaining, s.is_decoding, len(s.draft) if s.is_decoding else 0)
+                for s, h in zip(self._running, held, strict=True)
+            ],
             waiting=[] if self._full else [Work(s.key, 0, s.remaining, waited=s.waited(now)) for s in self._waiting],
             slots_free=self._slots.free,
             cells_free=self._slots.cells - sum(held),
             budget=self._budget,
             chunk=self._pace.chunk(sum(sequence.is_decoding for sequence in self._running)),
+            drafts=drafts,
         )
 
     def _preempt(self, keys: tuple[int, ...]) -> None:
@@ -189,49 +200,88 @@ class Loop:
             )
         return events
 
-    def _fill(self, step: Step) -> list[_Filled]:
+    def _fill(self, step: Step) -> list[Filled]:
         """Write the planned rows into the batch; say for each whose it is and which of its rows give logits."""
         assert self._context is not None
         by_key = {sequence.key: sequence for sequence in self._running}
         self._batch.clear()
         self._slots.make_room(sum(row.count for row in step.rows))
-        filled: list[_Filled] = []
+        filled: list[Filled] = []
         first, spare = 0, self._context.outputs - len(step.rows)  # one row of logits is kept for each sequence
         for row in step.rows:
             sequence = by_key[row.key]
             start = sequence.computed
             count = min(row.count, sequence.remaining)  # a reused prefix may have left less than was planned
+            draft = sequence.draft[: row.count - 1] if sequence.is_decoding else []
             count, outputs = sequence.outputs(count, 1 + spare)
+            outputs += len(draft)
             spare -= max(0, outputs - 1)
             assert sequence.slot is not None
-            self._batch.add(sequence.slot, start, sequence.tokens[start : start + count], outputs=outputs)
-            filled.append(_Filled(sequence, count, range(first, first + outputs), not sequence.is_decoding))
+            self._batch.add(sequence.slot, start, [*sequence.tokens[start : start + count], *draft], outputs=outputs)
+            place = range(first, first + outputs)
+            filled.append(Filled(sequence, count, place, not sequence.is_decoding, tuple(draft)))
             first += outputs
         return filled
 
     # -- after the decode
 
-    def _settle(self, filled: list[_Filled]) -> list[Event]:
+    def _settle(self, filled: list[Filled]) -> list[Event]:
         assert self._context is not None
         now = time.monotonic_ns()
-        draws: list[Draw] = []
+        wanted: list[list[Draw]] = []
         for each in filled:
-            self._advance(each.sequence, each.count)
-            draws += _draws(each)
-        drawn = iter(draw_all(draws, self._context.logits(len(draws)), self._crew)) if draws else iter(())
+            self._advance(each)
+            wanted.append(draws(each))
+        all_wanted = [draw for of_one in wanted for draw in of_one]
+        rows = sum(len(each.outputs) for each in filled)
+        drawn = iter(draw_all(all_wanted, self._context.logits(rows), self._crew)) if rows else iter(())
         events: list[Event] = []
-        for each in filled:
-            for tokens in islice(drawn, len(each.outputs)):
-                events += self._take(each.sequence, tokens, now)
+        for each, of_one in zip(filled, wanted, strict=True):
+            for tokens in islice(drawn, len(of_one)):
+                events += self._take_drafted(each, tokens) if each.draft else self._take(each.sequence, tokens, now)
         return events
 
-    def _advance(self, sequence: Sequence, count: int) -> None:
+    def _advance(self, filled: Filled) -> None:
+        sequence, start = filled.sequence, filled.sequence.computed
         assert sequence.slot is not None
-        start = sequence.computed
-        self._slots.extend(sequence.slot, sequence.tokens[start : start + count])
-        sequence.computed += count
+        self._slots.extend(sequence.slot, [*sequence.tokens[start : start + filled.count], *filled.draft])
+        sequence.computed += filled.count
         if not sequence.generated:
-            self._prompt_tokens += count
+            self._prompt_tokens += filled.count
+
+    def _take_drafted(self, filled: Filled, drawn: list[Drawn]) -> list[Event]:
+        """Go on with the tokens that were chosen; what was computed of a draft that didn't come true is forgotten."""
+        sequence, accepted = filled.sequence, came_true(filled.draft, drawn)
+        if sequence.slot is None:  # another choice, a moment ago, made the request fail
+            return []
+        self._count_drafts(sequence, len(filled.draft), accepted)
+        sequence.computed += accepted
+        is_cut = accepted == len(filled.draft) or self._slots.cut(sequence.slot, sequence.computed)
+        events: list[Event] = []
+        for each in drawn:
+            if each.fault is not None:
+                return [*events, self._fail(sequence.request, sequence.id, each.fault)]
+            events += self._next_tokens(sequence, each)
+            if sequence not in self._running:  # it has ended
+                return events
+        if not is_cut:
+            self._set_back(sequence)
+        return events
+
+    def _count_drafts(self, sequence: Sequence, drafted: int, accepted: int) -> None:
+        assert sequence.speculation is not None
+        sequence.speculation.learn(drafted, accepted)
+        sequence.request.drafted_tokens += drafted
+        sequence.request.accepted_tokens += accepted
+        self._drafted_tokens += drafted
+        self._accepted_tokens += accepted
+
+    def _set_back(self, sequence: Sequence) -> None:
+        """What it should forget it couldn't: it is computed anew, and speculates no more."""
+        sequence.speculation = None
+        self._running.remove(sequence)
+        self._let_go(sequence, keep=False)
+        self._waiting.appendleft(sequence)
 
     def _take(self, sequence: Sequence, drawn: list[Drawn], now: int) -> list[Event]:
         """Go on with what came of a row: the score of a token of the prompt, or the next token of each choice."""
@@ -301,7 +351,7 @@ class Loop:
             if 0 < wanted <= sequence.generated or len(sequence.tokens) >= sequence.context_length:
                 reason = "length"
         else:
-            if sequence.is_complete:  # even where it could not have become longer
+            if drawn.completes:  # even where it could not have become longer
                 reason = "stop"
         events = self._text(sequence, text)
         return [*events, *self._finish(sequence, reason)] if reason is not None else events
@@ -408,20 +458,7 @@ class Loop:
                 prompt_tokens=self._prompt_tokens,
                 completion_tokens=self._completion_tokens,
                 preemptions=self._preemptions,
+                drafted_tokens=self._drafted_tokens,
+                accepted_tokens=self._accepted_tokens,
             )
         )
-
-
-def _draws(filled: _Filled) -> list[Draw]:
-    """What is wanted of the rows of one sequence that gave logits."""
-    sequence, outputs = filled.sequence, filled.outputs
-    top, samplers = sequence.command.logprobs, (sequence.sampler, *sequence.request.unforked)
-    draws: list[Draw] = []
-    for row, follower in zip(outputs, range(sequence.computed - len(outputs) + 1, sequence.computed + 1), strict=True):
-        if follower < len(sequence.tokens):
-            draws.append(Draw(row, given=sequence.tokens[follower], top=top))
-        elif sequence.command.sampling.num_predict == 0:
-            draws.append(Draw(row))
-        else:
-            draws.append(Draw(row, samplers, top=top))
-    return draws

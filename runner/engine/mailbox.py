@@ -14,8 +14,10 @@ import msgspec
 
 from runner.conversation import Message
 from runner.engine.constrain import Guide, State
+from runner.engine.draft import Speculation
 from runner.engine.echo import Echo
 from runner.engine.embed import Inputs
+from runner.engine.lookup import Lookup
 from runner.engine.sequence import Request, Sequence
 from runner.engine.text import TextStream
 from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsupported
@@ -39,7 +41,8 @@ _MOST_SCORES = 1 << 19  # of an echoed prompt; they travel in one frame
 
 class Mailbox:
     """Turns commands into work. `context_length` is the most that one request may use; `input_limit` the longest input
-    of an embedding. `broken_template` is why the model's template can't be used, if it can't."""
+    of an embedding. `broken_template` is why the model's template can't be used, if it can't. Where the model's state
+    can't be cut, nothing `speculates`."""
 
     def __init__(
         self,
@@ -51,6 +54,8 @@ class Mailbox:
         context_length: int,
         input_limit: int,
         generates: bool,
+        speculates: bool = False,
+        has_draft_model: bool = False,
     ) -> None:
         self._model = model
         self._template = template
@@ -59,6 +64,8 @@ class Mailbox:
         self._context_length = context_length
         self._input_limit = input_limit
         self._generates = generates
+        self._drafts_from_text = speculates
+        self._has_draft_model = has_draft_model
         self._bos = model.text_of(model.bos)
         self._eos = model.text_of(model.eos)
         self._grammars: Grammars | None = None
@@ -87,6 +94,7 @@ class Mailbox:
             text=TextStream(command.sampling.stop, position=len(echo.text) if echo else 0),
             arrived_ns=arrived,
             request=Request(unforked, echo),
+            speculation=self._speculation(command, tokens),
         )
 
     def close(self) -> None:
@@ -147,6 +155,15 @@ class Mailbox:
             Guide(form, self._model, sampler, thinking, state, runs=command.logprobs is None)
             for sampler in self._samplers(command, tokens)
         ]
+
+    def _speculation(self, command: Generate, tokens: list[int]) -> Speculation | None:
+        """What it drafts from. Reading the prompt for that takes about as long as tokenising it."""
+        sampling = command.sampling
+        lookup = Lookup(tokens) if self._drafts_from_text and sampling.prompt_lookup_num_tokens else None
+        modelled = sampling.draft_num_predict if self._has_draft_model else 0
+        if lookup is None and not modelled:
+            return None
+        return Speculation(lookup, sampling.prompt_lookup_num_tokens, modelled)
 
     def _compiler(self) -> Grammars:
         with self._lock:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from runner.engine.crew import Crew
+from runner.engine.draft import Drafts
 from runner.engine.embed import Embedder
 from runner.engine.intake import Intake
 from runner.engine.loop import Item, Loop
@@ -115,6 +116,7 @@ class Worker:
             context_length=self._length,
             input_limit=min(self._length, _EMBED_BATCH),
             generates=self._context is not None,
+            speculates=self._can_cut,
         )
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -183,10 +185,15 @@ class Worker:
         if context is None:
             slots = Slots(0, 0, lambda _seq, _start: True, lambda _source, _target: None, reuse=False)
             return Loop(self._model, None, slots, self._embedder, self._inbox, self._outbox, crew, 1)
-        # A state that can't be cut at any token (recurrent, hybrid, sliding window) is never shared.
-        reuse = not self._model.has_state and not self._model.n_swa
-        slots = Slots(context.sequences, context.cells, context.forget, context.share, reuse=reuse)
-        return Loop(self._model, context, slots, self._embedder, self._inbox, self._outbox, crew, context.batch)
+        slots = Slots(context.sequences, context.cells, context.forget, context.share, reuse=self._can_cut)
+        drafts = Drafts(self._model.ends) if self._can_cut else None
+        return Loop(self._model, context, slots, self._embedder, self._inbox, self._outbox, crew, context.batch, drafts)
+
+    @property
+    def _can_cut(self) -> bool:
+        """Whether the model's state can be cut at any token. Others (recurrent, hybrid, sliding window) share no
+        prefixes, and draft nothing, since what didn't come true could not be forgotten."""
+        return not self._model.has_state and not self._model.n_swa
 
     def _ready(self, started: int, thinking: Thinking | None, *, has_template: bool) -> Ready:
         sizes = self._log.sizes

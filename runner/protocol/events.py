@@ -92,6 +92,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: int = 0
     truncated_tokens: int = 0
     completion_tokens: int = 0
+    drafted_tokens: int = 0  # tried before they were chosen
+    accepted_tokens: int = 0  # of these, those that then were
     queue_ns: int = 0  # in the worker, before the prefill
     prefill_ns: int = 0
     decode_ns: int = 0
@@ -148,6 +150,8 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     preemptions: int
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 Event = Loading | Ready | Started | Text | Ended | Done | Vectors | Failed | Stats

@@ -8,8 +8,6 @@ import pytest
 from modelfiles.parameters import PARAMETERS, check
 from runner.protocol.options import LoadOptions, SampleOptions
 
-# A draft model comes with speculation; until then the table has the parameter and the engine has no use for it.
-NOT_SENT_YET = {"draft_num_predict"}
 # Not a parameter that a Modelfile may set: OpenAI's field, and what the scheduler decides.
 SAMPLE_ONLY = {"logit_bias"}
 LOAD_ONLY = {"num_parallel", "cells"}
@@ -24,7 +22,7 @@ def names(when: str) -> set[str]:
 
 
 def test_every_sampling_parameter_is_sent_and_no_other() -> None:
-    assert set(fields(SampleOptions)) - SAMPLE_ONLY == names("sample") - NOT_SENT_YET
+    assert set(fields(SampleOptions)) - SAMPLE_ONLY == names("sample")
 
 
 def test_every_loading_parameter_is_sent_and_no_other() -> None:
