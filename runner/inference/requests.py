@@ -124,6 +124,8 @@ class Finished:
     timings: Timings
     cached_tokens: int = 0
     truncated_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     stop: str | None = None  # the stop string that ended it, if one did
     choice: int = 0
 

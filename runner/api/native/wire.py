@@ -199,6 +199,8 @@ class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
+    draft_count: int = 0
+    draft_accepted_count: int = 0
     truncated_tokens: int = 0
 
 
@@ -218,6 +220,8 @@ class Chatted(msgspec.Struct, kw_only=True, omit_defaults=True):
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
+    draft_count: int = 0
+    draft_accepted_count: int = 0
     truncated_tokens: int = 0
 
 

@@ -132,6 +132,8 @@ class _Counts(TypedDict):
     prompt_eval_duration: int
     eval_count: int
     eval_duration: int
+    draft_count: int
+    draft_accepted_count: int
     truncated_tokens: int
 
 
@@ -144,6 +146,8 @@ def _counts(end: Finished) -> _Counts:
         "prompt_eval_duration": end.timings.prefill,
         "eval_count": end.completion_tokens,
         "eval_duration": end.timings.decode,
+        "draft_count": end.drafted_tokens,
+        "draft_accepted_count": end.accepted_tokens,
         "truncated_tokens": end.truncated_tokens,
     }
 

@@ -108,6 +108,8 @@ class Sampling(msgspec.Struct, kw_only=True):
     num_ctx: int | None = None
     ignore_eos: bool | None = None
     min_tokens: int | None = None
+    draft_num_predict: int | None = None
+    prompt_lookup_num_tokens: int | None = None
     keep_alive: Any = None
     response_format: ResponseFormat | None = None
     guided_json: Any = None
@@ -169,6 +171,8 @@ OPTIONS: Mapping[str, str] = {
     "num_ctx": "num_ctx",
     "ignore_eos": "ignore_eos",
     "min_tokens": "min_tokens",
+    "draft_num_predict": "draft_num_predict",
+    "prompt_lookup_num_tokens": "prompt_lookup_num_tokens",
     "logit_bias": "logit_bias",
 }
 """Wire fields and what Runner's table of parameters calls them."""
@@ -221,11 +225,21 @@ class CachedTokens(msgspec.Struct):
     cached_tokens: int
 
 
+class PredictedTokens(msgspec.Struct, kw_only=True):
+    """Of the tokens that were drafted for the answer, those that came true and those that didn't."""
+
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
+
+
 class Usage(msgspec.Struct, kw_only=True):
+    """`completion_tokens_details` come with an answer that something was drafted for."""
+
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: CachedTokens
+    completion_tokens_details: PredictedTokens | UnsetType = UNSET
 
 
 class Answer(msgspec.Struct, kw_only=True):
