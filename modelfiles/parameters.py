@@ -63,6 +63,7 @@ _ROWS = (
     Spec("use_mmap", bool, True, None, None, "load", "Map the weights from disk instead of reading them."),
     Spec("flash_attn", str, "auto", None, None, "load", "Flash attention.", choices=("auto", "on", "off")),
     Spec("kv_cache_type", str, "f16", None, None, "load", "Format of the KV cache.", choices=_KV_TYPES),
+    Spec("draft_model", str, None, None, None, "load", "A model of the store that drafts for this one, like DRAFT."),
     Spec("num_keep", int, 4, -1, _INT32, "sample", "Prompt tokens kept when the context shifts; -1 all."),
     Spec("num_predict", int, -1, -2, _INT32, "sample", "Most tokens generated; -1 and -2: no limit."),
     Spec("min_tokens", int, 0, 0, _INT32, "sample", "Tokens generated before the end of text is allowed."),

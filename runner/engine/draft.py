@@ -57,7 +57,8 @@ class Drafting(Protocol):
 class DraftModel(Protocol):
     """Another model that guesses. `seconds` is what a guessed token has cost lately."""
 
-    seconds: float
+    @property
+    def seconds(self) -> float: ...
 
     def propose(self, wanted: list[tuple[int, list[int], int]]) -> list[list[int]]:
         """At most so many tokens that may follow each text; of each its name, its tokens and the number wanted.

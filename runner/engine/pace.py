@@ -24,9 +24,9 @@ class Pace:
     def __init__(self, budget: int, goal: float = GOAL) -> None:
         self._budget = budget
         self._goal = goal
-        self._steps: dict[int, _Figure] = {}  # seconds of a step without prompts, by its rows
+        self._steps: dict[int, Recent] = {}  # seconds of a step without prompts, by its rows
         self._sizes: list[int] = []  # the keys of `_steps`, in order
-        self._token = _Figure()  # seconds of one prompt token
+        self._token = Recent()  # seconds of one prompt token
 
     def observe(self, rows: int, prompt: int, seconds: float) -> None:
         """A step took so long for `rows` rows of decoding sequences and `prompt` tokens of prompts."""
@@ -35,7 +35,7 @@ class Pace:
         elif not prompt and rows:
             size = _size(rows)
             if size not in self._steps:
-                self._steps[size] = _Figure()
+                self._steps[size] = Recent()
                 self._sizes.insert(bisect_left(self._sizes, size), size)
             self._steps[size].add(seconds)
 
@@ -95,7 +95,7 @@ class Pace:
         return max(0.0, self._time(upper) - self._time(lower)) / (upper - lower)
 
 
-class _Figure:
+class Recent:
     """The median of the latest samples of something; None before the first."""
 
     def __init__(self) -> None:

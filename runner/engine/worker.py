@@ -23,6 +23,7 @@ from runner.engine.intake import Intake
 from runner.engine.loop import Item, Loop
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
+from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.slots import Slots
 from runner.errors import RunnerError, TemplateFailed
 from runner.formats import THINKING, Thinking, thinking_of
@@ -101,6 +102,7 @@ class Worker:
         self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
         self._adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
         self._context = None if load.embedding else self._generation_context()
+        self._second = self._second_model()
         self._embedder = Embedder(self._embedding_context, self._model.n_embd)
         if load.embedding:
             self._embedder.prepare()
@@ -117,6 +119,7 @@ class Worker:
             input_limit=min(self._length, _EMBED_BATCH),
             generates=self._context is not None,
             speculates=self._can_cut,
+            has_draft_model=self._second is not None,
         )
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -168,6 +171,19 @@ class Worker:
         context.apply_adapters(self._adapters)
         return context
 
+    def _second_model(self) -> SecondModel | None:
+        """The draft model, where there is one and drafts could be taken back. It must not fail in silence."""
+        if not self._load.draft or self._context is None or not self._can_cut:
+            return None
+        options = self._load.options
+        model = Model(self._load.draft, options, self._log)
+        check_pair(self._model, model)
+        sequences = min(options.num_parallel, TEXTS)
+        batch = max(options.num_batch, sequences)
+        cells = self._context.cells
+        context = Context(model, options, self._log, cells=cells, sequences=sequences, batch=batch, embedding=False)
+        return SecondModel(model, context, self._model.n_vocab)
+
     def _embedding_context(self) -> Context:
         # llama.cpp reserves for a whole number of tokens per sequence and, with pooling, aborts when that is not the
         # size of the batch: so the batch is a multiple of the sequences.
@@ -186,7 +202,7 @@ class Worker:
             slots = Slots(0, 0, lambda _seq, _start: True, lambda _source, _target: None, reuse=False)
             return Loop(self._model, None, slots, self._embedder, self._inbox, self._outbox, crew, 1)
         slots = Slots(context.sequences, context.cells, context.forget, context.share, reuse=self._can_cut)
-        drafts = Drafts(self._model.ends) if self._can_cut else None
+        drafts = Drafts(self._model.ends, self._second) if self._can_cut else None
         return Loop(self._model, context, slots, self._embedder, self._inbox, self._outbox, crew, context.batch, drafts)
 
     @property

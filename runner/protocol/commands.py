@@ -46,11 +46,13 @@ Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
-    """Bring a model into memory. `weights` are the shards in order; `template` replaces the GGUF's own (Jinja)."""
+    """Bring a model into memory. `weights` are the shards in order, `draft` those of the model that drafts for it;
+    `template` replaces the GGUF's own (Jinja)."""
 
     weights: tuple[str, ...]
     options: LoadOptions
     adapters: tuple[str, ...] = ()
+    draft: tuple[str, ...] = ()
     template: str | None = None
     embedding: bool = False  # a model for embeddings: no generation, pooled vectors
     warm_up: bool = True

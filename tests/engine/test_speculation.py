@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import json
 import queue
+import shutil
 from collections.abc import Iterator, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any, cast
 
+import gguf
 import msgspec
+import numpy as np
 import pytest
 
 from modelfiles.embedded import demo_gguf
@@ -25,7 +29,9 @@ from runner.engine.loop import Item, Loop
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
 from runner.engine.pace import Pace
+from runner.engine.second import SecondModel, check_pair
 from runner.engine.slots import Slots
+from runner.errors import LoadFailed
 from runner.formats import thinking_of
 from runner.llama import library
 from runner.llama.context import Context
@@ -120,12 +126,33 @@ class Machine:
             context.close()
         return outbox
 
+    def second(self, path: Path) -> SecondModel:
+        """A draft model of this file."""
+        model = Model([str(path)], self.options, self.log)
+        check_pair(self.model, model)
+        context = Context(model, self.options, self.log, cells=1024, sequences=4, batch=256, embedding=False)
+        return SecondModel(model, context, self.model.n_vocab)
+
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     made = Machine()
     yield made
     made.model.close()
+
+
+@pytest.fixture(scope="module")
+def nonsense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's vocabulary and shape with weights in any order: it guesses, and hardly ever right."""
+    path = tmp_path_factory.mktemp("draft") / "nonsense.gguf"
+    shutil.copyfile(demo_gguf(), path)
+    path.chmod(0o600)
+    rng = np.random.default_rng(1)
+    for tensor in gguf.GGUFReader(path, "r+").tensors:
+        if tensor.data.ndim > 1:
+            blocks = tensor.data.reshape(-1, 34 if tensor.tensor_type == gguf.GGMLQuantizationType.Q8_0 else 1)
+            blocks[:] = blocks[rng.permutation(len(blocks))]
+    return path
 
 
 def ask(prompt: Prompt, *, look: int = 8, sampling: SampleOptions = GREEDY, **fields: Any) -> Generate:
@@ -291,3 +318,106 @@ def test_a_state_that_cannot_be_cut_after_all_is_computed_anew(
     assert outbox.text(drafting.id) == expected
     usage = done(outbox, drafting).usage
     assert usage.drafted_tokens > usage.accepted_tokens
+
+
+# -- a draft model
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_greedy_text_is_the_same_with_a_draft_model(machine: Machine, nonsense: Path, name: str) -> None:
+    plain = ask(PROMPTS[name], look=0, logprobs=2)
+    expected = scores(machine.run([[plain]]), plain)
+    for path in (demo_gguf(), nonsense):
+        drafting = ask(PROMPTS[name], look=0, logprobs=2)
+        outbox = machine.run([[drafting]], draft_model=machine.second(path))
+        assert same_but_for_near_ties(expected, scores(outbox, drafting))
+        assert done(outbox, drafting).usage.drafted_tokens > 0
+
+
+def test_a_model_that_drafts_for_itself_is_nearly_always_right(machine: Machine) -> None:
+    command = ask(QUESTION, look=0, num_predict=64, ignore_eos=True)
+    outbox = machine.run([[command]], draft_model=machine.second(demo_gguf()))
+    usage = done(outbox, command).usage
+    assert usage.accepted_tokens > 0.9 * usage.drafted_tokens
+    assert outbox.stats.steps < 64 / 3
+
+
+def test_a_model_that_drafts_nonsense_is_hardly_ever_right_and_soon_left_alone(
+    machine: Machine, nonsense: Path
+) -> None:
+    command = ask(QUESTION, look=0, num_predict=100, ignore_eos=True)
+    outbox = machine.run([[command]], price=0.3, draft_model=machine.second(nonsense))
+    usage = done(outbox, command).usage
+    assert usage.completion_tokens == 100
+    assert usage.accepted_tokens < usage.drafted_tokens / 4
+    assert usage.drafted_tokens < 30
+
+
+def test_a_crowd_with_a_draft_model_says_what_each_would_alone(machine: Machine) -> None:
+    """More sequences than the draft model has places for, some of which look their drafts up."""
+    names = [*PROMPTS, "code", "question"]
+    alone = {name: ask(prompt, look=0, logprobs=2) for name, prompt in PROMPTS.items()}
+    expected = {name: scores(machine.run([[command]]), command) for name, command in alone.items()}
+    crowd = [ask(PROMPTS[name], look=8 * (place % 2), logprobs=2) for place, name in enumerate(names)]
+    outbox = machine.run([crowd], draft_model=machine.second(demo_gguf()))
+    assert outbox.stats.accepted_tokens > 0
+    for name, command in zip(names, crowd, strict=True):
+        assert same_but_for_near_ties(expected[name], scores(outbox, command))
+
+
+def test_choices_cancels_and_forms_with_a_draft_model(machine: Machine) -> None:
+    form = Constraint("schema", json.dumps(SCHEMA))
+    formed = ask(EXTRACT, look=0, constraint=form)
+    several = ask(CODE, look=0, choices=3, temperature=0.5, seed=3)
+    given_up = ask(CODE, look=0, num_predict=200, ignore_eos=True)
+    outbox = machine.run(
+        [[formed, several, given_up], *[[] for _ in range(6)], [Cancel(given_up.id)]],
+        draft_model=machine.second(demo_gguf()),
+    )
+    assert json.loads(outbox.text(formed.id)) == {"name": "Maria", "age": 34}
+    assert done(outbox, several).usage.completion_tokens > 3
+    assert done(outbox, given_up).reason == "cancelled"
+
+
+def test_the_request_says_how_many_tokens_the_draft_model_guesses(machine: Machine) -> None:
+    without = ask(QUESTION, look=0, draft_num_predict=0)
+    outbox = machine.run([[without]], draft_model=machine.second(demo_gguf()))
+    assert done(outbox, without).usage.drafted_tokens == 0
+
+
+def test_a_text_longer_than_a_piece_is_read_before_it_is_guessed(machine: Machine) -> None:
+    long = TextPrompt("def add(a, b):\n    return a + b\n\n" * 20)
+    plain, drafting = (ask(long, look=0, num_predict=24, ignore_eos=True, logprobs=2) for _ in range(2))
+    expected = scores(machine.run([[plain]]), plain)
+    outbox = machine.run([[drafting]], draft_model=machine.second(demo_gguf()))
+    assert done(outbox, drafting).usage.prompt_tokens > 128
+    assert done(outbox, drafting).usage.accepted_tokens > 0
+    assert same_but_for_near_ties(expected, scores(outbox, drafting))
+
+
+@pytest.mark.parametrize("between", [0, 40])
+def test_texts_that_the_draft_model_has_no_room_for_take_turns(machine: Machine, between: int) -> None:
+    """Two of five texts of 400 tokens fit, whether they come together or one after the other."""
+    texts = [TextPrompt(f"# {number}\n" + "def add(a, b):\n    return a + b\n\n" * 25) for number in range(5)]
+    commands = [ask(text, look=0, num_predict=20, ignore_eos=True) for text in texts]
+    arrivals: list[list[Generate | Cancel]] = []
+    for command in commands:
+        arrivals += [[command], *[[] for _ in range(between)]]
+    outbox = machine.run(arrivals, draft_model=machine.second(demo_gguf()))
+    accepted = [done(outbox, command).usage.accepted_tokens for command in commands]
+    assert sum(count > 0 for count in accepted) >= (5 if between else 2)
+
+
+def test_models_of_different_words_are_no_pair(machine: Machine, tmp_path: Path) -> None:
+    path = tmp_path / "other.gguf"
+    shutil.copyfile(demo_gguf(), path)
+    path.chmod(0o600)
+    words = gguf.GGUFReader(path, "r+").fields["tokenizer.ggml.tokens"]
+    five = [index for index in words.data[300:] if len(words.parts[index]) == 5]
+    texts = [words.parts[index].copy() for index in five]
+    for index, text in zip(five, reversed(texts), strict=True):
+        words.parts[index][:] = text
+    other = Model([str(path)], machine.options, machine.log)
+    with pytest.raises(LoadFailed, match="another vocabulary"):
+        check_pair(machine.model, other)
+    other.close()
