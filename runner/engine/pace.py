@@ -71,8 +71,8 @@ class Pace:
         if at == len(self._sizes):
             return self._time(lower) + (rows - lower) * self._slope()
         upper = self._sizes[at]
-        if not at:  # fewer rows than were ever seen: at least their share
-            return max(self._time(upper) * rows / upper, self._time(upper) - (upper - rows) * self._slope())
+        if not at:  # fewer rows than were ever seen: their share, as if another row cost as much as any
+            return self._time(upper) * rows / upper
         share = (size - lower) / (upper - lower)
         return self._time(lower) * (1 - share) + self._time(upper) * share
 
@@ -86,13 +86,14 @@ class Pace:
         return self._steps[size].value or 0.0
 
     def _slope(self) -> float:
-        """Seconds of a row where nothing better is known: what a prompt's costs, or what the largest steps say."""
-        if self._token.value is not None:
-            return self._token.value
-        if len(self._sizes) < 2:
-            return 0.0
-        lower, upper = self._sizes[-2:]
-        return max(0.0, self._time(upper) - self._time(lower)) / (upper - lower)
+        """Seconds of a row beyond the largest step: as it was up to there, at least what a prompt's token costs, which
+        nothing is drawn from, and at most the average."""
+        token, largest = self._token.value or 0.0, self._sizes[-1]
+        average = max(token, self._time(largest) / largest)
+        if len(self._sizes) < 2:  # a guess that is soon put right: trying makes the larger steps known
+            return (3 * token + average) / 4
+        lower = self._sizes[-2]
+        return min(average, max(token, (self._time(largest) - self._time(lower)) / (largest - lower)))
 
 
 class Recent:

@@ -172,8 +172,11 @@ class Worker:
         return context
 
     def _second_model(self) -> SecondModel | None:
-        """The draft model, where there is one and drafts could be taken back. It must not fail in silence."""
-        if not self._load.draft or self._context is None or not self._can_cut:
+        """The draft model, where there is one and drafts can be taken back."""
+        if not self._load.draft or self._context is None:
+            return None
+        if not self._can_cut:
+            sys.stderr.write("the draft model is not used: this model's state cannot be cut back to a token\n")
             return None
         options = self._load.options
         model = Model(self._load.draft, options, self._log)
