@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.speculation demo --users 1,4,16 --draft
 
-`repeating` makes the model go on with a text that repeats itself; the `ordinary` answer is drawn at temperature 1, so that
-little is to be gained and the ratio says what trying costs. Models are `demo`, a shape of `random_gguf`, or the path
-of a GGUF.
+`repeating` makes the model go on with a text that repeats itself. The `ordinary` answer is drawn at temperature 1, so
+that little is to be gained, and the ratio says what trying costs. Models are `demo`, a shape of `random_gguf`, or the
+path of a GGUF.
 """
 
 from __future__ import annotations
