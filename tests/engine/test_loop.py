@@ -242,8 +242,10 @@ def run(
     real_cells: int | None = None,
     outcomes: Seq[Outcome] = (),
     embedder: Any = None,
+    drafts: Any = None,
 ) -> tuple[Record, Cells, Slots]:
     context = Cells(sequences, real_cells or cells, outcomes)
+    context.outputs += 8 if drafts else 0
     outbox = context.outbox
     slots = Slots(sequences, cells, context.forget, context.share, reuse=True)
     loop = Loop(
@@ -255,6 +257,7 @@ def run(
         cast(Outbox, outbox),
         Crew(1),
         context.batch,
+        drafts,
     )
     loop.run()
     assert slots.free == sequences
