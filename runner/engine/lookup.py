@@ -15,27 +15,38 @@ Table = dict[tuple[int, ...], int]
 
 
 class Lookup:
-    """What followed each run of SPAN tokens in one text. The text only grows, and the caller keeps it."""
+    """What followed each run of SPAN tokens in one text. The text only grows, and the caller keeps it.
 
-    def __init__(self, prompt: Sequence[int]) -> None:
+    A `hint` is what the answer is expected to be, or to be much like; it is looked at first.
+    """
+
+    def __init__(self, prompt: Sequence[int], hint: Sequence[int] = ()) -> None:
         self._prompt: Table = {}  # of the prompt, for all answers to it; from each run to the place behind it
         self._answer: Table = {}
+        self._expected: Table = {}
+        self._hint = hint[:REACH]
+        self._start = len(prompt)
         self._learned = _learn(self._prompt, prompt, max(SPAN, len(prompt) - REACH))
-        self._followed = self._length = 0  # where the latest draft came from, and how long the text was then
+        _learn(self._expected, self._hint, SPAN)
+        # Where the latest draft came from, and how long the text was then. Before any, the hint is to be followed.
+        self._followed, self._length, self._in_hint = 0, self._start, True
 
     def fork(self) -> Lookup:
         """For another answer to the same prompt. What was learned of the prompt is shared."""
         other = Lookup(())
-        other._prompt, other._learned = self._prompt, self._learned
+        other._prompt, other._expected, other._hint = self._prompt, self._expected, self._hint
+        other._start = other._length = other._learned = self._start
         return other
 
     def draft(self, tokens: Sequence[int], most: int) -> list[int]:
-        """At most `most` tokens that may follow this text, none if its end stands nowhere else in it."""
+        """At most `most` tokens that may follow this text, none if its end stands nowhere else."""
         self._learned = _learn(self._answer, tokens, self._learned)
         place = self._place(tokens)
         if place is None or most <= 0:
             return []
         self._followed, self._length = place, len(tokens)
+        if self._in_hint:
+            return list(self._hint[place : place + most])
         found = list(tokens[place : place + most])
         period = len(tokens) - place
         while len(found) < most:  # the text goes round in a circle, and so may its continuation
@@ -43,14 +54,23 @@ class Lookup:
         return found
 
     def _place(self, tokens: Sequence[int]) -> int | None:
-        """Where the text may go on from: where the latest draft left off if it was right, or else the latest match."""
+        """Where the text, or the hint, may go on from: where the latest draft left off if it was right, or else the
+        latest match."""
+        place = self._followed + len(tokens) - self._length
+        source = self._hint if self._in_hint else tokens
+        span = SPAN
+        if self._in_hint and place == len(tokens) - self._start:
+            span = min(SPAN, place)  # all that the answer has said yet is enough
+        if 0 < span <= place < len(source) and list(source[place - span : place]) == list(tokens[-span:]):
+            return place
         if len(tokens) < SPAN:
             return None
         latest = tuple(tokens[-SPAN:])
-        place = self._followed + len(tokens) - self._length
-        if SPAN <= place < len(tokens) and self._followed and tuple(tokens[place - SPAN : place]) == latest:
-            return place
-        return self._answer.get(latest, self._prompt.get(latest))
+        expected = self._expected.get(latest)
+        found = self._answer.get(latest, self._prompt.get(latest)) if expected is None else expected
+        if found is not None:
+            self._in_hint = expected is not None
+        return found
 
 
 def _learn(table: Table, tokens: Sequence[int], start: int) -> int:

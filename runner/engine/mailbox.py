@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from runner.engine.grammars import Grammars
 
 _FRAMING = 1024  # bytes of a frame of vectors that are no vectors
+_PREDICTED = 8  # tokens of an answer that the client predicts, tried in one step at most
 _MOST_BREAKERS = 16  # llama.cpp looks each up in the whole vocabulary
 _MOST_SCORES = 1 << 19  # of an echoed prompt; they travel in one frame
 
@@ -158,12 +159,14 @@ class Mailbox:
 
     def _speculation(self, command: Generate, tokens: list[int]) -> Speculation | None:
         """What it drafts from. Reading the prompt for that takes about as long as tokenising it."""
-        sampling = command.sampling
-        lookup = Lookup(tokens) if self._drafts_from_text and sampling.prompt_lookup_num_tokens else None
+        sampling, hint = command.sampling, command.prediction
+        looked_up = max(sampling.prompt_lookup_num_tokens, _PREDICTED if hint else 0) if self._drafts_from_text else 0
+        expected = self._model.tokenize(hint, special=False, bos=False) if hint and looked_up else []
+        lookup = Lookup(tokens, expected) if looked_up else None
         modelled = sampling.draft_num_predict if self._has_draft_model else 0
         if lookup is None and not modelled:
             return None
-        return Speculation(lookup, sampling.prompt_lookup_num_tokens, modelled)
+        return Speculation(lookup, looked_up, modelled)
 
     def _compiler(self) -> Grammars:
         with self._lock:

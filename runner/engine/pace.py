@@ -27,10 +27,13 @@ class Pace:
         self._steps: dict[int, Recent] = {}  # seconds of a step without prompts, by its rows
         self._sizes: list[int] = []  # the keys of `_steps`, in order
         self._token = Recent()  # seconds of one prompt token
+        self._is_cold = True
 
     def observe(self, rows: int, prompt: int, seconds: float) -> None:
         """A step took so long for `rows` rows of decoding sequences and `prompt` tokens of prompts."""
-        if prompt >= _TELLING:
+        if self._is_cold:  # the very first reads the weights from disk
+            self._is_cold = False
+        elif prompt >= _TELLING:
             self._token.add(max(0.0, seconds - self.step(rows)) / prompt)
         elif not prompt and rows:
             size = _size(rows)
@@ -86,14 +89,15 @@ class Pace:
         return self._steps[size].value or 0.0
 
     def _slope(self) -> float:
-        """Seconds of a row beyond the largest step: as it was up to there, at least what a prompt's token costs, which
-        nothing is drawn from, and at most the average."""
-        token, largest = self._token.value or 0.0, self._sizes[-1]
-        average = max(token, self._time(largest) / largest)
-        if len(self._sizes) < 2:  # a guess that is soon put right: trying makes the larger steps known
-            return (3 * token + average) / 4
-        lower = self._sizes[-2]
-        return min(average, max(token, (self._time(largest) - self._time(lower)) / (largest - lower)))
+        """Seconds of a row beyond the largest step: as it was up to there, at most the average."""
+        largest = self._sizes[-1]
+        average = self._time(largest) / largest
+        if len(self._sizes) > 1:
+            lower = self._sizes[-2]
+            return min(average, max(0.0, (self._time(largest) - self._time(lower)) / (largest - lower)))
+        # A prompt's token costs less, since nothing is drawn from it. A guess that is soon put right: whoever trusts it
+        # makes a larger step, and that is known then.
+        return (3 * min(self._token.value or 0.0, average) + average) / 4
 
 
 class Recent:

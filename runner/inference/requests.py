@@ -36,6 +36,7 @@ class Chat:
     choices: int = 1
     logprobs: int | None = None
     constraint: Constraint | None = None
+    prediction: str | None = None  # what the answer is expected to be much like; it changes none
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ class Resolver:
             logprobs=request.logprobs,
             echo=isinstance(request, Complete) and request.echo,
             constraint=request.constraint,
+            prediction=request.prediction if isinstance(request, Chat) else None,
         )
         return self._want(source, load, work, request.keep_alive)
 

@@ -81,7 +81,8 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     With `truncate` an over-long prompt is shortened and the loss reported (a conversation loses its oldest turns);
     without, it fails. Of several `choices`, each draws by itself, with the seed plus its index. `logprobs` asks for the
     log-probability of every token and of that many alternatives. With `echo` the text begins with the prompt's. A
-    `constraint` holds for the answer, not for the thought before it.
+    `constraint` holds for the answer, not for the thought before it. `prediction` is what the client expects the answer
+    to be much like: drafts are taken from it.
     """
 
     id: int
@@ -93,6 +94,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     logprobs: int | None = None
     echo: bool = False
     constraint: Constraint | None = None
+    prediction: str | None = None
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):

@@ -593,3 +593,28 @@ def test_how_much_is_drafted_can_be_said(server: Served) -> None:
     seen = server.service.seen[-1]
     assert isinstance(seen, Chat)
     assert (seen.options["draft_num_predict"], seen.options["prompt_lookup_num_tokens"]) == (3, 5)
+
+
+@pytest.mark.parametrize("content", ["as before", [{"type": "text", "text": "as before"}]])
+def test_a_prediction_goes_along(server: Served, content: object) -> None:
+    assert server.post("/v1/chat/completions", {**CHAT, "prediction": {"type": "content", "content": content}}).json
+    seen = server.service.seen[-1]
+    assert isinstance(seen, Chat)
+    assert seen.prediction == "as before"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "field"),
+    [
+        ({"type": "other", "content": "a"}, "prediction.type"),
+        ({"content": "a"}, "prediction.type"),
+        ("text", "prediction"),
+        ({"type": "content", "content": 5}, "prediction.content"),
+        ({"type": "content", "content": [{"type": "odd"}]}, "prediction.content[0]"),
+    ],
+)
+def test_a_prediction_that_is_none_is_refused(server: Served, prediction: object, field: str) -> None:
+    reply = server.post("/v1/chat/completions", {**CHAT, "prediction": prediction})
+    assert reply.status == 400
+    assert field in reply.json["error"]["message"] + str(reply.json["error"]["param"])
+    assert server.service.seen == []

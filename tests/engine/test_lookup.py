@@ -78,6 +78,28 @@ def test_of_an_endless_prompt_only_the_end_is_remembered() -> None:
     assert drafted([*prompt, 500, 501, 502], 1, len(prompt)) == [503]
 
 
+def test_a_hint_is_followed_from_its_very_beginning() -> None:
+    lookup = Lookup([1, 2, 3], [7, 8, 9, 10, 11])
+    assert lookup.draft([1, 2, 3, 7], 3) == [8, 9, 10]
+    assert lookup.draft([1, 2, 3, 7, 8, 9], 3) == [10, 11]
+    assert lookup.draft([1, 2, 3, 7, 8, 9, 10, 11], 3) == []  # it is at its end
+
+
+def test_an_answer_that_leaves_the_hint_finds_back_to_it() -> None:
+    lookup = Lookup([1, 2, 3], [7, 8, 9, 10, 11, 12, 13])
+    assert lookup.draft([1, 2, 3, 5], 3) == []
+    assert lookup.draft([1, 2, 3, 5, 8], 3) == []
+    assert lookup.draft([1, 2, 3, 5, 9, 10, 11], 2) == [12, 13]
+
+
+def test_a_hint_comes_before_the_text() -> None:
+    text = [4, 5, 6, 0, 4, 5, 6]
+    assert Lookup(text[:4]).draft(text, 1) == [0]
+    assert Lookup(text[:4], [1, 4, 5, 6, 9]).draft(text, 1) == [9]
+    assert Lookup(text[:4], [1, 4, 5, 6]).draft(text, 1) == [0]  # nothing follows there
+    assert Lookup(text[:4], [1, 4, 5, 6, 9]).fork().draft(text, 1) == [9]
+
+
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(0, 60), st.lists(st.integers(1, 5), max_size=30))
 def test_however_the_text_grew_a_draft_is_what_followed_its_end(
     tokens: list[int], known: int, sizes: list[int]

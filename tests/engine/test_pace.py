@@ -13,9 +13,16 @@ from runner.engine.pace import GOAL, LEAST, Pace
 BUDGET = 512
 
 
+def warm() -> Pace:
+    """One that has seen the first step, from which nothing is learned."""
+    pace = Pace(BUDGET)
+    pace.observe(1, 100, 60.0)
+    return pace
+
+
 def learned(cost: Callable[[int], float], *, prompt: float, rows: int = 4) -> Pace:
     """Somebody's prompt, then steps of one row to `rows` rows, each as long as it takes."""
-    pace = Pace(BUDGET)
+    pace = warm()
     pace.observe(0, 100, 100 * prompt)
     for count in range(1, rows + 1):
         pace.observe(count, 0, cost(count))
@@ -65,7 +72,7 @@ def test_a_few_slow_steps_are_nothing_to_learn_from() -> None:
 
 
 def test_between_what_was_seen_times_are_in_between() -> None:
-    pace = Pace(BUDGET)
+    pace = warm()
     pace.observe(2, 0, 0.2)
     pace.observe(6, 0, 0.4)
     assert pace.step(4) == pytest.approx(0.3)
@@ -82,6 +89,16 @@ def test_what_another_row_costs() -> None:
 def test_rows_of_a_large_step_are_not_free_because_sizes_are_counted_together() -> None:
     pace = learned(lambda rows: 0.01 * rows, prompt=0.01, rows=128)
     assert pace.row(100, 1) == pytest.approx(0.01, rel=0.3)
+
+
+def test_what_an_unseen_row_costs_is_at_most_what_the_others_do() -> None:
+    """Else a prompt's token that took long once would keep larger steps from ever being tried."""
+    pace = warm()
+    pace.observe(0, 100, 900.0)
+    pace.observe(1, 0, 0.5)
+    assert pace.row(1, 4) <= 0.5
+    pace.observe(2, 0, 0.5)
+    assert pace.row(1, 4) == 0.0
 
 
 @given(

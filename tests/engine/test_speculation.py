@@ -320,6 +320,18 @@ def test_a_state_that_cannot_be_cut_after_all_is_computed_anew(
     assert usage.drafted_tokens > usage.accepted_tokens
 
 
+def test_a_predicted_answer_is_drafted_from_and_changes_nothing(machine: Machine) -> None:
+    """Nothing of it stands in the prompt, and looking up there is off."""
+    plain = ask(QUESTION, look=0, logprobs=2)
+    first = machine.run([[plain]])
+    for prediction, share in ((first.text(plain.id), 0.6), ("Something else is said here, I guess.", 0.0)):
+        predicted = ask(QUESTION, look=0, logprobs=2, prediction=prediction)
+        second = machine.run([[predicted]])
+        assert same_but_for_near_ties(scores(first, plain), scores(second, predicted))
+        usage = done(second, predicted).usage
+        assert usage.accepted_tokens >= share * usage.completion_tokens
+
+
 # -- a draft model
 
 

@@ -121,6 +121,13 @@ class Sampling(msgspec.Struct, kw_only=True):
     grammar: str | None = None
 
 
+class Prediction(msgspec.Struct, kw_only=True):
+    """What the answer is expected to be much like; `type` is content."""
+
+    type: str | None = None
+    content: str | list[Part] | None = None
+
+
 class ChatRequest(Sampling, kw_only=True):
     messages: list[Message] | None = None
     max_completion_tokens: int | None = None
@@ -135,6 +142,7 @@ class ChatRequest(Sampling, kw_only=True):
     top_logprobs: int | None = None
     modalities: Any = None
     audio: Any = None
+    prediction: Prediction | None = None
     web_search_options: Any = None
 
 
@@ -207,7 +215,6 @@ FIELDS: Mapping[str, Fields] = {
             **_IGNORED,
             **_FORMS,
             "parallel_tool_calls": "without tools there are no calls",
-            "prediction": "a hint for speed, which changes no answer",
             "verbosity": "models here have no such setting",
         },
     ),
