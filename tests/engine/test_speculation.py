@@ -38,9 +38,10 @@ from runner.llama.context import Context
 from runner.llama.model import Model
 from runner.prompt.jinja import Template
 from runner.protocol.commands import Cancel, ChatPrompt, Constraint, Generate, Prompt, TextPrompt
-from runner.protocol.events import Done, Logprob, Text
+from runner.protocol.events import Done, Failed, Logprob, Ready, Text
 from runner.protocol.options import LoadOptions, SampleOptions
 from tests.engine.test_loop import Inbox, NoEmbedder, Record
+from tests.engine.worker_process import WorkerProcess
 
 NEAR_TIE = 0.05  # of log-probability
 GREEDY = SampleOptions(temperature=0.0, num_predict=48)
@@ -420,8 +421,10 @@ def test_texts_that_the_draft_model_has_no_room_for_take_turns(machine: Machine,
     assert sum(count > 0 for count in accepted) >= (5 if between else 2)
 
 
-def test_models_of_different_words_are_no_pair(machine: Machine, tmp_path: Path) -> None:
-    path = tmp_path / "other.gguf"
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model with some of its words exchanged."""
+    path = tmp_path_factory.mktemp("draft") / "stranger.gguf"
     shutil.copyfile(demo_gguf(), path)
     path.chmod(0o600)
     words = gguf.GGUFReader(path, "r+").fields["tokenizer.ggml.tokens"]
@@ -429,7 +432,24 @@ def test_models_of_different_words_are_no_pair(machine: Machine, tmp_path: Path)
     texts = [words.parts[index].copy() for index in five]
     for index, text in zip(five, reversed(texts), strict=True):
         words.parts[index][:] = text
-    other = Model([str(path)], machine.options, machine.log)
+    return path
+
+
+def test_models_of_different_words_are_no_pair(machine: Machine, stranger: Path) -> None:
+    other = Model([str(stranger)], machine.options, machine.log)
     with pytest.raises(LoadFailed, match="another vocabulary"):
         check_pair(machine.model, other)
     other.close()
+
+
+def test_a_worker_drafts_with_the_model_that_it_was_given_or_says_why_not(nonsense: Path, stranger: Path) -> None:
+    worker = WorkerProcess(demo_gguf(), draft=nonsense)
+    assert isinstance(worker.ready, Ready)
+    command = Generate(1, QUESTION, GREEDY)
+    assert "runner pull" in worker.ask(command)[1].text
+    assert worker.close() == 0
+    for path, why in ((stranger, "another vocabulary"), (stranger.with_name("missing.gguf"), "could not load")):
+        refused = WorkerProcess(demo_gguf(), draft=path)
+        assert isinstance(refused.ready, Failed)
+        assert why in refused.ready.message
+        assert refused.close() == 1
