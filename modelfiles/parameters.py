@@ -63,6 +63,7 @@ _ROWS = (
     Spec("use_mmap", bool, True, None, None, "load", "Map the weights from disk instead of reading them."),
     Spec("flash_attn", str, "auto", None, None, "load", "Flash attention.", choices=("auto", "on", "off")),
     Spec("kv_cache_type", str, "f16", None, None, "load", "Format of the KV cache.", choices=_KV_TYPES),
+    Spec("draft_model", str, None, None, None, "load", "A model of the store that drafts for this one, like DRAFT."),
     Spec("num_keep", int, 4, -1, _INT32, "sample", "Prompt tokens kept when the context shifts; -1 all."),
     Spec("num_predict", int, -1, -2, _INT32, "sample", "Most tokens generated; -1 and -2: no limit."),
     Spec("min_tokens", int, 0, 0, _INT32, "sample", "Tokens generated before the end of text is allowed."),
@@ -90,6 +91,7 @@ _ROWS = (
     Spec("mirostat_tau", float, 5.0, 0.0, 100.0, "sample", "The surprise that Mirostat steers to."),
     Spec("mirostat_eta", float, 0.1, 0.0, 1.0, "sample", "How fast Mirostat steers."),
     Spec("draft_num_predict", int, 4, 0, 1024, "sample", "Tokens a draft model proposes per step; 0 is off."),
+    Spec("prompt_lookup_num_tokens", int, 0, 0, 1024, "sample", "Tokens drafted from the text itself; 0 is off."),
 )
 
 PARAMETERS: Mapping[str, Spec] = MappingProxyType({spec.name: spec for spec in _ROWS})

@@ -244,7 +244,7 @@ TABLE = (
         "spec_decode_num_draft_tokens_total",
         "counter",
         "Tokens guessed ahead",
-        _one(lambda m: m.engine.draft_tokens),
+        _one(lambda m: m.engine.drafted_tokens),
     ),
     Row(
         "spec_decode_num_accepted_tokens_total",

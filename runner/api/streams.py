@@ -192,6 +192,8 @@ async def answer(parts: AsyncIterator[AnswerPart], request: web.Request | None =
 def _costs(end: Finished) -> str:
     times = end.timings
     counts = f"prompt={end.prompt_tokens} cached={end.cached_tokens} completion={end.completion_tokens}"
+    if end.drafted_tokens:
+        counts += f" drafted={end.drafted_tokens} accepted={end.accepted_tokens}"
     spans = (("load", times.load), ("queue", times.queue), ("prefill", times.prefill), ("decode", times.decode))
     return counts + "".join(f" {name}={span / 1e6:.0f}ms" for name, span in spans)
 

@@ -130,6 +130,8 @@ def timings(last: Json) -> None:
         rows.append((f"{head} duration", wording.nanoseconds(spent)))
         if spent:
             rows.append((f"{head} rate", f"{count / spent * 1e9:.2f} tokens/s"))
+    if drafted := int(last.get("draft_count") or 0):
+        rows.append(("drafts accepted", f"{int(last.get('draft_accepted_count') or 0)} of {drafted} token(s)"))
     for name, value in rows:
         output.say(f"{name + ':':<22}{value}")
 

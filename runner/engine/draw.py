@@ -19,38 +19,68 @@ from runner.llama.sampler import Sampler
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One row: a token for each of `samplers`, or the score of `given`. With `top`, scores with that many others."""
+    """One row: a token for each of `samplers`, or the score of `given`. With `top`, scores with that many others.
+
+    With a `draft`, there is one sampler, and the rows behind this one are those of the drafted tokens: as long as what
+    is chosen is what was drafted, the next is chosen too.
+    """
 
     row: int
     samplers: tuple[Sampler | Guide, ...] = ()
     given: int | None = None
     top: int | None = None
+    draft: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """A token and, if asked for, what the model thought of it; or why there is none.
 
-    `following` are tokens that have to come behind it, whatever the model would say.
+    `following` are tokens that have to come behind it, whatever the model would say. With `completes`, nothing can
+    follow those.
     """
 
     token: int
     scored: Scored | None
     following: tuple[int, ...] = ()
+    completes: bool = False
     fault: InvalidRequest | None = None
 
 
 def draw_all(draws: list[Draw], logits: npt.NDArray[np.float32], crew: Crew) -> list[list[Drawn]]:
     """What came of each draw. `logits` has the shape (rows, n_vocab); sampling may write into it."""
-    hard = [draw.top is not None or not all(sampler.is_greedy for sampler in draw.samplers) for draw in draws]
-    return crew.each(lambda draw: _draw(draw, logits[draw.row]), draws, values=sum(hard) * logits.shape[1])
+    hard = [
+        1 + len(draw.draft)
+        for draw in draws
+        if draw.top is not None or not all(sampler.is_greedy for sampler in draw.samplers)
+    ]
+    return crew.each(lambda draw: _draw(draw, logits), draws, values=sum(hard) * logits.shape[1])
 
 
 def _draw(draw: Draw, logits: npt.NDArray[np.float32]) -> list[Drawn]:
-    scores = None if draw.top is None else Scores(logits, draw.top)
+    if draw.draft:
+        return _verify(draw, logits)
+    row = logits[draw.row]
+    scores = None if draw.top is None else Scores(row, draw.top)
     if draw.given is not None:
         return [_scored(draw.given, scores)]
-    return [_drawn(sampler, logits, scores) for sampler in draw.samplers]
+    return [_drawn(sampler, row, scores) for sampler in draw.samplers]
+
+
+def _verify(draw: Draw, logits: npt.NDArray[np.float32]) -> list[Drawn]:
+    """What the sampler chooses, row by row, up to the first token that was not drafted. At least one."""
+    (sampler,) = draw.samplers
+    chosen: list[Drawn] = []
+    right = 0
+    while True:
+        row = logits[draw.row + right]
+        chosen.append(_drawn(sampler, row, None if draw.top is None else Scores(row, draw.top)))
+        for token in (chosen[-1].token, *chosen[-1].following):
+            if right == len(draw.draft) or token != draw.draft[right]:
+                return chosen
+            right += 1
+        if chosen[-1].completes:
+            return chosen
 
 
 def _drawn(sampler: Sampler | Guide, logits: npt.NDArray[np.float32], scores: Scores | None) -> Drawn:
@@ -60,8 +90,8 @@ def _drawn(sampler: Sampler | Guide, logits: npt.NDArray[np.float32], scores: Sc
         token, *following = sampler.choose(logits)
     except InvalidRequest as fault:  # of one choice: the others in the step go on
         return Drawn(-1, None, fault=fault)
-    return _scored(token, scores, tuple(following))
+    return Drawn(token, scores.of(token) if scores else None, tuple(following), sampler.is_complete)
 
 
-def _scored(token: int, scores: Scores | None, following: tuple[int, ...] = ()) -> Drawn:
-    return Drawn(token, scores.of(token) if scores else None, following)
+def _scored(token: int, scores: Scores | None) -> Drawn:
+    return Drawn(token, scores.of(token) if scores else None)

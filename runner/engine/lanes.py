@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from collections.abc import Sequence as Seq
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 from runner.engine import ubatches
 from runner.engine.cost import Cost
+from runner.engine.pace import Pace
 from runner.engine.plan import HEADROOM, Row, Snapshot, Work
 from runner.engine.sequence import Sequence
 from runner.engine.slots import Slots
@@ -38,22 +40,28 @@ class Lane:
             context.sequences, context.cells, context.forget, context.share, reuse=reuse, own=self.is_split
         )
         self.batch = Batch(context.batch)
+        self.pace = Pace(context.batch)
         self.running: list[Sequence] = []
         self.full = False  # llama.cpp found no room: nobody is admitted before somebody has left
         self.length = context.cells // context.sequences if self.is_split else context.cells  # cells of a sequence
 
-    def snapshot(self, waiting: Collection[Sequence], budget: int, chunk: int) -> Snapshot:
-        """What the plan has to know, with those who wait for this lane."""
+    def snapshot(self, waiting: Collection[Sequence], budget: int, chunk: int, drafts: int) -> Snapshot:
+        """What the plan has to know, with those who wait for this lane, and how many drafted tokens it may try."""
+        now = time.monotonic_ns()
         held = self.slots.held([s.slot for s in self.running if s.slot is not None])
         # What the plan leaves free in a pool for everybody's next tokens nobody has to leave free in a slot of his own.
         own = HEADROOM * (self.context.sequences + 1) if self.is_split else 0
         return Snapshot(
-            running=[Work(s.key, h, s.remaining, s.is_decoding) for s, h in zip(self.running, held, strict=True)],
-            waiting=[] if self.full else [Work(s.key, 0, s.remaining) for s in waiting],
+            running=[
+                Work(s.key, h, s.remaining, s.is_decoding, len(s.draft) if s.is_decoding else 0)
+                for s, h in zip(self.running, held, strict=True)
+            ],
+            waiting=[] if self.full else [Work(s.key, 0, s.remaining, waited=s.waited(now)) for s in waiting],
             slots_free=self.slots.free,
             cells_free=self.slots.cells - sum(held) + own,
             budget=min(budget, self.batch.capacity),
             chunk=chunk,
+            drafts=drafts,
         )
 
     def outgrown(self) -> list[Sequence]:

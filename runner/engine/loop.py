@@ -9,11 +9,11 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 from typing import cast
 
 from runner.engine.crew import Crew
+from runner.engine.draft import Drafts
 from runner.engine.draw import Draw, Drawn, draw_all
 from runner.engine.embed import Embedder, Inputs
 from runner.engine.lanes import Lane, Lanes
@@ -21,6 +21,7 @@ from runner.engine.logprobs import told
 from runner.engine.meter import Meter
 from runner.engine.outbox import Outbox
 from runner.engine.plan import Step, plan
+from runner.engine.rows import Filled, came_true, draws
 from runner.engine.sequence import Request, Sequence
 from runner.errors import RunnerError
 from runner.llama.context import Outcome
@@ -28,7 +29,6 @@ from runner.llama.model import Model
 from runner.protocol.commands import Cancel, Stop
 from runner.protocol.events import Done, Ended, Event, Failed, Reason, Started, Stats, Text
 
-CHUNK = 256  # prompt tokens computed beside decodes in one step
 _STATS_NS = 1_000_000_000
 
 
@@ -39,18 +39,11 @@ class Widened:
 Item = Sequence | Inputs | Cancel | Stop | Widened
 
 
-@dataclass(frozen=True, slots=True)
-class _Filled:
-    """`count` tokens of a sequence in the batch. `outputs` are the places of its last rows among the step's logits."""
-
-    sequence: Sequence
-    slot: int
-    count: int
-    outputs: range
-
-
 class Loop:
-    """Runs on one thread. `lanes` are none for a model that only embeds, `embedder` makes its context on first use."""
+    """Runs on one thread. `lanes` are none for a model that only embeds, `embedder` makes its context on first use.
+
+    Without `drafts`, no sequence speculates.
+    """
 
     def __init__(
         self,
@@ -60,6 +53,7 @@ class Loop:
         inbox: queue.SimpleQueue[Item],
         outbox: Outbox,
         crew: Crew,
+        drafts: Drafts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
@@ -69,6 +63,7 @@ class Loop:
         self._inbox = inbox
         self._outbox = outbox
         self._crew = crew
+        self._drafts = drafts
         self._waiting: deque[Sequence] = deque()
         self._inputs: deque[Inputs] = deque()
         self._meter = Meter()
@@ -89,6 +84,8 @@ class Loop:
         self._outbox.put(*[inputs.cancelled() for inputs in self._inputs])
         self._report(now=True)
         self._crew.close()
+        if self._drafts is not None:
+            self._drafts.close()
 
     # -- what arrives
 
@@ -145,30 +142,44 @@ class Loop:
         lanes = list(self._lanes)
         if self._rounds % 2:  # so that neither takes the whole chunk every time
             lanes.reverse()
-        chunk = CHUNK
+        spent = 0  # tokens of prompts, in this round
         for lane in lanes:
             self._meter.begin()
             self._outgrow(lane)
             waiting = [sequence for sequence in self._waiting if self._lanes.lane_for(sequence) is lane]
             decoding = {sequence.key for sequence in lane.running if sequence.is_decoding}
             delays = not decoding and any(sequence.is_decoding for sequence in self._lanes.running)
-            step = plan(lane.snapshot(waiting, chunk if delays else lane.batch.capacity, chunk))
-            chunk = max(0, chunk - sum(row.count for row in step.rows if row.key not in decoding))
+            chunk = max(0, lane.pace.chunk(len(decoding) or int(delays)) - spent)
+            drafts = self._propose(lane, len(waiting))
+            step = plan(lane.snapshot(waiting, chunk if delays else lane.batch.capacity, chunk, drafts))
+            spent += sum(row.count for row in step.rows if row.key not in decoding)
             self._preempt(lane, step.preempted)
             if started := self._admit(lane, step.admitted):
                 self._outbox.put(*started)  # before the decode: that of a long prompt takes a while
             if step.rows:
                 self._compute(lane, step)
 
+    def _propose(self, lane: Lane, waiting: int) -> int:
+        """Have drafts made for the lane's next step; how many of their tokens may have rows of logits."""
+        if self._drafts is None:
+            return 0
+        decoding = [sequence for sequence in lane.running if sequence.is_decoding]
+        # In a split cache each length of draft would take passes over the weights of its own.
+        spare = 0 if lane.is_split else lane.context.outputs - len(lane.running) - min(waiting, lane.slots.free)
+        self._drafts.propose(decoding, max(0, spare), lane.pace)
+        return max(0, spare)
+
     def _compute(self, lane: Lane, step: Step) -> None:
         events: list[Event] = []
         lane.gather()
         filled = self._fill(lane, step)
         self._meter.filled(lane.batch.size)
-        began = time.perf_counter()
+        began = time.monotonic()
         outcome = lane.context.decode(lane.batch)
         if outcome is Outcome.DONE:
             events += self._settle(lane, filled, began)
+            prompt = sum(each.count for each in filled if each.is_prompt)
+            lane.pace.observe(lane.batch.size - prompt, prompt, time.monotonic() - began)
         else:
             self._meter.waited()
             events += self._make_room(lane) if outcome is Outcome.NO_ROOM else self._fail_all(lane)
@@ -179,7 +190,9 @@ class Loop:
     def _embed(self) -> None:
         self._meter.begin()
         # While others want their next token, a step is no longer than one that carries a chunk of somebody's prompt.
-        most = CHUNK if self._everybody else None
+        decoding = sum(sequence.is_decoding for sequence in self._lanes.running)
+        pool = self._lanes.pool
+        most = pool.pace.chunk(max(1, decoding)) if pool is not None and self._everybody else None
         self._outbox.put(*self._embedder.step(self._inputs, most))
         self._meter.embedded(self._embedder.inputs, self._embedder.tokens)
 
@@ -225,52 +238,95 @@ class Loop:
             )
         return events
 
-    def _fill(self, lane: Lane, step: Step) -> list[_Filled]:
+    def _fill(self, lane: Lane, step: Step) -> list[Filled]:
         """Write the planned rows into the batch; say for each whose it is and which of its rows give logits."""
         by_key = {sequence.key: sequence for sequence in lane.running}
         lane.batch.clear()
         lane.slots.make_room(sum(row.count for row in step.rows))
-        filled: list[_Filled] = []
+        filled: list[Filled] = []
         first, spare = 0, lane.context.outputs - len(step.rows)  # one row of logits is kept for each sequence
         for row in lane.ordered(step.rows):
             sequence = by_key[row.key]
             start = sequence.computed
             count = min(row.count, sequence.remaining)  # a reused prefix may have left less than was planned
+            draft = sequence.draft[: row.count - 1] if sequence.is_decoding else []
             count, outputs = sequence.outputs(count, 1 + spare)
+            outputs += len(draft)
             spare -= max(0, outputs - 1)
             assert sequence.slot is not None
-            lane.batch.add(sequence.slot, start, sequence.tokens[start : start + count], outputs=outputs)
-            filled.append(_Filled(sequence, sequence.slot, count, range(first, first + outputs)))
+            lane.batch.add(sequence.slot, start, [*sequence.tokens[start : start + count], *draft], outputs=outputs)
+            place = range(first, first + outputs)
+            filled.append(Filled(sequence, sequence.slot, count, place, not sequence.is_decoding, tuple(draft)))
             first += outputs
         return filled
 
     # -- after the decode
 
-    def _settle(self, lane: Lane, filled: list[_Filled], began: float) -> list[Event]:
-        """`began` is when the decode did, on the clock of `time.perf_counter`."""
+    def _settle(self, lane: Lane, filled: list[Filled], began: float) -> list[Event]:
+        """`began` is when the decode did, on the clock of `time.monotonic`."""
         now = time.monotonic_ns()
-        draws: list[Draw] = []
+        wanted: list[list[Draw]] = []
         for each in filled:
             self._advance(lane, each)
-            draws += _draws(each)
-        logits = lane.context.logits(len(draws)) if draws else None  # waits for the device
-        self._meter.waited(lane.passes([(each.slot, each.count) for each in filled]))
-        if not lane.is_split and all(each.count == 1 for each in filled):
-            self._lanes.cost.saw(len(filled), lane.slots.cells_used, time.perf_counter() - began)
-        drawn = iter(draw_all(draws, logits, self._crew)) if logits is not None else iter(())
+            wanted.append(draws(each))
+        rows = sum(len(each.outputs) for each in filled)
+        logits = lane.context.logits(rows) if rows else None  # waits for the device
+        self._meter.waited(lane.passes([(each.slot, each.count + len(each.draft)) for each in filled]))
+        if not lane.is_split and all(each.count == 1 and not each.draft for each in filled):
+            self._lanes.cost.saw(len(filled), lane.slots.cells_used, time.monotonic() - began)
+        all_wanted = [draw for of_one in wanted for draw in of_one]
+        drawn = iter(draw_all(all_wanted, logits, self._crew)) if logits is not None else iter(())
         self._meter.sampled()
         events: list[Event] = []
-        for each in filled:
-            for tokens in islice(drawn, len(each.outputs)):
-                events += self._take(lane, each.sequence, tokens, now)
+        for each, of_one in zip(filled, wanted, strict=True):
+            for tokens in islice(drawn, len(of_one)):
+                if each.draft:
+                    events += self._take_drafted(lane, each, tokens)
+                else:
+                    events += self._take(lane, each.sequence, tokens, now)
         return events
 
-    def _advance(self, lane: Lane, filled: _Filled) -> None:
+    def _advance(self, lane: Lane, filled: Filled) -> None:
         sequence, start = filled.sequence, filled.sequence.computed
-        lane.slots.extend(filled.slot, sequence.tokens[start : start + filled.count])
+        lane.slots.extend(filled.slot, [*sequence.tokens[start : start + filled.count], *filled.draft])
         sequence.computed += filled.count
         if not sequence.generated:
             self._meter.prompt_tokens += filled.count
+
+    def _take_drafted(self, lane: Lane, filled: Filled, drawn: list[Drawn]) -> list[Event]:
+        """Go on with the tokens that were chosen; what was computed of a draft that didn't come true is forgotten."""
+        sequence, accepted = filled.sequence, came_true(filled.draft, drawn)
+        if sequence.slot is None:  # another choice, a moment ago, made the request fail
+            return []
+        self._count_drafts(sequence, len(filled.draft), accepted)
+        sequence.computed += accepted
+        is_cut = accepted == len(filled.draft) or lane.slots.cut(sequence.slot, sequence.computed)
+        events: list[Event] = []
+        for each in drawn:
+            if each.fault is not None:
+                return [*events, self._fail(sequence.request, sequence.id, each.fault)]
+            events += self._next_tokens(sequence, each)
+            if sequence not in lane.running:  # it has ended
+                return events
+        if not is_cut:
+            self._set_back(lane, sequence)
+        return events
+
+    def _count_drafts(self, sequence: Sequence, drafted: int, accepted: int) -> None:
+        assert sequence.speculation is not None
+        sequence.speculation.learn(drafted, accepted)
+        sequence.request.drafted_tokens += drafted
+        sequence.request.accepted_tokens += accepted
+        self._meter.drafts += 1
+        self._meter.drafted_tokens += drafted
+        self._meter.accepted_tokens += accepted
+
+    def _set_back(self, lane: Lane, sequence: Sequence) -> None:
+        """What it should forget it couldn't: it is computed anew, and speculates no more."""
+        sequence.speculation = None
+        lane.running.remove(sequence)
+        self._let_go(lane, sequence, keep=False)
+        self._waiting.appendleft(sequence)
 
     def _take(self, lane: Lane, sequence: Sequence, drawn: list[Drawn], now: int) -> list[Event]:
         """Go on with what came of a row: the score of a token of the prompt, or the next token of each choice."""
@@ -341,7 +397,7 @@ class Loop:
             if 0 < wanted <= sequence.generated or len(sequence.tokens) >= sequence.context_length:
                 reason = "length"
         else:
-            if sequence.is_complete:  # even where it could not have become longer
+            if drawn.completes:  # even where it could not have become longer
                 reason = "stop"
         events = self._text(sequence, text)
         return [*events, *self._finish(sequence, reason)] if reason is not None else events
@@ -449,18 +505,3 @@ class Loop:
                 is_wide=self._lanes.wide is not None,
             )
         )
-
-
-def _draws(filled: _Filled) -> list[Draw]:
-    """What is wanted of the rows of one sequence that gave logits."""
-    sequence, outputs = filled.sequence, filled.outputs
-    top, samplers = sequence.command.logprobs, (sequence.sampler, *sequence.request.unforked)
-    draws: list[Draw] = []
-    for row, follower in zip(outputs, range(sequence.computed - len(outputs) + 1, sequence.computed + 1), strict=True):
-        if follower < len(sequence.tokens):
-            draws.append(Draw(row, given=sequence.tokens[follower], top=top))
-        elif sequence.command.sampling.num_predict == 0:
-            draws.append(Draw(row))
-        else:
-            draws.append(Draw(row, samplers, top=top))
-    return draws

@@ -14,8 +14,10 @@ import msgspec
 
 from runner.conversation import Message
 from runner.engine.constrain import Guide, State
+from runner.engine.draft import Speculation
 from runner.engine.echo import Echo
 from runner.engine.embed import Inputs
+from runner.engine.lookup import Lookup
 from runner.engine.pairs import pairing
 from runner.engine.sequence import Request, Sequence
 from runner.engine.text import TextStream
@@ -34,13 +36,15 @@ if TYPE_CHECKING:
     from runner.engine.grammars import Grammars
 
 _FRAMING = 1024  # bytes of a frame of vectors that are no vectors
+_PREDICTED = 8  # tokens of an answer that the client predicts, tried in one step at most
 _MOST_BREAKERS = 16  # llama.cpp looks each up in the whole vocabulary
 _MOST_SCORES = 1 << 19  # of an echoed prompt; they travel in one frame
 
 
 class Mailbox:
     """Turns commands into work. `context_length` is the most that one request may use; `input_limit` the longest input
-    of an embedding. `broken_template` is why the model's template can't be used, if it can't."""
+    of an embedding. `broken_template` is why the model's template can't be used, if it can't. Where the model's state
+    can't be cut, nothing `speculates`."""
 
     def __init__(
         self,
@@ -52,6 +56,8 @@ class Mailbox:
         context_length: int,
         input_limit: int,
         generates: bool,
+        speculates: bool = False,
+        has_draft_model: bool = False,
     ) -> None:
         self._model = model
         self._template = template
@@ -60,6 +66,8 @@ class Mailbox:
         self._context_length = context_length
         self._input_limit = input_limit
         self._generates = generates
+        self._drafts_from_text = speculates
+        self._has_draft_model = has_draft_model
         self._bos = model.text_of(model.bos)
         self._eos = model.text_of(model.eos)
         self._grammars: Grammars | None = None
@@ -88,6 +96,7 @@ class Mailbox:
             text=TextStream(command.sampling.stop, position=len(echo.text) if echo else 0),
             arrived_ns=arrived,
             request=Request(unforked, echo),
+            speculation=self._speculation(command, tokens),
         )
 
     def close(self) -> None:
@@ -165,6 +174,17 @@ class Mailbox:
             Guide(form, self._model, sampler, thinking, state, runs=command.logprobs is None)
             for sampler in self._samplers(command, tokens)
         ]
+
+    def _speculation(self, command: Generate, tokens: list[int]) -> Speculation | None:
+        """What it drafts from. Reading the prompt for that takes about as long as tokenising it."""
+        sampling, hint = command.sampling, command.prediction
+        looked_up = max(sampling.prompt_lookup_num_tokens, _PREDICTED if hint else 0) if self._drafts_from_text else 0
+        expected = self._model.tokenize(hint, special=False, bos=False) if hint and looked_up else []
+        lookup = Lookup(tokens, expected) if looked_up else None
+        modelled = sampling.draft_num_predict if self._has_draft_model else 0
+        if lookup is None and not modelled:
+            return None
+        return Speculation(lookup, looked_up, modelled)
 
     def _compiler(self) -> Grammars:
         with self._lock:

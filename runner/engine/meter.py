@@ -23,7 +23,7 @@ class Meter:
         self._seconds = Tally(STEP_SECONDS)
         self.steps = self.ubatches = 0
         self.prompt_tokens = self.completion_tokens = self.preemptions = 0
-        self.drafts = self.draft_tokens = self.accepted_tokens = 0
+        self.drafts = self.drafted_tokens = self.accepted_tokens = 0
         self._embedding = [0, 0, 0, 0]
 
     def begin(self) -> None:
@@ -75,7 +75,7 @@ class Meter:
             step_tokens=self._tokens.spread(),
             step_seconds=self._seconds.spread(),
             drafts=self.drafts,
-            draft_tokens=self.draft_tokens,
+            drafted_tokens=self.drafted_tokens,
             accepted_tokens=self.accepted_tokens,
             embed_steps=embed_steps,
             embed_inputs=embed_inputs,

@@ -5,11 +5,13 @@ Prefill, decode and recomputing after a preemption are the same thing at differe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
 from runner.engine.constrain import Guide
+from runner.engine.draft import Speculation
 from runner.engine.echo import Echo
 from runner.engine.text import TextStream
 from runner.llama.sampler import Sampler
@@ -31,6 +33,8 @@ class Request:
     incomplete: int = field(init=False)  # choices that have not ended
     completion_tokens: int = 0  # of those that have
     cached_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     admitted_ns: int = 0
     first_token_ns: int = 0
 
@@ -55,6 +59,7 @@ class Sequence:
     text: TextStream
     arrived_ns: int
     request: Request = field(default_factory=Request)
+    speculation: Speculation | None = None
     choice: int = 0
     slot: int | None = None
     computed: int = 0
@@ -76,6 +81,7 @@ class Sequence:
             text=TextStream(self.command.sampling.stop, position=self.text.position),
             arrived_ns=self.arrived_ns,
             request=self.request,
+            speculation=self.speculation.fork() if self.speculation else None,
             choice=choice,
         )
 
@@ -97,9 +103,16 @@ class Sequence:
         return self.generated > 0 and self.remaining == 1
 
     @property
-    def is_complete(self) -> bool:
-        """Whether the answer's form leaves nothing more to say."""
-        return isinstance(self.sampler, Guide) and self.sampler.is_complete
+    def draft(self) -> list[int]:
+        """Tokens to try behind the latest one in the next step."""
+        return self.speculation.draft if self.speculation else []
+
+    @property
+    def most_drafted(self) -> int:
+        """How many tokens behind the latest could be of use: one more is always chosen after them."""
+        room = self.context_length - len(self.tokens)
+        wanted = self.command.sampling.num_predict
+        return max(0, (min(room, wanted - self.generated) if wanted > 0 else room) - 1)
 
     @property
     def reusable(self) -> int | None:
@@ -119,6 +132,10 @@ class Sequence:
         scored = echo.scored - self.computed
         count = min(count, scored + most)
         return count, max(0, count - scored)
+
+    def waited(self, now_ns: int) -> float:
+        """Seconds since it came; inf once its request has run, since nobody goes before what is to be resumed."""
+        return math.inf if self.request.admitted_ns else (now_ns - self.arrived_ns) / 1e9
 
     def take_logprobs(self, *, is_last: bool) -> tuple[Logprob, ...]:
         """Those of the tokens that begin in the text sent so far, or all at the end of the answer."""
@@ -146,6 +163,8 @@ class Sequence:
             cached_tokens=request.cached_tokens,
             truncated_tokens=self.truncated_tokens,
             completion_tokens=request.completion_tokens,
+            drafted_tokens=request.drafted_tokens,
+            accepted_tokens=request.accepted_tokens,
             queue_ns=admitted - self.arrived_ns,
             prefill_ns=first - admitted,
             decode_ns=now_ns - first,

@@ -161,6 +161,14 @@ class Slots:
         slot.runs.append(run)
         self._runs.add(run)
 
+    def cut(self, index: int, start: int) -> bool:
+        """Forget what a running sequence computed from position `start` on. False where its state can't be cut there;
+        then all of it stands as it was."""
+        if not self._forget(index, start):
+            return False
+        self._cut(index, start)
+        return True
+
     def release(self, index: int, *, keep: bool = True) -> None:
         """The sequence ended. With `keep` its tokens stay as long as nobody needs the cells."""
         slot = self._slots[index]

@@ -19,12 +19,14 @@ from typing import BinaryIO
 import psutil
 
 from runner.engine.crew import Crew
+from runner.engine.draft import Drafts
 from runner.engine.embed import Embedder
 from runner.engine.intake import Intake
 from runner.engine.lanes import Lane, Lanes, Wide
 from runner.engine.loop import Item, Loop, Widened
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
+from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.errors import LoadFailed, RunnerError, TemplateFailed
 from runner.formats import THINKING, Thinking, thinking_of
 from runner.llama import library
@@ -104,6 +106,7 @@ class Worker:
         self._adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._lanes = self._make_lanes()
+        self._second = self._second_model()
         self._embedder = Embedder(self._embedding_context, self._model.n_pooled)
         if load.embedding:
             self._embedder.prepare()
@@ -119,10 +122,13 @@ class Worker:
             context_length=self._length,
             input_limit=min(self._length, _EMBED_BATCH),
             generates=self._lanes.pool is not None,
+            speculates=self._can_cut,
+            has_draft_model=self._second is not None,
         )
         self._stopping = threading.Event()
         crew = Crew(threads(options))
-        self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew)
+        drafts = Drafts(self._model.ends, self._second) if self._lanes.pool is not None and self._can_cut else None
+        self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts)
         outbox.put(self._ready(started, thinking, has_template=text is not None))
 
     def serve(self, commands: Iterator[Command]) -> None:
@@ -165,12 +171,10 @@ class Worker:
         if self._load.embedding:
             return Lanes(None)
         cells = max(options.cells or self._length * options.num_parallel, self._length)
-        # A state that can't be cut at any token (recurrent, hybrid, sliding window) is never shared, nor split.
-        cuttable = not self._model.has_state and not self._model.n_swa
-        wide = options.wide_sequences if cuttable else 0
+        wide = options.wide_sequences if self._can_cut else 0  # a state that can't be cut is never split
         if not wide:
             cells += options.wide_sequences * options.wide_cells
-        pool = Lane(self._generation_context(cells, pooled(options), split=False), reuse=cuttable)
+        pool = Lane(self._generation_context(cells, pooled(options), split=False), reuse=self._can_cut)
         if not wide:
             return Lanes(pool)
         each = self._log.sizes.kv.get("CPU", 0) / pool.context.cells
@@ -191,6 +195,22 @@ class Worker:
         context.apply_adapters(self._adapters)
         return context
 
+    def _second_model(self) -> SecondModel | None:
+        """The draft model, where there is one and drafts can be taken back."""
+        if not self._load.draft or self._lanes.pool is None:
+            return None
+        if not self._can_cut:
+            sys.stderr.write("the draft model is not used: this model's state cannot be cut back to a token\n")
+            return None
+        options = self._load.options
+        model = Model(self._load.draft, options, self._log)
+        check_pair(self._model, model)
+        sequences = min(options.num_parallel, TEXTS)
+        batch = max(options.num_batch, sequences)
+        cells = self._lanes.pool.context.cells
+        context = Context(model, options, self._log, cells=cells, sequences=sequences, batch=batch)
+        return SecondModel(model, context, self._model.n_vocab)
+
     def _embedding_context(self) -> Context:
         # llama.cpp reserves for a whole number of tokens per sequence and, with pooling, aborts when that is not the
         # size of the batch: so the batch is a multiple of the sequences.
@@ -201,6 +221,12 @@ class Worker:
         )
         context.apply_adapters(self._adapters)
         return context
+
+    @property
+    def _can_cut(self) -> bool:
+        """Whether the model's state can be cut at any token. Others (recurrent, hybrid, sliding window) share no
+        prefixes, and draft nothing, since what didn't come true could not be forgotten."""
+        return not self._model.has_state and not self._model.n_swa
 
     def _ready(self, started: int, thinking: Thinking | None, *, has_template: bool) -> Ready:
         sizes = self._log.sizes

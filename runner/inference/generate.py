@@ -90,10 +90,10 @@ class _Reply:
             ),
             cached_tokens=usage.cached_tokens,
             truncated_tokens=usage.truncated_tokens,
+            drafted_tokens=usage.drafted_tokens,
+            accepted_tokens=usage.accepted_tokens,
             stop=done.stop,
             choice=done.choice,
-            draft_tokens=usage.draft_tokens,
-            accepted_tokens=usage.accepted_tokens,
         )
 
 

@@ -81,7 +81,7 @@ def load_options(given: Mapping[str, Value], *, num_ctx: int, num_parallel: int)
 
 def named_for_loading(options: Mapping[str, Value]) -> frozenset[str]:
     """The load options among those that a request gave."""
-    return frozenset(options) & _LOADING
+    return frozenset(options) & (_LOADING | {"draft_model"})
 
 
 def logit_bias(options: Mapping[str, Any]) -> dict[int, float]:

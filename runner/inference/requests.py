@@ -37,6 +37,7 @@ class Chat:
     choices: int = 1
     logprobs: int | None = None
     constraint: Constraint | None = None
+    prediction: str | None = None  # what the answer is expected to be much like; it changes none
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +137,10 @@ class Finished:
     timings: Timings
     cached_tokens: int = 0
     truncated_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     stop: str | None = None  # the stop string that ended it, if one did
     choice: int = 0
-    draft_tokens: int = 0  # guessed ahead
-    accepted_tokens: int = 0  # of those, the ones that the model would have chosen
 
 
 AnswerPart: TypeAlias = Piece | ChoiceEnded | Finished

@@ -11,8 +11,10 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from modelfiles.parameters import Value
 from registry.digests import Digest
 from registry.errors import BadName, NotFound, RegistryError
 from registry.gguf.facts import Facts, facts
@@ -43,6 +45,8 @@ class _Source:
     facts: Facts
     own: Mapping[str, Any]  # the request's options, checked
     merged: Mapping[str, Any]
+    draft: tuple[Path, ...] = ()  # files of the model that drafts for it
+    draft_facts: Facts | None = None
 
     def has(self, capability: str) -> bool:
         return capability in self.model.config.capabilities
@@ -63,7 +67,7 @@ class Resolver:
         self._store = store
         self._context_length = context_length
         self._num_parallel = num_parallel
-        self._facts: OrderedDict[Digest, Facts] = OrderedDict()
+        self._facts: OrderedDict[str, Facts] = OrderedDict()
         self._warned: set[Digest] = set()
         self._lock = threading.Lock()
 
@@ -122,16 +126,18 @@ class Resolver:
             logprobs=request.logprobs,
             echo=isinstance(request, Complete) and request.echo,
             constraint=request.constraint,
+            prediction=request.prediction if isinstance(request, Chat) else None,
         )
         return self._want(source, load, work, request.keep_alive)
 
     def _want(self, source: _Source, load: Load, work: commands.Work | None, keep_alive: float | None) -> Want:
         if work is not None:
             _check_sendable(work)
-        found = source.facts
+        found, draft = source.facts, source.draft_facts
+        borrowed = sum(path.stat().st_size for path in source.draft) if source.draft != source.model.draft else 0
         footprint = Footprint(
-            weights=source.model.size,
-            kv=found.kv_bytes_per_token(),
+            weights=source.model.size + borrowed,
+            kv=found.kv_bytes_per_token() + (draft.kv_bytes_per_token() if draft else 0),
             state=found.cache.state_bytes,
             vocabulary=found.vocabulary,
             width=found.embedding_length,
@@ -160,6 +166,7 @@ class Resolver:
                 source.merged, num_ctx=min(wanted, own) if own else wanted, num_parallel=self._num_parallel
             ),
             adapters=tuple(str(path) for path in model.adapters),
+            draft=tuple(str(path) for path in source.draft),
             template=template,
             embedding=not source.has("completion"),
         )
@@ -169,17 +176,32 @@ class Resolver:
         with _as_request_errors(asked):
             model = self._store.show(asked)
             self._store.check(model)
-            found = self._facts_of(model)
-        return _Source(asked, model, found, own, merge.recommended(found.sampling) | dict(model.parameters) | own)
+            found = self._facts_of(str(model.digest), model.weights[0])
+        merged = merge.recommended(found.sampling) | dict(model.parameters) | own
+        draft = self._draft_of(model, merged.get("draft_model"))
+        with _as_request_errors(asked):
+            draft_facts = self._facts_of(str(draft[0]), draft[0]) if draft else None
+        return _Source(asked, model, found, own, merged, draft, draft_facts)
 
-    def _facts_of(self, model: StoredModel) -> Facts:
+    def _draft_of(self, model: StoredModel, named: Value | None) -> tuple[Path, ...]:
+        """Files of the model that drafts: the one named in the options, or else the model's own."""
+        if named is None:
+            return model.draft
+        try:
+            drafting = self._store.show(str(named))
+            self._store.check(drafting)
+        except RegistryError as error:
+            raise InvalidRequest(f"option draft_model: {error}", field="options.draft_model") from error
+        return drafting.weights
+
+    def _facts_of(self, key: str, path: Path) -> Facts:
         with self._lock:
-            if known := self._facts.get(model.digest):
-                self._facts.move_to_end(model.digest)
+            if known := self._facts.get(key):
+                self._facts.move_to_end(key)
                 return known
-        found = facts(read_header(model.weights[0]))
+        found = facts(read_header(path))
         with self._lock:
-            self._facts[model.digest] = found
+            self._facts[key] = found
             while len(self._facts) > _REMEMBERED:
                 self._facts.popitem(last=False)
         return found

@@ -46,11 +46,13 @@ Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
-    """Bring a model into memory. `weights` are the shards in order; `template` replaces the GGUF's own (Jinja)."""
+    """Bring a model into memory. `weights` are the shards in order, `draft` those of the model that drafts for it;
+    `template` replaces the GGUF's own (Jinja)."""
 
     weights: tuple[str, ...]
     options: LoadOptions
     adapters: tuple[str, ...] = ()
+    draft: tuple[str, ...] = ()
     template: str | None = None
     embedding: bool = False  # a model for embeddings: no generation, pooled vectors
     warm_up: bool = True
@@ -79,7 +81,8 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     With `truncate` an over-long prompt is shortened and the loss reported (a conversation loses its oldest turns);
     without, it fails. Of several `choices`, each draws by itself, with the seed plus its index. `logprobs` asks for the
     log-probability of every token and of that many alternatives. With `echo` the text begins with the prompt's. A
-    `constraint` holds for the answer, not for the thought before it.
+    `constraint` holds for the answer, not for the thought before it. `prediction` is what the client expects the answer
+    to be much like: drafts are taken from it.
     """
 
     id: int
@@ -91,6 +94,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     logprobs: int | None = None
     echo: bool = False
     constraint: Constraint | None = None
+    prediction: str | None = None
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):

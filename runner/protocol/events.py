@@ -94,11 +94,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: int = 0
     truncated_tokens: int = 0
     completion_tokens: int = 0
+    drafted_tokens: int = 0  # tried before they were chosen
+    accepted_tokens: int = 0  # of these, those that then were
     queue_ns: int = 0  # in the worker, before the prefill
     prefill_ns: int = 0
     decode_ns: int = 0
-    draft_tokens: int = 0  # guessed ahead
-    accepted_tokens: int = 0  # of those, the ones that the model would have chosen
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):

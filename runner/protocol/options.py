@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import msgspec
 
-_LEAST_OUTPUTS = 16  # a prompt whose every token is scored advances by this many a step, or more
-_POOLED = 32  # sequences that share the pool where there is a wide lane for the many
+_MORE_OUTPUTS = 16  # a prompt whose every token is scored advances by this many a step; drafts take as many
+POOLED = 32  # sequences that share the pool where there is a wide lane for the many
 
 
 def outputs_of(sequences: int) -> int:
-    """Rows of logits that one step may give: one for each sequence, or enough to score a prompt in good time."""
-    return max(sequences, _LEAST_OUTPUTS)
+    """Rows of logits that one step may give: one for each sequence, and some for drafts or to score a prompt."""
+    return sequences + _MORE_OUTPUTS
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 def pooled(options: LoadOptions) -> int:
     """How many sequences share the pool: all, or some where the many have a wide lane."""
-    return min(options.num_parallel, _POOLED) if options.wide_sequences else options.num_parallel
+    return min(options.num_parallel, POOLED) if options.wide_sequences else options.num_parallel
 
 
 class SampleOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,5 +67,7 @@ class SampleOptions(msgspec.Struct, frozen=True, kw_only=True):
     num_keep: int = 4
     min_tokens: int = 0
     ignore_eos: bool = False
+    draft_num_predict: int = 4  # tokens that the draft model guesses for one step at most, if there is one
+    prompt_lookup_num_tokens: int = 0  # tokens that are guessed from the text itself
     stop: tuple[str, ...] = ()
     logit_bias: dict[int, float] = {}

@@ -66,7 +66,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     step_tokens: Spread = Spread()
     step_seconds: Spread = Spread()
     drafts: int = 0  # times that tokens were guessed ahead
-    draft_tokens: int = 0
+    drafted_tokens: int = 0
     accepted_tokens: int = 0  # of those, the ones that the model would have chosen
     embed_steps: int = 0  # decodes of inputs to embed or rank
     embed_inputs: int = 0

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from runner.protocol.options import LoadOptions, outputs_of, pooled
+from runner.protocol.options import POOLED, LoadOptions, outputs_of, pooled
 
 MOST_SEQUENCES = 128  # of `auto`
 ORDINARY_REQUEST = 2048  # tokens; `auto` makes room for this much per sequence, and longer ones share
-_POOLED = 32  # sequences of `auto` that share the pool
 _FEWEST_CELLS = 512  # per sequence: more sequences than that gives would only preempt each other
 _UNIT = 256  # llama.cpp's unit of cells
 _NARROW = 8  # sequences asked for: no more than that are well off in a pool
@@ -85,15 +84,15 @@ def fit(footprint: Footprint, options: LoadOptions, room: int, *, splits: bool =
     """
     asked = options.num_parallel
     share = 1 if asked else _SHARE
-    alone = _pool(footprint, options, asked or _POOLED, room, share)
+    alone = _pool(footprint, options, asked or POOLED, room, share)
     wanted = asked or MOST_SEQUENCES
     if not splits or footprint.state or wanted <= _NARROW:
         return alone
-    cells = _pool(footprint, options, min(wanted, _POOLED), room, _POOLS_SHARE * share).cells
+    cells = _pool(footprint, options, min(wanted, POOLED), room, _POOLS_SHARE * share).cells
     empty = _with(footprint, options, 1, 1).total
-    left = max(0, room - empty) // share - (_with(footprint, options, min(wanted, _POOLED), cells).total - empty)
+    left = max(0, room - empty) // share - (_with(footprint, options, min(wanted, POOLED), cells).total - empty)
     longest = _padded(min(options.num_ctx, ORDINARY_REQUEST))
-    fewest = wanted if asked else _POOLED + 1  # a lane that is no wider than the pool helps nobody
+    fewest = wanted if asked else POOLED + 1  # a lane that is no wider than the pool helps nobody
     for sequences in range(wanted, fewest - 1, -1):
         spare = left - _lane(footprint, options, sequences, 0)
         length = min(longest, spare // max(1, sequences * _cell(footprint, options)) // _UNIT * _UNIT)

@@ -42,8 +42,10 @@ class Want:
             return False
         if digest != self.digest:
             return _but_for_size(self.load) == _but_for_size(loaded)
+        if "draft_model" in self.named and self.load.draft != loaded.draft:
+            return False
         mine, theirs = self.load.options, loaded.options
-        return all(getattr(mine, name) == getattr(theirs, name) for name in self.named - {"num_ctx"})
+        return all(getattr(mine, name) == getattr(theirs, name) for name in self.named - {"num_ctx", "draft_model"})
 
 
 def _but_for_size(load: Load) -> Load:

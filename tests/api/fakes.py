@@ -93,9 +93,9 @@ def answer_of(prompt_tokens: int = 7) -> Finished:
 class FakeService:
     """`runner.inference.service.Service`, by model name:
 
-    demo, embedder and others answer at once; cut ends for length and reports truncated tokens; late fails after two
-    pieces, the rest of `FAILURES` before the first; silent says nothing until it is cancelled; endless says the same
-    for ever; loads waits for `release`.
+    demo, embedder and others answer at once; drafts says that it drafted; cut ends for length and reports truncated
+    tokens; late fails after two pieces, the rest of `FAILURES` before the first; silent says nothing until it is
+    cancelled; endless says the same for ever; loads waits for `release`.
     """
 
     seen: list[Chat | Complete | Embed | Rerank] = field(default_factory=list)
@@ -173,6 +173,8 @@ class FakeService:
             yield replace(answer_of(), reason="cancelled")
         elif request.model == "cut":
             yield replace(answer_of(), reason="length", truncated_tokens=40)
+        elif request.model == "drafts":
+            yield replace(answer_of(), drafted_tokens=9, accepted_tokens=6)
         else:
             yield answer_of()
 

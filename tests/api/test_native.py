@@ -488,3 +488,13 @@ class TestCreate:
         relative = server.post("/api/create", {"model": "mine", "from": "./m.gguf"})
         assert relative.status == 400
         assert "'m.gguf' is a relative path" in relative.json["error"]
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_was_drafted_is_told_where_something_was(server: Served, path: str, stream: bool) -> None:
+    asked = {"stream": stream, "messages": HI} if path == "/api/chat" else {"stream": stream, "prompt": "Hi"}
+    for model, expected in (("drafts", (9, 6)), ("demo", (None, None))):
+        reply = server.post(path, {"model": model, **asked})
+        last = reply.lines[-1] if stream else reply.json
+        assert (last.get("draft_count"), last.get("draft_accepted_count")) == expected

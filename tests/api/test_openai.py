@@ -593,3 +593,44 @@ def test_refusals_name_the_field(server: Served, path: str, body: dict[str, Any]
     assert words in error["message"]
     assert error["type"] == "invalid_request_error"
     assert server.service.seen == []
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_what_was_drafted_is_told_where_something_was(server: Served, path: str) -> None:
+    asked = {"messages": HI} if "chat" in path else {"prompt": "Hi"}
+    drafted = server.post(path, {"model": "drafts", **asked}).json["usage"]
+    assert drafted["completion_tokens_details"] == {"accepted_prediction_tokens": 6, "rejected_prediction_tokens": 3}
+    assert "completion_tokens_details" not in server.post(path, {"model": "demo", **asked}).json["usage"]
+
+
+def test_how_much_is_drafted_can_be_said(server: Served) -> None:
+    asked = {**CHAT, "draft_num_predict": 3, "prompt_lookup_num_tokens": 5}
+    server.post("/v1/chat/completions", asked)
+    seen = server.service.seen[-1]
+    assert isinstance(seen, Chat)
+    assert (seen.options["draft_num_predict"], seen.options["prompt_lookup_num_tokens"]) == (3, 5)
+
+
+@pytest.mark.parametrize("content", ["as before", [{"type": "text", "text": "as before"}]])
+def test_a_prediction_goes_along(server: Served, content: object) -> None:
+    assert server.post("/v1/chat/completions", {**CHAT, "prediction": {"type": "content", "content": content}}).json
+    seen = server.service.seen[-1]
+    assert isinstance(seen, Chat)
+    assert seen.prediction == "as before"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "field"),
+    [
+        ({"type": "other", "content": "a"}, "prediction.type"),
+        ({"content": "a"}, "prediction.type"),
+        ("text", "prediction"),
+        ({"type": "content", "content": 5}, "prediction.content"),
+        ({"type": "content", "content": [{"type": "odd"}]}, "prediction.content[0]"),
+    ],
+)
+def test_a_prediction_that_is_none_is_refused(server: Served, prediction: object, field: str) -> None:
+    reply = server.post("/v1/chat/completions", {**CHAT, "prediction": prediction})
+    assert reply.status == 400
+    assert field in reply.json["error"]["message"] + str(reply.json["error"]["param"])
+    assert server.service.seen == []

@@ -152,3 +152,10 @@ def test_forks_that_differ_do_not_disturb_each_other(worker: WorkerProcess) -> N
             if mine.token != theirs.token:
                 break
             assert mine.logprob == pytest.approx(theirs.logprob, abs=NEAR_TIE)
+
+
+def test_nothing_is_drafted_where_it_could_not_be_taken_back(worker: WorkerProcess) -> None:
+    alone, asked = ask(worker, 20, 1), ask(worker, 21, 1, prompt_lookup_num_tokens=8)
+    assert agree(asked.scores[0], alone.scores[0])
+    assert isinstance(asked.end, Done)
+    assert asked.end.usage.drafted_tokens == 0

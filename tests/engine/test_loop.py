@@ -246,8 +246,10 @@ def run(
     real_cells: int | None = None,
     outcomes: Seq[Outcome] = (),
     embedder: Any = None,
+    drafts: Any = None,
 ) -> tuple[Record, Cells, Slots]:
     context = Cells(sequences, cells, outcomes)
+    context.outputs += 8 if drafts else 0
     outbox = context.outbox
     lane = Lane(cast(Context, context), reuse=True)
     slots, context.cells = lane.slots, real_cells or cells
@@ -258,6 +260,7 @@ def run(
         cast("queue.SimpleQueue[Item]", Inbox(arrivals)),
         cast(Outbox, outbox),
         Crew(1),
+        drafts,
     )
     loop.run()
     assert slots.free == sequences

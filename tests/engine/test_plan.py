@@ -1,16 +1,16 @@
-"""The plan of a step, alone and as the loop applies it, over any arrivals and cancels."""
+"""The plan of one step, for any snapshot."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from runner.engine.plan import HEADROOM, Row, Snapshot, Step, Work, plan
+from runner.engine.plan import HEADROOM, PATIENCE, Row, Snapshot, Step, Work, plan
+from tests.engine.planning import check
 
 
 def snapshot(
@@ -21,12 +21,13 @@ def snapshot(
     cells: int = 1000,
     budget: int = 512,
     chunk: int = 256,
+    drafts: int = 0,
 ) -> Snapshot:
-    return Snapshot(running or [], waiting or [], slots, cells, budget, chunk)
+    return Snapshot(running or [], waiting or [], slots, cells, budget, chunk, drafts)
 
 
-def decoding(key: int, cells: int = 10) -> Work:
-    return Work(key, cells, 1, decoding=True)
+def decoding(key: int, cells: int = 10, drafts: int = 0) -> Work:
+    return Work(key, cells, 1, decoding=True, drafts=drafts)
 
 
 def prefill(key: int, remaining: int, cells: int = 0) -> Work:
@@ -104,13 +105,91 @@ def test_the_last_one_is_never_preempted() -> None:
     assert plan(snapshot([decoding(1, 10)], cells=1)) == Step((), (), (Row(1, 1),))
 
 
+# -- drafts
+
+
+def test_drafts_follow_the_token_that_they_guess_on_from() -> None:
+    step = plan(snapshot([decoding(1, drafts=4), decoding(2), decoding(3, drafts=2)], drafts=16))
+    assert step.rows == (Row(1, 5), Row(2, 1), Row(3, 3))
+
+
+def test_drafts_keep_to_the_rows_of_logits_that_are_left() -> None:
+    step = plan(snapshot([decoding(1, drafts=4), decoding(2, drafts=4)], drafts=5))
+    assert step.rows == (Row(1, 5), Row(2, 2))
+
+
+@pytest.mark.parametrize("short", ["cells", "budget"])
+def test_everybody_gets_on_before_anybody_tries_drafts(short: str) -> None:
+    running = [decoding(1, drafts=4), decoding(2, drafts=4), prefill(3, 50)]
+    step = plan(
+        snapshot(running, drafts=16, cells=4 if short == "cells" else 999, budget=4 if short != "cells" else 99)
+    )
+    assert step == Step((), (), (Row(1, 2), Row(2, 1), Row(3, 1)))
+
+
+def test_nobody_is_preempted_for_a_draft() -> None:
+    assert plan(snapshot([decoding(1, drafts=9), decoding(2)], cells=2, drafts=9)).preempted == ()
+
+
+def test_drafts_are_no_prompts_and_leave_those_their_chunk() -> None:
+    step = plan(snapshot([decoding(1, drafts=4), prefill(2, 500)], chunk=100, drafts=16))
+    assert step.rows == (Row(1, 5), Row(2, 100))
+
+
+# -- who starts next
+
+
+def test_a_prompt_that_stands_ready_goes_before_one_that_came_little_earlier() -> None:
+    cold, ready = Work(1, 0, 100, waited=0.6), Work(2, 0, 100, cached=99, waited=0.2)
+    assert plan(snapshot(waiting=[cold, ready])).admitted == (2, 1)
+
+
+def test_of_two_prompts_that_stand_ready_the_one_with_less_to_compute_goes_first() -> None:
+    some, most = Work(1, 0, 100, cached=10), Work(2, 0, 100, cached=90)
+    assert plan(snapshot(waiting=[some, most])).admitted == (2, 1)
+
+
+def test_nobody_overtakes_whoever_has_waited_long() -> None:
+    cold, ready = Work(1, 0, 100, waited=PATIENCE + 0.2), Work(2, 0, 100, cached=99, waited=0.2)
+    assert plan(snapshot(waiting=[cold, ready])).admitted == (1, 2)
+
+
+def test_nobody_overtakes_what_has_to_be_resumed() -> None:
+    resumed, ready = Work(1, 0, 100, waited=math.inf), Work(2, 0, 100, cached=99, waited=1e9)
+    assert plan(snapshot(waiting=[resumed, ready])).admitted == (1, 2)
+
+
+def test_the_preferred_one_that_does_not_fit_is_not_overtaken_either() -> None:
+    large, small = Work(1, 0, 900, cached=890, waited=0.1), Work(2, 0, 5, waited=0.2)
+    assert plan(snapshot([decoding(9)], [small, large], cells=500)).admitted == ()
+
+
+def test_only_what_does_not_stand_ready_is_computed() -> None:
+    waiting = [Work(1, 0, 300, cached=299), Work(2, 0, 300, cached=200), prefill(3, 50)]
+    assert plan(snapshot(waiting=waiting)).rows == (Row(1, 1), Row(2, 100), Row(3, 50))
+
+
+def test_even_of_a_prompt_that_stands_ready_whole_a_token_is_computed() -> None:
+    assert plan(snapshot(waiting=[Work(1, 0, 300, cached=300)])).rows == (Row(1, 1),)
+
+
+def test_cells_of_a_prompt_that_stands_ready_are_taken_with_it() -> None:
+    waiting = [Work(1, 0, 400, cached=399), Work(2, 0, 400, cached=399)]
+    assert plan(snapshot(waiting=waiting, cells=700)).admitted == (1,)
+
+
 # -- any snapshot that the loop can be in
 
 works = st.builds(
-    lambda cells, remaining, decoding: Work(0, cells, 1 if decoding else remaining, decoding),
+    lambda cells, remaining, decoding, drafts, cached, waited: Work(
+        0, cells, 1 if decoding else remaining, decoding, drafts if decoding else 0, min(cached, remaining), waited
+    ),
     st.integers(0, 60),
     st.integers(1, 60),
     st.booleans(),
+    st.integers(0, 6),
+    st.integers(0, 60),
+    st.floats(0, 3) | st.just(math.inf),
 )
 
 
@@ -122,228 +201,13 @@ works = st.builds(
     st.integers(0, 120),
     st.integers(0, 40),
     st.integers(1, 64),
+    st.integers(0, 12),
 )
 def test_a_plan_keeps_to_budget_and_cells(
-    running: list[Work], waiting: list[Work], slots: int, free: int, extra: int, chunk: int
+    running: list[Work], waiting: list[Work], slots: int, free: int, extra: int, chunk: int, drafts: int
 ) -> None:
-    running = [Work(key, work.cells, work.remaining, work.decoding) for key, work in enumerate(running)]
-    waiting = [Work(100 + key, 0, work.remaining) for key, work in enumerate(waiting)]
+    running = [replace(work, key=key, cached=0) for key, work in enumerate(running)]
+    waiting = [replace(work, key=100 + key, cells=0, decoding=False, drafts=0) for key, work in enumerate(waiting)]
     budget = len(running) + slots + extra + 1  # the worker sees to it that every slot could decode
-    given_ = Snapshot(running, waiting, slots, free, budget, chunk)
+    given_ = Snapshot(running, waiting, slots, free, budget, chunk, drafts)
     check(given_, plan(given_))
-
-
-def check(given_: Snapshot, step: Step) -> None:
-    """What holds for every plan."""
-    keys = [work.key for work in given_.running]
-    assert list(step.preempted) == keys[::-1][: len(step.preempted)]  # the newest, newest first
-    assert (
-        list(step.admitted) == [work.key for work in given_.waiting][: len(step.admitted)]
-    )  # first come, first served
-    assert len(step.admitted) <= given_.slots_free
-    assert not (step.preempted and step.admitted)
-
-    left = [work for work in given_.running if work.key not in step.preempted]
-    eligible = {work.key: work for work in [*left, *given_.waiting[: len(step.admitted)]]}
-    rows = {row.key: row.count for row in step.rows}
-    assert len(rows) == len(step.rows)
-    assert rows.keys() <= eligible.keys()
-    assert all(1 <= count <= eligible[key].remaining for key, count in rows.items())
-
-    freed = sum(work.cells for work in given_.running if work.key in step.preempted)
-    assert sum(rows.values()) <= given_.budget
-    assert sum(rows.values()) <= given_.cells_free + freed
-    decodes = [work.key for work in left if work.decoding]
-    if decodes and given_.cells_free + freed >= len(decodes):
-        assert all(rows.get(key) == 1 for key in decodes)
-    if decodes:
-        assert sum(count for key, count in rows.items() if key not in decodes) <= given_.chunk
-    if left and given_.cells_free + freed > 0:
-        assert left[0].key in rows  # the oldest gets on in every step, so everybody becomes the oldest and ends
-    if not given_.running and given_.waiting and given_.slots_free and given_.cells_free:
-        assert step.rows
-
-
-# -- as the loop applies it
-
-
-@dataclass
-class Request:
-    key: int
-    prompt: int
-    answer: int  # tokens it will have generated when it ends
-    computed: int = 0
-    generated: int = 0
-    preempted: int = 0
-
-    @property
-    def remaining(self) -> int:
-        return self.prompt + self.generated - self.computed
-
-    @property
-    def work(self) -> Work:
-        return Work(self.key, self.computed, self.remaining, self.generated > 0 and self.remaining == 1)
-
-
-@dataclass
-class Engine:
-    """The loop's bookkeeping, without a model: a row computed is a row counted."""
-
-    slots: int
-    cells: int
-    budget: int
-    chunk: int
-    running: list[Request] = field(default_factory=list)
-    waiting: list[Request] = field(default_factory=list)
-    ended: Counter[int] = field(default_factory=Counter)
-    admissions: list[int] = field(default_factory=list)  # keys in the order of their first admission
-    steps: int = 0
-
-    @property
-    def cells_busy(self) -> int:
-        return sum(request.computed for request in self.running)
-
-    def step(self) -> Step:
-        given_ = Snapshot(
-            [request.work for request in self.running],
-            [request.work for request in self.waiting],
-            self.slots - len(self.running),
-            self.cells - self.cells_busy,
-            self.budget,
-            self.chunk,
-        )
-        step = plan(given_)
-        check(given_, step)
-        self.steps += 1
-        for key in step.preempted:
-            request = self.running.pop()
-            assert request.key == key
-            request.computed = 0
-            request.preempted += 1
-            self.waiting.insert(0, request)
-        for key in step.admitted:
-            request = self.waiting.pop(0)
-            assert request.key == key
-            if not request.preempted and key not in self.admissions:
-                self.admissions.append(key)
-            self.running.append(request)
-        by_key = {request.key: request for request in self.running}
-        for row in step.rows:
-            by_key[row.key].computed += row.count
-        assert self.cells_busy <= self.cells
-        assert len(self.running) <= self.slots
-        for request in list(self.running):
-            if request.remaining == 0:
-                request.generated += 1
-                if request.generated == request.answer:
-                    self.running.remove(request)
-                    self.ended[request.key] += 1
-        return step
-
-    def cancel(self, key: int) -> None:
-        for queue in (self.running, self.waiting):
-            for request in list(queue):
-                if request.key == key:
-                    queue.remove(request)
-                    self.ended[key] += 1
-
-    def drain(self, most: int) -> None:
-        """Until nobody is left."""
-        until = self.steps + most
-        while self.running or self.waiting:
-            assert self.steps < until, "somebody starves"
-            self.step()
-
-
-class PlanMachine(RuleBasedStateMachine):
-    """Arrivals, steps and cancels in any order."""
-
-    @initialize(
-        slots=st.integers(1, 5), cells=st.integers(20, 200), budget=st.integers(0, 40), chunk=st.integers(1, 30)
-    )
-    def begin(self, slots: int, cells: int, budget: int, chunk: int) -> None:
-        self.engine = Engine(slots, cells, slots + budget, chunk)
-        self.sent: list[int] = []
-        self.tokens = 0
-
-    @rule(prompt=st.integers(1, 200), answer=st.integers(1, 60))
-    def arrive(self, prompt: int, answer: int) -> None:
-        prompt = min(prompt, self.engine.cells - 1)  # one request always fits: the mailbox refuses longer ones
-        answer = min(answer, self.engine.cells - prompt)
-        self.sent.append(len(self.sent))
-        self.tokens += prompt + answer
-        self.engine.waiting.append(Request(self.sent[-1], prompt, answer))
-
-    @precondition(lambda self: self.engine.running or self.engine.waiting)
-    @rule(times=st.integers(1, 20))
-    def step(self, times: int) -> None:
-        for _ in range(times):
-            if self.engine.running or self.engine.waiting:
-                self.engine.step()
-
-    @precondition(lambda self: self.sent)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        self.engine.cancel(data.draw(st.sampled_from(self.sent)))
-
-    @invariant()
-    def nobody_is_lost_or_ends_twice(self) -> None:
-        if not hasattr(self, "engine"):
-            return
-        present = [request.key for request in [*self.engine.running, *self.engine.waiting]]
-        assert all(count == 1 for count in self.engine.ended.values())
-        assert sorted([*present, *self.engine.ended]) == self.sent
-        assert self.engine.admissions == sorted(self.engine.admissions)  # first come, first served
-
-    def teardown(self) -> None:
-        if not hasattr(self, "engine"):
-            return
-        self.engine.drain(most=200 + 20 * self.tokens)
-        assert sorted(self.engine.ended) == self.sent
-        assert self.engine.cells_busy == 0
-
-
-TestPlanMachine = PlanMachine.TestCase
-TestPlanMachine.settings = settings(max_examples=80, stateful_step_count=30)
-
-
-def test_a_crowd_over_few_cells_ends_in_order_and_all_preempted_come_back() -> None:
-    engine = Engine(slots=8, cells=256, budget=64, chunk=32)
-    engine.waiting = [Request(key, 20, 60) for key in range(40)]
-    requests = list(engine.waiting)
-    engine.drain(most=20_000)
-    assert sum(request.preempted for request in requests) > 0
-    assert all(engine.ended[request.key] == 1 for request in requests)
-    assert engine.admissions == list(range(40))
-
-
-def test_plentiful_cells_preempt_nobody() -> None:
-    engine = Engine(slots=8, cells=8 * 80, budget=64, chunk=32)
-    engine.waiting = [Request(key, 20, 60) for key in range(40)]
-    requests = list(engine.waiting)
-    engine.drain(most=2000)
-    assert all(request.preempted == 0 for request in requests)
-
-
-def test_a_stream_of_newcomers_starves_neither_decodes_nor_the_longest_prompt() -> None:
-    """A prompt longer than all others together waits at the head, and nobody who came after it goes first."""
-    engine = Engine(slots=4, cells=400, budget=64, chunk=32)
-    engine.waiting = [Request(0, 10, 50), Request(1, 390, 5)]
-    for key in range(2, 200):
-        engine.waiting.append(Request(key, 5, 5))
-        engine.step()
-    assert engine.ended[0] == 1
-    assert engine.ended[1] == 1
-
-
-@pytest.mark.parametrize("when", range(0, 60, 7))
-def test_a_cancel_at_any_point_frees_everything(when: int) -> None:
-    engine = Engine(slots=3, cells=100, budget=16, chunk=8)
-    engine.waiting = [Request(key, 30, 10) for key in range(5)]
-    for _ in range(when):
-        if engine.running or engine.waiting:
-            engine.step()
-    for key in range(5):
-        engine.cancel(key)
-    assert engine.cells_busy == 0
-    assert dict(engine.ended) == dict.fromkeys(range(5), 1)

@@ -49,7 +49,15 @@ class Answer:
 class WorkerProcess:
     """Spawned by name; `load` is sent at once and its outcome is `ready`."""
 
-    def __init__(self, weights: Path, *, embedding: bool = False, template: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        *,
+        embedding: bool = False,
+        template: str | None = None,
+        draft: Path | None = None,
+        **options: Any,
+    ) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process, closed by close()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "runner.engine"],
@@ -62,7 +70,9 @@ class WorkerProcess:
         self._frames = FrameReader()
         self._events = self._read()
         load = LoadOptions(**({"num_ctx": 512, "num_parallel": 4} | options))
-        self.send(Load((str(weights),), load, embedding=embedding, template=template))
+        self.send(
+            Load((str(weights),), load, draft=(str(draft),) if draft else (), embedding=embedding, template=template)
+        )
         self.ready: Ready | Failed = next(e for e in self._events if isinstance(e, Ready | Failed))
 
     def send(self, *commands: Command) -> None:

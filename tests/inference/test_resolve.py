@@ -230,3 +230,41 @@ def test_preloading(resolver: Resolver, make: Make) -> None:
     want = resolver.load("m", {"num_ctx": 100}, None)
     assert want.work is None
     assert num_ctx(want) == 100
+
+
+class TestDraftModel:
+    def test_the_modelfiles_goes_along_and_is_counted(self, resolver: Resolver, make: Make) -> None:
+        small = make("small")
+        stored = make("m", "DRAFT small\n")
+        want = resolver.chat(Chat("m", HI))
+        assert want.load.draft == tuple(str(path) for path in stored.draft) == tuple(map(str, small.weights))
+        assert want.footprint.weights == stored.size > small.size
+        assert want.footprint.kv == 2 * resolver.chat(Chat("small", HI)).footprint.kv
+
+    def test_one_that_the_request_names_takes_its_place(self, resolver: Resolver, make: Make) -> None:
+        other, stored = make("other"), make("m")
+        assert resolver.chat(Chat("m", HI)).load.draft == ()
+        want = resolver.chat(Chat("m", HI, options={"draft_model": "other"}))
+        assert want.load.draft == tuple(map(str, other.weights))
+        assert want.named == {"draft_model"}
+        assert want.footprint.weights == stored.size + other.weights[0].stat().st_size
+
+    def test_a_parameter_of_the_modelfile_names_one_too(self, resolver: Resolver, make: Make) -> None:
+        other = make("other")
+        make("m", "PARAMETER draft_model other\n")
+        assert resolver.chat(Chat("m", HI)).load.draft == tuple(map(str, other.weights))
+
+    @pytest.mark.parametrize("name", ["missing", "a b", "../x", "other:tag:tag"])
+    def test_one_that_is_not_there_is_the_requests_mistake(self, resolver: Resolver, make: Make, name: str) -> None:
+        make("m")
+        with pytest.raises(InvalidRequest, match="draft_model") as refusal:
+            resolver.chat(Chat("m", HI, options={"draft_model": name}))
+        assert refusal.value.field == "options.draft_model"
+
+    def test_asking_for_another_is_reason_enough_to_load_anew(self, resolver: Resolver, make: Make) -> None:
+        make("other")
+        make("m")
+        plain, drafting = (resolver.chat(Chat("m", HI, options=o)) for o in ({}, {"draft_model": "other"}))
+        assert not drafting.is_served_by(plain.digest, plain.load)
+        assert drafting.is_served_by(drafting.digest, drafting.load)
+        assert plain.is_served_by(drafting.digest, drafting.load)  # who named none is served by any

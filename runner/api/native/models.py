@@ -158,7 +158,7 @@ def _engine(measured: Measured) -> wire.Engine:
         post_duration=engine.post_ns,
         preemptions=engine.preemptions,
         drafts=engine.drafts,
-        draft_tokens=engine.draft_tokens,
+        draft_tokens=engine.drafted_tokens,
         accepted_tokens=engine.accepted_tokens,
         embed_steps=engine.embed_steps,
         embed_inputs=engine.embed_inputs,

@@ -199,10 +199,10 @@ class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
-    truncated_tokens: int = 0
-    queue_duration: int | UnsetType = UNSET
     draft_count: int = 0
     draft_accepted_count: int = 0
+    truncated_tokens: int = 0
+    queue_duration: int | UnsetType = UNSET
 
 
 class Chatted(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -221,10 +221,10 @@ class Chatted(msgspec.Struct, kw_only=True, omit_defaults=True):
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
-    truncated_tokens: int = 0
-    queue_duration: int | UnsetType = UNSET
     draft_count: int = 0
     draft_accepted_count: int = 0
+    truncated_tokens: int = 0
+    queue_duration: int | UnsetType = UNSET
 
 
 class Embedded(msgspec.Struct, kw_only=True):

@@ -132,10 +132,10 @@ class _Counts(TypedDict):
     prompt_eval_duration: int
     eval_count: int
     eval_duration: int
-    truncated_tokens: int
-    queue_duration: int
     draft_count: int
     draft_accepted_count: int
+    truncated_tokens: int
+    queue_duration: int
 
 
 def _counts(end: Finished) -> _Counts:
@@ -147,10 +147,10 @@ def _counts(end: Finished) -> _Counts:
         "prompt_eval_duration": end.timings.prefill,
         "eval_count": end.completion_tokens,
         "eval_duration": end.timings.decode,
+        "draft_count": end.drafted_tokens,
+        "draft_accepted_count": end.accepted_tokens,
         "truncated_tokens": end.truncated_tokens,
         "queue_duration": end.timings.queue,
-        "draft_count": end.draft_tokens,
-        "draft_accepted_count": end.accepted_tokens,
     }
 
 

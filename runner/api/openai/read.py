@@ -39,6 +39,7 @@ def chat(body: wire.ChatRequest) -> Chat:
         choices=values.between(body.n, "n", 1, MOST_CHOICES) or 1,
         logprobs=values.logprobs(body.logprobs, body.top_logprobs),
         constraint=_form(body),
+        prediction=_prediction(body.prediction),
     )
 
 
@@ -160,6 +161,17 @@ def _response_format(form: wire.ResponseFormat | None) -> Constraint | None:
     if found is None:
         raise InvalidRequest(f"{field} is required", field=field)
     return found
+
+
+def _prediction(given: wire.Prediction | None) -> str | None:
+    if given is None:
+        return None
+    if given.type != "content":
+        raise InvalidRequest("prediction.type must be content", field="prediction.type")
+    text, images = _content(given.content, "prediction.content")
+    if images:
+        raise InvalidRequest("prediction.content must be text", field="prediction.content")
+    return text or None
 
 
 def _think(body: wire.ChatRequest) -> bool | ThinkLevel | None:

@@ -108,6 +108,8 @@ class Sampling(msgspec.Struct, kw_only=True):
     num_ctx: int | None = None
     ignore_eos: bool | None = None
     min_tokens: int | None = None
+    draft_num_predict: int | None = None
+    prompt_lookup_num_tokens: int | None = None
     keep_alive: Any = None
     response_format: ResponseFormat | None = None
     guided_json: Any = None
@@ -117,6 +119,13 @@ class Sampling(msgspec.Struct, kw_only=True):
     structured_outputs: StructuredOutputs | None = None
     json_schema: Any = None
     grammar: str | None = None
+
+
+class Prediction(msgspec.Struct, kw_only=True):
+    """What the answer is expected to be much like; `type` is content."""
+
+    type: str | None = None
+    content: str | list[Part] | None = None
 
 
 class ChatRequest(Sampling, kw_only=True):
@@ -133,6 +142,7 @@ class ChatRequest(Sampling, kw_only=True):
     top_logprobs: int | None = None
     modalities: Any = None
     audio: Any = None
+    prediction: Prediction | None = None
     web_search_options: Any = None
 
 
@@ -190,6 +200,8 @@ OPTIONS: Mapping[str, str] = {
     "num_ctx": "num_ctx",
     "ignore_eos": "ignore_eos",
     "min_tokens": "min_tokens",
+    "draft_num_predict": "draft_num_predict",
+    "prompt_lookup_num_tokens": "prompt_lookup_num_tokens",
     "logit_bias": "logit_bias",
 }
 """Wire fields and what Runner's table of parameters calls them."""
@@ -224,7 +236,6 @@ FIELDS: Mapping[str, Fields] = {
             **_IGNORED,
             **_FORMS,
             "parallel_tool_calls": "without tools there are no calls",
-            "prediction": "a hint for speed, which changes no answer",
             "verbosity": "models here have no such setting",
         },
     ),
@@ -247,11 +258,21 @@ class CachedTokens(msgspec.Struct):
     cached_tokens: int
 
 
+class PredictedTokens(msgspec.Struct, kw_only=True):
+    """Of the tokens that were drafted for the answer, those that came true and those that didn't."""
+
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
+
+
 class Usage(msgspec.Struct, kw_only=True):
+    """`completion_tokens_details` come with an answer that something was drafted for."""
+
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: CachedTokens
+    completion_tokens_details: PredictedTokens | UnsetType = UNSET
 
 
 class Timings(msgspec.Struct, kw_only=True, omit_defaults=True):

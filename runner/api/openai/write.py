@@ -302,11 +302,14 @@ def usage_of(ends: Sequence[Finished]) -> wire.Usage:
     """What one answer, or several together, took."""
     prompt = sum(end.prompt_tokens for end in ends)
     completed = sum(end.completion_tokens for end in ends)
+    drafted, accepted = sum(end.drafted_tokens for end in ends), sum(end.accepted_tokens for end in ends)
+    predicted = wire.PredictedTokens(accepted_prediction_tokens=accepted, rejected_prediction_tokens=drafted - accepted)
     return wire.Usage(
         prompt_tokens=prompt,
         completion_tokens=completed,
         total_tokens=prompt + completed,
         prompt_tokens_details=wire.CachedTokens(sum(end.cached_tokens for end in ends)),
+        completion_tokens_details=predicted if drafted else UNSET,
     )
 
 
@@ -328,7 +331,7 @@ def timings_of(ends: Sequence[Finished]) -> wire.Timings:
         predicted_ms=decode,
         predicted_per_token_ms=_ratio(decode, generated),
         predicted_per_second=_ratio(1e3 * generated, decode),
-        draft_n=sum(end.draft_tokens for end in ends),
+        draft_n=sum(end.drafted_tokens for end in ends),
         draft_n_accepted=sum(end.accepted_tokens for end in ends),
         queue_ms=queue,
         load_ms=load,
