@@ -182,7 +182,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("max_queue", _whole(1, 1_000_000), 512, "requests that may wait; more are answered 503"),
     Setting("keep_alive", parse_duration, "5m", "how long an idle model stays loaded; negative means for ever"),
     Setting("context_length", _whole(0, 2**24), 0, "tokens of one request; 0 means the model's own, at most 8192"),
-    Setting("num_parallel", _parallel, "auto", "sequences that one model decodes together: auto or 1 to 256"),
+    Setting(
+        "num_parallel",
+        _parallel,
+        "auto",
+        "sequences that one model decodes together: auto (up to 128, as memory allows) or 1 to 256",
+    ),
     Setting("load_timeout", parse_duration, "5m", "how long a load may go on without a sign of progress"),
     Setting("api_key", _key, "", "key that clients must send; required when listening beyond loopback"),
     Setting("origins", _words, "", "web origins allowed beside loopback ones, comma-separated"),

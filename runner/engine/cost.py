@@ -1,60 +1,67 @@
-"""What a step of the pool costs on this machine, learned from the steps themselves. Pure: figures in, figures out.
+"""What looking past strangers' cells costs in the pool, learned from its own steps. Pure: figures in, figures out.
 
-A decode of `rows` tokens over `cells` cells takes about `fixed + row * rows + cell * rows * cells`: a pass over the
-weights, each row's own work, and looking past every cell of the pool, a stranger's included. The last is what a split
-cache saves.
+Steps with as many rows differ in how full the pool is, and so tell what a cell costs on this machine with this model.
+Of a step of n rows, the part (n - 1) / n of that is spent on cells of others, and a split cache would save it.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-import numpy as np
+FIRST_GUESS = 8  # sequences that a pool is good for, as long as too little was measured
+_LEAST_STEPS = 32
+_FADE = 1 - 1 / 512  # the weight of what was measured before, with each step
+_CERTAIN = 0.05  # of a step's time: how exactly a saving has to be known
 
-FIRST_GUESS = 8  # sequences, as long as too little was measured
-_LEAST_STEPS = 64
-_FORGET = 1 / 512  # how much each step takes from the weight of those before it
-_SPREAD = 1e-4  # the least eigenvalue of the correlations that still tells the three parts from each other
+
+@dataclass(slots=True)
+class _Line:
+    """A straight line through (cells, seconds), by least squares; older points fade."""
+
+    count: float = 0.0
+    cells: float = 0.0  # means
+    seconds: float = 0.0
+    spread: float = 0.0  # sums of products of what differs from the means
+    both: float = 0.0
+    noise: float = 0.0
+
+    def add(self, cells: float, seconds: float) -> None:
+        self.count = self.count * _FADE + 1.0
+        away, off = cells - self.cells, seconds - self.seconds
+        self.cells += away / self.count
+        self.seconds += off / self.count
+        self.spread = self.spread * _FADE + away * (cells - self.cells)
+        self.both = self.both * _FADE + away * (seconds - self.seconds)
+        self.noise = self.noise * _FADE + off * (seconds - self.seconds)
+
+    def slope(self) -> tuple[float, float]:
+        """Seconds of a cell, and how far off that may be (twice its standard error; infinite when nothing is known)."""
+        if self.count < _LEAST_STEPS or self.spread <= 0.0:
+            return 0.0, math.inf
+        slope = self.both / self.spread
+        left = max(0.0, self.noise - slope * self.both) / (self.count - 2)
+        return slope, 2 * math.sqrt(left / self.spread)
 
 
 class Cost:
-    """Least squares over the latest steps, older ones fading."""
+    """A line for each number of rows."""
 
     def __init__(self) -> None:
-        self._sums = np.zeros((3, 3))
-        self._targets = np.zeros(3)
-        self._steps = 0
+        self._lines: dict[int, _Line] = {}
 
     def saw(self, rows: int, cells: int, seconds: float) -> None:
         """A decode of one token for each of `rows` sequences, with `cells` cells in use, took so long."""
-        parts = np.array([1.0, rows, rows * cells])
-        # Relative errors count, so a slow step weighs no more than a quick one.
-        weight = 1 / max(seconds, 1e-6) ** 2
-        self._sums = self._sums * (1 - _FORGET) + weight * np.outer(parts, parts)
-        self._targets = self._targets * (1 - _FORGET) + weight * seconds * parts
-        self._steps += 1
+        self._lines.setdefault(rows, _Line()).add(cells, seconds)
 
-    def crossover(self, tokens: float) -> float:
-        """How many sequences of so many tokens each cost more in one pool than another pass over the weights does.
-
-        From there on it pays to give each cells of its own, even while some of them stay behind in the pool. Infinite
-        when looking past cells costs nothing.
-        """
-        fixed, _, cell = self._parts()
-        if math.isnan(fixed):
-            return FIRST_GUESS
-        if cell <= 0.0:
-            return math.inf
-        # n sequences pass over the n - 1 others' cells: cell * n * (n - 1) * tokens against `fixed`.
-        return 0.5 + math.sqrt(0.25 + max(0.0, fixed) / (cell * max(1.0, tokens)))
-
-    def _parts(self) -> tuple[float, float, float]:
-        """Seconds of each part; not a number as long as the steps were too few, or too much alike."""
-        scale = np.sqrt(np.diag(self._sums))
-        if self._steps < _LEAST_STEPS or not scale.all():
-            return math.nan, math.nan, math.nan
-        alike = self._sums / np.outer(scale, scale)
-        if np.linalg.eigvalsh(alike)[0] < _SPREAD:
-            return math.nan, math.nan, math.nan
-        fixed, row, cell = np.linalg.solve(alike, self._targets / scale) / scale
-        return float(fixed), float(row), float(cell)
+    def saving(self, rows: int, cells: int) -> float | None:
+        """The share of such a step that a split cache would save; None when too little was measured to tell."""
+        line = self._lines.get(rows)
+        if line is None or line.seconds <= 0.0:
+            return None
+        slope, error = line.slope()
+        strangers = cells * (rows - 1) / rows
+        if not error * strangers < _CERTAIN * line.seconds:
+            return None
+        seconds = max(line.seconds + slope * (cells - line.cells), line.seconds / 2)
+        return max(0.0, slope * strangers / seconds)

@@ -17,7 +17,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 from runner.engine import ubatches
-from runner.engine.cost import Cost
+from runner.engine.cost import FIRST_GUESS, Cost
 from runner.engine.pace import Pace
 from runner.engine.plan import HEADROOM, Row, Snapshot, Work
 from runner.engine.sequence import Sequence
@@ -27,6 +27,7 @@ from runner.llama.batch import Batch
 from runner.llama.context import Context
 
 PATIENCE = 60.0  # seconds that the wide lane stays when no crowd is there, and before another try when it wasn't made
+WORTHWHILE = 0.1  # of a step's time: what a split cache has to save before its memory is taken
 ANSWER = 256  # tokens that an answer is taken to have; longer ones were asked for
 
 
@@ -115,6 +116,7 @@ class Lanes:
         self._tell = tell
         self._maker: threading.Thread | None = None
         self._made: Context | None = None
+        self._enough = FIRST_GUESS + 1  # so many are a crowd
         self._crowded = -math.inf  # when there was a crowd last
         self._retry = -math.inf
         self._open = False  # whether newcomers are sent to the wide lane
@@ -149,7 +151,7 @@ class Lanes:
         if self._plan is None:
             return
         crowd = [sequence for sequence in everybody if self._fits(sequence)]
-        if self._is_crowd(crowd):
+        if self._is_crowd(len(crowd)):
             self._crowded = now
             if self.wide is None and self._maker is None and now >= self._retry:
                 self._begin(self._plan, now)
@@ -186,11 +188,18 @@ class Lanes:
         """Whether it will do with a short slot, as far as can be told."""
         return self._plan is not None and not sequence.is_long and need(sequence) <= self._plan.length
 
-    def _is_crowd(self, crowd: Collection[Sequence]) -> bool:
-        if len(crowd) < 2 or self.pool is None:
+    def _is_crowd(self, count: int) -> bool:
+        """Whether so many that would do with a short slot are more than the pool computes well."""
+        if self.pool is None or count < 2:
             return False
-        tokens = sum(len(sequence.tokens) for sequence in crowd) / len(crowd)
-        return len(crowd) > min(self.cost.crossover(tokens), self.pool.context.sequences)
+        if self.wide is None and self._maker is None:  # afterwards the pool's steps tell nothing of so many
+            saving = self.cost.saving(count, self.pool.slots.cells_used)
+            if saving is None:
+                self._enough = FIRST_GUESS + 1
+            else:
+                self._enough = count if saving > WORTHWHILE else count + 1
+            self._enough = min(self._enough, self.pool.context.sequences + 1)
+        return count >= self._enough
 
     def _begin(self, plan: Wide, now: float) -> None:
         self._retry = now + PATIENCE

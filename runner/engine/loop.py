@@ -29,6 +29,7 @@ from runner.llama.model import Model
 from runner.protocol.commands import Cancel, Stop
 from runner.protocol.events import Done, Ended, Event, Failed, Reason, Started, Stats, Text
 
+BESIDE = 256  # tokens of inputs to embed in one step while others generate
 _STATS_NS = 1_000_000_000
 
 
@@ -189,10 +190,7 @@ class Loop:
 
     def _embed(self) -> None:
         self._meter.begin()
-        # While others want their next token, a step is no longer than one that carries a chunk of somebody's prompt.
-        decoding = sum(sequence.is_decoding for sequence in self._lanes.running)
-        pool = self._lanes.pool
-        most = pool.pace.chunk(max(1, decoding)) if pool is not None and self._everybody else None
+        most = BESIDE if self._everybody else None  # while others want their next token, steps are short
         self._outbox.put(*self._embedder.step(self._inputs, most))
         self._meter.embedded(self._embedder.inputs, self._embedder.tokens)
 

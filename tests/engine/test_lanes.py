@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.engine import lanes as lanes_module
+from runner.engine.cost import Cost
 from runner.engine.crew import Crew
 from runner.engine.embed import Embedder
 from runner.engine.lanes import PATIENCE, Lane, Lanes, Wide, need
@@ -143,7 +144,7 @@ class Machine:
             cast("queue.SimpleQueue[Item]", self.inbox),
             cast(Outbox, self.outbox),
             Crew(1),
-            self.clock,
+            clock=self.clock,
         )
         loop.run()
         assert self.lanes.running == []
@@ -199,6 +200,30 @@ def test_a_few_stay_in_the_pool() -> None:
     machine, items = Machine(), crowd(2)
     all_said(machine.run([items]), items)
     assert machine.wide == []
+
+
+class Known(Cost):
+    """A cost that is known already."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self._share = share
+
+    def saving(self, rows: int, cells: int) -> float | None:
+        return self._share
+
+
+@pytest.mark.parametrize(
+    ("users", "share", "is_wide"),
+    [(4, 0.3, True), (4, 0.05, False), (1, 0.3, False), (8, 0.05, False), (9, 0.05, True)],
+)
+def test_what_was_measured_decides_for_as_many_as_the_pool_has_sequences(
+    users: int, share: float, is_wide: bool
+) -> None:
+    machine, items = Machine(pool=8), crowd(users)
+    machine.lanes.cost = Known(share)
+    all_said(machine.run([items, *[[] for _ in range(4)], [Widened()]]), items)
+    assert (machine.wide != []) == is_wide
 
 
 def test_a_crowd_gets_the_wide_lane_and_nobody_is_lost() -> None:
