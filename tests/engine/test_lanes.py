@@ -349,7 +349,7 @@ def test_a_failed_decode_fails_only_those_in_its_lane() -> None:
 
 
 def test_both_lanes_share_what_is_computed_beside_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.engine.loop.CHUNK", 4)
+    monkeypatch.setattr("runner.engine.pace.Pace.chunk", lambda _, decodes: 4 if decodes else 1 << 20)
     machine, items = Machine(), crowd(4, range(10, 60))
     long = sequence(80, [9] * 90, [20], context_length=200)
     short = sequence(81, [8] * 40, [20], num_predict=2)
