@@ -153,7 +153,7 @@ class Loop:
         for key in keys:
             sequence = self._running.pop()
             assert sequence.key == key
-            self._let_go(sequence, keep=False)
+            self._let_go(sequence)
             self._waiting.appendleft(sequence)
             self._preemptions += 1
 
@@ -334,16 +334,16 @@ class Loop:
     def _leave(self, sequence: Sequence) -> None:
         if sequence in self._running:
             self._running.remove(sequence)
-            self._let_go(sequence, keep=True)
+            self._let_go(sequence)
             self._full = False
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
         sequence.request.completion_tokens += sequence.generated
         sequence.close()
 
-    def _let_go(self, sequence: Sequence, *, keep: bool) -> None:
+    def _let_go(self, sequence: Sequence) -> None:
         assert sequence.slot is not None
-        self._slots.release(sequence.slot, keep=keep)
+        self._slots.release(sequence.slot)
         sequence.slot = None
         sequence.computed = 0
 
@@ -363,6 +363,7 @@ class Loop:
             return []
         if len(self._running) > 1:
             self._preempt((self._running[-1].key,))
+            self._slots.make_room(self._slots.cells)
             self._full = True
             return []
         (last,) = self._running

@@ -181,11 +181,10 @@ class Worker:
         context = self._context
         crew = Crew(threads(self._load.options))
         if context is None:
-            slots = Slots(0, 0, lambda _seq, _start: True, lambda _source, _target: None, reuse=False)
+            slots = Slots(0, 0, lambda _seq, _start: True, lambda _source, _target: None)
             return Loop(self._model, None, slots, self._embedder, self._inbox, self._outbox, crew, 1)
-        # A state that can't be cut at any token (recurrent, hybrid, sliding window) is never shared.
-        reuse = not self._model.has_state and not self._model.n_swa
-        slots = Slots(context.sequences, context.cells, context.forget, context.share, reuse=reuse)
+        cuttable = not self._model.has_state and not self._model.n_swa
+        slots = Slots(context.sequences, context.cells, context.forget, context.share, cuttable=cuttable)
         return Loop(self._model, context, slots, self._embedder, self._inbox, self._outbox, crew, context.batch)
 
     def _ready(self, started: int, thinking: Thinking | None, *, has_template: bool) -> Ready:

@@ -245,7 +245,7 @@ def run(
 ) -> tuple[Record, Cells, Slots]:
     context = Cells(sequences, real_cells or cells, outcomes)
     outbox = context.outbox
-    slots = Slots(sequences, cells, context.forget, context.share, reuse=True)
+    slots = Slots(sequences, cells, context.forget, context.share)
     loop = Loop(
         cast(Model, Vocabulary()),
         cast(Context, context),
