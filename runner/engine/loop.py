@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import cast
 
+from runner.engine.clerk import News
 from runner.engine.crew import Crew
 from runner.engine.draw import Draw, Drawn, draw_all
 from runner.engine.embed import Embedder, Inputs
 from runner.engine.logprobs import told
 from runner.engine.outbox import Outbox
 from runner.engine.plan import Snapshot, Step, Work, plan
+from runner.engine.reuse import Reuse
 from runner.engine.sequence import Request, Sequence
 from runner.engine.slots import Slots
 from runner.errors import RunnerError
@@ -30,7 +32,7 @@ from runner.protocol.events import Done, Ended, Event, Failed, Reason, Started, 
 CHUNK = 256  # prompt tokens computed beside decodes in one step
 _STATS_NS = 1_000_000_000
 
-Item = Sequence | Inputs | Cancel | Stop
+Item = Sequence | Inputs | Cancel | Stop | News
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Loop:
         outbox: Outbox,
         crew: Crew,
         budget: int,
+        reuse: Reuse | None = None,
     ) -> None:
         self._model = model
         self._context = context
@@ -64,6 +67,7 @@ class Loop:
         self._outbox = outbox
         self._crew = crew
         self._budget = budget
+        self._reuse = reuse or Reuse(slots)
         self._batch = Batch(budget)
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []  # in the order of admission, so the newest is last
@@ -77,19 +81,20 @@ class Loop:
         while self._drain():
             if self._inputs:
                 self._outbox.put(*self._embedder.step(self._inputs))
-            if self._running or self._waiting:
+            if self._running or any(map(self._reuse.is_ready, self._waiting)):
                 self._step()
             self._report()
         requests = {sequence.request: sequence for sequence in [*self._running, *self._waiting]}
         self._outbox.put(*[self._give_up(sequence) for sequence in requests.values()])
         self._outbox.put(*[inputs.cancelled() for inputs in self._inputs])
         self._crew.close()
+        self._reuse.close()
 
     # -- what arrives
 
     def _drain(self) -> bool:
         """Take everything from the inbox; wait for something when there is nothing to do. False after Stop."""
-        idle = not (self._running or self._waiting or self._inputs)
+        idle = not (self._running or self._inputs or any(map(self._reuse.is_ready, self._waiting)))
         if idle:
             self._report(now=True)
         while idle or not self._inbox.empty():
@@ -100,9 +105,12 @@ class Loop:
             if isinstance(item, Cancel):
                 self._cancel(item.id)
             elif isinstance(item, Sequence):
+                self._reuse.look(item)
                 self._waiting.append(item)
-            else:
+            elif isinstance(item, Inputs):
                 self._inputs.append(item)
+            else:
+                self._reuse.hear(item)
         return True
 
     def _cancel(self, request: int) -> None:
@@ -140,9 +148,10 @@ class Loop:
 
     def _snapshot(self) -> Snapshot:
         held = self._slots.held([s.slot for s in self._running if s.slot is not None])
+        waiting = [] if self._full else filter(self._reuse.is_ready, self._waiting)
         return Snapshot(
             running=[Work(s.key, h, s.remaining, s.is_decoding) for s, h in zip(self._running, held, strict=True)],
-            waiting=[] if self._full else [Work(s.key, 0, s.remaining) for s in self._waiting],
+            waiting=[Work(s.key, 0, s.remaining) for s in waiting],
             slots_free=self._slots.free,
             cells_free=self._slots.cells - sum(held),
             budget=self._budget,
@@ -160,9 +169,9 @@ class Loop:
     def _admit(self, keys: tuple[int, ...]) -> list[Event]:
         events: list[Event] = []
         for key in keys:
-            sequence = self._waiting.popleft()
-            assert sequence.key == key
-            sequence.slot, sequence.computed = self._slots.acquire(sequence.tokens, sequence.reusable)
+            sequence = next(each for each in self._waiting if each.key == key)
+            self._waiting.remove(sequence)
+            self._reuse.begin(sequence)
             self._running.append(sequence)
             request = sequence.request
             if request.admitted_ns:  # it comes back, or another choice was first: its client has heard of the start
@@ -400,6 +409,10 @@ class Loop:
                 prompt_tokens=self._prompt_tokens,
                 completion_tokens=self._completion_tokens,
                 preemptions=self._preemptions,
+                reused_cells=self._reuse.counts.cells,
+                reused_ram=self._reuse.counts.ram,
+                reused_disk=self._reuse.counts.disk,
+                demotions=self._reuse.counts.demotions,
             )
         )
 

@@ -11,6 +11,7 @@ from itertools import count
 
 from runner.engine.constrain import Guide
 from runner.engine.echo import Echo
+from runner.engine.shelf import Awaited
 from runner.engine.text import TextStream
 from runner.llama.sampler import Sampler
 from runner.protocol.commands import Generate
@@ -58,6 +59,7 @@ class Sequence:
     choice: int = 0
     slot: int | None = None
     computed: int = 0
+    awaited: Awaited | None = None  # a state that is read from a file for it
     unsent_tokens: int = 0
     unsent_logprobs: list[Logprob] = field(default_factory=list)
     key: int = field(default_factory=_next_key)  # names it in the plan

@@ -80,7 +80,7 @@ class Slots:
         self._prefixes: Prefixes[int] = Prefixes()
         self._forget = forget
         self._share = share
-        self._save = save
+        self.save = save
         self._clock = 0
 
     @property
@@ -285,7 +285,7 @@ class Slots:
 
     def _tell(self, index: int) -> None:
         tokens = self._slots[index].tokens
-        self._save(index, tokens, len(tokens) - self._prefixes.covered(index))
+        self.save(index, tokens, len(tokens) - self._prefixes.covered(index))
 
     def _own(self, index: int) -> int:
         """Cells at the end of a sequence that it alone holds."""

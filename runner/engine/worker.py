@@ -9,25 +9,32 @@ from __future__ import annotations
 import gc
 import os
 import queue
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
+from runner.engine.archive import Archive
+from runner.engine.clerk import Clerk, News
 from runner.engine.crew import Crew
 from runner.engine.embed import Embedder
 from runner.engine.intake import Intake
 from runner.engine.loop import Item, Loop
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
+from runner.engine.reuse import Reuse
+from runner.engine.shelf import Shelf
 from runner.engine.slots import Slots
 from runner.errors import RunnerError, TemplateFailed
 from runner.formats import THINKING, Thinking, thinking_of
 from runner.llama import library
 from runner.llama.context import Context, threads
 from runner.llama.model import Model
+from runner.llama.state import States
 from runner.prompt.jinja import Template
 from runner.protocol.codec import FrameReader, unpack_command
 from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, Stop
@@ -183,9 +190,10 @@ class Worker:
         if context is None:
             slots = Slots(0, 0, lambda _seq, _start: True, lambda _source, _target: None)
             return Loop(self._model, None, slots, self._embedder, self._inbox, self._outbox, crew, 1)
-        cuttable = not self._model.has_state and not self._model.n_swa
+        cuttable = self._model.is_cuttable
         slots = Slots(context.sequences, context.cells, context.forget, context.share, cuttable=cuttable)
-        return Loop(self._model, context, slots, self._embedder, self._inbox, self._outbox, crew, context.batch)
+        reuse = _reuse(self._load, self._model, context, slots, self._inbox.put)
+        return Loop(self._model, context, slots, self._embedder, self._inbox, self._outbox, crew, context.batch, reuse)
 
     def _ready(self, started: int, thinking: Thinking | None, *, has_template: bool) -> Ready:
         sizes = self._log.sizes
@@ -207,6 +215,28 @@ class Worker:
             has_template=has_template,
             thinking=thinking,
         )
+
+
+def _reuse(load: Load, model: Model, context: Context, slots: Slots, tell: Callable[[News], None]) -> Reuse:
+    """What loses its cells is kept in RAM and in files, as far as the load allows."""
+    store = load.prefixes
+    clerk = None
+    if store.disk:
+        kind = _kind_of_state(load, model, context)
+        root = Path(store.root)
+        clerk = Clerk(Archive(root, root / store.model / kind, f"{store.model}/{kind}", store.disk), tell)
+    shelf = Shelf(store.ram, clerk.write if clerk else lambda _saved: None, cuttable=slots.cuttable)
+    return Reuse(slots, States(context), shelf if store.ram or store.disk else None, clerk)
+
+
+def _kind_of_state(load: Load, model: Model, context: Context) -> str:
+    """Names what a saved state depends on beside the weights, fit for a folder."""
+    parts = [load.options.kv_cache_type, f"flash-{load.options.flash_attn}", library.version()]
+    if model.metadata(f"{model.metadata('general.architecture')}.rope.scaling.type") == "longrope":
+        parts.append(f"{context.cells}-cells")  # llama.cpp chooses the factors by it
+    if not model.is_cuttable:
+        parts.append("unified")
+    return re.sub(r"[^\w.]+", "-", "_".join(parts)).strip("-")
 
 
 def _compile(text: str | None) -> tuple[Template | None, TemplateFailed | None]:

@@ -148,6 +148,10 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     preemptions: int
+    reused_cells: int = 0  # tokens that needed no computing, because they stood in cells,
+    reused_ram: int = 0  # because their state was saved in RAM,
+    reused_disk: int = 0  # or in a file
+    demotions: int = 0  # prefixes saved when they lost their cells
 
 
 Event = Loading | Ready | Started | Text | Ended | Done | Vectors | Failed | Stats

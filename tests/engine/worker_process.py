@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.protocol.codec import FrameReader, pack_command, unpack_events
-from runner.protocol.commands import Command, Load, Stop
+from runner.protocol.commands import Command, Load, PrefixStore, Stop
 from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Ready, Reason, Started, Text, Vectors
 from runner.protocol.options import LoadOptions
 
@@ -49,7 +49,15 @@ class Answer:
 class WorkerProcess:
     """Spawned by name; `load` is sent at once and its outcome is `ready`."""
 
-    def __init__(self, weights: Path, *, embedding: bool = False, template: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        *,
+        embedding: bool = False,
+        template: str | None = None,
+        prefixes: PrefixStore | None = None,
+        **options: Any,
+    ) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process, closed by close()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "runner.engine"],
@@ -61,7 +69,8 @@ class WorkerProcess:
         self._frames = FrameReader()
         self._events = self._read()
         load = LoadOptions(**({"num_ctx": 512, "num_parallel": 4} | options))
-        self.send(Load((str(weights),), load, embedding=embedding, template=template))
+        store = prefixes or PrefixStore()
+        self.send(Load((str(weights),), load, embedding=embedding, template=template, prefixes=store))
         self.ready: Ready | Failed = next(e for e in self._events if isinstance(e, Ready | Failed))
 
     def send(self, *commands: Command) -> None:
