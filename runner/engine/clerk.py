@@ -11,10 +11,10 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 
 from runner.engine.archive import Archive
-from runner.engine.shelf import Saved
+from runner.engine.shelf import FILES, Saved
 from runner.llama.state import Data
 
 _PENDING = 512 * 1024 * 1024  # bytes that may wait to be written
@@ -97,8 +97,7 @@ class Clerk:
         self._orders.put(_Order(rank, next(self._numbers), saved, data))
 
     def _run(self) -> None:
-        listed = [Saved(tokens, None, name) for name, tokens in self._archive.listed()]
-        self._tell(Listed(tuple(reversed(listed))))
+        self._tell(Listed(self._list()))
         while (order := self._orders.get()).saved is not None:
             if time.monotonic() >= self._deadline:
                 continue
@@ -106,6 +105,14 @@ class Clerk:
                 self._tell(Fetched(order.saved, self._read(order.saved)))
             else:
                 self._write(order.saved, order.data)
+
+    def _list(self) -> tuple[Saved, ...]:
+        try:
+            listed = [Saved(tokens, None, name) for name, tokens in islice(self._archive.listed(), FILES)]
+        except Exception:  # noqa: BLE001 -- every request waits for the list
+            traceback.print_exc()
+            return ()
+        return tuple(reversed(listed))
 
     def _read(self, saved: Saved) -> Data | None:
         try:

@@ -105,8 +105,7 @@ class Loop:
             if isinstance(item, Cancel):
                 self._cancel(item.id)
             elif isinstance(item, Sequence):
-                self._reuse.look(item)
-                self._waiting.append(item)
+                self._reuse.enqueue(self._waiting, item)
             elif isinstance(item, Inputs):
                 self._inputs.append(item)
             else:
@@ -148,10 +147,10 @@ class Loop:
 
     def _snapshot(self) -> Snapshot:
         held = self._slots.held([s.slot for s in self._running if s.slot is not None])
-        waiting = [] if self._full else filter(self._reuse.is_ready, self._waiting)
+        waiting = [] if self._full else self._reuse.in_line(self._waiting)
         return Snapshot(
             running=[Work(s.key, h, s.remaining, s.is_decoding) for s, h in zip(self._running, held, strict=True)],
-            waiting=[Work(s.key, 0, s.remaining) for s in waiting],
+            waiting=[Work(s.key, 0, s.remaining - s.found, found=0 if s.is_lent else s.found) for s in waiting],
             slots_free=self._slots.free,
             cells_free=self._slots.cells - sum(held),
             budget=self._budget,
@@ -163,6 +162,7 @@ class Loop:
             sequence = self._running.pop()
             assert sequence.key == key
             self._let_go(sequence)
+            sequence.rank = 0
             self._waiting.appendleft(sequence)
             self._preemptions += 1
 
@@ -201,7 +201,7 @@ class Loop:
             sequence = by_key[row.key]
             start = sequence.computed
             count = min(row.count, sequence.remaining)  # a reused prefix may have left less than was planned
-            count, outputs = sequence.outputs(count, 1 + spare)
+            count, outputs = sequence.outputs(self._reuse.step_of(sequence, count), 1 + spare)
             spare -= max(0, outputs - 1)
             assert sequence.slot is not None
             self._batch.add(sequence.slot, start, sequence.tokens[start : start + count], outputs=outputs)
@@ -230,6 +230,7 @@ class Loop:
         start = sequence.computed
         self._slots.extend(sequence.slot, sequence.tokens[start : start + count])
         sequence.computed += count
+        self._reuse.advance(sequence)
         if not sequence.generated:
             self._prompt_tokens += count
 
@@ -347,6 +348,7 @@ class Loop:
             self._full = False
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
+        self._reuse.is_over(sequence)
         sequence.request.completion_tokens += sequence.generated
         sequence.close()
 

@@ -15,12 +15,14 @@ HEADROOM = 32  # cells that must be left for each newcomer beyond its prompt, le
 @dataclass(frozen=True, slots=True)
 class Work:
     """A sequence as the plan sees it: `cells` it gives back if all newer ones are preempted before it (so cells that
-    several hold count with the oldest of them), `remaining` tokens to compute before its next one."""
+    several hold count with the oldest of them), `remaining` tokens to compute before its next one. A newcomer takes
+    `found` more cells for what is computed of it already, unless they are a running one's."""
 
     key: int
     cells: int
     remaining: int
     decoding: bool = False
+    found: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,13 @@ def plan(snapshot: Snapshot) -> Step:
         spare = cells - spoken_for - HEADROOM * len(running)
         for work in snapshot.waiting[: snapshot.slots_free]:
             alone = not running and not admitted
-            if budget <= 0 or (spare < work.remaining + HEADROOM and not alone):
+            if budget <= 0 or (spare < work.remaining + work.found + HEADROOM and not alone):
                 break  # first come, first served: nobody overtakes the one that doesn't fit yet
             admitted.append(work.key)
-            count = min(work.remaining, budget, cells)
+            count = max(0, min(work.remaining, budget, cells - work.found))
             if count > 0:
                 rows.append(Row(work.key, count))
             budget -= count
-            cells -= count
-            spare -= work.remaining + HEADROOM
+            cells -= count + work.found
+            spare -= work.remaining + work.found + HEADROOM
     return Step(tuple(preempted), tuple(admitted), tuple(rows))

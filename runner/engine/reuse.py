@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import time
 from array import array
+from bisect import insort
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from runner.engine.clerk import Clerk, Filed, Listed, News
+from runner.engine.prefixes import Prefixes
 from runner.engine.sequence import Sequence
 from runner.engine.shelf import Awaited, Saved, Shelf
 from runner.engine.slots import Slots
@@ -21,6 +26,9 @@ from runner.llama.state import Data
 # on any machine that was measured (docs/benchmarks.md). So it is not the token that decides but the call: saving,
 # claiming and cutting take about a millisecond, which this many tokens are worth on a fast GPU.
 LEAST = 64
+_LOOKED_AT = 8  # of those who are to compute the same
+_FORESEEN = 16  # newcomers whose reuse is known to the plan exactly
+_BONUS_NS = 1_000_000_000  # by which who has everything computed goes before his turn
 _CLOSING = 1.5  # seconds that the end of a worker may take for what is to survive it: somebody waits for the memory
 _OWN = 4  # and it is saved if at least one part in so many of its tokens stands nowhere else
 
@@ -55,24 +63,86 @@ class Reuse:
         self._shelf = shelf
         self._clerk = clerk
         self._reading: dict[Saved, Awaited] = {}
+        # Who came before it was known what files there are; the first request after a swap is likely to be in one.
+        self._early: list[Sequence] | None = None if clerk is None else []
+        self._prompts: Prefixes[Sequence] = Prefixes()  # that are still to be computed, or are right now
         slots.save = self._demote
 
-    def look(self, sequence: Sequence) -> None:
-        """A sequence has come: order what it could begin with, if that is in a file."""
-        if self._shelf is None or self._clerk is None:
-            return
+    def enqueue(self, waiting: deque[Sequence], sequence: Sequence) -> None:
+        """A sequence has come: see whom it should follow, order what it could begin with if that is in a file, and
+        put it in line. It may go before who came up to a second earlier and has more to compute."""
+        self._order(sequence)
+        if self._early is not None:
+            self._early.append(sequence)
+        self._follow(sequence, sequence.found)
+        self._prompts.add(sequence, sequence.tokens)
+        sequence.rank = sequence.arrived_ns - _BONUS_NS * sequence.found // len(sequence.tokens)
+        place = len(waiting)
+        while place and waiting[place - 1].rank > sequence.rank:
+            place -= 1
+        waiting.insert(place, sequence)
+
+    def in_line(self, waiting: Iterable[Sequence]) -> list[Sequence]:
+        """Those who may begin, in their order. What the first of them will find is looked up anew."""
+        ready = [sequence for sequence in waiting if self.is_ready(sequence)]
+        for sequence in ready[: self._slots.free][:_FORESEEN]:
+            self._look(sequence)
+        return ready
+
+    def _look(self, sequence: Sequence) -> Saved | None:
+        """See how much of a sequence is computed already, and with which state if it is one that was saved."""
         tokens, most = sequence.tokens, sequence.reusable
+        here = self._slots.find(tokens, most)
+        sequence.found, sequence.is_lent = here.length, here.seq is not None and self._slots.is_busy(here.seq)
+        if self._shelf is None:
+            return None
         length, saved, _ = self._shelf.find(tokens, most)
-        if saved is None or saved.data is not None or length < self._slots.find(tokens, most).length + LEAST:
+        if saved is None or length < here.length + LEAST:
+            return None
+        sequence.found, sequence.is_lent = length, False
+        return saved
+
+    def _order(self, sequence: Sequence) -> None:
+        """Have the state read that it could begin with, if that is in a file."""
+        saved = self._look(sequence)
+        if saved is None or saved.data is not None or self._clerk is None:
             return
         if saved not in self._reading:
             self._reading[saved] = Awaited(saved)
             self._clerk.read(saved)
         sequence.awaited = self._reading[saved]
 
+    def _follow(self, sequence: Sequence, found: int) -> None:
+        """Let it wait for one that computes what it would have to compute as well, beyond what is `found` already."""
+        tokens, most = sequence.tokens, sequence.reusable
+        match = self._prompts.match(tokens)
+        shared = min(match.length, len(tokens) - 1 if most is None else most)
+        if shared < found + LEAST:
+            return
+        leader = max(islice(match.holders(), _LOOKED_AT), key=lambda each: each.computed)
+        if leader.computed > shared:
+            return
+        sequence.leader, sequence.shared = leader, shared
+        if not self._slots.cuttable and shared not in leader.borders:
+            insort(leader.borders, shared)
+
     def is_ready(self, sequence: Sequence) -> bool:
-        """Whether a sequence that waits may begin. If not, something will come through the inbox that changes it."""
+        """Whether a sequence that waits may begin. If not, another's step or the inbox will bring what changes it.
+
+        Who has a leader came after him, so there is always one who is ready or waits for the inbox.
+        """
+        leader = sequence.leader
+        if leader is not None and leader in self._prompts and leader.computed < sequence.shared:
+            return False
+        if self._early is not None:
+            return False
         return sequence.awaited is None or sequence.awaited.is_read
+
+    def is_over(self, sequence: Sequence) -> None:
+        """A sequence has ended, however it did: nobody need wait for it."""
+        sequence.leader = None
+        if sequence in self._prompts:
+            self._prompts.remove(sequence)
 
     def hear(self, news: News) -> None:
         """Something came of what was ordered."""
@@ -80,6 +150,10 @@ class Reuse:
         if isinstance(news, Listed):
             for saved in news.saved:
                 self._shelf.know(saved)
+            early, self._early = self._early or [], None
+            for sequence in early:
+                if sequence in self._prompts:
+                    self._order(sequence)
         elif isinstance(news, Filed):
             news.saved.file, news.saved.data = news.file, None
             self._shelf.know(news.saved)
@@ -94,12 +168,48 @@ class Reuse:
 
     def begin(self, sequence: Sequence) -> None:
         """Give the sequence an id, and what it needn't compute. The caller has seen that one is free."""
+        known = 0 if self._slots.cuttable else self._known(sequence.tokens)
         begun = self._from_shelf(sequence)
         if begun is None:
             begun = self._slots.acquire(sequence.tokens, sequence.reusable)
             self.counts.cells += begun[1]
         sequence.slot, sequence.computed = begun
-        sequence.awaited = None
+        sequence.awaited = sequence.leader = None
+        if not self._slots.cuttable:
+            self._set_borders(sequence, known)
+
+    def step_of(self, sequence: Sequence, count: int) -> int:
+        """How many of `count` tokens to compute in one step."""
+        borders = sequence.borders
+        while borders and borders[0] <= sequence.computed:
+            del borders[0]
+        return min(count, borders[0] - sequence.computed) if borders else count
+
+    def advance(self, sequence: Sequence) -> None:
+        """A step has computed tokens of the sequence: leave a copy of where it stands if others may begin there."""
+        if sequence.borders and sequence.borders[0] == sequence.computed:
+            assert sequence.slot is not None
+            if not self._slots.leave_copy(sequence.slot):
+                self._save(sequence.slot, array("i", sequence.tokens[: sequence.computed]))
+        if not sequence.remaining and sequence in self._prompts:
+            self._prompts.remove(sequence)
+
+    def _set_borders(self, sequence: Sequence, known: int) -> None:
+        """Of a state that can't be cut, copies are left where this prompt parts from what was seen, and near its end.
+
+        One token before it, because that one's logits are wanted even by who sends the same again.
+        """
+        wanted = {known, *sequence.borders}
+        if not sequence.generated:
+            wanted.add(len(sequence.tokens) - 1)
+        sequence.borders = sorted(
+            border for border in wanted if sequence.computed + LEAST <= border < len(sequence.tokens)
+        )
+
+    def _known(self, tokens: list[int]) -> int:
+        """How many of the first tokens were seen before, whether or not there is a state for just these."""
+        known = self._slots.find(tokens).known
+        return known if self._shelf is None else max(known, self._shelf.find(tokens)[2])
 
     def close(self) -> None:
         """Everything has ended: what stands in cells and in RAM goes into files, what was used last first."""

@@ -60,6 +60,12 @@ class Sequence:
     slot: int | None = None
     computed: int = 0
     awaited: Awaited | None = None  # a state that is read from a file for it
+    found: int = 0  # tokens that will not have to be computed, as far as can be seen while it waits,
+    is_lent: bool = False  # and whether a running one holds their cells
+    rank: int = 0  # where it stands in line: the time it came, or somewhat before
+    leader: Sequence | None = None  # one that computes the same beginning, of so many tokens,
+    shared: int = 0  # and lends it then
+    borders: list[int] = field(default_factory=list)  # where a step has to end, since others may want to go on there
     unsent_tokens: int = 0
     unsent_logprobs: list[Logprob] = field(default_factory=list)
     key: int = field(default_factory=_next_key)  # names it in the plan

@@ -15,7 +15,7 @@ from runner.engine.prefixes import Prefixes
 from runner.llama.state import Data
 
 _LOOKED_AT = 8  # of those who hold the same beginning
-_FILES = 1024  # that are known of; older ones are left to be cleaned up
+FILES = 512  # that are known of; those used longest ago are left to be cleaned up
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +103,7 @@ class Shelf:
         if saved not in self._prefixes:
             self._prefixes.add(saved, saved.tokens)
         self._files[saved] = None
-        while len(self._files) > _FILES:
+        while len(self._files) > FILES:
             self.remove(next(iter(self._files)))
 
     def touch(self, saved: Saved) -> None:

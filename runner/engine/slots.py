@@ -165,6 +165,10 @@ class Slots:
         self.release(target)
         return True
 
+    def is_busy(self, index: int) -> bool:
+        """Whether somebody runs there."""
+        return self._slots[index].busy
+
     def extend(self, index: int, tokens: Sequence[int]) -> None:
         """These tokens are computed now, behind those that were."""
         if not tokens:

@@ -116,3 +116,14 @@ class WorkerProcess:
         self.process.communicate(timeout=30)
         self.log.close()
         return self.process.returncode
+
+
+NEAR_TIE = 0.05  # of log-probability
+
+
+def agree(one: list[Logprob], other: list[Logprob]) -> bool:
+    """Whether two greedy answers are the same up to the first near tie, after which anything goes."""
+    for mine, theirs in zip(one, other, strict=True):
+        if mine.token != theirs.token:
+            return mine.top[0].logprob - mine.top[1].logprob < NEAR_TIE
+    return True
