@@ -123,7 +123,7 @@ class Archive:
         packed = file.read(min(length, _MOST_HEAD))
         try:
             head = msgspec.msgpack.decode(packed, type=Head)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         if head.key != self._key or not 0 < head.tokens <= _MOST_TOKENS:
             return None
