@@ -95,7 +95,7 @@ def plan(snapshot: Snapshot) -> Step:
             if budget <= 0 or (spare < work.remaining + work.found + HEADROOM and not alone):
                 break  # first come, first served: nobody overtakes the one that doesn't fit yet
             admitted.append(work.key)
-            count = max(0, min(work.remaining, budget, cells - work.found))
+            count = min(work.remaining, budget, max(cells - work.found, min(cells, 1)))
             if count > 0:
                 rows.append(Row(work.key, count))
             budget -= count

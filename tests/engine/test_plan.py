@@ -100,6 +100,14 @@ def test_when_cells_run_out_the_newest_give_theirs_up() -> None:
     assert step.rows == (Row(1, 1),)
 
 
+def test_what_is_found_costs_cells_but_no_budget() -> None:
+    """A hundred found in an idle prefix take a hundred cells; those that a running one lends take none."""
+    found, lent = Work(2, 0, 8, found=100), Work(2, 0, 8)
+    assert plan(snapshot([decoding(1, 10)], [found], cells=148)).admitted == ()
+    assert plan(snapshot([decoding(1, 10)], [found], cells=300)).rows == (Row(1, 1), Row(2, 8))
+    assert plan(snapshot([decoding(1, 10)], [lent], cells=148)).rows == (Row(1, 1), Row(2, 8))
+
+
 def test_the_last_one_is_never_preempted() -> None:
     assert plan(snapshot([decoding(1, 10)], cells=1)) == Step((), (), (Row(1, 1),))
 
@@ -112,12 +120,15 @@ works = st.builds(
     st.integers(1, 60),
     st.booleans(),
 )
+newcomers = st.builds(
+    lambda remaining, found: Work(0, 0, remaining, found=found), st.integers(1, 60), st.integers(0, 60)
+)
 
 
 @settings(max_examples=300)
 @given(
     st.lists(works, max_size=6),
-    st.lists(works, max_size=6),
+    st.lists(newcomers, max_size=6),
     st.integers(0, 3),
     st.integers(0, 120),
     st.integers(0, 40),
@@ -127,7 +138,7 @@ def test_a_plan_keeps_to_budget_and_cells(
     running: list[Work], waiting: list[Work], slots: int, free: int, extra: int, chunk: int
 ) -> None:
     running = [Work(key, work.cells, work.remaining, work.decoding) for key, work in enumerate(running)]
-    waiting = [Work(100 + key, 0, work.remaining) for key, work in enumerate(waiting)]
+    waiting = [Work(100 + key, 0, work.remaining, found=work.found) for key, work in enumerate(waiting)]
     budget = len(running) + slots + extra + 1  # the worker sees to it that every slot could decode
     given_ = Snapshot(running, waiting, slots, free, budget, chunk)
     check(given_, plan(given_))
@@ -153,6 +164,9 @@ def check(given_: Snapshot, step: Step) -> None:
     freed = sum(work.cells for work in given_.running if work.key in step.preempted)
     assert sum(rows.values()) <= given_.budget
     assert sum(rows.values()) <= given_.cells_free + freed
+    if len(step.admitted) > 1 or (step.admitted and left):  # alone, one that fits the context fits the cells
+        found = sum(work.found for work in given_.waiting[: len(step.admitted)])
+        assert sum(rows.values()) + found <= given_.cells_free + freed
     decodes = [work.key for work in left if work.decoding]
     if decodes and given_.cells_free + freed >= len(decodes):
         assert all(rows.get(key) == 1 for key in decodes)
