@@ -64,7 +64,8 @@ class Context:
         params.n_seq_max = sequences
         params.n_threads = params.n_threads_batch = threads(options)
         params.kv_unified = True
-        # The whole window of a sliding-window model is kept only where prefixes are reused, and there they are not.
+        # Keeping all of it, and not the window alone, would let a sliding-window model's prefixes be cut, at the price of
+        # several times the memory; they are reused at saved points instead.
         params.swa_full = False
         params.flash_attn_type = _FLASH[options.flash_attn]
         params.no_perf = True
