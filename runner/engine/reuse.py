@@ -22,7 +22,7 @@ from runner.engine.shelf import Awaited, Saved, Shelf
 from runner.engine.slots import Slots
 from runner.llama.state import Data
 
-# Saving or restoring a token copies its bytes: 1 to 7 us where computing it takes 4.4 ms (0.5B, two cores), so it pays for
+# Saving or restoring a token copies its bytes: 1 to 7 us where computing it takes 4 ms (0.5B, two cores), so it pays for
 # every token, even on a GPU that computes ten thousand a second. What decides is the call: claiming, saving and cutting
 # take some milliseconds, which about this many tokens are worth there.
 LEAST = 64
