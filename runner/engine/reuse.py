@@ -22,14 +22,14 @@ from runner.engine.shelf import Awaited, Saved, Shelf
 from runner.engine.slots import Slots
 from runner.llama.state import Data
 
-# Saving or restoring a token copies its bytes: 1 to 7 us where computing it takes 4 ms (0.5B, two cores), so it pays for
+# Saving or restoring a token copies its bytes: 1 to 7 us where computing it takes 4 ms (0.5B, two cores); it pays for
 # every token, even on a GPU that computes ten thousand a second. What decides is the call: claiming, saving and cutting
 # take some milliseconds, which about this many tokens are worth there.
 LEAST = 64
 _LOOKED_AT = 8  # of those who are to compute the same
 _FORESEEN = 16  # newcomers whose reuse is known to the plan exactly
 _BONUS_NS = 1_000_000_000  # by which who has everything computed goes before his turn
-_CLOSING = 1.5  # seconds that the end of a worker may take for what is to survive it: somebody waits for the memory
+_CLOSING = 1.0  # seconds that the end of a worker may take for what is to survive it: somebody waits for the memory
 _OWN = 4  # and it is saved if at least one part in so many of its tokens stands nowhere else
 
 

@@ -180,12 +180,17 @@ def test_from_a_file(
         assert agree(cold[prompt], said)
 
 
-def test_after_a_preemption(
-    model: Path, cold: dict[tuple[int, ...], list[Logprob]], workers: list[Asked], store: PrefixStore
-) -> None:
-    """Three answers of 100 tokens don't fit. Who has to wait goes on with a saved state."""
-    worker = Asked(model, num_ctx=512, num_parallel=4, cells=900, prefixes=store)
-    workers.append(worker)
-    answers = worker.generate(ONE, *OTHERS[:2], said=100)
-    for prompt, answer in zip((ONE, *OTHERS[:2]), answers, strict=True):
-        assert agree(cold[prompt], answer.scores[0][:SAID])
+def test_after_a_preemption(model: Path, workers: list[Asked], store: PrefixStore) -> None:
+    """Three answers of 120 tokens don't fit 1,024 cells. Who has to wait goes on with a saved state."""
+    narrow = Asked(model, num_ctx=512, num_parallel=4, cells=1024, prefixes=store)
+    roomy = Asked(model, num_ctx=512, num_parallel=4)
+    workers += [narrow, roomy]
+    prompts = (ONE, *OTHERS[:2])
+    for prompt, answer in zip(prompts, narrow.generate(*prompts, said=120), strict=True):
+        (alone,) = roomy.generate(prompt, said=120)
+        assert len(answer.scores[0]) == 120
+        assert agree(alone.scores[0], answer.scores[0])
+    narrow.cached(ONE)
+    assert narrow.stats is not None
+    assert narrow.stats.preemptions > 0
+    assert narrow.stats.reused_ram > 0

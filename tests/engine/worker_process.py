@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.protocol.codec import FrameReader, pack_command, unpack_events
 from runner.protocol.commands import Command, Load, PrefixStore, Stop
-from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Ready, Reason, Started, Text, Vectors
+from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Ready, Reason, Started, Stats, Text, Vectors
 from runner.protocol.options import LoadOptions
 
 
@@ -67,6 +67,7 @@ class WorkerProcess:
             bufsize=0,
         )
         self._frames = FrameReader()
+        self.stats: Stats | None = None  # as of the latest answers; those of the end come with the next request's
         self._events = self._read()
         load = LoadOptions(**({"num_ctx": 512, "num_parallel": 4} | options))
         store = prefixes or PrefixStore()
@@ -98,6 +99,8 @@ class WorkerProcess:
                 answers[event.id].take(event)
             if isinstance(event, Started):
                 answers[event.id].started = event
+            elif isinstance(event, Stats):
+                self.stats = event
             elif isinstance(event, Done | Failed | Vectors):
                 assert event.id is not None
                 answers[event.id].endings.append(event)
