@@ -128,6 +128,21 @@ def _whole(minimum: int, maximum: int) -> Callable[[object], int]:
     return read
 
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
+_MOST_BYTES = 2**50
+
+
+def parse_size(value: object) -> int:
+    """Bytes from a number or a text like `512MB` or `4 GiB`, which are both counted in powers of 1024."""
+    match = _SIZE.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
+    if match is None or len(match[1]) > 20:
+        raise ValueError(f"takes a size such as 512MB, or 0, not {value!r}")
+    size = float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")
+    if size > _MOST_BYTES:
+        raise ValueError(f"takes a size of at most 1024TB, not {value!r}")
+    return int(size)
+
+
 def _parallel(value: object) -> int:
     """0 stands for `auto`."""
     return 0 if str(value).strip().lower() == "auto" else _whole(1, 256)(value)
@@ -188,6 +203,8 @@ SETTINGS: tuple[Setting, ...] = (
         "auto",
         "sequences that one model decodes together: auto (up to 128, as memory allows) or 1 to 256",
     ),
+    Setting("prefix_ram", parse_size, "512MB", "memory of each model for prompts that lost their cells; 0 for none"),
+    Setting("prefix_disk", parse_size, "4GB", "disk space for prompts computed before, all models; 0 keeps none"),
     Setting("load_timeout", parse_duration, "5m", "how long a load may go on without a sign of progress"),
     Setting("api_key", _key, "", "key that clients must send; required when listening beyond loopback"),
     Setting("origins", _words, "", "web origins allowed beside loopback ones, comma-separated"),
@@ -222,6 +239,8 @@ class Settings:
     keep_alive: float  # seconds, inf for ever
     context_length: int
     num_parallel: int  # 0 means auto
+    prefix_ram: int  # bytes
+    prefix_disk: int  # bytes
     load_timeout: float  # seconds
     api_key: str | None = field(repr=False)  # lest it be printed with the rest
     origins: tuple[str, ...]

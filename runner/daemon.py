@@ -35,6 +35,7 @@ from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
+from runner.inference.prefixes import PrefixFolders
 from runner.inference.resolve import Resolver
 from runner.inference.service import Service
 from runner.scheduler import machine
@@ -69,9 +70,12 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         offloads=machine.may_offload(),
     )
     scheduler = Scheduler(limits, workers, time.monotonic, machine.available_memory)
-    resolver = Resolver(store, context_length=settings.context_length, num_parallel=settings.num_parallel)
+    prefixes = PrefixFolders(settings.folders.cache / "prefixes", settings.prefix_ram, settings.prefix_disk)
+    resolver = Resolver(
+        store, context_length=settings.context_length, num_parallel=settings.num_parallel, prefixes=prefixes
+    )
     service = Service(scheduler, resolver, threads)
-    models = Models(store, threads, service.unload)
+    models = Models(store, threads, service.unload, prefixes)
 
     def pull(name: str, report: Report, cancelled: Cancel) -> object:
         # On use: the hub's client is as large as the rest of the daemon.

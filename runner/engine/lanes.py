@@ -25,6 +25,7 @@ from runner.engine.slots import Slots
 from runner.errors import RunnerError
 from runner.llama.batch import Batch
 from runner.llama.context import Context
+from runner.llama.state import States
 
 PATIENCE = 60.0  # seconds that the wide lane stays when no crowd is there, and before another try when it wasn't made
 WORTHWHILE = 0.1  # of a step's time: what a split cache has to save before its memory is taken
@@ -34,11 +35,12 @@ ANSWER = 256  # tokens that an answer is taken to have; longer ones were asked f
 class Lane:
     """A context, its slots, its batch, and who runs in it: in the order of admission, so the newest is last."""
 
-    def __init__(self, context: Context, *, reuse: bool) -> None:
+    def __init__(self, context: Context, memory: States | None = None, *, cuttable: bool = True) -> None:
         self.context = context
+        self.memory = memory
         self.is_split = context.is_split
         self.slots = Slots(
-            context.sequences, context.cells, context.forget, context.share, reuse=reuse, own=self.is_split
+            context.sequences, context.cells, context.forget, context.share, cuttable=cuttable, apart=self.is_split
         )
         self.batch = Batch(context.batch)
         self.pace = Pace(context.batch)
@@ -57,7 +59,7 @@ class Lane:
                 Work(s.key, h, s.remaining, s.is_decoding, len(s.draft) if s.is_decoding else 0)
                 for s, h in zip(self.running, held, strict=True)
             ],
-            waiting=[] if self.full else [Work(s.key, 0, s.remaining, waited=s.waited(now)) for s in waiting],
+            waiting=[] if self.full else [_waiting(s, now) for s in waiting],
             slots_free=self.slots.free,
             cells_free=self.slots.cells - sum(held) + own,
             budget=min(budget, self.batch.capacity),
@@ -94,11 +96,12 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Wide:
-    """How the wide lane is made, and what it will have: sequences, and cells for each."""
+    """How the wide lane is made, and what it will have: sequences, and cells for each; and how its states are saved."""
 
     make: Callable[[], Context]
     sequences: int
     length: int
+    memory: Callable[[Context], States] | None = None
 
 
 class Lanes:
@@ -143,13 +146,13 @@ class Lanes:
         """Where it runs; None for one that waits."""
         return next((lane for lane in self if sequence in lane.running), None)
 
-    def tend(self, everybody: Collection[Sequence], now: float) -> None:
+    def tend(self, everybody: Collection[Sequence], now: float) -> Lane | None:
         """Have the wide lane made when there is a crowd, and give it up when there has been none for a while.
 
-        `everybody` runs or waits.
+        `everybody` runs or waits. Returns the lane that was given up: its context is the caller's now.
         """
         if self._plan is None:
-            return
+            return None
         crowd = [sequence for sequence in everybody if self._fits(sequence)]
         if self._is_crowd(len(crowd)):
             self._crowded = now
@@ -157,22 +160,25 @@ class Lanes:
                 self._begin(self._plan, now)
         self._open = now - self._crowded < PATIENCE
         if self.wide is not None and not self._open and not self.wide.running:
-            self.wide.context.close()
-            self.wide = None
+            left, self.wide = self.wide, None
+            return left
+        return None
 
     def lane_for(self, sequence: Sequence) -> Lane | None:
         """Where a waiting sequence is to run. While the wide lane is being made nobody waits for it."""
         return self.wide if self.wide is not None and self._open and self._fits(sequence) else self.pool
 
-    def settle(self) -> None:
-        """The wide lane was made, or could not be."""
+    def settle(self) -> Lane | None:
+        """The wide lane was made, and is returned, or could not be."""
         if self._maker is None:
-            return
+            return None
         self._maker.join()
         self._maker = None
         context, self._made = self._made, None
         if context is not None:
-            self.wide = Lane(context, reuse=True)
+            memory = self._plan.memory(context) if self._plan and self._plan.memory else None
+            self.wide = Lane(context, memory)
+        return self.wide
 
     def seconds_left(self, now: float) -> float | None:
         """When `tend` has to be called though nothing happens; None for never."""
@@ -216,6 +222,12 @@ class Lanes:
 
         self._maker = threading.Thread(target=make, name="widen", daemon=True)
         self._maker.start()
+
+
+def _waiting(sequence: Sequence, now: int) -> Work:
+    """What stands computed in somebody else's cells takes none, and other reuse as many as computing it would."""
+    lent, own = (sequence.found, 0) if sequence.is_lent else (0, sequence.found)
+    return Work(sequence.key, 0, sequence.remaining - lent, cached=own, lent=lent, waited=sequence.waited(now))
 
 
 def need(sequence: Sequence) -> int:

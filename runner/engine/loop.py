@@ -12,6 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import cast
 
+from runner.engine.clerk import News
 from runner.engine.crew import Crew
 from runner.engine.draft import Drafts
 from runner.engine.draw import Draw, Drawn, draw_all
@@ -21,6 +22,7 @@ from runner.engine.logprobs import told
 from runner.engine.meter import Meter
 from runner.engine.outbox import Outbox
 from runner.engine.plan import Step, plan
+from runner.engine.reuse import Reuse
 from runner.engine.rows import Filled, came_true, draws
 from runner.engine.sequence import Request, Sequence
 from runner.errors import RunnerError
@@ -37,7 +39,7 @@ class Widened:
     """The wide lane was made, or could not be."""
 
 
-Item = Sequence | Inputs | Cancel | Stop | Widened
+Item = Sequence | Inputs | Cancel | Stop | Widened | News
 
 
 class Loop:
@@ -55,6 +57,7 @@ class Loop:
         outbox: Outbox,
         crew: Crew,
         drafts: Drafts | None = None,
+        reuse: Reuse | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
@@ -65,6 +68,9 @@ class Loop:
         self._outbox = outbox
         self._crew = crew
         self._drafts = drafts
+        self._reuse = reuse or Reuse()
+        for lane in lanes:
+            self._reuse.add(lane)
         self._waiting: deque[Sequence] = deque()
         self._inputs: deque[Inputs] = deque()
         self._meter = Meter()
@@ -76,8 +82,8 @@ class Loop:
         while self._drain():
             if self._inputs:
                 self._embed()
-            if everybody := self._everybody:
-                self._lanes.tend(everybody, self._clock())
+            if self._lanes.running or self._has_ready:
+                self._tend()
                 self._step()
             self._report()
         requests = {sequence.request: sequence for sequence in self._everybody}
@@ -85,6 +91,7 @@ class Loop:
         self._outbox.put(*[inputs.cancelled() for inputs in self._inputs])
         self._report(now=True)
         self._crew.close()
+        self._reuse.close()
         if self._drafts is not None:
             self._drafts.close()
 
@@ -92,7 +99,7 @@ class Loop:
 
     def _drain(self) -> bool:
         """Take everything from the inbox; wait for something when there is nothing to do. False after Stop."""
-        idle = not (self._everybody or self._inputs)
+        idle = not (self._lanes.running or self._inputs or self._has_ready)
         if idle:
             self._report(now=True)
         while idle or not self._inbox.empty():
@@ -103,11 +110,14 @@ class Loop:
             if isinstance(item, Cancel):
                 self._cancel(item.id)
             elif isinstance(item, Sequence):
-                self._waiting.append(item)
-            elif isinstance(item, Widened):
-                self._lanes.settle()
-            else:
+                self._reuse.enqueue(self._waiting, item)
+            elif isinstance(item, Inputs):
                 self._inputs.append(item)
+            elif isinstance(item, Widened):
+                if (lane := self._lanes.settle()) is not None:
+                    self._reuse.add(lane)
+            else:
+                self._reuse.hear(item)
         return True
 
     def _next(self) -> Item:
@@ -116,8 +126,20 @@ class Loop:
             try:
                 return self._inbox.get(timeout=self._lanes.seconds_left(self._clock()))
             except queue.Empty:
-                self._lanes.tend((), self._clock())
+                self._tend()
                 self._report(now=True)
+
+    def _tend(self) -> None:
+        """Have the wide lane made where there is a crowd, and give it up where there has been none for a while."""
+        lane = self._lanes.tend(self._everybody, self._clock())
+        if lane is not None:
+            self._reuse.remove(lane)
+            lane.context.close()
+
+    @property
+    def _has_ready(self) -> bool:
+        """Whether anybody waits who could begin."""
+        return any(map(self._reuse.is_ready, self._waiting))
 
     @property
     def _everybody(self) -> list[Sequence]:
@@ -147,7 +169,8 @@ class Loop:
         for lane in lanes:
             self._meter.begin()
             self._outgrow(lane)
-            waiting = [sequence for sequence in self._waiting if self._lanes.lane_for(sequence) is lane]
+            here = [sequence for sequence in self._waiting if self._lanes.lane_for(sequence) is lane]
+            waiting = self._reuse.in_line(lane, here)
             decoding = {sequence.key for sequence in lane.running if sequence.is_decoding}
             delays = not decoding and any(sequence.is_decoding for sequence in self._lanes.running)
             chunk = max(0, lane.pace.chunk(len(decoding) or int(delays)) - spent)
@@ -199,7 +222,7 @@ class Loop:
         for sequence in lane.outgrown():
             sequence.is_long = True
             lane.running.remove(sequence)
-            self._let_go(lane, sequence, keep=False)
+            self._let_go(lane, sequence)
             self._waiting.appendleft(sequence)
             self._meter.preemptions += 1
             lane.full = False
@@ -208,7 +231,7 @@ class Loop:
         for key in keys:
             sequence = lane.running.pop()
             assert sequence.key == key
-            self._let_go(lane, sequence, keep=False)
+            self._let_go(lane, sequence)
             self._waiting.appendleft(sequence)
             self._meter.preemptions += 1
 
@@ -218,7 +241,7 @@ class Loop:
         for key in keys:
             sequence = by_key[key]
             self._waiting.remove(sequence)
-            sequence.slot, sequence.computed = lane.slots.acquire(sequence.tokens, sequence.reusable)
+            self._reuse.begin(sequence, lane)
             lane.running.append(sequence)
             request = sequence.request
             if request.admitted_ns:  # it comes back, or another choice was first: its client has heard of the start
@@ -248,7 +271,7 @@ class Loop:
             start = sequence.computed
             count = min(row.count, sequence.remaining)  # a reused prefix may have left less than was planned
             draft = sequence.draft[: row.count - 1] if sequence.is_decoding else []
-            count, outputs = sequence.outputs(count, 1 + spare)
+            count, outputs = sequence.outputs(self._reuse.step_of(sequence, count), 1 + spare)
             outputs += len(draft)
             spare -= max(0, outputs - 1)
             assert sequence.slot is not None
@@ -288,6 +311,7 @@ class Loop:
         sequence, start = filled.sequence, filled.sequence.computed
         lane.slots.extend(filled.slot, [*sequence.tokens[start : start + filled.count], *filled.draft])
         sequence.computed += filled.count
+        self._reuse.advance(sequence, lane)
         if not sequence.generated:
             self._meter.prompt_tokens += filled.count
 
@@ -298,7 +322,7 @@ class Loop:
             return []
         self._count_drafts(sequence, len(filled.draft), accepted)
         sequence.computed += accepted
-        is_cut = accepted == len(filled.draft) or lane.slots.cut(sequence.slot, sequence.computed)
+        is_cut = lane.slots.trim(sequence.slot, sequence.computed) == sequence.computed
         events: list[Event] = []
         for each in drawn:
             if each.fault is not None:
@@ -323,7 +347,7 @@ class Loop:
         """What it should forget it couldn't: it is computed anew, and speculates no more."""
         sequence.speculation = None
         lane.running.remove(sequence)
-        self._let_go(lane, sequence, keep=False)
+        self._let_go(lane, sequence)
         self._waiting.appendleft(sequence)
 
     def _take(self, lane: Lane, sequence: Sequence, drawn: list[Drawn], now: int) -> list[Event]:
@@ -437,17 +461,18 @@ class Loop:
     def _leave(self, sequence: Sequence) -> None:
         if (lane := self._lanes.of(sequence)) is not None:
             lane.running.remove(sequence)
-            self._let_go(lane, sequence, keep=True)
+            self._let_go(lane, sequence)
             lane.full = False
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
+        self._reuse.is_over(sequence)
         sequence.request.completion_tokens += sequence.generated
         sequence.close()
 
     @staticmethod
-    def _let_go(lane: Lane, sequence: Sequence, *, keep: bool) -> None:
+    def _let_go(lane: Lane, sequence: Sequence) -> None:
         assert sequence.slot is not None
-        lane.slots.release(sequence.slot, keep=keep)
+        lane.slots.release(sequence.slot)
         sequence.slot = None
         sequence.computed = 0
 
@@ -463,10 +488,11 @@ class Loop:
         Nothing of the batch was computed. Idle prefixes go first, then the newest sequence waits again.
         """
         if lane.slots.cells_used > lane.slots.cells_busy:
-            lane.slots.give_up()
+            lane.slots.make_room(lane.slots.cells)
             return []
         if len(lane.running) > 1:
             self._preempt(lane, (lane.running[-1].key,))
+            lane.slots.make_room(lane.slots.cells)
             lane.full = True
             return []
         (last,) = lane.running
@@ -494,7 +520,7 @@ class Loop:
         self._stats_sent_ns = clock
         self._outbox.put(
             Stats.of(
-                self._meter.totals(),
+                self._meter.totals(self._reuse.counts),
                 running=len(self._lanes.running),
                 waiting=len(self._waiting),
                 cells_used=sum(lane.slots.cells_used for lane in self._lanes),

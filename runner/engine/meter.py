@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from runner.engine.reuse import Counts
 from runner.protocol.totals import STEP_SECONDS, STEP_TOKENS, Tally, Totals
 
 
@@ -59,8 +60,8 @@ class Meter:
     def did_anything(self) -> bool:
         return bool(self.steps or self._embedding[0])
 
-    def totals(self) -> Totals:
-        """All of it up to now."""
+    def totals(self, reused: Counts) -> Totals:
+        """All of it up to now, and what was reused."""
         embed_steps, embed_inputs, embed_tokens, embed_ns = self._embedding
         return Totals(
             steps=self.steps,
@@ -77,6 +78,10 @@ class Meter:
             drafts=self.drafts,
             drafted_tokens=self.drafted_tokens,
             accepted_tokens=self.accepted_tokens,
+            reused_cells=reused.cells,
+            reused_ram=reused.ram,
+            reused_disk=reused.disk,
+            demotions=reused.demotions,
             embed_steps=embed_steps,
             embed_inputs=embed_inputs,
             embed_tokens=embed_tokens,

@@ -20,7 +20,8 @@ class Work:
     several hold count with the oldest of them), `remaining` tokens to compute before its next one.
 
     A decoding one may want to try `drafts` tokens behind it. A waiting one has `waited` so many seconds (inf if it ran
-    before), and `cached` of its remaining tokens stand computed in cells that would become its own.
+    before), and `cached` of its remaining tokens stand computed in cells that would become its own. It has `lent` more
+    in the cells of a running one.
     """
 
     key: int
@@ -29,6 +30,7 @@ class Work:
     decoding: bool = False
     drafts: int = 0
     cached: int = 0
+    lent: int = 0
     waited: float = 0.0
 
 
@@ -142,4 +144,5 @@ def _admit(snapshot: Snapshot, running: list[Work], room: _Room, rows: list[Row]
 
 def _urgency(work: Work) -> float:
     """First come, first served, except that a prompt that stands ready counts as having come a little earlier."""
-    return -(work.waited + PATIENCE * min(1.0, work.cached / max(1, work.remaining)))
+    ready = (work.cached + work.lent) / max(1, work.remaining + work.lent)
+    return -(work.waited + PATIENCE * min(1.0, ready))

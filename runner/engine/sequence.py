@@ -13,6 +13,7 @@ from itertools import count
 from runner.engine.constrain import Guide
 from runner.engine.draft import Speculation
 from runner.engine.echo import Echo
+from runner.engine.shelf import Awaited
 from runner.engine.text import TextStream
 from runner.llama.sampler import Sampler
 from runner.protocol.commands import Generate
@@ -64,6 +65,12 @@ class Sequence:
     slot: int | None = None
     computed: int = 0
     is_long: bool = False  # it has outgrown a short slot
+    awaited: Awaited | None = None  # a state that is read from a file for it
+    found: int = 0  # tokens that will not have to be computed, as far as can be seen while it waits,
+    is_lent: bool = False  # and whether a running one holds their cells
+    leader: Sequence | None = None  # one that computes the same beginning, of so many tokens,
+    shared: int = 0  # and lends it then
+    borders: list[int] = field(default_factory=list)  # where a step has to end, since others may want to go on there
     unsent_tokens: int = 0
     unsent_logprobs: list[Logprob] = field(default_factory=list)
     key: int = field(default_factory=_next_key)  # names it in the plan

@@ -9,15 +9,19 @@ from __future__ import annotations
 import gc
 import os
 import queue
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import psutil
 
+from runner.engine.archive import Archive
+from runner.engine.clerk import Clerk, News
 from runner.engine.crew import Crew
 from runner.engine.draft import Drafts
 from runner.engine.embed import Embedder
@@ -26,12 +30,15 @@ from runner.engine.lanes import Lane, Lanes, Wide
 from runner.engine.loop import Item, Loop, Widened
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
+from runner.engine.reuse import Reuse
 from runner.engine.second import TEXTS, SecondModel, check_pair
+from runner.engine.shelf import Shelf
 from runner.errors import LoadFailed, RunnerError, TemplateFailed
 from runner.formats import THINKING, Thinking, thinking_of
 from runner.llama import library
 from runner.llama.context import Context, threads
 from runner.llama.model import Model
+from runner.llama.state import States
 from runner.prompt.jinja import Template
 from runner.protocol.codec import FrameReader, unpack_command
 from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, Rank, Stop
@@ -122,13 +129,15 @@ class Worker:
             context_length=self._length,
             input_limit=min(self._length, _EMBED_BATCH),
             generates=self._lanes.pool is not None,
-            speculates=self._can_cut,
+            speculates=self._model.is_cuttable,
             has_draft_model=self._second is not None,
         )
         self._stopping = threading.Event()
         crew = Crew(threads(options))
-        drafts = Drafts(self._model.ends, self._second) if self._lanes.pool is not None and self._can_cut else None
-        self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts)
+        pool = self._lanes.pool
+        drafts = Drafts(self._model.ends, self._second) if pool is not None and self._model.is_cuttable else None
+        reuse = _reuse(load, self._model, pool.context, self._inbox.put) if pool is not None else None
+        self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts, reuse)
         outbox.put(self._ready(started, thinking, has_template=text is not None))
 
     def serve(self, commands: Iterator[Command]) -> None:
@@ -171,10 +180,11 @@ class Worker:
         if self._load.embedding:
             return Lanes(None)
         cells = max(options.cells or self._length * options.num_parallel, self._length)
-        wide = options.wide_sequences if self._can_cut else 0  # a state that can't be cut is never split
+        wide = options.wide_sequences if self._model.is_cuttable else 0  # a state that can't be cut is never split
         if not wide:
             cells += options.wide_sequences * options.wide_cells
-        pool = Lane(self._generation_context(cells, pooled(options), split=False), reuse=self._can_cut)
+        context = self._generation_context(cells, pooled(options), split=False)
+        pool = Lane(context, self._states(context), cuttable=self._model.is_cuttable)
         if not wide:
             return Lanes(pool)
         each = self._log.sizes.kv.get("CPU", 0) / pool.context.cells
@@ -186,7 +196,10 @@ class Worker:
                 raise LoadFailed(f"{bytes_needed >> 20} MiB of memory for {wide} short slots are not there any more")
             return self._generation_context(wide * options.wide_cells, wide, split=True)
 
-        return Lanes(pool, Wide(make, wide, options.wide_cells), tell=lambda: self._inbox.put(Widened()))
+        return Lanes(pool, Wide(make, wide, options.wide_cells, self._states), tell=lambda: self._inbox.put(Widened()))
+
+    def _states(self, context: Context) -> States:
+        return States(context, cuttable=self._model.is_cuttable)
 
     def _generation_context(self, cells: int, sequences: int, *, split: bool) -> Context:
         options = self._load.options
@@ -199,7 +212,7 @@ class Worker:
         """The draft model, where there is one and drafts can be taken back."""
         if not self._load.draft or self._lanes.pool is None:
             return None
-        if not self._can_cut:
+        if not self._model.is_cuttable:
             sys.stderr.write("the draft model is not used: this model's state cannot be cut back to a token\n")
             return None
         options = self._load.options
@@ -222,12 +235,6 @@ class Worker:
         context.apply_adapters(self._adapters)
         return context
 
-    @property
-    def _can_cut(self) -> bool:
-        """Whether the model's state can be cut at any token. Others (recurrent, hybrid, sliding window) share no
-        prefixes, and draft nothing, since what didn't come true could not be forgotten."""
-        return not self._model.has_state and not self._model.n_swa
-
     def _ready(self, started: int, thinking: Thinking | None, *, has_template: bool) -> Ready:
         sizes = self._log.sizes
         generates = self._lanes.pool is not None
@@ -249,6 +256,28 @@ class Worker:
             has_template=has_template,
             thinking=thinking,
         )
+
+
+def _reuse(load: Load, model: Model, context: Context, tell: Callable[[News], None]) -> Reuse:
+    """What loses its cells is kept in RAM and in files, as far as the load allows."""
+    store, cuttable = load.prefixes, model.is_cuttable
+    clerk = None
+    if store.disk:
+        kind = _kind_of_state(load, model, context)
+        root = Path(store.root)
+        clerk = Clerk(Archive(root, root / store.model / kind, f"{store.model}/{kind}", store.disk), tell)
+    shelf = Shelf(store.ram, clerk.write if clerk else lambda _saved: None, cuttable=cuttable)
+    return Reuse(shelf if store.ram or store.disk else None, clerk, cuttable=cuttable)
+
+
+def _kind_of_state(load: Load, model: Model, context: Context) -> str:
+    """Names what a saved state depends on beside the weights, fit for a folder."""
+    parts = [load.options.kv_cache_type, f"flash-{load.options.flash_attn}", library.version()]
+    if model.metadata(f"{model.metadata('general.architecture')}.rope.scaling.type") == "longrope":
+        parts.append(f"{context.cells}-cells")  # llama.cpp chooses the factors by it
+    if not model.is_cuttable:
+        parts.append("unified")
+    return re.sub(r"[^\w.]+", "-", "_".join(parts)).strip("-")
 
 
 def _compile(text: str | None) -> tuple[Template | None, TemplateFailed | None]:

@@ -14,17 +14,26 @@ from registry.ingest import Ingest
 from registry.names import Name
 from registry.store import Store
 from registry.stored import BrokenModel, StoredModel
+from runner.inference.prefixes import PrefixFolders
 
 T = TypeVar("T")
 
 
 class Models:
-    """What may be done with stored models. `unload` is told the name of a model that is about to go."""
+    """What may be done with stored models. `unload` is told the name of a model that is about to go, and what was
+    computed of prompts for it goes from `prefixes`."""
 
-    def __init__(self, store: Store, threads: Executor, unload: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        threads: Executor,
+        unload: Callable[[str], Awaitable[bool]],
+        prefixes: PrefixFolders | None = None,
+    ) -> None:
         self._store = store
         self._threads = threads
         self._unload = unload
+        self._prefixes = prefixes
 
     async def list(self) -> tuple[StoredModel, ...]:
         """Every whole model, the one changed last first."""
@@ -52,10 +61,13 @@ class Models:
         wanted = Name.parse(name)
         await self._unload(name)
         await self._in_thread(self._store.remove, wanted)
+        await self._in_thread(self._sweep)
 
     async def prune(self) -> Pruned:
-        """Remove blobs that no model needs."""
-        return await self._in_thread(self._store.prune)
+        """Remove blobs that no model needs, and prefixes of models that are gone."""
+        freed = await self._in_thread(self._store.prune)
+        await self._in_thread(self._sweep)
+        return freed
 
     async def has_blob(self, digest: Digest | str) -> bool:
         """Whether the store has this content. Raises BadDigest."""
@@ -80,6 +92,10 @@ class Models:
             ingest.abandon()
             raise
         return True
+
+    def _sweep(self) -> None:
+        if self._prefixes is not None:
+            self._prefixes.sweep(self._store.list())
 
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)

@@ -24,10 +24,11 @@ from registry.stored import StoredModel
 from runner.errors import InvalidRequest, LoadFailed, TemplateFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import prompts
+from runner.inference.prefixes import PrefixFolders
 from runner.inference.requests import Chat, Complete, Embed, Rerank
 from runner.protocol import commands
 from runner.protocol.codec import BadFrame, pack_command
-from runner.protocol.commands import ChatPrompt, Load, Prompt
+from runner.protocol.commands import ChatPrompt, Load, PrefixStore, Prompt
 from runner.scheduler.memory import Footprint
 from runner.scheduler.ticket import Want
 
@@ -59,12 +60,16 @@ class _Source:
 
 class Resolver:
     """`context_length` is the configured one in tokens (0 for none), `num_parallel` the configured one (0 for auto).
+    Without `prefixes`, nothing of a prompt outlives its worker.
 
     Safe to call from several threads.
     """
 
-    def __init__(self, store: Store, *, context_length: int, num_parallel: int) -> None:
+    def __init__(
+        self, store: Store, *, context_length: int, num_parallel: int, prefixes: PrefixFolders | None = None
+    ) -> None:
         self._store = store
+        self._prefixes = prefixes
         self._context_length = context_length
         self._num_parallel = num_parallel
         self._facts: OrderedDict[str, Facts] = OrderedDict()
@@ -169,6 +174,7 @@ class Resolver:
             draft=tuple(str(path) for path in source.draft),
             template=template,
             embedding=not source.has("completion"),
+            prefixes=self._prefixes.of(model) if self._prefixes else PrefixStore(),
         )
 
     def _find(self, asked: str, options: Mapping[str, Any]) -> _Source:

@@ -74,7 +74,8 @@ class Context:
         params.n_seq_max = sequences
         params.n_threads = params.n_threads_batch = threads(options)
         params.kv_unified = not split
-        # The whole window of a sliding-window model is kept only where prefixes are reused, and there they are not.
+        # Were all of it kept and not the window alone, a sliding-window model's prefixes could be cut, at several
+        # times the memory. They are reused at saved points instead.
         params.swa_full = False
         params.flash_attn_type = _FLASH[options.flash_attn]
         params.no_perf = True

@@ -71,6 +71,11 @@ class Model:
         self._spellings: dict[int, bytes] = {}
         self._visible: frozenset[int] = frozenset()
 
+    @property
+    def is_cuttable(self) -> bool:
+        """Whether what was computed of a sequence can be cut at any token: not with a recurrent part or a window."""
+        return not self.has_state and not self.n_swa
+
     def close(self) -> None:
         """Free the weights. Nothing may use this object or a context on it afterwards."""
         if self.handle:

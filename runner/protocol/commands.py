@@ -45,6 +45,18 @@ class InfillPrompt(msgspec.Struct, frozen=True, tag="infill"):
 Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
 
 
+class PrefixStore(msgspec.Struct, frozen=True):
+    """Where prefixes go that lose their cells: into RAM and then into files, of so many bytes at most, 0 for none.
+
+    Files lie in the folder `model` below `root`; the limit is for all models together.
+    """
+
+    ram: int = 0
+    disk: int = 0
+    root: str = ""
+    model: str = ""
+
+
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """Bring a model into memory. `weights` are the shards in order, `draft` those of the model that drafts for it;
     `template` replaces the GGUF's own (Jinja)."""
@@ -56,6 +68,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     template: str | None = None
     embedding: bool = False  # a model for embeddings: no generation, pooled vectors
     warm_up: bool = True
+    prefixes: PrefixStore = PrefixStore()
 
 
 CONSTRAINT_LIMIT = 64 * 1024  # bytes of a constraint's text

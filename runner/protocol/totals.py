@@ -68,6 +68,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     drafts: int = 0  # times that tokens were guessed ahead
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # of those, the ones that the model would have chosen
+    reused_cells: int = 0  # tokens that needed no computing, because they stood in cells,
+    reused_ram: int = 0  # because their state was saved in RAM,
+    reused_disk: int = 0  # or in a file
+    demotions: int = 0  # prefixes saved when they lost their cells
     embed_steps: int = 0  # decodes of inputs to embed or rank
     embed_inputs: int = 0
     embed_tokens: int = 0

@@ -85,7 +85,7 @@ class Engine:
     def __init__(self, slots: int, cells: int, budget: int, chunk: int, drafts: int = 0) -> None:
         self.cells, self.budget, self.chunk, self.drafts = cells, budget, chunk, drafts
         self.held: list[list[object]] = [[] for _ in range(slots)]  # a cell is an object that sequences may share
-        self.slots = Slots(slots, cells, self._forget, self._share, reuse=True)
+        self.slots = Slots(slots, cells, self._forget, self._share)
         self.running: list[Life] = []
         self.waiting: list[Life] = []
         self.ended: Counter[int] = Counter()
@@ -178,7 +178,8 @@ class Engine:
         right = [life.say(life.generated + place) for place in range(hits)]
         self.slots.extend(life.slot, [*known, *right, *tokens[len(known) + hits :]])
         if drafted > hits:
-            assert self.slots.cut(life.slot, life.computed + len(known) + hits)
+            left = life.computed + len(known) + hits
+            assert self.slots.trim(life.slot, left) == left
         life.computed += len(known) + hits
         if life.remaining > -hits:
             return

@@ -6,107 +6,16 @@ Their weights are random, so what they say means nothing; but forking them must 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-import gguf
-import numpy as np
 import pytest
 
-from modelfiles.embedded import demo_gguf
 from runner.protocol.commands import Generate, TokenPrompt
-from runner.protocol.events import Done, Logprob
+from runner.protocol.events import Done
 from runner.protocol.options import SampleOptions
-from tests.engine.worker_process import Answer, WorkerProcess
+from tests.engine.random_models import write
+from tests.engine.worker_process import NEAR_TIE, Answer, WorkerProcess, agree
 
-WIDTH, INNER, STATE, RANK, LAYERS, WINDOW = 64, 128, 16, 4, 2, 32
-NEAR_TIE = 0.05  # of log-probability
 PROMPT = TokenPrompt(tuple(range(300, 380)))  # longer than the window
-
-
-def write(path: Path, architecture: str) -> Path:
-    """A model of this architecture with the demo model's vocabulary, small, deterministic."""
-    random = np.random.default_rng(5)
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_context_length(512)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    if architecture == "mamba":
-        writer.add_feed_forward_length(0)
-        writer.add_head_count(0)
-        writer.add_ssm_conv_kernel(4)
-        writer.add_ssm_inner_size(INNER)
-        writer.add_ssm_state_size(STATE)
-        writer.add_ssm_time_step_rank(RANK)
-    else:
-        writer.add_feed_forward_length(INNER)
-        writer.add_head_count(2)
-        writer.add_head_count_kv(1)
-        writer.add_key_length(32)
-        writer.add_value_length(32)
-        writer.add_sliding_window(WINDOW)
-        writer.add_attn_logit_softcapping(50.0)
-        writer.add_final_logit_softcapping(30.0)
-    tokens = copy_vocabulary(writer)
-    for name, shape in [
-        ("token_embd.weight", (tokens, WIDTH)),
-        ("output_norm.weight", (WIDTH,)),
-        *blocks(architecture),
-    ]:
-        if name.endswith("norm.weight"):
-            # Gemma's output is the embedding: so small and normalised that what was read last doesn't drown the rest.
-            values = np.full(shape, {"output_norm.weight": 20.0}.get(name, 3.0) if architecture == "gemma2" else 1.0)
-        elif name == "token_embd.weight" and architecture == "gemma2":
-            values = random.normal(0.0, 0.02, shape)
-        elif name.endswith("ssm_a"):
-            values = -np.abs(random.normal(1.0, 0.3, shape))
-        else:
-            values = random.normal(0.0, 0.3, shape)
-        writer.add_tensor(name, values.astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def blocks(architecture: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes (rows first) of the layers' tensors."""
-    for layer in range(LAYERS):
-        block = f"blk.{layer}"
-        yield f"{block}.attn_norm.weight", (WIDTH,)
-        if architecture == "mamba":
-            yield f"{block}.ssm_in.weight", (2 * INNER, WIDTH)
-            yield f"{block}.ssm_conv1d.weight", (INNER, 4)
-            yield f"{block}.ssm_conv1d.bias", (INNER,)
-            yield f"{block}.ssm_x.weight", (RANK + 2 * STATE, INNER)
-            yield f"{block}.ssm_dt.weight", (INNER, RANK)
-            yield f"{block}.ssm_dt.bias", (INNER,)
-            yield f"{block}.ssm_a", (INNER, STATE)
-            yield f"{block}.ssm_d", (INNER,)
-            yield f"{block}.ssm_out.weight", (WIDTH, INNER)
-            continue
-        for name, rows in (("q", 64), ("k", 32), ("v", 32)):
-            yield f"{block}.attn_{name}.weight", (rows, WIDTH)
-        yield f"{block}.attn_output.weight", (WIDTH, 64)
-        for name in ("post_attention_norm", "ffn_norm", "post_ffw_norm"):
-            yield f"{block}.{name}.weight", (WIDTH,)
-        for name, shape in (("gate", (INNER, WIDTH)), ("up", (INNER, WIDTH)), ("down", (WIDTH, INNER))):
-            yield f"{block}.ffn_{name}.weight", shape
-
-
-def copy_vocabulary(writer: gguf.GGUFWriter) -> int:
-    """Copy every tokenizer key of the demo model; the number of tokens."""
-    tokens = 0
-    for key, field in gguf.GGUFReader(demo_gguf()).fields.items():
-        if not key.startswith("tokenizer.") or key == "tokenizer.chat_template":
-            continue
-        kind = field.types[0]
-        value = field.contents()
-        writer.add_key_value(key, value, kind, field.types[-1] if kind is gguf.GGUFValueType.ARRAY else None)
-        if key == "tokenizer.ggml.tokens":
-            tokens = len(value)
-    return tokens
 
 
 @pytest.fixture(scope="module", params=["mamba", "gemma2"])
@@ -122,14 +31,6 @@ def ask(worker: WorkerProcess, request: int, choices: int, **options: object) ->
     answer = worker.ask(Generate(request, PROMPT, sampling, choices=choices, logprobs=2))[request]
     assert isinstance(answer.end, Done), answer.end
     return answer
-
-
-def agree(one: list[Logprob], other: list[Logprob]) -> bool:
-    """Whether two greedy answers are the same up to the first near tie, after which anything goes."""
-    for mine, theirs in zip(one, other, strict=True):
-        if mine.token != theirs.token:
-            return mine.top[0].logprob - mine.top[1].logprob < NEAR_TIE
-    return True
 
 
 def test_forks_go_on_from_the_same_state(worker: WorkerProcess) -> None:

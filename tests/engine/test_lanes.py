@@ -133,7 +133,7 @@ class Machine:
             self.wide.append(Split(sequences, length, wide_outcomes))
             return cast(Context, self.wide[-1])
 
-        self.lanes = Lanes(Lane(cast(Context, self.pool), reuse=True), Wide(make, sequences, length))
+        self.lanes = Lanes(Lane(cast(Context, self.pool)), Wide(make, sequences, length))
 
     def run(self, arrivals: Seq[Seq[Item]], pauses: dict[int, float] | None = None) -> Record:
         self.inbox = PatientInbox(arrivals, self.clock, pauses or {})

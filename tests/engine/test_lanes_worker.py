@@ -196,7 +196,7 @@ def test_the_wide_lane_is_made_and_given_up_without_a_lost_request(monkeypatch: 
         made.append(Context(model, options, log, cells=24 * 256, sequences=24, batch=512, split=True))
         return made[-1]
 
-    pool = Lane(Context(model, options, log, cells=2048, sequences=8, batch=512), reuse=True)
+    pool = Lane(Context(model, options, log, cells=2048, sequences=8, batch=512))
     lanes = Lanes(pool, Wide(make, 24, 256), tell=lambda: inbox.put(Widened()))
     outbox = Told()
     mailbox = Mailbox(model, None, None, None, context_length=512, input_limit=512, generates=True)

@@ -251,7 +251,7 @@ def run(
     context = Cells(sequences, cells, outcomes)
     context.outputs += 8 if drafts else 0
     outbox = context.outbox
-    lane = Lane(cast(Context, context), reuse=True)
+    lane = Lane(cast(Context, context))
     slots, context.cells = lane.slots, real_cells or cells
     loop = Loop(
         cast(Model, Vocabulary()),

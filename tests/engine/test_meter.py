@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.engine.meter import Meter
+from runner.engine.reuse import Counts
 from runner.protocol.totals import STEP_SECONDS, STEP_TOKENS
 
 
@@ -31,7 +32,7 @@ def test_phases_add_up_to_the_steps() -> None:
     meter = Meter(clock)
     clock.step(meter, 10, 2_000_000, 30, 40, tokens=3)
     clock.step(meter, 1, 2, 3, 4, tokens=64, ubatches=2)
-    totals = meter.totals()
+    totals = meter.totals(Counts())
     assert (totals.fill_ns, totals.wait_ns, totals.sample_ns, totals.post_ns) == (11, 2_000_002, 33, 44)
     assert (totals.steps, totals.ubatches) == (2, 3)
     assert totals.step_tokens.sum == 67
@@ -50,7 +51,7 @@ def test_a_decode_that_failed_has_no_samples() -> None:
     meter.waited()
     clock.now += 9
     meter.ended()
-    totals = meter.totals()
+    totals = meter.totals(Counts())
     assert (totals.fill_ns, totals.wait_ns, totals.sample_ns, totals.post_ns) == (5, 7, 0, 9)
 
 
@@ -61,7 +62,7 @@ def test_inputs_to_embed_are_no_steps() -> None:
     meter.begin()
     clock.now += 50
     meter.embedded(inputs=3, tokens=20)
-    totals = meter.totals()
+    totals = meter.totals(Counts())
     assert meter.did_anything
     assert (totals.steps, totals.embed_steps, totals.embed_inputs, totals.embed_tokens) == (0, 1, 3, 20)
     assert totals.embed_ns == 50

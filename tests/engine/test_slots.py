@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 
 import pytest
@@ -23,6 +24,11 @@ class Memory:
         self.cells: list[list[object]] = [[] for _ in range(count)]
         self._cuttable = cuttable
         self._own = own
+        self.saved: list[tuple[list[int], int]] = []
+
+    def save(self, seq: int, tokens: array[int], own: int) -> None:
+        assert self.held[seq] == list(tokens)
+        self.saved.append((list(tokens), own))
 
     def used(self, sequences: Iterable[int]) -> int:
         """Cells that these sequences hold, each counted once."""
@@ -50,11 +56,10 @@ class Memory:
         self.cells = [[] for _ in self.held]
 
 
-def make(
-    count: int = 4, cells: int = 100, *, reuse: bool = True, cuttable: bool = True, own: bool = False
-) -> tuple[Slots, Memory]:
+def make(count: int = 4, cells: int = 100, *, cuttable: bool = True, own: bool = False) -> tuple[Slots, Memory]:
     memory = Memory(count, cuttable=cuttable, own=own)
-    return Slots(count, cells, memory.forget, memory.share, reuse=reuse, own=own), memory
+    slots = Slots(count, cells, memory.forget, memory.share, cuttable=cuttable, apart=own, save=memory.save)
+    return slots, memory
 
 
 def compute(slots: Slots, memory: Memory, tokens: list[int]) -> int:
@@ -104,7 +109,19 @@ def test_the_longest_prefix_wins() -> None:
     assert slots.acquire([1, 2, 3, 4, 5, 6]) == (short, 3)
 
 
-def test_a_busy_slot_is_never_shared() -> None:
+def test_a_running_sequence_lends_its_beginning() -> None:
+    slots, memory = make()
+    prompt = list(range(30))
+    first = compute(slots, memory, [*prompt, 50, 51])
+    second, shared = slots.acquire([*prompt, 60])
+    assert second != first
+    assert shared == 30
+    assert memory.held[second] == prompt
+    assert memory.held[first] == [*prompt, 50, 51]
+    assert (slots.cells_used, slots.cells_busy, slots.free) == (32, 32, 2)
+
+
+def test_for_a_few_tokens_nobody_is_forked() -> None:
     slots, memory = make(2)
     first = compute(slots, memory, [1, 2, 3])
     second, shared = slots.acquire([1, 2, 3, 4])
@@ -129,11 +146,22 @@ def test_the_same_prompt_again_takes_the_place_of_its_answer() -> None:
     assert slots.acquire([1, 2]) == (first, 1)
 
 
-def test_a_long_common_beginning_is_reused_even_so() -> None:
+def test_a_long_common_beginning_is_shared_and_what_follows_it_stays() -> None:
     slots, memory = make()
     document = list(range(20))
     first = leave(slots, memory, [*document, *range(100, 140)])
+    other, shared = slots.acquire([*document, 7, 8])
+    assert (other != first, shared) == (True, 20)
+    assert len(memory.held[first]) == 60
+    assert slots.cells_used == 60
+
+
+def test_without_another_id_a_long_common_beginning_is_taken_over() -> None:
+    slots, memory = make(1)
+    document = list(range(20))
+    first = leave(slots, memory, [*document, *range(100, 140)])
     assert slots.acquire([*document, 7, 8]) == (first, 20)
+    assert memory.saved == [([*document, *range(100, 140)], 60)]
 
 
 def test_an_empty_slot_goes_before_the_one_that_was_idle_longest() -> None:
@@ -173,13 +201,6 @@ def test_what_is_not_to_be_kept_is_dropped() -> None:
     assert slots.free == 4
 
 
-def test_without_reuse_nothing_is_kept() -> None:
-    slots, memory = make(reuse=False)
-    seq = leave(slots, memory, [1, 2, 3])
-    assert memory.held[seq] == []
-    assert slots.acquire([1, 2, 3])[1] == 0
-
-
 def test_a_state_that_cannot_be_cut_is_computed_anew() -> None:
     slots, memory = make(1, cuttable=False)
     seq = leave(slots, memory, [1, 2, 3, 4])
@@ -189,6 +210,46 @@ def test_a_state_that_cannot_be_cut_is_computed_anew() -> None:
     memory.decode(seq, 0, [1, 2, 9])
     slots.release(seq)
     assert slots.acquire([1, 2, 9, 4]) == (seq, 3)  # nothing to cut
+
+
+def test_a_state_that_cannot_be_cut_is_gone_on_from_where_it_stands() -> None:
+    slots, memory = make(3, cuttable=False)
+    prompt = list(range(20))
+    first = leave(slots, memory, prompt)
+    found = slots.find([*prompt[:18], 77])
+    assert (found.length, found.seq, found.known) == (0, None, 18)
+    second, shared = slots.acquire([*prompt, 40])
+    assert (second != first, shared) == (True, 20)  # others may want to go on from there too
+    assert memory.held[first] == prompt
+    assert slots.acquire(prompt)[1] == 0  # one token must be left to compute
+
+
+def test_a_copy_is_left_where_an_id_is_empty() -> None:
+    slots, memory = make(3, cuttable=False)
+    first = compute(slots, memory, list(range(20)))
+    assert slots.leave_copy(first)
+    compute(slots, memory, [77])
+    assert not slots.leave_copy(first)  # what is left is idle, not empty
+    memory.decode(first, 20, [30])
+    slots.extend(first, [30])
+    assert (slots.cells_used, slots.cells_busy) == (22, 22)
+    slots.release(first, keep=False)
+    assert slots.acquire([*range(20), 5])[1] == 20
+
+
+def test_who_loses_cells_is_told_before() -> None:
+    slots, memory = make(2, 1000)
+    first = leave(slots, memory, list(range(600)))
+    second, _ = slots.acquire([*range(500), 7])  # shares 500
+    memory.decode(second, 500, [7] * 300)
+    slots.extend(second, [7] * 300)
+    slots.release(second)
+    slots.make_room(120)
+    assert memory.saved == [(list(range(600)), 100)]
+    assert memory.held[first] == []
+    slots.make_room(300)
+    assert memory.saved[1:] == [([*range(500), *[7] * 300], 800)]
+    assert memory.held[second] == [*range(500), *[7] * 44]  # from the end, 256 at a time
 
 
 def test_after_a_reset_nothing_stands_anywhere() -> None:
@@ -328,7 +389,7 @@ def test_nobody_needs_an_idle_prefix_of_another() -> None:
     idle = leave(slots, memory, [1, 2, 3])
     slots.make_room(1000)
     assert memory.held[idle] == [1, 2, 3]
-    slots.give_up()
+    slots.give_up(idle)
     assert (memory.held[idle], slots.cells_used) == ([], 0)
 
 
@@ -412,15 +473,10 @@ class SlotsMachine(RuleBasedStateMachine):
 
     busy: Bundle[int] = Bundle("busy")
 
-    @initialize(
-        count=st.integers(1, 6),
-        cells=st.integers(1, 60),
-        reuse=st.booleans(),
-        cuttable=st.booleans(),
-        own=st.booleans(),
-    )
-    def begin(self, count: int, cells: int, reuse: bool, cuttable: bool, own: bool) -> None:
-        self.slots, self.memory = make(count, cells, reuse=reuse, cuttable=cuttable, own=own)
+    @initialize(count=st.integers(1, 6), cells=st.integers(1, 60), cuttable=st.booleans(), own=st.booleans())
+    def begin(self, count: int, cells: int, cuttable: bool, own: bool) -> None:
+        own = own and cuttable
+        self.slots, self.memory = make(count, cells, cuttable=cuttable, own=own)
         self.count = count
         self.own = own
         self.running: set[int] = set()

@@ -25,12 +25,12 @@ from runner.conversation import Message
 from runner.engine.crew import Crew
 from runner.engine.draft import DraftModel, Drafts
 from runner.engine.embed import Embedder
+from runner.engine.lanes import Lane, Lanes
 from runner.engine.loop import Item, Loop
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
 from runner.engine.pace import Pace
 from runner.engine.second import SecondModel, check_pair
-from runner.engine.slots import Slots
 from runner.errors import LoadFailed
 from runner.formats import thinking_of
 from runner.llama import library
@@ -91,7 +91,7 @@ class Machine:
         draft_model: DraftModel | None = None,
     ) -> Record:
         """What came of these commands; each group arrives a step after the one before it."""
-        context = Context(self.model, self.options, self.log, cells=cells, sequences=6, batch=256, embedding=False)
+        context = Context(self.model, self.options, self.log, cells=cells, sequences=6, batch=256)
         mailbox = Mailbox(
             self.model,
             self.template,
@@ -103,25 +103,23 @@ class Machine:
             speculates=True,
             has_draft_model=draft_model is not None,
         )
-        slots = Slots(6, context.cells, context.forget, context.share, reuse=True)
+        lane = Lane(context)
+        lane.pace = Priced(context.batch, price)
         script = [[mailbox.sequence(each) if isinstance(each, Generate) else each for each in now] for now in arrivals]
         outbox = Record()
         loop = Loop(
             self.model,
-            context,
-            slots,
+            Lanes(lane),
             cast(Embedder, NoEmbedder()),
             cast("queue.SimpleQueue[Item]", Inbox(script)),
             cast(Outbox, outbox),
             Crew(1),
-            context.batch,
             Drafts(self.model.ends, draft_model),
-            Priced(context.batch, price),
         )
         try:
             loop.run()
-            assert slots.free == 6
-            assert slots.cells_busy == 0
+            assert lane.slots.free == 6
+            assert lane.slots.cells_busy == 0
         finally:
             mailbox.close()
             context.close()
@@ -131,7 +129,7 @@ class Machine:
         """A draft model of this file."""
         model = Model([str(path)], self.options, self.log)
         check_pair(self.model, model)
-        context = Context(model, self.options, self.log, cells=1024, sequences=4, batch=256, embedding=False)
+        context = Context(model, self.options, self.log, cells=1024, sequences=4, batch=256)
         return SecondModel(model, context, self.model.n_vocab)
 
 

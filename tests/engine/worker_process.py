@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.protocol.codec import FrameReader, pack_command, unpack_events
-from runner.protocol.commands import Command, Load, Stop
+from runner.protocol.commands import Command, Load, PrefixStore, Stop
 from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Ready, Reason, Started, Stats, Text, Vectors
 from runner.protocol.options import LoadOptions
 
@@ -56,6 +56,7 @@ class WorkerProcess:
         embedding: bool = False,
         template: str | None = None,
         draft: Path | None = None,
+        prefixes: PrefixStore | None = None,
         **options: Any,
     ) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process, closed by close()
@@ -68,10 +69,19 @@ class WorkerProcess:
         )
         self.stats: list[Stats] = []
         self._frames = FrameReader()
+        self.stats: Stats | None = None  # as of the latest answers; those of the end come with the next request's
         self._events = self._read()
         load = LoadOptions(**({"num_ctx": 512, "num_parallel": 4} | options))
+        store = prefixes or PrefixStore()
         self.send(
-            Load((str(weights),), load, draft=(str(draft),) if draft else (), embedding=embedding, template=template)
+            Load(
+                (str(weights),),
+                load,
+                draft=(str(draft),) if draft else (),
+                embedding=embedding,
+                template=template,
+                prefixes=store,
+            )
         )
         self.ready: Ready | Failed = next(e for e in self._events if isinstance(e, Ready | Failed))
 
@@ -103,6 +113,8 @@ class WorkerProcess:
                 answers[event.id].take(event)
             if isinstance(event, Started):
                 answers[event.id].started = event
+            elif isinstance(event, Stats):
+                self.stats = event
             elif isinstance(event, Done | Failed | Vectors):
                 assert event.id is not None
                 answers[event.id].endings.append(event)
@@ -121,3 +133,14 @@ class WorkerProcess:
         self.process.communicate(timeout=30)
         self.log.close()
         return self.process.returncode
+
+
+NEAR_TIE = 0.05  # of log-probability
+
+
+def agree(one: list[Logprob], other: list[Logprob]) -> bool:
+    """Whether two greedy answers are the same up to the first near tie, after which anything goes."""
+    for mine, theirs in zip(one, other, strict=True):
+        if mine.token != theirs.token:
+            return mine.top[0].logprob - mine.top[1].logprob < NEAR_TIE
+    return True

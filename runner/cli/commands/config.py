@@ -16,6 +16,7 @@ runner config --json
 """
 _SECRET = "api_key"
 _SPANS = ("keep_alive", "load_timeout")
+_SIZES = ("prefix_ram", "prefix_disk")
 
 
 def command(as_json: AsJson = False, host: Host = None) -> None:
@@ -42,6 +43,8 @@ def _shown(name: str, value: Any) -> Any:
         return "(set)" if value else ""
     if name in _SPANS:
         return wording.duration(value)
+    if name in _SIZES:
+        return f"{value / 2**20:g}MB"
     if name == "num_parallel" and value == 0:
         return "auto"
     if isinstance(value, Address | Path):

@@ -1,0 +1,133 @@
+"""Reads and writes saved states on a thread of its own, so that no step ever waits for a disk.
+
+Orders come from the loop, and what came of them goes into its inbox.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count, islice
+
+from runner.engine.archive import Archive
+from runner.engine.shelf import FILES, Saved
+from runner.llama.state import Data
+
+_PENDING = 512 * 1024 * 1024  # bytes that may wait to be written
+_LAST = 0.5  # seconds for the write that is under way at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What the files of earlier workers hold, the one used last at the end."""
+
+    saved: tuple[Saved, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A state was read; `data` is None when its file is gone or no good."""
+
+    saved: Saved
+    data: Data | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A state is in this file now."""
+
+    saved: Saved
+    file: str
+
+
+News = Listed | Fetched | Filed
+
+
+@dataclass(order=True, slots=True)
+class _Order:
+    """Something to do: reads first, since a request waits for each, and the end last."""
+
+    rank: int
+    number: int
+    saved: Saved | None = field(compare=False)
+    data: Data | None = field(compare=False, default=None)
+
+
+_READ, _WRITE, _END = range(3)
+
+
+class Clerk:
+    """`tell` is called on the clerk's thread. All other methods are for the loop's."""
+
+    def __init__(self, archive: Archive, tell: Callable[[News], None]) -> None:
+        self._archive = archive
+        self._tell = tell
+        self._orders: queue.PriorityQueue[_Order] = queue.PriorityQueue()
+        self._numbers = count()
+        self._pending = 0  # bytes to write; the lock is for it alone
+        self._lock = threading.Lock()
+        self._deadline = float("inf")
+        self._thread = threading.Thread(target=self._run, name="prefix files", daemon=True)
+        self._thread.start()
+
+    def read(self, saved: Saved) -> None:
+        """Order a state that is in a file; Fetched will follow."""
+        self._put(_READ, saved)
+
+    def write(self, saved: Saved) -> None:
+        """Order a state to be kept; Filed follows if it was. With too much on its way already, nothing is done."""
+        assert saved.data is not None
+        with self._lock:
+            if self._pending + saved.data.nbytes > _PENDING:
+                return
+            self._pending += saved.data.nbytes
+        self._put(_WRITE, saved, saved.data)
+
+    def close(self, seconds: float) -> None:
+        """Finish what was ordered, as far as it can be begun in time."""
+        self._deadline = time.monotonic() + seconds
+        self._put(_END, None)
+        self._thread.join(seconds + _LAST)
+
+    def _put(self, rank: int, saved: Saved | None, data: Data | None = None) -> None:
+        self._orders.put(_Order(rank, next(self._numbers), saved, data))
+
+    def _run(self) -> None:
+        self._tell(Listed(self._list()))
+        while (order := self._orders.get()).saved is not None:
+            if time.monotonic() >= self._deadline:
+                continue
+            if order.data is None:
+                self._tell(Fetched(order.saved, self._read(order.saved)))
+            else:
+                self._write(order.saved, order.data)
+
+    def _list(self) -> tuple[Saved, ...]:
+        try:
+            listed = [Saved(tokens, None, name) for name, tokens in islice(self._archive.listed(), FILES)]
+        except Exception:  # noqa: BLE001 -- every request waits for the list
+            traceback.print_exc()
+            return ()
+        return tuple(reversed(listed))
+
+    def _read(self, saved: Saved) -> Data | None:
+        try:
+            return self._archive.read(saved.file or "", saved.tokens)
+        except Exception:  # noqa: BLE001 -- whatever it was, a request waits for the answer
+            traceback.print_exc()
+            return None
+
+    def _write(self, saved: Saved, data: Data) -> None:
+        name = None
+        try:
+            name = self._archive.write(saved.tokens, data)
+        except Exception:  # noqa: BLE001 -- a prefix less; the worker goes on
+            traceback.print_exc()
+        with self._lock:
+            self._pending -= data.nbytes
+        if name is not None:
+            self._tell(Filed(saved, name))
