@@ -176,19 +176,20 @@ class Loop:
         """Whoever has filled his short slot goes on in the pool, as after a preemption."""
         for sequence in lane.outgrown():
             sequence.is_long = True
-            lane.running.remove(sequence)
-            self._let_go(lane, sequence, keep=False)
-            self._waiting.appendleft(sequence)
-            self._preemptions += 1
+            self._send_back(lane, sequence)
             lane.full = False
 
     def _preempt(self, lane: Lane, keys: tuple[int, ...]) -> None:
         for key in keys:
-            sequence = lane.running.pop()
-            assert sequence.key == key
-            self._let_go(lane, sequence, keep=False)
-            self._waiting.appendleft(sequence)
-            self._preemptions += 1
+            assert lane.running[-1].key == key
+            self._send_back(lane, lane.running[-1])
+
+    def _send_back(self, lane: Lane, sequence: Sequence) -> None:
+        """It gives its cells up, waits again before all others, and is computed anew."""
+        lane.running.remove(sequence)
+        self._let_go(lane, sequence, keep=False)
+        self._waiting.appendleft(sequence)
+        self._preemptions += 1
 
     def _admit(self, lane: Lane, keys: tuple[int, ...]) -> list[Event]:
         events: list[Event] = []
