@@ -29,6 +29,7 @@ from runner.llama.model import Model
 from runner.protocol.commands import Cancel, ChatPrompt, Generate, Stop, TextPrompt
 from runner.protocol.events import Done, Event, Failed, Ready, Started, Stats, Text
 from runner.protocol.options import LoadOptions, SampleOptions
+from runner.scheduler.memory import Footprint, need
 from tests.engine.test_loop import Record
 from tests.engine.worker_process import Answer, WorkerProcess
 
@@ -78,6 +79,24 @@ def test_ready_says_what_both_lanes_have(worker: WorkerProcess) -> None:
     assert isinstance(worker.ready, Ready)
     assert (worker.ready.sequences, worker.ready.context_length) == (128, 2048)
     assert worker.ready.cells == 8192 + 128 * SLOT
+
+
+def test_each_lane_takes_no_more_than_was_planned() -> None:
+    options = LoadOptions(num_ctx=2048, num_parallel=128, cells=16384, wide_sequences=128, wide_cells=SLOT)
+    log = library.start()
+    model = Model([str(demo_gguf())], options, log)
+    kv = 2 * 2 * int(model.metadata("llama.attention.head_count_kv") or 0) * model.n_layer
+    kv *= model.n_embd // int(model.metadata("llama.attention.head_count") or 1)
+    planned = need(Footprint(0, kv, 0, model.n_vocab, model.n_embd), options)
+    for cells, sequences, bytes_planned in [(16384, 32, planned.moving), (128 * SLOT, 128, planned.later)]:
+        log.sizes = library.Sizes()
+        context = Context(model, options, log, cells=cells, sequences=sequences, batch=512, split=sequences == 128)
+        taken = sum(log.sizes.kv.values()) + sum(log.sizes.compute.values())
+        assert 0.5 * taken < bytes_planned
+        assert taken < 1.1 * bytes_planned
+        assert sum(log.sizes.kv.values()) == kv * cells
+        context.close()
+    model.close()
 
 
 @pytest.mark.parametrize("users", [1, 9, 40, 128])
