@@ -177,7 +177,6 @@ class Loop:
         for sequence in lane.outgrown():
             sequence.is_long = True
             self._send_back(lane, sequence)
-            lane.full = False
 
     def _preempt(self, lane: Lane, keys: tuple[int, ...]) -> None:
         for key in keys:
@@ -190,6 +189,7 @@ class Loop:
         self._let_go(lane, sequence, keep=False)
         self._waiting.appendleft(sequence)
         self._preemptions += 1
+        lane.full = lane.full and bool(lane.running)  # nobody else could leave
 
     def _admit(self, lane: Lane, keys: tuple[int, ...]) -> list[Event]:
         events: list[Event] = []
@@ -404,6 +404,10 @@ class Loop:
             lane.full = True
             return []
         (last,) = lane.running
+        if lane.is_split:  # the pool has more
+            last.is_long = True
+            self._send_back(lane, last)
+            return []
         if last.generated:
             return self._finish(last, "length")
         error = RunnerError("the memory of the model's context has no room for this prompt")
