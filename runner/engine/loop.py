@@ -221,19 +221,20 @@ class Loop:
         """Whoever has filled his short slot goes on in the pool, as after a preemption."""
         for sequence in lane.outgrown():
             sequence.is_long = True
-            lane.running.remove(sequence)
-            self._let_go(lane, sequence)
-            self._waiting.appendleft(sequence)
-            self._meter.preemptions += 1
-            lane.full = False
+            self._send_back(lane, sequence)
 
     def _preempt(self, lane: Lane, keys: tuple[int, ...]) -> None:
         for key in keys:
-            sequence = lane.running.pop()
-            assert sequence.key == key
-            self._let_go(lane, sequence)
-            self._waiting.appendleft(sequence)
-            self._meter.preemptions += 1
+            assert lane.running[-1].key == key
+            self._send_back(lane, lane.running[-1])
+
+    def _send_back(self, lane: Lane, sequence: Sequence) -> None:
+        """It gives its cells up, waits again before all others, and is computed anew."""
+        lane.running.remove(sequence)
+        self._let_go(lane, sequence)
+        self._waiting.appendleft(sequence)
+        self._meter.preemptions += 1
+        lane.full = lane.full and bool(lane.running)  # nobody else could leave
 
     def _admit(self, lane: Lane, keys: tuple[int, ...]) -> list[Event]:
         events: list[Event] = []
@@ -496,6 +497,10 @@ class Loop:
             lane.full = True
             return []
         (last,) = lane.running
+        if lane.is_split:  # the pool has more
+            last.is_long = True
+            self._send_back(lane, last)
+            return []
         if last.generated:
             return self._finish(last, "length")
         error = RunnerError("the memory of the model's context has no room for this prompt")

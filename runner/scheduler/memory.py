@@ -21,6 +21,7 @@ _NARROW = 8  # sequences asked for: no more than that are well off in a pool
 _SHARE = 4  # `auto` takes a quarter of what is left beside the weights: other models want a place too
 _POOLS_SHARE = 4  # and of that the pool takes a quarter beside a wide lane, or as much as its longest request needs
 
+_MASK = 2  # bytes that say for each row of a step and each cell whether one sees the other
 _LIVE = 8  # activations of a token that live at the same time, in multiples of the hidden width
 _PROCESS = 96 * 2**20  # interpreter, libraries and the tokenizer's tables
 _BYTES_PER_VALUE = {
@@ -64,9 +65,10 @@ class Need:
 def need(footprint: Footprint, options: LoadOptions) -> Need:
     """Estimate a load. With `cells` 0 the pool holds `num_ctx` tokens for each sequence (at least one)."""
     sequences = max(1, pooled(options))
-    moving = _lane(footprint, options, sequences, options.cells or options.num_ctx * sequences)
+    cells = options.cells or options.num_ctx * sequences
+    moving = _lane(footprint, options, sequences, cells, seen=cells)
     wide = options.wide_sequences
-    later = _lane(footprint, options, wide, wide * options.wide_cells) if wide else 0
+    later = _lane(footprint, options, wide, wide * options.wide_cells, seen=options.wide_cells) if wide else 0
     return Need(footprint.weights, moving + _PROCESS, later)
 
 
@@ -94,7 +96,7 @@ def fit(footprint: Footprint, options: LoadOptions, room: int, *, splits: bool =
     longest = _padded(min(options.num_ctx, ORDINARY_REQUEST))
     fewest = wanted if asked else POOLED + 1  # a lane that is no wider than the pool helps nobody
     for sequences in range(wanted, fewest - 1, -1):
-        spare = left - _lane(footprint, options, sequences, 0)
+        spare = left - _lane(footprint, options, sequences, 0, seen=longest)
         length = min(longest, spare // max(1, sequences * _cell(footprint, options)) // _UNIT * _UNIT)
         if length >= min(longest, _FEWEST_CELLS):
             return msgspec.structs.replace(
@@ -120,7 +122,9 @@ def _pool(footprint: Footprint, options: LoadOptions, sequences: int, room: int,
             sequences //= 2
     spare = max(0, room - _with(footprint, options, sequences, 1).total) // share
     each = options.num_ctx if asked else min(options.num_ctx, ORDINARY_REQUEST)
-    cells = max(options.num_ctx, min(each * sequences, spare // max(1, _cell(footprint, options))))
+    cells = max(
+        options.num_ctx, min(each * sequences, spare // (_cell(footprint, options) + _MASK * options.num_batch))
+    )
     if not asked:
         sequences = max(1, min(sequences, cells // min(options.num_ctx, _FEWEST_CELLS)))
     return msgspec.structs.replace(options, num_parallel=sequences, cells=cells)
@@ -130,11 +134,14 @@ def _padded(cells: int) -> int:
     return -(-cells // _UNIT) * _UNIT
 
 
-def _lane(footprint: Footprint, options: LoadOptions, sequences: int, cells: int) -> int:
-    """Bytes of a context: its cells and states, one step's activations and its rows of logits, both in float32."""
+def _lane(footprint: Footprint, options: LoadOptions, sequences: int, cells: int, *, seen: int) -> int:
+    """Bytes of a context: its cells and states, and what a step computes with.
+
+    That is its activations, its rows of logits (once computed, once handed out), and a mask of the cells seen by a row.
+    """
     kv = cells * _cell(footprint, options) + footprint.state * sequences
-    compute = 4 * options.num_batch * footprint.width * _LIVE
-    return kv + compute + 4 * footprint.vocabulary * outputs_of(sequences)
+    compute = 4 * options.num_batch * footprint.width * _LIVE + _MASK * options.num_batch * seen
+    return kv + compute + 2 * 4 * footprint.vocabulary * outputs_of(sequences)
 
 
 def _with(footprint: Footprint, options: LoadOptions, sequences: int, cells: int) -> Need:

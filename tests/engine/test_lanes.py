@@ -348,6 +348,11 @@ def test_a_failed_decode_fails_only_those_in_its_lane() -> None:
     assert [isinstance(end, Failed) for end in ends] == [False] * 2 + [True] * 5
 
 
+def test_without_room_in_the_wide_lane_everybody_goes_on_all_the_same() -> None:
+    machine, items = Machine(wide_outcomes=[Outcome.DONE, *[Outcome.NO_ROOM] * 6]), crowd(7)
+    all_said(machine.run([items, [], [Widened()]]), items)
+
+
 def test_both_lanes_share_what_is_computed_beside_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.engine.pace.Pace.chunk", lambda _, decodes: 4 if decodes else 1 << 20)
     machine, items = Machine(), crowd(4, range(10, 60))
@@ -366,7 +371,7 @@ def test_both_lanes_share_what_is_computed_beside_decodes(monkeypatch: pytest.Mo
     st.lists(requests, min_size=1, max_size=10),
     st.lists(st.lists(st.integers(0, 11), max_size=4), max_size=25),
     st.lists(st.sampled_from([*[Outcome.DONE] * 6, Outcome.NO_ROOM, Outcome.FAILED]), max_size=30),
-    st.lists(st.sampled_from([*[Outcome.DONE] * 9, Outcome.FAILED]), max_size=30),
+    st.lists(st.sampled_from([*[Outcome.DONE] * 9, Outcome.NO_ROOM, Outcome.FAILED]), max_size=30),
     st.integers(1, 3),
     st.integers(2, 5),
     st.integers(24, 60),

@@ -69,7 +69,6 @@ class WorkerProcess:
         )
         self.stats: list[Stats] = []
         self._frames = FrameReader()
-        self.stats: Stats | None = None  # as of the latest answers; those of the end come with the next request's
         self._events = self._read()
         load = LoadOptions(**({"num_ctx": 512, "num_parallel": 4} | options))
         store = prefixes or PrefixStore()
@@ -113,8 +112,6 @@ class WorkerProcess:
                 answers[event.id].take(event)
             if isinstance(event, Started):
                 answers[event.id].started = event
-            elif isinstance(event, Stats):
-                self.stats = event
             elif isinstance(event, Done | Failed | Vectors):
                 assert event.id is not None
                 answers[event.id].endings.append(event)
