@@ -262,7 +262,7 @@ def test_an_answer_keeps_to_its_form(machine: Machine, logprobs: int | None) -> 
 
 
 def test_each_choice_drafts_by_itself(machine: Machine) -> None:
-    options = {"temperature": 0.7, "seed": 5, "choices": 4, "num_predict": 24}
+    options = {"temperature": 0.4, "seed": 5, "choices": 4, "num_predict": 48, "ignore_eos": True}
     plain, drafting = ask(REPETITIVE, look=0, **options), ask(REPETITIVE, **options)
     first, second = machine.run([[plain]]), machine.run([[drafting]])
     assert done(second, drafting).usage.accepted_tokens > 0
@@ -309,7 +309,7 @@ def test_drafts_survive_preemptions(machine: Machine) -> None:
 def test_a_state_that_cannot_be_cut_after_all_is_computed_anew(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, drafting = ask(CODE, look=0), ask(CODE)
+    plain, drafting = ask(CODE, look=0, ignore_eos=True), ask(CODE, ignore_eos=True)
     expected = machine.run([[plain]]).text(plain.id)
     forget = Context.forget
     monkeypatch.setattr(Context, "forget", lambda self, seq, start=0: start == 0 and forget(self, seq, 0))
