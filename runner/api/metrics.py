@@ -81,6 +81,12 @@ def _phases(measured: Measured) -> Iterable[tuple[tuple[str, ...], Value]]:
     return (((phase,), nanoseconds / 1e9) for phase, nanoseconds in spent.items())
 
 
+def _reused(measured: Measured) -> Iterable[tuple[tuple[str, ...], Value]]:
+    engine = measured.engine
+    found = {"cells": engine.reused_cells, "ram": engine.reused_ram, "disk": engine.reused_disk}
+    return (((source,), tokens) for source, tokens in found.items())
+
+
 def _usage(measured: Measured) -> float | None:
     stats = measured.member.stats if measured.member else None
     return stats.cells_busy / stats.cells if stats and stats.cells else None
@@ -220,6 +226,19 @@ TABLE = (
         "counter",
         "Sequences that gave up their memory and came back later",
         _one(lambda m: m.engine.preemptions),
+    ),
+    Row(
+        "prefix_reused_tokens_total",
+        "counter",
+        "Tokens that needed no computing, by where they stood: cells of the KV cache, ram, disk",
+        _reused,
+        ("source",),
+    ),
+    Row(
+        "prefix_demotions_total",
+        "counter",
+        "Prefixes that were saved when they lost their cells",
+        _one(lambda m: m.engine.demotions),
     ),
     Row(
         "kv_cache_usage_perc",

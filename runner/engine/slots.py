@@ -265,6 +265,11 @@ class Slots:
         """Drop an idle prefix, as if somebody needed its cells."""
         self._give_up(index, 0)
 
+    def clear(self) -> None:
+        """Drop every idle prefix."""
+        for index in self.idle():
+            self.give_up(index)
+
     def trim(self, index: int, length: int) -> int:
         """Drop what a running sequence holds beyond its first `length` tokens. Returns how many are left."""
         return self._cut(index, length)
