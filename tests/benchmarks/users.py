@@ -181,7 +181,9 @@ def _bench(row: Row, users: int, daemon: Daemon, peers: dict[str, str], seconds:
     command = [sys.executable, "-m", "runner", "bench", "--model", "bench", "--endpoint", "completions"]
     command += ["--concurrency", str(users), "--requests", str(max(4, users * waves))]
     command += ["--input-tokens", row.input, "--output-tokens", row.output, "--shared-prefix", str(row.prefix)]
-    command += ["--rounds", "1" if quick else "2", "--limit", f"{seconds:.0f}s", "--no-history", "--json"]
+    # A wave of as many users goes before each turn, for both: what servers set up for a crowd isn't the crowd's affair.
+    command += ["--warmup", str(users), "--rounds", "1" if quick else "2", "--limit", f"{seconds:.0f}s"]
+    command += ["--no-history", "--json"]
     for name, url in peers.items():
         command += ["--compare", f"{name}={url}#bench"]
     done = subprocess.run(command, env=daemon.environment, stdout=subprocess.PIPE, check=False)
