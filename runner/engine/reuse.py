@@ -29,6 +29,7 @@ from runner.llama.state import Data
 LEAST = 64
 _LOOKED_AT = 8  # of those who are to compute the same
 _FORESEEN = 16  # newcomers whose reuse is known to the plan exactly
+_LEAVING = 0.25  # seconds that the end of a lane may take for that: those in the other lane wait meanwhile
 _CLOSING = 1.0  # seconds that the end of a worker may take for what is to survive it: somebody waits for the memory
 _OWN = 4  # and it is saved if at least one part in so many of its tokens stands nowhere else
 
@@ -84,9 +85,11 @@ class Reuse:
         place.slots.save = partial(self._demote, place)
 
     def remove(self, place: Place) -> None:
-        """A lane in which nobody runs is going to be given up: what stands there is saved."""
+        """A lane in which nobody runs is going to be given up: what stands there is saved, what was used last first."""
+        deadline = time.monotonic() + _LEAVING
         for index in place.slots.idle():
-            place.slots.give_up(index)
+            if time.monotonic() < deadline:
+                place.slots.give_up(index)
         self._places.remove(place)
 
     def enqueue(self, waiting: deque[Sequence], sequence: Sequence) -> None:
