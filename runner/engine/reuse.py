@@ -286,10 +286,12 @@ class Reuse:
         found, memory = other[0].slots.find(tokens, most), other[1]
         if found.seq is None or found.length < place.slots.find(tokens, most).length + LEAST:
             return None
-        held = other[0].slots.tokens_of(found.seq)
-        if not place.slots.has_room(len(held)):
-            return None
-        data = memory.save(found.seq)
+        slots, source = other[0].slots, found.seq
+        lent = slots.lend(source, found.length) if len(slots.tokens_of(source)) > found.length else None
+        held = slots.tokens_of(source if lent is None else lent)
+        data = memory.save(source if lent is None else lent) if place.slots.has_room(len(held)) else None
+        if lent is not None:
+            slots.release(lent, keep=False)
         begun = None if data is None else self._bring(place, held, data, found.length)
         self.counts.cells += begun[1] if begun else 0
         return begun

@@ -209,6 +209,16 @@ class Slots:
         """A copy of what stands there."""
         return self._slots[index].tokens[:]
 
+    def lend(self, index: int, length: int) -> int | None:
+        """An id that holds the first `length` tokens of another until it is released; None when no other id is idle."""
+        target = self._idlest() if self.free else index
+        if target == index:
+            return None
+        self._drop(target)
+        self._copy(index, target)
+        self._cut(target, length)
+        return target
+
     def is_busy(self, index: int) -> bool:
         """Whether somebody runs there."""
         return self._slots[index].busy

@@ -125,6 +125,23 @@ def test_long_prompts_are_computed_beside_a_crowd(worker: WorkerProcess) -> None
         assert agree(answers[command.id], before)
 
 
+def test_a_beginning_is_brought_over_from_the_other_lane(worker: WorkerProcess) -> None:
+    worker.ask(*[question(index) for index in range(40)])
+    assert latest(worker).is_wide
+    in_pool, in_slot, back = story(50, 200, 700), story(50, 200, 24), story(50, 200, 700)
+    first, second, third = (worker.ask(command)[command.id] for command in (in_pool, in_slot, back))
+    assert first.started is not None
+    assert second.started is not None
+    assert third.started is not None
+    assert first.started.cached_tokens < 16
+    # One token is always computed: its logits are wanted.
+    assert second.started.cached_tokens == third.started.cached_tokens == first.started.prompt_tokens - 1
+    first.scores[0] = first.scores[0][:24]
+    assert agree(second, first)
+    third.scores[0] = third.scores[0][:24]
+    assert agree(third, first)
+
+
 def test_whoever_outgrows_a_slot_says_the_same(worker: WorkerProcess) -> None:
     alone = [worker.ask(command)[command.id] for command in (story(index, 230, 300) for index in range(2))]
     worker.ask(*[question(index) for index in range(40)])

@@ -369,6 +369,18 @@ def test_a_prefix_that_others_hold_too_is_cut_for_one_alone() -> None:
     assert slots.held([second, first]) == [2, 2]
 
 
+def test_a_part_is_lent_and_given_back() -> None:
+    slots, memory = make(2)
+    whole = leave(slots, memory, [1, 2, 3, 4, 5])
+    part = slots.lend(whole, 3)
+    assert part is not None
+    assert memory.held[part] == [1, 2, 3]
+    assert slots.cells_used == 5  # nothing is copied
+    assert slots.lend(whole, 2) is None  # there is no other id
+    slots.release(part, keep=False)
+    assert (memory.held[whole], memory.held[part], slots.cells_used) == ([1, 2, 3, 4, 5], [], 5)
+
+
 # -- cells of one's own
 
 
