@@ -35,7 +35,7 @@ from tests.benchmarks.random_gguf import SHAPES, write
 Json = dict[str, Any]
 
 RUNNER, PEER, ONE_SLOT = "runner", "llama-server", "one slot"
-_MEETING = 320  # tokens of the longest prompt by which the load generator gets to know a server's tokenizer
+_MEETING = 600  # tokens of the longest prompt by which the load generator gets to know a server's tokenizer
 _MARGIN = 64  # tokens that a prompt may turn out longer than asked, beside a tenth of it
 _RAW_SHARE = 0.25  # of a level's time, for llama.cpp alone
 _LEAST = 10.0  # seconds of a level, however late it is
