@@ -14,6 +14,7 @@ from tests.benchmarks.daemon import free_port
 
 _PADDING = 256  # cells; llama.cpp rounds a sequence's share up to that
 _READY = 300.0  # seconds
+_ATTEMPTS = 3  # the batched bench may end before its own log thread has printed what it found
 
 
 def cells(tokens: int) -> int:
@@ -89,12 +90,13 @@ def batched_bench(
     command = [str(binary), "-m", str(model), "-c", str(users * cells(prompt + answer)), "--no-kv-unified"]
     command += ["-npp", str(prompt), "-ntg", str(answer), "-npl", str(users), "--output-format", "jsonl"]
     command += ["-t", str(threads), "-tb", str(threads), "-ngl", "999"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return None
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            found = json.loads(line)
-            return float(users * answer / found["t"])
+    for _ in range(_ATTEMPTS):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        except subprocess.TimeoutExpired:
+            return None
+        for line in done.stdout.splitlines():
+            if line.startswith("{"):
+                found = json.loads(line)
+                return float(users * answer / found["t"])
     raise RuntimeError(f"llama-batched-bench gave no figures (status {done.returncode}): {done.stderr[-2000:]}")
