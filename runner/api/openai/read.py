@@ -12,12 +12,11 @@ from runner.api import forms, values
 from runner.api.openai import wire
 from runner.conversation import Message, Role, ThinkLevel, ToolCall
 from runner.errors import InvalidRequest, Unsupported
-from runner.inference.requests import MOST_ALTERNATIVES, MOST_CHOICES, Chat, Complete, Embed, Rerank
+from runner.inference.requests import MOST_ALTERNATIVES, MOST_CHOICES, Chat, Complete, Embed
 from runner.protocol.commands import Constraint
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 MOST_PROMPTS = 256
-MOST_DOCUMENTS = 2048
 _TOKEN_LIMIT = 2**31
 
 
@@ -80,27 +79,6 @@ def embeddings(body: wire.EmbeddingsRequest) -> Embed:
         dimensions=body.dimensions,
         keep_alive=values.keep_alive(body.keep_alive),
         truncate=False,
-    )
-
-
-def rerank(body: wire.RerankRequest) -> Rerank:
-    """Raises InvalidRequest naming the field."""
-    values.refuse(body, wire.FIELDS["/v1/rerank"].later)
-    model = values.required(body.model, "model")
-    query = values.required(body.query, "query")
-    if not body.documents:
-        raise InvalidRequest("documents must hold at least one document", field="documents")
-    if len(body.documents) > MOST_DOCUMENTS:
-        raise InvalidRequest(
-            f"documents must hold at most {MOST_DOCUMENTS} documents, not {len(body.documents)}", field="documents"
-        )
-    if body.top_n is not None and body.top_n < 1:
-        raise InvalidRequest("top_n must be at least 1", field="top_n")
-    return Rerank(
-        model=model,
-        query=query,
-        documents=tuple(each if isinstance(each, str) else each.text for each in body.documents),
-        keep_alive=values.keep_alive(body.keep_alive),
     )
 
 

@@ -167,27 +167,6 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True):
     keep_alive: Any = None
 
 
-class Document(msgspec.Struct):
-    """A document as an object, as some clients send it."""
-
-    text: str
-
-
-class RerankRequest(msgspec.Struct, kw_only=True):
-    """What Jina's and Cohere's clients send. OpenAI has no such endpoint."""
-
-    model: str | None = None
-    query: str | None = None
-    documents: list[str | Document] | None = None
-    top_n: int | None = None
-    return_documents: bool | None = None
-    keep_alive: Any = None
-    rank_fields: Any = None
-    max_chunks_per_doc: Any = None
-    max_tokens_per_doc: Any = None
-    truncate_prompt_tokens: Any = None
-
-
 OPTIONS: Mapping[str, str] = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -245,11 +224,6 @@ FIELDS: Mapping[str, Fields] = {
         {"user": _NO_ACCOUNT, **_FORMS},
     ),
     "/v1/embeddings": Fields(EmbeddingsRequest, {}, {"user": _NO_ACCOUNT}),
-    "/v1/rerank": Fields(
-        RerankRequest,
-        {"rank_fields": (["text"],), "max_chunks_per_doc": (), "max_tokens_per_doc": (), "truncate_prompt_tokens": ()},
-        {"user": _NO_ACCOUNT},
-    ),
 }
 """What becomes of each field, endpoint by endpoint."""
 
@@ -417,24 +391,6 @@ class Embeddings(msgspec.Struct, kw_only=True):
     object: str
     data: list[Embedding]
     model: str
-    usage: EmbeddingsUsage
-
-
-class RankedDocument(msgspec.Struct, kw_only=True):
-    """`index` is its place in the request."""
-
-    index: int
-    relevance_score: float
-    document: Document | UnsetType = UNSET
-
-
-class Rankings(msgspec.Struct, kw_only=True):
-    """The best first."""
-
-    id: str
-    object: str
-    model: str
-    results: list[RankedDocument]
     usage: EmbeddingsUsage
 
 

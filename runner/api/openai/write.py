@@ -19,7 +19,7 @@ from runner.api.body import to_json
 from runner.api.failures import Failure
 from runner.api.openai import wire
 from runner.api.streams import Framing, Whole, closing
-from runner.inference.requests import AnswerPart, Chat, Complete, Embedded, Finished, Piece, Ranked, Rerank
+from runner.inference.requests import AnswerPart, Chat, Complete, Embedded, Finished, Piece
 from runner.protocol.events import Logprob
 
 FINGERPRINT = f"fp_runner_{__version__}"
@@ -273,27 +273,6 @@ def embeddings(model: str, vectors: Embedded, as_base64: bool) -> bytes:
             ],
             model=model,
             usage=wire.EmbeddingsUsage(prompt_tokens=vectors.prompt_tokens, total_tokens=vectors.prompt_tokens),
-        )
-    )
-
-
-def rankings(asked: Rerank, ranked: Ranked, body: wire.RerankRequest) -> bytes:
-    """All of /v1/rerank: the best documents first, those alike in their order."""
-    best = sorted(range(len(ranked.scores)), key=lambda index: -ranked.scores[index])
-    return to_json(
-        wire.Rankings(
-            id=f"rerank-{uuid.uuid4().hex}",
-            object="list",
-            model=asked.model,
-            results=[
-                wire.RankedDocument(
-                    index=index,
-                    relevance_score=ranked.scores[index],
-                    document=wire.Document(asked.documents[index]) if body.return_documents else UNSET,
-                )
-                for index in best[: body.top_n]
-            ],
-            usage=wire.EmbeddingsUsage(prompt_tokens=ranked.prompt_tokens, total_tokens=ranked.prompt_tokens),
         )
     )
 
