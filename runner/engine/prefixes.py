@@ -9,7 +9,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
+
+_LOOKED_AT = 8  # of those who hold the same beginning
 
 Holder = TypeVar("Holder", bound=Hashable)
 
@@ -41,6 +44,10 @@ class Match(Generic[Holder]):
         for node in waiting:
             yield from node.holders
             waiting.extend(node.children.values())
+
+    def near(self) -> list[Holder]:
+        """The first few of them: to choose one, not all need be looked at."""
+        return list(islice(self.holders(), _LOOKED_AT))
 
 
 class Prefixes(Generic[Holder]):

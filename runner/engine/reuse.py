@@ -13,21 +13,19 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Protocol
 
 from runner.engine.clerk import Clerk, Filed, Listed, News
 from runner.engine.prefixes import Prefixes
 from runner.engine.sequence import Sequence
 from runner.engine.shelf import Awaited, Saved, Shelf
-from runner.engine.slots import Slots
+from runner.engine.slots import Found, Slots
 from runner.llama.state import Data
 
 # Saving or restoring a token copies its bytes: 1 to 7 us where computing it takes 4 ms (0.5B, two cores); it pays for
 # every token, even on a GPU that computes ten thousand a second. What decides is the call: claiming, saving and cutting
 # take some milliseconds, which about this many tokens are worth there.
 LEAST = 64
-_LOOKED_AT = 8  # of those who are to compute the same
 _FORESEEN = 16  # newcomers whose reuse is known to the plan exactly
 _LEAVING = 0.25  # seconds that the end of a lane may take for that: those in the other lane wait meanwhile
 _CLOSING = 1.0  # seconds that the end of a worker may take for what is to survive it: somebody waits for the memory
@@ -86,10 +84,7 @@ class Reuse:
 
     def remove(self, place: Place) -> None:
         """A lane in which nobody runs is going to be given up: what stands there is saved, what was used last first."""
-        deadline = time.monotonic() + _LEAVING
-        for index in place.slots.idle():
-            if time.monotonic() < deadline:
-                place.slots.give_up(index)
+        _give_up(place.slots, time.monotonic() + _LEAVING)
         self._places.remove(place)
 
     def enqueue(self, waiting: deque[Sequence], sequence: Sequence) -> None:
@@ -119,10 +114,9 @@ class Reuse:
         here = at.slots.find(tokens, most)
         is_busy = here.seq is not None and at.slots.is_busy(here.seq)
         sequence.found, sequence.is_lent = here.length, is_busy and not at.slots.apart
-        if place is not None and (other := self._elsewhere(place, tokens, most)) is not None:
-            length = other[0].slots.find(tokens, most).length
-            if length >= sequence.found + LEAST:
-                sequence.found, sequence.is_lent = length, False
+        other = self._elsewhere(place, tokens, most) if place is not None else None
+        if other is not None and other[1].length >= sequence.found + LEAST:
+            sequence.found, sequence.is_lent = other[1].length, False
         if self._shelf is None:
             return None
         length, saved, _ = self._shelf.find(tokens, most)
@@ -148,7 +142,7 @@ class Reuse:
         shared = min(match.length, len(tokens) - 1 if most is None else most)
         if shared < found + LEAST:
             return
-        leader = max(islice(match.holders(), _LOOKED_AT), key=lambda each: each.computed)
+        leader = max(match.near(), key=lambda each: each.computed)
         if leader.computed > shared:
             return
         sequence.leader, sequence.shared = leader, shared
@@ -246,10 +240,8 @@ class Reuse:
             return
         deadline = time.monotonic() + _CLOSING
         assert self._shelf is not None
-        for slots in [place.slots for place in self._places]:
-            for index in slots.idle():
-                if time.monotonic() < deadline:
-                    slots.give_up(index)
+        for place in self._places:
+            _give_up(place.slots, deadline)
         for saved in self._shelf.unfiled():
             self._clerk.write(saved)
         self._clerk.close(max(0.0, deadline - time.monotonic()))
@@ -283,10 +275,10 @@ class Reuse:
         other = self._elsewhere(place, tokens, most)
         if other is None or place.memory is None:
             return None
-        found, memory = other[0].slots.find(tokens, most), other[1]
-        if found.seq is None or found.length < place.slots.find(tokens, most).length + LEAST:
+        there, found = other
+        slots, memory, source = there.slots, there.memory, found.seq
+        if memory is None or source is None or found.length < place.slots.find(tokens, most).length + LEAST:
             return None
-        slots, source = other[0].slots, found.seq
         lent = slots.lend(source, found.length) if len(slots.tokens_of(source)) > found.length else None
         held = slots.tokens_of(source if lent is None else lent)
         data = memory.save(source if lent is None else lent) if place.slots.has_room(len(held)) else None
@@ -296,11 +288,11 @@ class Reuse:
         self.counts.cells += begun[1] if begun else 0
         return begun
 
-    def _elsewhere(self, place: Place, tokens: list[int], most: int | None) -> tuple[Place, Memory] | None:
-        """The other lane that has the longest beginning of these tokens, if there is one."""
-        others = [(each, each.memory) for each in self._places if each is not place]
-        there = [(each, memory) for each, memory in others if memory is not None]
-        return max(there, key=lambda each: each[0].slots.find(tokens, most).length, default=None)
+    def _elsewhere(self, place: Place, tokens: list[int], most: int | None) -> tuple[Place, Found] | None:
+        """The other lane that has the longest beginning of these tokens and can save it, and what it has."""
+        others = [each for each in self._places if each is not place and each.memory is not None]
+        found = [(each, each.slots.find(tokens, most)) for each in others]
+        return max(found, key=lambda each: each[1].length, default=None)
 
     @staticmethod
     def _bring(place: Place, tokens: array[int], data: Data, length: int) -> tuple[int, int] | None:
@@ -328,3 +320,11 @@ class Reuse:
         if data is not None:
             self.counts.demotions += 1
             self._shelf.put(Saved(tokens[:], data))
+
+
+def _give_up(slots: Slots, deadline: float) -> None:
+    """Give up idle prefixes, what was used last first, until the clock says `deadline`."""
+    for index in slots.idle():
+        if time.monotonic() >= deadline:
+            return
+        slots.give_up(index)

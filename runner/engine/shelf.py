@@ -9,12 +9,10 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from runner.engine.prefixes import Prefixes
 from runner.llama.state import Data
 
-_LOOKED_AT = 8  # of those who hold the same beginning
 FILES = 512  # that are known of; those used longest ago are left to be cleaned up
 
 
@@ -68,7 +66,7 @@ class Shelf:
             length = usable[-1][0] if usable else 0
             return length, _handiest([saved for at, saved in usable if at == length]), match.length
         length = max(0, min(match.length, limit))
-        return length, _handiest(list(islice(match.holders(), _LOOKED_AT))) if length else None, match.length
+        return length, _handiest(match.near()) if length else None, match.length
 
     def has(self, tokens: Sequence[int]) -> bool:
         """Whether a state serves for all of these tokens already. It counts as used then."""
@@ -76,7 +74,7 @@ class Shelf:
         if match.length < len(tokens):
             return False
         if self._cuttable:
-            holder = _handiest(list(islice(match.holders(), _LOOKED_AT)))
+            holder = _handiest(match.near())
         else:
             holder = _handiest([saved for length, saved in match.ends if length == len(tokens)])
         if holder is not None:

@@ -12,14 +12,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, islice
+from itertools import accumulate
 
 from runner.engine.prefixes import Match, Prefixes
 
 _KEPT = 4  # an idle prefix is taken over where what is reused is at least one part in so many of what stands there
 _LEAST = 16  # tokens: for fewer nobody is forked,
 _LEAST_COPIED = 64  # and for fewer than so many not where a fork is a copy
-_LOOKED_AT = 8  # of those who hold the same beginning
 _TRIM = 256  # cells that an idle prefix gives up at a time, from its end
 
 
@@ -295,8 +294,7 @@ class Slots:
 
     def _best(self, match: Match[int]) -> int:
         """Whose cells to use of those who hold the same beginning: an idle one that holds nothing more, or anyone."""
-        near = list(islice(match.holders(), _LOOKED_AT))
-        return min(near, key=lambda seq: (self._slots[seq].busy, len(self._slots[seq].tokens)))
+        return min(match.near(), key=lambda seq: (self._slots[seq].busy, len(self._slots[seq].tokens)))
 
     def _place(self, found: Found, *, is_again: bool) -> tuple[int, int]:
         """Take over the cells that were found, or hold them too from another id, or begin in an empty one."""
