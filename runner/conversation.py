@@ -34,6 +34,17 @@ class Message(msgspec.Struct, frozen=True):
     tool_call_id: str | None = None
 
 
+class ToolChoice(msgspec.Struct, frozen=True):
+    """Whether the model may, must not or has to call a tool; `name` is the one that it has to call (with required).
+
+    Not `parallel`: one call in an answer at most.
+    """
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    name: str | None = None
+    parallel: bool = True
+
+
 class ToolSpec(msgspec.Struct, frozen=True):
     """One function that the model may call. `parameters` is a JSON Schema object."""
 

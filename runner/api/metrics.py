@@ -118,8 +118,8 @@ TABLE = (
     Row(
         "requests_total",
         "counter",
-        "Requests that ended, each once: outcome is stop, length, done (vectors, scores, or a load), cancelled, or the "
-        "code of the error",
+        "Requests that ended, each once: outcome is stop, length, done (vectors, scores, a question or a load), "
+        "cancelled, or the code of the error",
         lambda m: m.meters.outcomes.items(),
         ("kind", "outcome"),
     ),

@@ -17,8 +17,8 @@ from aiohttp import web
 from runner.api.failures import ClientGone, Failure, failure_of, shutting_down
 from runner.api.inflight import IN_FLIGHT, note
 from runner.errors import Cancelled, RunnerError
-from runner.inference.requests import AnswerPart, ChoiceEnded, Finished, Piece
-from runner.protocol.events import Logprob, Reason
+from runner.inference.requests import AnswerPart, ChoiceEnded, Finished, Outcome, Piece
+from runner.protocol.events import Logprob
 
 _T = TypeVar("_T")
 
@@ -206,7 +206,7 @@ class Choice:
     thinking: str = ""
     logprobs: tuple[Logprob, ...] = ()
     thought_logprobs: tuple[Logprob, ...] = ()
-    reason: Reason = "stop"
+    reason: Outcome = "stop"
 
 
 NOTHING = Choice()
@@ -244,7 +244,7 @@ class _Gathered:
     """What has come of one choice."""
 
     def __init__(self) -> None:
-        self.reason: Reason = "stop"
+        self.reason: Outcome = "stop"
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._logprobs: list[Logprob] = []

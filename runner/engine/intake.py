@@ -16,8 +16,8 @@ from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
 from runner.engine.sequence import Sequence
 from runner.errors import ContextOverflow, RunnerError
-from runner.protocol.commands import Cancel, Generate, Rank, Work
-from runner.protocol.events import Done, Failed, Usage
+from runner.protocol.commands import Cancel, Embed, Generate, Rank, Work
+from runner.protocol.events import Done, Failed, Told, Usage
 
 _THREADS = 2
 
@@ -61,11 +61,17 @@ class Intake:
         while (command := self._queue.get()) is not None:
             self._settle(command, None if self._pending[command.id] else self._prepare(command))
 
-    def _prepare(self, command: Work) -> Sequence | Inputs | Failed:
+    def _prepare(self, command: Work) -> Sequence | Inputs | Told | Failed:
         try:
-            if isinstance(command, Generate):
-                return self._mailbox.sequence(command)
-            return self._mailbox.pairs(command) if isinstance(command, Rank) else self._mailbox.inputs(command)
+            match command:
+                case Generate():
+                    return self._mailbox.sequence(command)
+                case Rank():
+                    return self._mailbox.pairs(command)
+                case Embed():
+                    return self._mailbox.inputs(command)
+                case _:
+                    return self._mailbox.tell(command)
         except ContextOverflow as error:
             return Failed(command.id, error.code, error.message, error.field, tokens=error.tokens, limit=error.limit)
         except RunnerError as error:
@@ -74,7 +80,7 @@ class Intake:
             traceback.print_exc()
             return Failed(command.id, RunnerError.code, "the worker failed to prepare this request")
 
-    def _settle(self, command: Work, work: Sequence | Inputs | Failed | None) -> None:
+    def _settle(self, command: Work, work: Sequence | Inputs | Told | Failed | None) -> None:
         """Hand over, under the lock: a Cancel that comes later finds the work in the inbox before it."""
         with self._lock:
             cancelled = self._pending.pop(command.id)
@@ -83,4 +89,7 @@ class Intake:
                 return
         if isinstance(work, Sequence):
             work.close()
-        self._outbox.put(work if isinstance(work, Failed) else Done(command.id, "cancelled", Usage()))
+        if isinstance(work, Failed) or (isinstance(work, Told) and not cancelled):
+            self._outbox.put(work)
+        else:
+            self._outbox.put(Done(command.id, "cancelled", Usage()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,7 +30,21 @@ from runner.prompt.fit import cut_around, cut_middle, drop_oldest_turns
 from runner.prompt.jinja import Template
 from runner.prompt.render import Rendered, render
 from runner.protocol import codec
-from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, Rank, TextPrompt, TokenPrompt
+from runner.protocol.commands import (
+    ChatPrompt,
+    Detokenize,
+    Embed,
+    Generate,
+    InfillPrompt,
+    Preview,
+    Prompt,
+    Question,
+    Rank,
+    TextPrompt,
+    Tokenize,
+    TokenPrompt,
+)
+from runner.protocol.events import Told
 from runner.protocol.options import SampleOptions
 
 if TYPE_CHECKING:
@@ -148,6 +163,39 @@ class Mailbox:
                 raise ContextOverflow(len(tokens), self._input_limit, field=field)
         return Inputs(command.id, ids, 0, arrived)
 
+    def tell(self, command: Question) -> Told:
+        """The answer to a question. Raises InvalidRequest and its kinds."""
+        text: str | None = None
+        match command:
+            case Tokenize():
+                text = command.text
+                tokens = self._model.tokenize(text, special=command.special, bos=command.bos)
+            case Detokenize():
+                tokens = list(command.tokens)
+                self._check(tokens, "tokens")
+            case Preview():
+                text, tokens = self._preview(command.prompt)
+        pieces = tuple(self._model.spelling(token) for token in tokens)
+        if text is None:
+            text = b"".join(pieces).decode("utf-8", "replace")
+        return Told(command.id, tuple(tokens), pieces, text)
+
+    def _preview(self, prompt: Prompt) -> tuple[str | None, list[int]]:
+        """A prompt as text, if it is one, and as tokens, however many."""
+        match prompt:
+            case ChatPrompt():
+                rendered = self._render(prompt)
+                return rendered.text, self._tokens_of(rendered)
+            case TextPrompt():
+                return prompt.text, self._model.tokenize(prompt.text, special=True, bos=True)
+            case TokenPrompt():
+                self._check([*prompt.tokens], "prompt")
+                return None, [*prompt.tokens]
+            case InfillPrompt():
+                frame = self._infill_frame()
+                before, after = self._around(prompt)
+                return None, frame(before, after)
+
     def _check_sampling(self, sampling: SampleOptions) -> None:
         for token in sampling.logit_bias:
             if not 0 <= token < self._model.n_vocab:
@@ -248,7 +296,7 @@ class Mailbox:
         room = limit - _answer_room(command, limit)
 
         def rendered(messages: tuple[Message, ...]) -> Rendered:
-            return self._render(ChatPrompt(messages, prompt.tools, prompt.think, prompt.open_ended, prompt.variables))
+            return self._render(msgspec.structs.replace(prompt, messages=messages))
 
         left = drop_oldest_turns(prompt.messages, lambda messages: len(self._tokens_of(rendered(messages))) <= room)
         if left is None:  # the last turn alone is too long
@@ -269,19 +317,27 @@ class Mailbox:
         return self._model.tokenize(rendered.text, special=True, bos=not has_bos)
 
     def _infill(self, prompt: InfillPrompt, command: Generate, limit: int) -> tuple[list[int], bool, int]:
+        framed = self._infill_frame()
+        before, after = self._around(prompt)
+        given, frame = len(before) + len(after), len(framed([], []))
+        if command.truncate and frame + given >= limit:
+            before, after = cut_around(before, after, max(0, limit - frame - _answer_room(command, limit)))
+        return self._fitting(framed(before, after), limit), False, given - len(before) - len(after)
+
+    def _infill_frame(self) -> Callable[[list[int], list[int]], list[int]]:
+        """Puts the tokens before and after a gap as the model was taught to see them."""
         markers = self._model.infill_tokens()
         if markers is None:
             raise Unsupported("this model cannot fill in a gap: it has no infill tokens", field="suffix")
         prefix, suffix, middle = markers
         start = [self._model.bos] if self._model.adds_bos else []
+        return lambda before, after: [*start, prefix, *before, suffix, *after, middle]
+
+    def _around(self, prompt: InfillPrompt) -> tuple[list[int], list[int]]:
         before, after = (
             self._model.tokenize(text, special=False, bos=False) for text in (prompt.prefix, prompt.suffix)
         )
-        given, frame = len(before) + len(after), len(start) + len(markers)
-        if command.truncate and frame + given >= limit:
-            before, after = cut_around(before, after, max(0, limit - frame - _answer_room(command, limit)))
-        tokens = [*start, prefix, *before, suffix, *after, middle]
-        return self._fitting(tokens, limit), False, given - len(before) - len(after)
+        return before, after
 
     @staticmethod
     def _fitting(tokens: list[int], limit: int) -> list[int]:

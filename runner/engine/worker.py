@@ -41,7 +41,7 @@ from runner.llama.model import Model
 from runner.llama.state import States
 from runner.prompt.jinja import Template
 from runner.protocol.codec import FrameReader, unpack_command
-from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, Rank, Stop
+from runner.protocol.commands import Cancel, Command, Load, Stop, Work
 from runner.protocol.events import Failed, Loading, Ready
 from runner.protocol.options import pooled
 
@@ -150,7 +150,7 @@ class Worker:
             for command in commands:
                 if isinstance(command, Stop):
                     break
-                if isinstance(command, Generate | Embed | Rank | Cancel):
+                if isinstance(command, Work | Cancel):
                     intake.take(command)
         finally:  # however it ends, nobody reads commands any more, so nothing may go on
             self._stopping.set()

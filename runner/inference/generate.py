@@ -135,7 +135,14 @@ class _Choice:
             yield self._piece(self._logprobs, text=text)
 
     def _piece(self, logprobs: list[Logprob], *, text: str = "", thinking: str = "", in_thought: bool = False) -> Piece:
-        piece = Piece(text, thinking, self._tokens, self._index, tuple(logprobs), in_thought)
+        piece = Piece(
+            text=text,
+            thinking=thinking,
+            tokens=self._tokens,
+            choice=self._index,
+            logprobs=tuple(logprobs),
+            in_thought=in_thought,
+        )
         self._tokens = 0
         self._logprobs = self._logprobs[len(logprobs) :]
         return piece

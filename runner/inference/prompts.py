@@ -39,6 +39,7 @@ def of_chat(request: Chat, system: str | None, history: Sequence[tuple[str, str]
     return ChatPrompt(
         messages=(*first, *_history(history), *messages),
         tools=request.tools,
+        tool_choice=request.tool_choice,
         think=request.think,
         open_ended=request.messages[-1].role == "assistant",
         variables=dict(request.variables),

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from runner.conversation import Message, ThinkLevel, ToolSpec
+from runner.conversation import Message, ThinkLevel, ToolChoice, ToolSpec
 from runner.protocol.commands import Constraint
 from runner.protocol.events import Logprob, Reason
 from runner.scheduler.meters import Measured
+
+Outcome: TypeAlias = Reason | Literal["tool_calls"]
+"""Why a choice ended; `tool_calls` is a stop of one that called tools."""
 
 MOST_CHOICES = 8  # of one request
 MOST_ALTERNATIVES = 20  # to one token
@@ -29,6 +32,7 @@ class Chat:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)
     think: bool | ThinkLevel | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive: float | None = None
@@ -90,14 +94,31 @@ class Rerank:
 
 
 @dataclass(frozen=True, slots=True)
+class CallPart:
+    """Some of a tool call: the parts of one `index` come in order, and no other call's between them.
+
+    `id` and `name` come with the first. The `arguments` of all, put together, are the text of a JSON object. With
+    `complete` nothing of this call follows.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a choice, in order: text of the answer or of the thought before it, or neither.
+    """A part of a choice, in order: text of the answer or of the thought before it, part of a tool call, or none of
+    these.
 
     `logprobs` are of the tokens that begin here; those of a thought, its markers included, are marked `in_thought`.
     """
 
     text: str = ""
     thinking: str = ""
+    call: CallPart | None = None
     tokens: int = 0
     choice: int = 0
     logprobs: tuple[Logprob, ...] = ()
@@ -120,7 +141,7 @@ class ChoiceEnded:
     """One of several choices is complete. The last one to be is told by Finished."""
 
     choice: int
-    reason: Reason
+    reason: Outcome
     stop: str | None = None
 
 
@@ -131,7 +152,7 @@ class Finished:
     `reason` and `stop` are those of `choice`.
     """
 
-    reason: Reason
+    reason: Outcome
     prompt_tokens: int
     completion_tokens: int
     timings: Timings
@@ -164,6 +185,41 @@ class Ranked:
     scores: tuple[float, ...]
     prompt_tokens: int
     timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenize:
+    """The tokens of a text. With `special`, markers in it count as the tokens they name; `bos` adds those that the
+    model wants around a text."""
+
+    model: str
+    text: str
+    special: bool = False
+    bos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Detokenize:
+    """The text of tokens."""
+
+    model: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What the model would be given for this request, without computing anything."""
+
+    of: Chat | Complete
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Tokens, the bytes of each, and their text (of a Preview: the rendered prompt)."""
+
+    tokens: tuple[int, ...]
+    pieces: tuple[bytes, ...]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from runner.errors import InvalidRequest, LoadFailed, TemplateFailed, UnknownMod
 from runner.inference import options as merge
 from runner.inference import prompts
 from runner.inference.prefixes import PrefixFolders
-from runner.inference.requests import Chat, Complete, Embed, Rerank
+from runner.inference.requests import Chat, Complete, Detokenize, Embed, Preview, Rerank, Tokenize
 from runner.protocol import commands
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import ChatPrompt, Load, PrefixStore, Prompt
@@ -111,6 +111,20 @@ class Resolver:
         source.need("rerank", "rerank: it is no model that ranks documents")
         work = commands.Rank(0, request.query, request.documents)
         return self._want(source, self._load(source), work, request.keep_alive)
+
+    def question(self, question: Tokenize | Detokenize | Preview) -> Want:
+        """What a question wants. Raises as `chat` does."""
+        if isinstance(question, Preview):
+            want = self.chat(question.of) if isinstance(question.of, Chat) else self.complete(question.of)
+            assert isinstance(want.work, commands.Generate)  # what both of them want
+            return replace(want, work=commands.Preview(0, want.work.prompt))
+        source = self._find(question.model, {})
+        work: commands.Question
+        if isinstance(question, Tokenize):
+            work = commands.Tokenize(0, question.text, question.special, question.bos)
+        else:
+            work = commands.Detokenize(0, question.tokens)
+        return self._want(source, self._load(source), work, None)
 
     def load(self, model: str, options: Mapping[str, Any], keep_alive: float | None) -> Want:
         """What it takes to have the model loaded, with nothing to do yet. Raises as `chat` does."""

@@ -24,14 +24,19 @@ from runner.inference.requests import (
     AnswerPart,
     Chat,
     Complete,
+    Detokenize,
     Embed,
     Embedded,
+    Preview,
     Ranked,
     Rerank,
     Resident,
     Timings,
+    Tokenize,
+    Told,
 )
 from runner.inference.resolve import Resolver
+from runner.inference.tell import told
 from runner.scheduler.fleet import Member
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.meters import Measured
@@ -86,6 +91,11 @@ class Service:
         arrived = self._clock_ns()
         want = await self._in_thread(self._resolver.rerank, request)
         return await ranked(self._scheduler, want, arrived, self._clock_ns)
+
+    async def tell(self, question: Tokenize | Detokenize | Preview) -> Told:
+        """Answer from the model's vocabulary and template. Raises as `generate` does, before its first item."""
+        want = await self._in_thread(self._resolver.question, question)
+        return await told(self._scheduler, want)
 
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         """Make a model resident; returns when it is. `keep_alive` in seconds, inf for ever, None as configured."""

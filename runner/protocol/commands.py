@@ -1,4 +1,4 @@
-"""What the daemon tells a worker. First comes Load; after Ready, Generate, Embed, Rank and Cancel in any order."""
+"""What the daemon tells a worker. First comes Load; after Ready, work and Cancel in any order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from runner.conversation import Message, ThinkLevel, ToolSpec
+from runner.conversation import Message, ThinkLevel, ToolChoice, ToolSpec
 from runner.protocol.options import LoadOptions, SampleOptions
 
 
@@ -18,6 +18,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
     think: bool | ThinkLevel | None = None
     open_ended: bool = False
     variables: dict[str, Any] = {}
@@ -127,6 +128,30 @@ class Rank(msgspec.Struct, frozen=True, tag="rank"):
     documents: tuple[str, ...]
 
 
+class Tokenize(msgspec.Struct, frozen=True, tag="tokenize"):
+    """The tokens of a text. With `special`, markers in it count as the special tokens they name; with `bos`, a BOS (and
+    what else the model wants around a text) is added."""
+
+    id: int
+    text: str
+    special: bool = False
+    bos: bool = False
+
+
+class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
+    """The text of tokens, special ones included."""
+
+    id: int
+    tokens: tuple[int, ...]
+
+
+class Preview(msgspec.Struct, frozen=True, tag="preview"):
+    """What a Generate with this prompt would put before the model, as text and as tokens; nothing is computed."""
+
+    id: int
+    prompt: Prompt
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Forget a request; a Done with reason `cancelled` follows unless another ending was already on its way."""
 
@@ -137,7 +162,10 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """End the process in an orderly way. Requests under way end as cancelled."""
 
 
-Work = Generate | Embed | Rank
+Question = Tokenize | Detokenize | Preview
+"""What is answered from the vocabulary and the template alone, by a Told."""
+
+Work = Generate | Embed | Rank | Question
 """What a request may ask of a worker."""
 
 Command = Load | Work | Cancel | Stop

@@ -1,6 +1,6 @@
 """What a worker tells the daemon. One frame carries a list of these: all that one decode step brought.
 
-Every accepted Generate, Embed or Rank ends in exactly one Done, Vectors or Failed with its id. A Generate of several
+Every accepted piece of work ends in exactly one Done, Vectors, Told or Failed with its id. A Generate of several
 choices is one request: its Text names the choice, each choice but the last to be complete ends in an Ended, that one in
 Done.
 """
@@ -131,6 +131,15 @@ class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
     usage: Usage
 
 
+class Told(msgspec.Struct, frozen=True, tag="told"):
+    """The end of a question: tokens, the bytes of each, and their text as it was rendered or is read."""
+
+    id: int
+    tokens: tuple[int, ...]
+    pieces: tuple[bytes, ...]
+    text: str
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The end of a request (or of the load, id None). `code` is one of `runner.errors`."""
 
@@ -176,4 +185,7 @@ class Stats(Totals, frozen=True, tag="stats", kw_only=True):
         )
 
 
-Event = Loading | Ready | Started | Text | Ended | Done | Vectors | Failed | Stats
+Outcome = Done | Vectors | Told
+"""How work ends that didn't fail."""
+
+Event = Loading | Ready | Started | Text | Ended | Outcome | Failed | Stats

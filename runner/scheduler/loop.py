@@ -25,7 +25,20 @@ from runner.errors import (
     WorkerCrashed,
 )
 from runner.protocol import commands
-from runner.protocol.events import Done, Ended, Event, Failed, Loading, Ready, Started, Stats, Text, Vectors
+from runner.protocol.events import (
+    Done,
+    Ended,
+    Event,
+    Failed,
+    Loading,
+    Outcome,
+    Ready,
+    Started,
+    Stats,
+    Text,
+    Told,
+    Vectors,
+)
 from runner.protocol.totals import Totals
 from runner.scheduler import memory, plan
 from runner.scheduler.breaker import Breaker
@@ -165,7 +178,7 @@ class Scheduler:
             match event:
                 case Started() | Text() | Ended():
                     self._progress(member, event, now)
-                case Done() | Vectors():
+                case Done() | Vectors() | Told():
                     changed |= self._end(member, event.id, event)
                 case Failed(id=None):
                     self._refused(member, error_of(event))
@@ -350,7 +363,7 @@ class Scheduler:
             ticket.journey.started(event, now)
         ticket.outlet.put(event)
 
-    def _end(self, member: Member, request: int, outcome: Done | Vectors | RunnerError) -> bool:
+    def _end(self, member: Member, request: int, outcome: Outcome | RunnerError) -> bool:
         ticket = self._tickets.get(request)
         if ticket is None or ticket.run != member.run:
             return False

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from runner.errors import RunnerError
-from runner.protocol.commands import Generate, Rank, Work
-from runner.protocol.events import Done, Started, Text, Usage, Vectors
+from runner.protocol.commands import Embed, Generate, Rank, Work
+from runner.protocol.events import Done, Outcome, Started, Text, Usage, Vectors
 from runner.protocol.totals import Tally, Totals
 from runner.scheduler.fleet import Member
 
-Kind = Literal["generate", "embed", "rank", "load"]
+Kind = Literal["generate", "embed", "rank", "question", "load"]
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Bounds for what a request waits and takes."""
@@ -37,8 +37,8 @@ def _tokens() -> Tally:
 
 @dataclass(slots=True, eq=False)
 class Meters:
-    """One model's. Times are seconds. An outcome is `stop`, `length`, `done` (vectors, scores, or a load), `cancelled`,
-    or the code of the error that the request failed with."""
+    """One model's. Times are seconds. An outcome is `stop`, `length`, `done` (vectors, scores, a question or a load),
+    `cancelled`, or the code of the error that the request failed with."""
 
     outcomes: Counter[tuple[Kind, str]] = field(default_factory=Counter)
     rejections: Counter[str] = field(default_factory=Counter)  # by code: never taken in
@@ -75,16 +75,12 @@ class Journey:
     @classmethod
     def of(cls, meters: Meters, work: Work | None, now: float) -> Journey:
         """A request arrives."""
-        kind: Kind = "embed"
-        if work is None:
-            kind = "load"
-        elif isinstance(work, Generate | Rank):
-            kind = "generate" if isinstance(work, Generate) else "rank"
-        return cls(meters, kind, now)
+        kinds: dict[type[Work] | None, Kind] = {None: "load", Generate: "generate", Embed: "embed", Rank: "rank"}
+        return cls(meters, kinds.get(type(work) if work else None, "question"), now)
 
     def entered(self) -> None:
         """A worker has it. When it begins to compute an answer, it says so; of vectors it doesn't."""
-        self.is_running = self.kind in ("embed", "rank")
+        self.is_running = self.kind in ("embed", "rank", "question")
 
     def started(self, event: Started, now: float) -> None:
         """A worker has begun to compute it."""
@@ -115,7 +111,7 @@ class Journey:
         """Its worker died, and it waits for another."""
         self.is_running = False
 
-    def ended(self, outcome: Done | Vectors | RunnerError | None, now: float, *, given_up: bool) -> None:
+    def ended(self, outcome: Outcome | RunnerError | None, now: float, *, given_up: bool) -> None:
         """Its one outcome, of which only the first word counts; None for a load that succeeded.
 
         With `given_up` nobody has waited for it any more, whatever its worker says of it.
@@ -130,7 +126,7 @@ class Journey:
         if name in _ANSWERED:
             self._answered(outcome, now)
 
-    def _answered(self, outcome: Done | Vectors | RunnerError | None, now: float) -> None:
+    def _answered(self, outcome: Outcome | RunnerError | None, now: float) -> None:
         meters = self.meters
         meters.whole.add(now - self.arrived)
         if isinstance(outcome, Done):
@@ -150,7 +146,7 @@ class Journey:
         self.meters.completion_tokens += rest
 
 
-def _outcome(outcome: Done | Vectors | RunnerError | None) -> str:
+def _outcome(outcome: Outcome | RunnerError | None) -> str:
     if isinstance(outcome, RunnerError):
         return outcome.code
     return outcome.reason if isinstance(outcome, Done) else "done"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 
 from runner.errors import RunnerError
-from runner.protocol.events import Done, Ended, Started, Text, Vectors
+from runner.protocol.events import Ended, Outcome, Started, Text
 from runner.scheduler.ticket import Admission
 
-Item = Admission | Started | Text | Ended | Done | Vectors
+Item = Admission | Started | Text | Ended | Outcome
 
 
 class Stream:
@@ -29,7 +29,7 @@ class Stream:
     def put(self, event: Started | Text | Ended) -> None:
         self._put(event)
 
-    def finish(self, event: Done | Vectors | None) -> None:
+    def finish(self, event: Outcome | None) -> None:
         self._ended = True
         self._put(event)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from runner.errors import RunnerError
 from runner.protocol.commands import Load, Work
-from runner.protocol.events import Done, Ended, Ready, Started, Text, Vectors
+from runner.protocol.events import Ended, Outcome, Ready, Started, Text
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory import Footprint
 from runner.scheduler.meters import Journey
@@ -74,7 +74,7 @@ class Outlet(Protocol):
 
     def put(self, event: Started | Text | Ended) -> None: ...
 
-    def finish(self, event: Done | Vectors | None) -> None:
+    def finish(self, event: Outcome | None) -> None:
         """The request is done; None if it had no work and its model is resident now."""
 
     def fail(self, error: RunnerError) -> None: ...

@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.protocol.codec import FrameReader, pack_command, unpack_events
 from runner.protocol.commands import Command, Load, PrefixStore, Stop
-from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Ready, Reason, Started, Stats, Text, Vectors
+from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Outcome, Ready, Reason, Started, Stats, Text
 from runner.protocol.options import LoadOptions
 
 
@@ -24,7 +24,7 @@ class Answer:
     scores: dict[int, list[Logprob]] = field(default_factory=dict)
     reasons: dict[int, Reason] = field(default_factory=dict)
     started: Started | None = None
-    endings: list[Done | Failed | Vectors] = field(default_factory=list)
+    endings: list[Outcome | Failed] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -41,7 +41,7 @@ class Answer:
             self.reasons[event.choice] = event.reason
 
     @property
-    def end(self) -> Done | Failed | Vectors:
+    def end(self) -> Outcome | Failed:
         assert len(self.endings) == 1, self.endings
         return self.endings[0]
 
@@ -112,7 +112,7 @@ class WorkerProcess:
                 answers[event.id].take(event)
             if isinstance(event, Started):
                 answers[event.id].started = event
-            elif isinstance(event, Done | Failed | Vectors):
+            elif isinstance(event, Outcome | Failed):
                 assert event.id is not None
                 answers[event.id].endings.append(event)
                 missing.discard(event.id)
