@@ -10,9 +10,20 @@ import math
 from dataclasses import dataclass
 
 FIRST_GUESS = 8  # sequences that a pool is good for, as long as too little was measured
+_PASSED_OVER = 32  # weights, which take as long as one head's looking past a cell: measured, see docs/benchmarks.md
+_IDLE_SHARE = 0.1  # of the time of a prompt's token, that idle prefixes may cost by standing in the pool
 _LEAST_STEPS = 32
 _FADE = 1 - 1 / 512  # the weight of what was measured before, with each step
 _CERTAIN = 0.05  # of a step's time: how exactly a saving has to be known
+
+
+def idle_cells(weights: int, heads: int) -> int:
+    """How many cells of a pool prefixes may hold that nobody uses, with so many weights and heads of all layers.
+
+    llama.cpp's attention looks past every cell in use, whosever it is. What exceeds this is cheaper to restore from RAM
+    than to leave in everybody's way.
+    """
+    return int(_IDLE_SHARE * weights / (_PASSED_OVER * max(1, heads)))
 
 
 @dataclass(slots=True)

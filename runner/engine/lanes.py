@@ -33,12 +33,18 @@ ANSWER = 256  # tokens that an answer is taken to have; longer ones were asked f
 
 
 class Lane:
-    """A context, its slots, its batch, and who runs in it: in the order of admission, so the newest is last."""
+    """A context, its slots, its batch, and who runs in it: in the order of admission, so the newest is last.
 
-    def __init__(self, context: Context, memory: States | None = None, *, cuttable: bool = True) -> None:
+    Prefixes that nobody uses may hold `idle_cells` of it, None for any number.
+    """
+
+    def __init__(
+        self, context: Context, memory: States | None = None, *, cuttable: bool = True, idle_cells: int | None = None
+    ) -> None:
         self.context = context
         self.memory = memory
         self.is_split = context.is_split
+        self.idle_cells = idle_cells
         self.slots = Slots(
             context.sequences, context.cells, context.forget, context.share, cuttable=cuttable, apart=self.is_split
         )
@@ -199,7 +205,8 @@ class Lanes:
         if self.pool is None or count < 2:
             return False
         if self.wide is None and self._maker is None:  # afterwards the pool's steps tell nothing of so many
-            saving = self.cost.saving(count, self.pool.slots.cells_used)
+            # Idle prefixes are in the way as well, but they can be moved to RAM for less than a lane.
+            saving = self.cost.saving(count, self.pool.slots.cells_busy)
             if saving is None:
                 self._enough = FIRST_GUESS + 1
             else:

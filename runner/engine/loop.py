@@ -195,6 +195,8 @@ class Loop:
             events += self._answers.make_room(lane) if outcome is Outcome.NO_ROOM else self._answers.fail_all(lane)
         if events:
             self._outbox.put(*events)
+        if lane.running:  # if nobody is there, nobody minds what is left there, and its owner may come back
+            self._reuse.tidy(lane)
         self._meter.ended()
 
     def _embed(self) -> None:

@@ -49,6 +49,9 @@ class Place(Protocol):
     @property
     def memory(self) -> Memory | None: ...
 
+    @property
+    def idle_cells(self) -> int | None: ...
+
 
 @dataclass(slots=True)
 class Counts:
@@ -216,6 +219,12 @@ class Reuse:
                 self._save(place, sequence.slot, array("i", sequence.tokens[: sequence.computed]))
         if not sequence.remaining and sequence in self._prompts:
             self._prompts.remove(sequence)
+
+    def tidy(self, place: Place) -> None:
+        """Move what is in the way of those who run, and used by nobody, to RAM. Without one it stays."""
+        keeps = self._shelf is not None and self._shelf.keeps and place.memory is not None
+        if keeps and place.idle_cells is not None:
+            place.slots.retire(place.idle_cells)
 
     def _set_borders(self, sequence: Sequence, known: int) -> None:
         """Of a state that can't be cut, copies are left where this prompt parts from what was seen, and near its end.

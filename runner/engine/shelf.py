@@ -54,6 +54,11 @@ class Shelf:
         self._files: OrderedDict[Saved, None] = OrderedDict()  # in a file alone
         self.nbytes = 0
 
+    @property
+    def keeps(self) -> bool:
+        """Whether anything stays in RAM."""
+        return self._limit > 0
+
     def find(self, tokens: Sequence[int], most: int | None = None) -> tuple[int, Saved | None, int]:
         """How many of the first tokens a state is good for, which one, and how many have been seen by any.
 

@@ -87,6 +87,7 @@ class Slots:
         self._share = share
         self.save = save
         self._clock = 0
+        self._has_new_idle = False
 
     @property
     def free(self) -> int:
@@ -245,6 +246,7 @@ class Slots:
         slot.busy = False
         self._clock += 1
         slot.last_used = self._clock
+        self._has_new_idle = True
         if not keep:
             self._cut(index, 0)
 
@@ -264,6 +266,15 @@ class Slots:
             own, excess = self._own(oldest), max(missing, _TRIM)
             self._give_up(oldest, len(self._slots[oldest].tokens) - excess if self.cuttable and own > excess else 0)
             missing = cells - (self.cells - self.cells_used)
+
+    def retire(self, limit: int) -> None:
+        """Give up idle prefixes, least recently used first, until no more than `limit` cells are held by them alone."""
+        if not self._has_new_idle:
+            return
+        self._has_new_idle = False
+        idle = self.idle()
+        while idle and self.cells_used - self.cells_busy > limit:
+            self.give_up(idle.pop())
 
     def idle(self) -> list[int]:
         """The sequence ids where prefixes stand that nobody uses, the one used last first."""

@@ -22,6 +22,7 @@ import psutil
 
 from runner.engine.archive import Archive
 from runner.engine.clerk import Clerk, News
+from runner.engine.cost import idle_cells
 from runner.engine.crew import Crew
 from runner.engine.draft import Drafts
 from runner.engine.embed import Embedder
@@ -184,7 +185,9 @@ class Worker:
         if not wide:
             cells += options.wide_sequences * options.wide_cells
         context = self._generation_context(cells, pooled(options), split=False)
-        pool = Lane(context, self._states(context), cuttable=self._model.is_cuttable)
+        model = self._model
+        idle = idle_cells(model.n_weights, model.n_head * model.n_layer) if model.is_cuttable else None
+        pool = Lane(context, self._states(context), cuttable=model.is_cuttable, idle_cells=idle)
         if not wide:
             return Lanes(pool)
         each = self._log.sizes.kv.get("CPU", 0) / pool.context.cells

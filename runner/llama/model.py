@@ -54,6 +54,9 @@ class Model:
         self.n_vocab = lib.llama_vocab_n_tokens(self.vocab)
         self.n_embd = lib.llama_model_n_embd_out(handle)
         self.n_layer = lib.llama_model_n_layer(handle)
+        self.n_head = lib.llama_model_n_head(handle)
+        # Without the table that a token is looked up in.
+        self.n_weights = lib.llama_model_n_params(handle) - self.n_vocab * lib.llama_model_n_embd(handle)
         self.n_ctx_train: int = lib.llama_model_n_ctx_train(handle)
         self.n_swa = lib.llama_model_n_swa(handle)
         self.has_state = lib.llama_model_is_recurrent(handle) or lib.llama_model_is_hybrid(handle)

@@ -107,7 +107,7 @@ def main() -> None:
     print(HEAD, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.model:
-            model = Model([str(_path(name, Path(folder)))], LoadOptions(num_ctx=1, num_parallel=1), log)
+            model = Model([str(path_of(name, Path(folder)))], LoadOptions(num_ctx=1, num_parallel=1), log)
             for tokens in arguments.tokens:
                 for sequences in arguments.sequences:
                     pool, split = measured(model, log, sequences, tokens, arguments.seconds)
@@ -119,7 +119,8 @@ def main() -> None:
             model.close()
 
 
-def _path(name: str, folder: Path) -> Path:
+def path_of(name: str, folder: Path) -> Path:
+    """The file of a model by name; one that has to be made is made in the folder."""
     if name == "demo":
         return demo_gguf()
     if name in SHAPES:

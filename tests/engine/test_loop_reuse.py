@@ -131,10 +131,11 @@ def run(
     kept: Kept | None = None,
     every: int = 1,
     spoilt: bool = False,
+    idle_cells: int | None = None,
 ) -> tuple[Record, Remembering, Reuse]:
     context = Remembering(sequences, cells, cuttable=cuttable)
     context.spoilt = spoilt
-    lane = Lane(cast(Context, context), cast(States, context), cuttable=cuttable)
+    lane = Lane(cast(Context, context), cast(States, context), cuttable=cuttable, idle_cells=idle_cells)
     slots = lane.slots
     inbox = Mail(arrivals, every)
     clerk = Files(inbox, kept) if kept is not None else None
@@ -226,6 +227,24 @@ def test_what_lost_its_cells_comes_back_from_ram(cuttable: bool) -> None:
     assert cached(outbox, *range(12)) == [0] * 6 + [29] * 6
     assert reuse.counts.ram >= 4 * 29
     assert all(outbox.text(key) == "50 " for key in range(12))
+
+
+@pytest.mark.parametrize("ram", [0, 10_000])
+def test_prefixes_that_nobody_uses_leave_the_way_of_those_who_run(ram: int) -> None:
+    prompts = [[key, *range(40, 69)] for key in range(6)]
+    items = [sequence(key, prompts[key % 6], [50]) for key in range(12)]
+    outbox, context, reuse = run(later(*items), cells=1000, sequences=8, ram=ram, idle_cells=35)
+    assert cached(outbox, *range(12)) == [0] * 6 + [29] * 6
+    assert bool(reuse.counts.ram) == bool(ram)
+    assert (context.used <= 2 * 35) == bool(ram)  # without RAM they would be lost, so they stay
+
+
+def test_the_only_conversation_stays_where_it_is() -> None:
+    turns = [list(range(1, 40 * turn)) for turn in range(1, 5)]
+    items = [sequence(turn, tokens, []) for turn, tokens in enumerate(turns)]
+    outbox, _, reuse = run(later(*items), cells=1000, ram=10_000, idle_cells=35)
+    assert cached(outbox, *range(4)) == [0, 39, 79, 119]
+    assert reuse.counts.demotions == 0
 
 
 @pytest.mark.parametrize("cuttable", [True, False])

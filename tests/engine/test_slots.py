@@ -84,6 +84,29 @@ def test_the_next_turn_continues_where_the_last_one_ended() -> None:
     assert slots.acquire([1, 2, 3, 4, 5, 6]) == (first, 4)
 
 
+def test_idle_prefixes_give_up_what_they_hold_beyond_a_limit_the_oldest_first() -> None:
+    slots, memory = make()
+    first, second = leave(slots, memory, [1, *range(10, 30)]), leave(slots, memory, [2, *range(10, 30)])
+    running = compute(slots, memory, [3, *range(10, 40)])
+    slots.retire(30)
+    assert (memory.held[first], len(memory.held[second]), len(memory.held[running])) == ([], 21, 31)
+    slots.retire(0)  # nothing has come to rest since
+    assert len(memory.held[second]) == 21
+    slots.release(running)
+    slots.retire(0)
+    assert slots.cells_used == 0
+
+
+def test_what_idle_prefixes_share_with_the_running_stays() -> None:
+    slots, memory = make()
+    system = list(range(20))
+    leave(slots, memory, [*system, 50, 51])
+    running = compute(slots, memory, [*system, 60])
+    slots.retire(2)
+    assert slots.cells_used == 23
+    slots.release(running)
+
+
 def test_one_token_is_always_left_to_compute() -> None:
     slots, memory = make()
     first = leave(slots, memory, [1, 2, 3, 4])
