@@ -1,6 +1,10 @@
 """One failure, one answer: status, code, words and retry headers, in each dialect and at each stage."""
 
+import json
 import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,6 +13,7 @@ from modelfiles.errors import ModelfileError, ParameterError
 from registry import errors as registry
 from runner import errors as runner
 from runner.api import failures
+from runner.api.streams import Patience
 from tests.api.fakes import TEXT
 from tests.api.serving import Reply, Served
 
@@ -16,65 +21,237 @@ HI = [{"role": "user", "content": "Hi"}]
 STREAMS = (False, True)
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """How a dialect asks for an answer, and how it says that there is none. A new dialect is a row more."""
+
+    name: str
+    path: str
+    body: Mapping[str, Any]
+    keys: frozenset[str]
+    """All that an error may say."""
+    told: Callable[[Any], Mapping[str, Any]]
+    """An error of the wire as `message`, `code` and, where there is one, `type`."""
+    types: Mapping[str, str]
+    """What `type` says for which code, where the dialect has one."""
+    read: Callable[[Reply], list[Any]]
+    """The lines or events of a stream."""
+    text: Callable[[Any], str]
+    """The text of one of them."""
+    ends: Callable[[Any], bool]
+    """Whether one of them says that all went well."""
+
+    def ask(self, server: Served, model: str, stream: bool) -> Reply:
+        return server.post(self.path, {**self.body, "model": model, "stream": stream})
+
+
+def flat(reply: Any) -> Mapping[str, Any]:
+    return {"message": reply["error"], "code": reply["code"], "keys": reply.keys()}
+
+
+def nested(reply: Any) -> Mapping[str, Any]:
+    assert reply.keys() == {"error"}
+    return {**reply["error"], "keys": reply["error"].keys()}
+
+
+def reasoned(reply: Any) -> Mapping[str, Any]:
+    told = nested(reply)
+    return {**told, "code": told["reason"], "status": told["code"]}
+
+
+OPENAI_TYPES = {
+    "model_not_found": "not_found_error",
+    "context_length_exceeded": "invalid_request_error",
+    "unsupported_feature": "invalid_request_error",
+    "template_error": "invalid_request_error",
+    "invalid_request_error": "invalid_request_error",
+    "cancelled": "invalid_request_error",
+}
+OPENAI_KEYS = frozenset({"message", "type", "param", "code"})
+DIALECTS = (
+    Dialect(
+        "ollama chat",
+        "/api/chat",
+        {"messages": HI},
+        frozenset({"error", "code"}),
+        flat,
+        {},
+        lambda reply: reply.lines,
+        lambda line: line["message"]["content"],
+        lambda line: line.get("done") is True,
+    ),
+    Dialect(
+        "ollama generate",
+        "/api/generate",
+        {"prompt": "x"},
+        frozenset({"error", "code"}),
+        flat,
+        {},
+        lambda reply: reply.lines,
+        lambda line: line["response"],
+        lambda line: line.get("done") is True,
+    ),
+    Dialect(
+        "openai chat",
+        "/v1/chat/completions",
+        {"messages": HI},
+        OPENAI_KEYS,
+        nested,
+        OPENAI_TYPES,
+        lambda reply: [each for each in reply.events if each == "[DONE]" or not is_opening(each)],
+        lambda event: event["choices"][0]["delta"]["content"],
+        lambda event: event == "[DONE]",
+    ),
+    Dialect(
+        "openai completions",
+        "/v1/completions",
+        {"prompt": "x"},
+        OPENAI_KEYS,
+        nested,
+        OPENAI_TYPES,
+        lambda reply: reply.events,
+        lambda event: event["choices"][0]["text"],
+        lambda event: event == "[DONE]",
+    ),
+    Dialect(
+        "llama-server infill",
+        "/infill",
+        {"input_prefix": "x", "input_suffix": "y"},
+        frozenset({"code", "message", "type", "reason", "param", "n_prompt_tokens", "n_ctx"}),
+        reasoned,
+        {
+            **OPENAI_TYPES,
+            "context_length_exceeded": "exceed_context_size_error",
+            "unsupported_feature": "not_supported_error",
+            "server_busy": "unavailable_error",
+            "shutting_down": "unavailable_error",
+            "insufficient_memory": "unavailable_error",
+            "worker_crashed": "server_error",
+            "load_failed": "server_error",
+            "internal_error": "server_error",
+        },
+        lambda reply: reply.events,
+        lambda event: event["content"],
+        lambda event: event.get("stop") is True,
+    ),
+)
+NATIVE, OPENAI = DIALECTS[0], DIALECTS[2]
+
+
+def is_opening(event: Any) -> bool:
+    """OpenAI's first event has the role and no text yet."""
+    return "choices" in event and "role" in event["choices"][0]["delta"]
+
+
 def native(server: Served, model: str, stream: bool) -> Reply:
-    return server.post("/api/chat", {"model": model, "messages": HI, "stream": stream})
+    return NATIVE.ask(server, model, stream)
 
 
 def openai(server: Served, model: str, stream: bool) -> Reply:
-    return server.post("/v1/chat/completions", {"model": model, "messages": HI, "stream": stream})
+    return OPENAI.ask(server, model, stream)
 
 
+FINAL = {"x-should-retry": "false"}
 ROWS: list[tuple[str, int, str, str, dict[str, str]]] = [
-    ("missing", 404, "model_not_found", 'model "missing" not found, try pulling it first', {"x-should-retry": "false"}),
-    ("busy", 503, "server_busy", "server busy", {"Retry-After": "7", "retry-after-ms": "7000"}),
-    ("closing", 503, "shutting_down", "shutting down", {"Retry-After": "2"}),
+    ("missing", 404, "model_not_found", 'model "missing" not found, try pulling it first', FINAL),
+    ("busy", 503, "server_busy", "server busy, please try again", {"Retry-After": "7", "retry-after-ms": "7000"}),
+    ("closing", 503, "shutting_down", "shutting down", {"Retry-After": "2", "retry-after-ms": "2000"}),
     ("crash", 500, "worker_crashed", "signal 11", {"x-should-retry": "true"}),
-    ("huge", 503, "insufficient_memory", "needs 40.0 GB", {"x-should-retry": "false"}),
-    ("broken", 500, "load_failed", "cannot load", {"x-should-retry": "false"}),
-    (
-        "overflow",
-        400,
-        "context_length_exceeded",
-        "9000 tokens, and the context holds 4096",
-        {"x-should-retry": "false"},
-    ),
-    ("blind", 400, "unsupported_feature", "does not support vision", {"x-should-retry": "false"}),
-    ("untemplated", 400, "template_error", "roles must alternate", {"x-should-retry": "false"}),
-    ("odd", 400, "invalid_request_error", "temperature must be between", {"x-should-retry": "false"}),
+    ("huge", 503, "insufficient_memory", "needs 40.0 GB of memory, and 8.0 GB are free", FINAL),
+    ("broken", 500, "load_failed", "cannot load", FINAL),
+    ("overflow", 400, "context_length_exceeded", "9000 tokens, and the context holds 4096", FINAL),
+    ("blind", 400, "unsupported_feature", "does not support vision", FINAL),
+    ("untemplated", 400, "template_error", "roles must alternate", FINAL),
+    ("odd", 400, "invalid_request_error", "temperature must be between", FINAL),
     ("bug", 500, "internal_error", "internal error", {}),
     ("unended", 500, "internal_error", "broke off without an end", {}),
-    ("dropped", 499, "cancelled", "cancelled", {"x-should-retry": "false"}),
+    ("dropped", 499, "cancelled", "cancelled", FINAL),
 ]
-KINDS = {400: "invalid_request_error", 404: "not_found_error", 499: "invalid_request_error"}
 LATE = ("unended", "dropped")  # these say something first, so that a stream has begun
+RETRY = ("x-should-retry", "Retry-After", "retry-after-ms")
+by_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 
 
+def check(dialect: Dialect, error: Any, code: str, words: str) -> None:
+    """An error says what it must, in the dialect's form, and nothing else."""
+    told = dialect.told(error)
+    assert told["keys"] <= dialect.keys
+    assert (told["code"], words in told["message"]) == (code, True), told
+    if dialect.types:
+        assert told["type"] == dialect.types.get(code, "api_error")
+
+
+@by_dialect
 @pytest.mark.parametrize(
     ("stream", "model", "status", "code", "words", "headers"),
     [(stream, *row) for row in ROWS for stream in STREAMS if not (stream and row[0] in LATE)],
 )
 def test_before_the_first_token(
-    server: Served, stream: bool, model: str, status: int, code: str, words: str, headers: dict[str, str]
+    server: Served,
+    dialect: Dialect,
+    stream: bool,
+    model: str,
+    status: int,
+    code: str,
+    words: str,
+    headers: dict[str, str],
 ) -> None:
-    for ask in (native, openai):
-        reply = ask(server, model, stream)
-        assert reply.status == status
-        assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
-        assert headers.items() <= reply.headers.items()
-        if "Retry-After" not in headers:
-            assert "Retry-After" not in reply.headers
-        if "x-should-retry" not in headers:
-            assert "x-should-retry" not in reply.headers
-        if ask is native:
-            assert reply.json.keys() == {"error", "code"}
-            assert words in reply.json["error"]
-            assert reply.json["code"] == code
-        else:
-            error = reply.json["error"]
-            assert error.keys() == {"message", "type", "param", "code"}
-            assert words in error["message"]
-            assert (error["code"], error["type"]) == (code, KINDS.get(status, "api_error"))
+    reply = dialect.ask(server, model, stream)
+    assert reply.status == status
+    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert {name: reply.headers[name] for name in RETRY if name in reply.headers} == headers
+    check(dialect, reply.json, code, words)
+    assert dialect.told(reply.json).get("status", status) == status
     assert server.service.under_way == 0
+
+
+@by_dialect
+@pytest.mark.parametrize(("model", "code"), [("late", "worker_crashed"), ("latebug", "internal_error")])
+def test_after_the_first_token(server: Served, dialect: Dialect, model: str, code: str) -> None:
+    reply = dialect.ask(server, model, True)
+    assert reply.status == 200
+    *said, last = dialect.read(reply)
+    assert [dialect.text(each) for each in said] == list(TEXT[:2])
+    check(dialect, last, code, "")
+    assert not any(dialect.ends(each) for each in (*said, last))
+
+
+@by_dialect
+@pytest.mark.parametrize("model", LATE)
+def test_an_answer_without_an_end_is_no_success(server: Served, dialect: Dialect, model: str) -> None:
+    *said, last = dialect.read(dialect.ask(server, model, True))
+    assert "error" in last
+    assert not any(dialect.ends(each) for each in said)
+
+
+@by_dialect
+def test_a_whole_answer_says_so(server: Served, dialect: Dialect) -> None:
+    """Or else the tests above would pass whatever `ends` looked for."""
+    events = dialect.read(dialect.ask(server, "demo", True))
+    assert [dialect.ends(each) for each in events] == [False] * (len(events) - 1) + [True]
+
+
+@by_dialect
+def test_a_long_silence_is_no_dead_connection(dialect: Dialect) -> None:
+    """Comments where there are such, nothing where a blank line would be read as data; then all goes on as ever."""
+    with Served(patience=Patience(hold=0.05, beat=0.05)) as server:
+        with server.connect() as connection:
+            body = json.dumps({**dialect.body, "model": "loads", "stream": True}).encode()
+            head = f"POST {dialect.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            began = connection.recv(4096)
+            assert began.startswith(b"HTTP/1.1 200 ")  # long before the model is there
+            beats = "event-stream" in began.decode()
+            while beats and b": still working" not in began:
+                began += connection.recv(4096)
+            server.service.release.set()
+            whole = began
+            while not whole.endswith(b"0\r\n\r\n"):
+                whole += connection.recv(65536)
+        assert (b": still working" in whole) == beats
+        chunks = re.findall(rb"\r\n[0-9a-f]+\r\n(.*?)(?=\r\n[0-9a-f]+\r\n)", whole, re.DOTALL)
+        assert chunks
+        assert not any(chunk.isspace() for chunk in chunks)
 
 
 def test_the_field_at_fault_is_named_for_openai(server: Served) -> None:
@@ -95,33 +272,6 @@ def test_options_go_by_the_dialects_own_names(server: Served, given: str, param:
     server.service.FAILURES["named"] = runner.InvalidRequest("option x must be less", field=given)
     assert openai(server, "named", False).json["error"]["param"] == param
     del server.service.FAILURES["named"]
-
-
-@pytest.mark.parametrize(("model", "code"), [("late", "worker_crashed"), ("latebug", "internal_error")])
-def test_after_the_first_token(server: Served, model: str, code: str) -> None:
-    reply = native(server, model, True)
-    assert reply.status == 200
-    assert [line["message"]["content"] for line in reply.lines[:-1]] == list(TEXT[:2])
-    assert reply.lines[-1].keys() == {"error", "code"}
-    assert reply.lines[-1]["code"] == code
-    reply = openai(server, model, True)
-    assert reply.status == 200
-    assert [event["choices"][0]["delta"]["content"] for event in reply.events[1:-1]] == list(TEXT[:2])
-    assert reply.events[-1]["error"]["code"] == code
-    assert "[DONE]" not in reply.events
-    generated = server.post("/api/generate", {"model": model, "prompt": "x"})
-    assert generated.lines[-1]["code"] == code
-    completed = server.post("/v1/completions", {"model": model, "prompt": ["x", "y"], "stream": True})
-    assert completed.events[-1]["error"]["code"] == code
-    assert "[DONE]" not in completed.events
-
-
-@pytest.mark.parametrize("model", LATE)
-def test_an_answer_without_an_end_is_no_success(server: Served, model: str) -> None:
-    assert "error" in native(server, model, True).lines[-1]
-    events = openai(server, model, True).events
-    assert "error" in events[-1]
-    assert "[DONE]" not in events
 
 
 def test_a_bug_is_logged_with_its_traceback_and_told_without(server: Served, caplog: pytest.LogCaptureFixture) -> None:
