@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from runner.api.unknown import UNKNOWN
 from runner.errors import InvalidRequest, TooLarge
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -45,12 +46,17 @@ _PATH = re.compile(r" - at `\$\.?(.*)`$")
 
 
 async def read(request: web.Request, shape: type[_T]) -> _T:
-    """The request's JSON body as `shape`.
+    """The request's JSON body as `shape`. Fields that the endpoint's tables don't have are counted.
 
     Raises InvalidRequest naming the field at fault, TooLarge past the application's limit, and HTTPRequestTimeout for
     a sender that dawdles.
     """
-    return decode(await _whole(request), shape)
+    data = await _whole(request)
+    value = decode(data, shape)
+    resource = request.match_info.route.resource
+    if resource is not None:
+        request.app[UNKNOWN].look(resource.canonical, data, shape)
+    return value
 
 
 async def chunks(request: web.Request) -> AsyncIterator[bytes]:

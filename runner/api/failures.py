@@ -33,13 +33,16 @@ class ClientGone(ConnectionResetError):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure, ready for a dialect to word. `field` is the request field at fault, if one is."""
+    """One failure, ready for a dialect to word. `field` is the request field at fault, if one is; `tokens` and `limit`
+    come with a prompt that is longer than the context."""
 
     status: int
     code: str
     message: str
     field: str | None = None
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tokens: int | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(500, "internal_error", text)
     if row.status >= 500 and not isinstance(error, runner.Unavailable):  # a full queue says so ten thousand times
         log.warning("%s: %s", row.code, error)
-    return Failure(row.status, row.code, str(error), _field(error), _headers(error, row))
+    tokens, limit = (error.tokens, error.limit) if isinstance(error, runner.ContextOverflow) else (None, None)
+    return Failure(row.status, row.code, str(error), _field(error), _headers(error, row), tokens, limit)
 
 
 def _field(error: BaseException) -> str | None:

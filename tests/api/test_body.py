@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
+from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
-from runner.api.native import wire as native
-from runner.api.openai import rerank
-from runner.api.openai import wire as openai
 from tests.api.fakes import FakeModels
 from tests.api.serving import Served
 
@@ -227,8 +225,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"model": "demo", "prompt": "x"},
     "/v1/embeddings": {"model": "demo", "input": "x"},
     "/v1/rerank": {"model": "ranker", "query": "x", "documents": ["y"]},
+    "/tokenize": {"model": "demo", "content": "x"},
+    "/detokenize": {"model": "demo", "tokens": [1]},
+    "/apply-template": {"model": "demo", "messages": HI},
+    "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
 }
-TABLE: dict[str, Fields] = {**native.FIELDS, **openai.FIELDS, **rerank.FIELDS}
+TABLE: dict[str, Fields] = {path: fields for dialect in DIALECTS for path, fields in dialect.fields.items()}
 
 
 def test_every_body_has_its_table() -> None:
