@@ -101,8 +101,11 @@ async def _lost(
 
 
 def _hint(request: web.Request) -> str:
-    """The path that was probably meant: base URLs end in one slash or one /v1 too many."""
+    """The path that was probably meant: base URLs have a slash or a /v1 too many, or lack it."""
     path = re.sub(r"/{2,}", "/", request.path).rstrip("/")
-    path = re.sub(r"^(?:/v1|/api)+(?=/(?:v1|api)/)", "", path)
+    bare = re.sub(r"^(?:/v1|/api)+(?=/)", "", path)
     known = {resource.canonical for resource in request.app.router.resources()}
-    return f"; did you mean {path}?" if path != request.path and path in known else ""
+    for meant in (path, bare, f"/v1{bare}", f"/api{bare}"):
+        if meant != request.path and meant in known:
+            return f"; did you mean {meant}?"
+    return ""

@@ -178,7 +178,7 @@ def check(dialect: Dialect, error: Any, code: str, words: str) -> None:
     assert told["keys"] <= dialect.keys
     assert (told["code"], words in told["message"]) == (code, True), told
     if dialect.types:
-        assert told["type"] == dialect.types.get(code, "api_error")
+        assert told["type"] == (dialect.types | HTTP_TYPES).get(code, "api_error")
 
 
 @by_dialect
@@ -203,6 +203,72 @@ def test_before_the_first_token(
     check(dialect, reply.json, code, words)
     assert dialect.told(reply.json).get("status", status) == status
     assert server.service.under_way == 0
+
+
+GUARDED: list[tuple[str, dict[str, str], int, str, str]] = [
+    ("no key", {}, 401, "invalid_api_key", "a valid API key is required"),
+    ("a wrong key", {"Authorization": "Bearer wrong"}, 401, "invalid_api_key", "a valid API key is required"),
+    (
+        "another host",
+        {"Authorization": "Bearer key", "Host": "evil.com"},
+        403,
+        "forbidden",
+        "'evil.com' is not allowed",
+    ),
+    ("another site", {"x-api-key": "key", "Origin": "https://evil.com"}, 403, "forbidden", "is not allowed"),
+    ("an encoding", {"x-api-key": "key", "Content-Encoding": "br, gzip"}, 415, "unsupported_encoding", "'br, gzip'"),
+    ("too large", {"x-api-key": "key", "X-Pad": "20000"}, 413, "request_too_large", "larger than 10000 bytes"),
+    ("no JSON", {"x-api-key": "key", "X-Pad": "-1"}, 400, "invalid_request_error", "is not JSON"),
+]
+HTTP_TYPES = {
+    "invalid_api_key": "authentication_error",
+    "forbidden": "permission_error",
+    "unsupported_encoding": "invalid_request_error",
+    "request_too_large": "invalid_request_error",
+    "invalid_request_error": "invalid_request_error",
+    "method_not_allowed": "invalid_request_error",
+    "request_timeout": "invalid_request_error",
+}
+
+
+@by_dialect
+def test_at_the_door(dialect: Dialect) -> None:
+    """What is refused before anybody reads what was asked."""
+    with Served(api_key="key", max_body=10_000) as server:
+        for what, headers, status, code, words in GUARDED:
+            pad = int(headers.get("X-Pad", "0"))
+            body = json.dumps({**dialect.body, "model": "demo", "pad": "x" * pad}).encode()[: pad or None]
+            reply = server.ask("POST", dialect.path, body, headers)
+            assert (what, reply.status) == (what, status)
+            assert {name: reply.headers[name] for name in RETRY if name in reply.headers} == FINAL
+            check(dialect, reply.json, code, words)
+        wrong = server.ask("GET", dialect.path, None, {"x-api-key": "key"})
+        assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
+        check(dialect, wrong.json, "method_not_allowed", "takes POST, not GET")
+        assert server.ask("HEAD", dialect.path, None, {"x-api-key": "key"}).body == b""
+        assert server.service.seen == []
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\nX-A: " + "x" * 20_000, 431, "request_too_large"),
+        ("GET /" + "x" * 20_000 + " HTTP/1.1\r\nHost: localhost", 431, "request_too_large"),
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\n" + "X-A: y\r\n" * 5_000, 431, "request_too_large"),
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\nno header", 400, "invalid_request_error"),
+        ("POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5", 400, "invalid_request_error"),
+    ],
+    ids=["line", "path", "lines", "malformed", "length"],
+)
+def test_a_head_that_cannot_be_read(server: Served, head: str, status: int, code: str) -> None:
+    """There is no path yet, so the plainest words; never text or HTML, and nothing of what was sent."""
+    reply = server.raw(f"{head}\r\n\r\n".encode())
+    assert reply.status == status
+    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert reply.headers["x-should-retry"] == "false"
+    assert reply.json.keys() == {"error", "code"}
+    assert reply.json["code"] == code
+    assert "xxx" not in reply.json["error"]
 
 
 @by_dialect
@@ -301,7 +367,9 @@ def test_embeddings_fail_alike(server: Served) -> None:
         ("GET", "/v1/v1/models", 404, "did you mean /v1/models?"),
         ("POST", "/v1/api/chat", 404, "did you mean /api/chat?"),
         ("POST", "/api/v1/chat/completions", 404, "did you mean /v1/chat/completions?"),
-        ("POST", "/chat/completions", 404, "there is no /chat/completions"),
+        ("POST", "/chat/completions", 404, "did you mean /v1/chat/completions?"),
+        ("POST", "/v1/tokenize", 404, "did you mean /tokenize?"),
+        ("POST", "/infill/", 404, "did you mean /infill?"),
         ("GET", "/api/chat", 405, "/api/chat takes POST, not GET"),
         ("POST", "/api/tags", 405, "/api/tags takes GET, HEAD, not POST"),
         ("POST", "/api/delete", 405, "/api/delete takes DELETE, not POST"),
@@ -312,8 +380,8 @@ def test_embeddings_fail_alike(server: Served) -> None:
 def test_paths_and_methods_that_are_not_there(server: Served, method: str, path: str, status: int, words: str) -> None:
     reply = server.ask(method, path)
     assert reply.status == status
-    said = reply.json["error"]["message"] if path.startswith("/v1/") else reply.json["error"]
-    assert words in said
+    said = reply.json["error"]
+    assert words in (said["message"] if isinstance(said, dict) else said)
     if status == 405:
         assert reply.headers["Allow"]
 
