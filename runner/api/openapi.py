@@ -164,8 +164,10 @@ def _body(media_type: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
 def _content(written: _Written, answers: Answers) -> dict[str, Any]:
     if isinstance(answers.whole, str):
         return {answers.whole: {"schema": {"type": "string"}}}
-    kinds = {"application/json": answers.whole, written.dialect.streams: answers.event}
-    return {media_type: {"schema": written.of(kind)} for media_type, kind in kinds.items() if kind is not None}
+    content = {"application/json": _each(answers.whole)} if answers.whole is not None else {}
+    if answers.event is not None:  # or an error, where the answer breaks off
+        content[written.dialect.streams] = (*_each(answers.event), written.dialect.error)
+    return {media_type: {"schema": written.of(kinds)} for media_type, kinds in content.items()}
 
 
 def _failure(written: _Written) -> Mapping[str, Any]:
