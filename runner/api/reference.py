@@ -25,8 +25,9 @@ by (`python -m runner.api.reference > docs/fields.md`), and a test holds it to t
   and what is listed.
 - *ignored*: it has no effect, for the reason given.
 
-Any field may be null, which is as good as left out. A field that isn't listed is ignored, and counted in the metric
-`runner_api_unknown_fields_total`. `[]` stands for each item of a list, `{}` for each value of an object.
+Any field may be null, which is as good as left out. A field that isn't listed is ignored; those at the top of a body are
+counted in the metric `runner_api_unknown_fields_total`, by endpoint and name. `[]` stands for each item of a list, `{}`
+for each value of an object.
 """
 _OPTIONS = """\
 ## Options

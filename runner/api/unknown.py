@@ -36,7 +36,11 @@ class Unknown:
         known = self._known.get(shape)
         if known is None or len(body) > _LONGEST:
             return
-        for name in self._decoder.decode(body).keys() - known:
+        try:
+            names = self._decoder.decode(body).keys() - known
+        except (msgspec.DecodeError, UnicodeDecodeError):  # a request that was read must not fail for being counted
+            return
+        for name in names:
             pair = path, name if _NAME.fullmatch(name) else _OTHER
             self.counts[pair if pair in self.counts or len(self.counts) < _MOST else (path, _OTHER)] += 1
 
