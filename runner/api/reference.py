@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
 from msgspec import inspect as types
 
@@ -25,9 +26,9 @@ by (`python -m runner.api.reference > docs/fields.md`), and a test holds it to t
   and what is listed.
 - *ignored*: it has no effect, for the reason given.
 
-Any field may be null, which is as good as left out. A field that isn't listed is ignored; those at the top of a body are
-counted in the metric `runner_api_unknown_fields_total`, by endpoint and name. `[]` stands for each item of a list, `{}`
-for each value of an object.
+Any field may be null, which is as good as left out. A field that isn't listed is ignored; those at the top of a body
+are counted in the metric `runner_api_unknown_fields_total`, by endpoint and name. `[]` stands for each item of a list,
+`{}` for each value of an object.
 """
 _OPTIONS = """\
 ## Options
@@ -70,7 +71,7 @@ def _endpoint(dialect: Dialect, path: str, fields: Fields) -> str:
 def _rows(fields: Fields) -> Iterator[tuple[str, ...]]:
     info = types.type_info(fields.body)
     assert isinstance(info, types.StructType)
-    for name, kind in _fields(info, "", (fields.body,), fields.later):
+    for name, kind in _fields(info, "", (fields.body,), fields.later.keys() | fields.ignored.keys()):
         note = fields.notes.get(name) or values.NOTES.get(name.rpartition(".")[2])
         if name in fields.later:
             passing = ", ".join(f"`{to_json(value).decode()}`" for value in fields.later[name])
@@ -85,7 +86,7 @@ def _rows(fields: Fields) -> Iterator[tuple[str, ...]]:
 
 
 def _fields(
-    info: types.StructType, at: str, above: tuple[type, ...], closed: Iterable[str]
+    info: types.StructType, at: str, above: tuple[type, ...], closed: AbstractSet[str]
 ) -> Iterator[tuple[str, str]]:
     """Names and kinds, those of nested structs after the field that holds them; not inside of what is `closed`."""
     for field in info.fields:
@@ -95,7 +96,7 @@ def _fields(
             continue
         for inner, path in _structs(field.type, name):
             if inner.cls not in above:
-                yield from _fields(inner, f"{path}.", (*above, inner.cls), ())
+                yield from _fields(inner, f"{path}.", (*above, inner.cls), closed)
 
 
 def _structs(kind: types.Type, path: str) -> Iterator[tuple[types.StructType, str]]:

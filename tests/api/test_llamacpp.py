@@ -152,6 +152,7 @@ def test_without_a_name_the_only_loaded_model_is_meant(server: Served) -> None:
         ("/tokenize", {"content": "x" * (4 * 2**20 + 1)}, "content", "at most"),
         ("/tokenize", {"messages": []}, "messages", "at least one message"),
         ("/tokenize", {"messages": HI, "tools": [{}]}, "tools[0].function", "is required"),
+        ("/tokenize", {"messages": HI, "tools": [{"type": "x", "function": {"name": "f"}}]}, "tools[0].type", "function"),
         ("/detokenize", {}, "tokens", "is required"),
         ("/detokenize", {"tokens": [1, -1]}, "tokens[1]", "no token id"),
         ("/detokenize", {"tokens": [2**31]}, "tokens[0]", "no token id"),

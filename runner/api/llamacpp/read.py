@@ -120,10 +120,7 @@ def _chat(body: wire.Conversation, model: str) -> Chat:
     return Chat(
         model=model,
         messages=tuple(_message(each, f"messages[{index}]") for index, each in enumerate(body.messages)),
-        tools=tuple(
-            ToolSpec(tool.function.name, tool.function.description or "", tool.function.parameters or {})
-            for tool in body.tools or ()
-        ),
+        tools=tuple(_tool(tool, f"tools[{index}]") for index, tool in enumerate(body.tools or ())),
         think=_think(body.chat_template_kwargs or {}),
     )
 
@@ -150,6 +147,12 @@ def _think(variables: Mapping[str, Any]) -> bool | None:
         field = "chat_template_kwargs.enable_thinking"
         raise InvalidRequest(f"{field} must be true or false", field=field)
     return enabled
+
+
+def _tool(tool: wire.Tool, at: str) -> ToolSpec:
+    if tool.type not in (None, "function"):
+        raise InvalidRequest(f"{at}.type must be function", field=f"{at}.type")
+    return ToolSpec(tool.function.name, tool.function.description or "", tool.function.parameters or {})
 
 
 def _message(message: wire.Message, at: str) -> Message:

@@ -165,7 +165,9 @@ _MODEL = "may be left out while exactly one model is loaded"
 _CONVERSATION: Mapping[str, str] = {
     "model": _MODEL,
     "messages[].role": "system, developer, user, assistant or tool",
-    "messages[].content[].type": "text",
+    "messages[].content[].type": "`text`",
+    "messages[].name": "the tool's, with role tool",
+    "tools[].type": "`function`",
     "messages[].tool_calls[].function.arguments": "the text of a JSON object",
     "chat_template_kwargs": "`enable_thinking`; others are rejected by name",
     "add_generation_prompt": "false is rejected, unless the last message is the assistant's",

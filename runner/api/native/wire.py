@@ -154,7 +154,13 @@ FIELDS: Mapping[str, Fields] = {
     "/api/create": Fields(
         CreateRequest,
         dict.fromkeys(("quantize", "quantization", "draft_files", "draft_quantize", "remote_host", "path"), ()),
-        {"info": "the facts of a model are read from its GGUF"},
+        {
+            "info": "the facts of a model are read from its GGUF",
+            **{
+                f"messages[].{name}": "a MESSAGE of a Modelfile is a role and a text"
+                for name in ("thinking", "images", "tool_calls", "tool_name", "tool_call_id")
+            },
+        },
     ),
 }
 """What becomes of each field, endpoint by endpoint."""
