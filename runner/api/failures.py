@@ -34,16 +34,15 @@ class ClientGone(ConnectionResetError):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure, ready for a dialect to word. `field` is the request field at fault, if one is; `tokens` and `limit`
-    come with a prompt that is longer than the context."""
+    """One failure, ready for a dialect to word. `field` is the request field at fault, if one is; `overflow` the tokens
+    of a prompt that is too long, and how many there may be."""
 
     status: int
     code: str
     message: str
     field: str | None = None
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    tokens: int | None = None
-    limit: int | None = None
+    overflow: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +120,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(500, "internal_error", text)
     if row.status >= 500 and not isinstance(error, runner.Unavailable):  # a full queue says so ten thousand times
         log.warning("%s: %s", row.code, error)
-    tokens, limit = (error.tokens, error.limit) if isinstance(error, runner.ContextOverflow) else (None, None)
-    return Failure(row.status, row.code, str(error), _field(error), _headers(error, row), tokens, limit)
+    overflow = (error.tokens, error.limit) if isinstance(error, runner.ContextOverflow) else None
+    return Failure(row.status, row.code, str(error), _field(error), _headers(error, row), overflow)
 
 
 def _field(error: BaseException) -> str | None:

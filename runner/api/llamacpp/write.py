@@ -29,6 +29,7 @@ _REASONS = {"context_length_exceeded": "exceed_context_size_error", "unsupported
 def error(failure: Failure) -> bytes:
     """An error as the whole body, and as the data of an event."""
     field = failure.field and failure.field.removeprefix("options.")
+    tokens, limit = failure.overflow or (0, 0)
     usual = "invalid_request_error" if failure.status < 500 else "server_error"
     return to_json(
         wire.Error(
@@ -38,8 +39,8 @@ def error(failure: Failure) -> bytes:
                 type=_REASONS.get(failure.code) or _TYPES.get(failure.status, usual),
                 reason=failure.code,
                 param=_NAMES.get(field, field) if field else None,
-                n_prompt_tokens=failure.tokens or 0,
-                n_ctx=failure.limit or 0,
+                n_prompt_tokens=tokens,
+                n_ctx=limit,
             )
         )
     )
