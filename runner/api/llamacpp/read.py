@@ -17,8 +17,8 @@ from runner.errors import InvalidRequest, Unsupported
 from runner.inference.requests import Chat, Complete, Detokenize, Preview, Tokenize
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-MOST_TEXT = 4 * 1024 * 1024  # characters to tokenise at once; an answer of more would keep everybody waiting
-MOST_TOKENS = 1024 * 1024
+MOST_TEXT = 2 * 1024 * 1024  # characters to tokenise at once; an answer of more would keep everybody waiting
+MOST_TOKENS = 512 * 1024
 _TOKEN_LIMIT = 2**31
 _SEPARATOR = "\n\n--- snippet ---\n\n"
 _BAN = -100.0
@@ -47,9 +47,9 @@ def detokenize(body: wire.DetokenizeRequest, model: str) -> Detokenize:
         raise InvalidRequest("tokens is required", field="tokens")
     if len(body.tokens) > MOST_TOKENS:
         raise InvalidRequest(f"tokens must hold at most {MOST_TOKENS} ids, not {len(body.tokens)}", field="tokens")
-    for index, token in enumerate(body.tokens):
-        if not 0 <= token < _TOKEN_LIMIT:
-            raise InvalidRequest(f"tokens[{index}] is no token id", field=f"tokens[{index}]")
+    if body.tokens and not 0 <= min(body.tokens) <= max(body.tokens) < _TOKEN_LIMIT:
+        wrong = next(index for index, token in enumerate(body.tokens) if not 0 <= token < _TOKEN_LIMIT)
+        raise InvalidRequest(f"tokens[{wrong}] is no token id", field=f"tokens[{wrong}]")
     return Detokenize(model, tuple(body.tokens))
 
 

@@ -180,8 +180,8 @@ FIELDS: Mapping[str, Fields] = {
         {"chat_template": (), "media_io_kwargs": (), "mm_processor_kwargs": ()},
         notes={
             **_CONVERSATION,
-            "content": "llama-server's form; excludes `prompt` and `messages`",
-            "prompt": "vLLM's form of a text",
+            "content": "llama-server's form, of at most 2,097,152 characters; excludes `prompt` and `messages`",
+            "prompt": "vLLM's form of a text; as long as `content` may be",
             "messages": "vLLM's form of a conversation",
             "add_special": "with `content`; false by default",
             "parse_special": "with `content`; true by default",
@@ -191,7 +191,7 @@ FIELDS: Mapping[str, Fields] = {
         },
     ),
     "/detokenize": Fields(
-        DetokenizeRequest, notes={"model": _MODEL, "tokens": "ids of the model's vocabulary; at most 1,048,576"}
+        DetokenizeRequest, notes={"model": _MODEL, "tokens": "ids of the model's vocabulary; at most 524,288"}
     ),
     "/apply-template": Fields(TemplateRequest, {"chat_template": ()}, notes=_CONVERSATION),
     "/infill": Fields(
