@@ -72,7 +72,7 @@ def _rows(fields: Fields) -> Iterator[tuple[str, ...]]:
     info = types.type_info(fields.body)
     assert isinstance(info, types.StructType)
     for name, kind in _fields(info, "", (fields.body,), fields.later.keys() | fields.ignored.keys()):
-        note = fields.notes.get(name) or values.NOTES.get(name.rpartition(".")[2])
+        note = fields.notes.get(name) or values.NOTES.get(name)
         if name in fields.later:
             passing = ", ".join(f"`{to_json(value).decode()}`" for value in fields.later[name])
             yield f"`{name}`", "", f"rejected{f', but for {passing}' if passing else ''}"

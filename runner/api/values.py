@@ -22,6 +22,7 @@ _LEVELS = {
     "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high", "ultra": "high",
 }  # fmt: skip
 _EMPTY: tuple[object, ...] = (None, False, "", [], {})
+_IMAGE = "base64, with or without `data:image/…;base64,` before it"
 NOTES: Mapping[str, str] = {
     "keep_alive": "seconds, or a duration such as `5m`; below zero for ever",
     "think": "true, false, `low`, `medium` or `high`",
@@ -29,7 +30,8 @@ NOTES: Mapping[str, str] = {
     "top_logprobs": f"0 to {MOST_ALTERNATIVES}, with `logprobs`",
     "n": f"1 to {MOST_CHOICES}",
     "format": '`"json"` or a JSON Schema',
-    "images": "base64, with or without `data:image/…;base64,` before it",
+    "images": _IMAGE,
+    "messages[].images": _IMAGE,
     "json_schema": "a JSON Schema, as an object or as text",
     "guided_json": "a JSON Schema, as an object or as text",
     "options": "see below",
