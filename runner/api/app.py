@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from runner.api import failures, guard, trace
+from runner.api.dialects import DIALECTS
 from runner.api.inflight import IN_FLIGHT, InFlight
+from runner.api.llamacpp.routes import Llamacpp
+from runner.api.llamacpp.write import error as llamacpp_error
 from runner.api.metrics import Metrics
 from runner.api.native.models import Inventory
 from runner.api.native.routes import Generation
@@ -17,9 +20,11 @@ from runner.api.native.transfers import Transfers
 from runner.api.native.write import error as native_error
 from runner.api.openai.routes import OpenAI
 from runner.api.openai.write import error as openai_error
+from runner.api.openapi import OpenAPI
 from runner.api.own import Own
 from runner.api.streams import PATIENCE, Patience
 from runner.api.traffic import Traffic
+from runner.api.unknown import UNKNOWN, Unknown
 from runner.config import Settings
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
@@ -27,6 +32,7 @@ from runner.inference.service import Service
 
 _OPENAI = ("/v1/", "/v2/", "/rerank")
 """How the paths of OpenAI's dialect begin."""
+_LLAMACPP = ("/tokenize", "/detokenize", "/apply-template", "/infill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +61,17 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
     )
     app[IN_FLIGHT] = InFlight()
     app[PATIENCE] = patience or Patience()
+    app[UNKNOWN] = unknown = Unknown(DIALECTS)
     app.on_response_prepare.append(trace.add_headers)
     for part in (
         Generation(services.service, services.models),
         Inventory(services.models, services.service),
         Transfers(services.jobs, services.models),
         OpenAI(services.service, services.models),
+        Llamacpp(services.service, services.models),
         Own(services.models, services.settings, services.shutdown),
-        Metrics(services.service, traffic),
+        Metrics(services.service, traffic, unknown),
+        OpenAPI(),
     ):
         app.add_routes(part.routes())
     return app
@@ -70,6 +79,8 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
 
 def _wording(request: web.Request) -> failures.Wording:
     """Whose words an error on this path takes; outside the dialects, the plainest."""
+    if request.path.startswith(_LLAMACPP):
+        return llamacpp_error
     return openai_error if request.path.startswith(_OPENAI) else native_error
 
 
@@ -90,8 +101,11 @@ async def _lost(
 
 
 def _hint(request: web.Request) -> str:
-    """The path that was probably meant: base URLs end in one slash or one /v1 too many."""
+    """The path that was probably meant: base URLs have a slash or a /v1 too many, or lack it."""
     path = re.sub(r"/{2,}", "/", request.path).rstrip("/")
-    path = re.sub(r"^(?:/v1|/api)+(?=/(?:v1|api)/)", "", path)
+    bare = re.sub(r"^(?:/v1|/api)+(?=/)", "", path)
     known = {resource.canonical for resource in request.app.router.resources()}
-    return f"; did you mean {path}?" if path != request.path and path in known else ""
+    for meant in (path, bare, f"/v1{bare}", f"/api{bare}"):
+        if meant != request.path and meant in known:
+            return f"; did you mean {meant}?"
+    return ""

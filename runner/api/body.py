@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from runner.api.unknown import UNKNOWN
 from runner.errors import InvalidRequest, TooLarge
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -38,6 +39,7 @@ _LISTS = {
     "license": "a list of strings",
     "images": "a list of base64 strings",
 }
+_ENCODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})  # the last two where aiohttp can read them
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _EXPECTED = re.compile(r"Expected `([^`]+)`")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
@@ -45,16 +47,29 @@ _PATH = re.compile(r" - at `\$\.?(.*)`$")
 
 
 async def read(request: web.Request, shape: type[_T]) -> _T:
-    """The request's JSON body as `shape`.
+    """The request's JSON body as `shape`. Fields that the endpoint's tables don't have are counted.
 
     Raises InvalidRequest naming the field at fault, TooLarge past the application's limit, and HTTPRequestTimeout for
     a sender that dawdles.
     """
-    return decode(await _whole(request), shape)
+    data = await _whole(request)
+    value = decode(data, shape)
+    resource = request.match_info.route.resource
+    if resource is not None:
+        request.app[UNKNOWN].look(resource.canonical, data, shape)
+    return value
 
 
 async def chunks(request: web.Request) -> AsyncIterator[bytes]:
-    """A body of any length, piece by piece, as it arrives; errors as with `read`, but for the limit."""
+    """A body of any length, piece by piece, as it arrives; errors as with `read`, but for the limit.
+
+    Raises HTTPUnsupportedMediaType for an encoding that would come as it is.
+    """
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        raise web.HTTPUnsupportedMediaType(
+            text=f"Content-Encoding {encoding[:40]!r} cannot be read; gzip and deflate can"
+        )
     loop = asyncio.get_running_loop()
     start, received = loop.time(), 0
     while True:
@@ -64,7 +79,8 @@ async def chunks(request: web.Request) -> AsyncIterator[bytes]:
         except TimeoutError:
             raise web.HTTPRequestTimeout(text="the request body arrives too slowly") from None
         except web.RequestPayloadError as error:
-            raise InvalidRequest(f"the request body cannot be read: {error}") from None
+            why = str(error).rpartition("\n")[2].strip()
+            raise InvalidRequest(f"the request body cannot be read: {why}") from None
         if not chunk:
             return
         received += len(chunk)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 from aiohttp.typedefs import Middleware
 
 from modelfiles.errors import ModelfileError, ParameterError
@@ -33,13 +34,15 @@ class ClientGone(ConnectionResetError):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure, ready for a dialect to word. `field` is the request field at fault, if one is."""
+    """One failure, ready for a dialect to word. `field` is the request field at fault, if one is; `overflow` the tokens
+    of a prompt that is too long, and how many there may be."""
 
     status: int
     code: str
     message: str
     field: str | None = None
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    overflow: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,14 @@ _TABLE: Mapping[type[BaseException], _Row] = MappingProxyType(
         registry.Cancelled: _Row(499, "cancelled"),
     }
 )
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "request_too_large"}
+_HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "request_too_large",
+    415: "unsupported_encoding",
+    431: "request_too_large",
+}
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -110,7 +120,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(500, "internal_error", text)
     if row.status >= 500 and not isinstance(error, runner.Unavailable):  # a full queue says so ten thousand times
         log.warning("%s: %s", row.code, error)
-    return Failure(row.status, row.code, str(error), _field(error), _headers(error, row))
+    overflow = (error.tokens, error.limit) if isinstance(error, runner.ContextOverflow) else None
+    return Failure(row.status, row.code, str(error), _field(error), _headers(error, row), overflow)
 
 
 def _field(error: BaseException) -> str | None:
@@ -140,6 +151,19 @@ def _of_http(error: web.HTTPException) -> Failure:
         headers["x-should-retry"] = "false"
     code = _HTTP_CODES.get(error.status, "invalid_request_error")
     return Failure(error.status, code, error.text or "", headers=headers)
+
+
+def unreadable(status: int, error: BaseException | None, message: str | None) -> Failure:
+    """The failure of a request whose head could not be read, so that it came to no path, or whose handling broke."""
+    if status >= 500 or message is None:
+        return Failure(500, "internal_error", "internal error; Runner's log tells more")
+    text = message.partition("\n")[0].rstrip(":")
+    if isinstance(error, LineTooLong) or text.startswith("Too many headers"):
+        status, text = 431, "a line of the request's head is too long, or its lines are too many"
+    elif isinstance(error, ContentEncodingError):
+        status, text = 415, "its Content-Encoding is unknown here; gzip and deflate are known"
+    code = _HTTP_CODES.get(status, "invalid_request_error")
+    return Failure(status, code, f"the request cannot be read: {text}", headers={"x-should-retry": "false"})
 
 
 Wording = Callable[[Failure], bytes]

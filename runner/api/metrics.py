@@ -22,6 +22,7 @@ from prometheus_client.utils import floatToGoString
 
 from runner import __version__
 from runner.api.traffic import Traffic
+from runner.api.unknown import Unknown
 from runner.inference.service import Service
 from runner.protocol.totals import STEP_SECONDS, STEP_TOKENS, Spread, Tally
 from runner.scheduler.meters import Measured
@@ -307,9 +308,9 @@ TABLE = (
 class Metrics:
     """The endpoint. Has a registry of its own: the library's is everybody's."""
 
-    def __init__(self, service: Service, traffic: Traffic) -> None:
+    def __init__(self, service: Service, traffic: Traffic, unknown: Unknown) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Everything(service, traffic))
+        self._registry.register(_Everything(service, traffic, unknown))
 
     def routes(self) -> tuple[web.RouteDef, ...]:
         """Paths and handlers."""
@@ -324,9 +325,10 @@ class Metrics:
 class _Everything(Collector):
     """Reads what has been counted when somebody asks."""
 
-    def __init__(self, service: Service, traffic: Traffic) -> None:
+    def __init__(self, service: Service, traffic: Traffic, unknown: Unknown) -> None:
         self._service = service
         self._traffic = traffic
+        self._unknown = unknown
 
     def collect(self) -> Iterator[Metric]:
         yield _family("build_info", "gauge", "The version that answers", ("version",), [((__version__,), 1)])
@@ -353,6 +355,13 @@ class _Everything(Collector):
             "Length of HTTP requests, streams to their end",
             ("method", "route"),
             ((labels, _of(tally)) for labels, tally in traffic.seconds.items()),
+        )
+        yield _family(
+            "api_unknown_fields_total",
+            "counter",
+            "Request fields that the endpoint doesn't know, and ignored; from the 257th kind on they count as other",
+            ("route", "field"),
+            self._unknown.counts.items(),
         )
 
 

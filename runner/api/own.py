@@ -3,20 +3,68 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from runner import __version__
 from runner.api.body import json_response, to_json
 from runner.api.failures import shutting_down
+from runner.api.fields import Answers
 from runner.api.inflight import IN_FLIGHT
 from runner.config import SETTINGS, Address, Settings
 from runner.inference.models import Models
 
 _SECRETS = frozenset({"api_key"})
+
+
+class Status(msgspec.Struct, kw_only=True):
+    """One word."""
+
+    status: str
+
+
+class Freed(msgspec.Struct, kw_only=True):
+    """Files that were removed."""
+
+    count: int
+    bytes: int
+
+
+class Stopping(msgspec.Struct, kw_only=True):
+    """`pid` is whose end to wait for."""
+
+    status: str
+    pid: int
+
+
+class Set(msgspec.Struct, kw_only=True):
+    """A setting; `source` is where its value came from."""
+
+    name: str
+    value: Any
+    source: str
+
+
+class Configuration(msgspec.Struct, kw_only=True):
+    runner: str
+    pid: int
+    settings: list[Set]
+
+
+ANSWERS: Mapping[str, Answers] = {
+    "/": Answers("text/plain"),
+    "/livez": Answers(Status),
+    "/health": Answers(Status),
+    "/readyz": Answers(Status),
+    "/runner/prune": Answers(Freed),
+    "/runner/shutdown": Answers(Stopping),
+    "/runner/config": Answers(Configuration),
+}
+"""What comes back, endpoint by endpoint."""
 
 
 class Own:
@@ -45,36 +93,36 @@ class Own:
 
     async def alive(self, request: web.Request) -> web.Response:
         """The event loop turns."""
-        return json_response(to_json({"status": "ok"}))
+        return json_response(to_json(Status(status="ok")))
 
     async def ready(self, request: web.Request) -> web.Response:
         """The store can be read, and requests are taken."""
         if request.app[IN_FLIGHT].closing:
             raise shutting_down()
         await self._models.list()
-        return json_response(to_json({"status": "ready"}))
+        return json_response(to_json(Status(status="ready")))
 
     async def prune(self, request: web.Request) -> web.Response:
         """Remove the files that no model uses."""
         freed = await self._models.prune()
-        return json_response(to_json({"count": freed.count, "bytes": freed.bytes}))
+        return json_response(to_json(Freed(count=freed.count, bytes=freed.bytes)))
 
     async def shutdown(self, request: web.Request) -> web.Response:
         """End the daemon; this answer still goes out. `pid` is whose end to wait for."""
         self._shutdown()
-        return json_response(to_json({"status": "stopping", "pid": os.getpid()}))
+        return json_response(to_json(Stopping(status="stopping", pid=os.getpid())))
 
     async def config(self, request: web.Request) -> web.Response:
         """Every setting, its value and where that came from; secrets only as set or not."""
         rows = [
-            {
-                "name": row.name,
-                "value": _shown(row.name, getattr(self._settings, row.name)),
-                "source": self._settings.sources.get(row.name, "default"),
-            }
+            Set(
+                name=row.name,
+                value=_shown(row.name, getattr(self._settings, row.name)),
+                source=self._settings.sources.get(row.name, "default"),
+            )
             for row in SETTINGS
         ]
-        return json_response(to_json({"runner": __version__, "pid": os.getpid(), "settings": rows}))
+        return json_response(to_json(Configuration(runner=__version__, pid=os.getpid(), settings=rows)))
 
 
 def _shown(name: str, value: Any) -> Any:

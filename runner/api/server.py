@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from runner.api.failures import unreadable
 from runner.api.inflight import IN_FLIGHT
 from runner.config import Address
 
@@ -30,10 +31,42 @@ _BACKLOG = 1024
 def _is_ours(record: logging.LogRecord) -> bool:
     """Keep from the log, but for one quiet line, the traceback of every malformed request that a stranger sends."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
-        log.debug("a malformed request was refused: %s", error.message)
+    if isinstance(error, HttpProcessingError | web.RequestPayloadError):
+        log.debug("a malformed request was refused: %s", error)
         return False
     return True
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's, but that a request which can't be read, and so comes to no path, is refused as JSON too."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer and log it; the connection ends. Raises ConnectionError when an answer has begun."""
+        super().handle_error(request, status, exc, message)
+        failure = unreadable(status, exc, message)
+        refusal = web.json_response(
+            {"error": failure.message, "code": failure.code}, status=failure.status, headers=failure.headers
+        )
+        refusal.force_close()
+        return refusal
+
+
+class _Server(web.Server):
+    def __call__(self) -> _Connection:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        made.__class__ = _Server  # aiohttp has no other way to choose what a connection is
+        return made
 
 
 _connections = logging.getLogger(f"{__name__}.connections")
@@ -106,7 +139,7 @@ async def serve(
     `sockets` are those of an earlier `listen`; without them this call listens on `address`, and may raise OSError.
     Cancelling it ends all requests at once.
     """
-    runner = web.AppRunner(
+    runner = _Runner(
         app,
         access_log=None,  # `trace` writes its own line
         logger=_connections,

@@ -15,13 +15,29 @@ import msgspec
 from runner.config import parse_duration
 from runner.conversation import ThinkLevel
 from runner.errors import InvalidRequest, Unsupported
-from runner.inference.requests import MOST_ALTERNATIVES
+from runner.inference.requests import MOST_ALTERNATIVES, MOST_CHOICES
 
 _CENTURY = 100 * 365 * 86400.0  # seconds; beyond it, "for ever" is what was meant
 _LEVELS = {
     "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high", "ultra": "high",
 }  # fmt: skip
 _EMPTY: tuple[object, ...] = (None, False, "", [], {})
+_IMAGE = "base64, with or without `data:image/…;base64,` before it"
+NOTES: Mapping[str, str] = {
+    "keep_alive": "seconds, or a duration such as `5m`; below zero for ever",
+    "think": "true, false, `low`, `medium` or `high`",
+    "reasoning_effort": "`none`, `minimal`, `low`, `medium`, `high`, or another word for the last",
+    "top_logprobs": f"0 to {MOST_ALTERNATIVES}, with `logprobs`",
+    "n": f"1 to {MOST_CHOICES}",
+    "format": '`"json"` or a JSON Schema',
+    "images": _IMAGE,
+    "messages[].images": _IMAGE,
+    "json_schema": "a JSON Schema, as an object or as text",
+    "guided_json": "a JSON Schema, as an object or as text",
+    "options": "see below",
+    "dimensions": "at least 1",
+}
+"""What the docs say of fields that mean the same wherever they stand."""
 
 
 def required(value: str | None, field: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from runner.scheduler.ticket import Want
 log = logging.getLogger(__name__)
 DEFAULT_CONTEXT = 8192  # tokens, where nobody asks for another length and the model allows as much
 _REMEMBERED = 64  # headers' facts
+_NAMED = 5  # models that an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class _Source:
     merged: Mapping[str, Any]
     draft: tuple[Path, ...] = ()  # files of the model that drafts for it
     draft_facts: Facts | None = None
+    others: Callable[[str], Sequence[str]] = lambda capability: ()  # stored models that have a capability
 
     def has(self, capability: str) -> bool:
         return capability in self.model.config.capabilities
@@ -55,7 +57,10 @@ class _Source:
     def need(self, capability: str, what: str, field: str | None = "model") -> None:
         if not self.has(capability):
             instead = "; it ranks documents, and takes only /v1/rerank" if self.has("rerank") else ""
-            raise Unsupported(f'"{self.asked}" does not support {what}{instead}', field=field)
+            others = self.others(capability)
+            more = ", and others" if len(others) > _NAMED else ""
+            who = f"; {', '.join(others[:_NAMED])}{more} can" if others else "; no model that is stored can"
+            raise Unsupported(f'"{self.asked}" does not support {what}{instead}{who}', field=field)
 
 
 class Resolver:
@@ -201,7 +206,10 @@ class Resolver:
         draft = self._draft_of(model, merged.get("draft_model"))
         with _as_request_errors(asked):
             draft_facts = self._facts_of(str(draft[0]), draft[0]) if draft else None
-        return _Source(asked, model, found, own, merged, draft, draft_facts)
+        return _Source(asked, model, found, own, merged, draft, draft_facts, self._having)
+
+    def _having(self, capability: str) -> Sequence[str]:
+        return [str(each.name) for each in self._store.list() if capability in each.config.capabilities]
 
     def _draft_of(self, model: StoredModel, named: Value | None) -> tuple[Path, ...]:
         """Files of the model that drafts: the one named in the options, or else the model's own."""

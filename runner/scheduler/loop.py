@@ -115,7 +115,7 @@ class Scheduler:
             self._queue.remove(ticket)
             del self._tickets[ticket.id]
             raise ServerBusy(
-                "server busy, please try again: as many requests are waiting as may wait",
+                "server busy, please try again.  maximum pending requests exceeded",  # as Ollama says it
                 retry_after=self._pace.seconds_for(len(self._queue), now),
             )
         return ticket.id

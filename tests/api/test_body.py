@@ -7,15 +7,10 @@ from typing import Any
 
 import pytest
 
-from runner.api.fields import Fields
-from runner.api.native import wire as native
-from runner.api.openai import rerank
-from runner.api.openai import wire as openai
+from tests.api.endpoints import BODIES, CHAT, TABLE, method
 from tests.api.fakes import FakeModels
 from tests.api.serving import Served
 
-HI = [{"role": "user", "content": "Hi"}]
-CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
 ERROR_OF = {"/api/chat": lambda reply: reply["error"], "/v1/chat/completions": lambda reply: reply["error"]["message"]}
 PATHS = tuple(ERROR_OF)
 
@@ -213,30 +208,8 @@ class TestSize:
         assert server.raw(head + b"0\r\n\r\n").status == 400
 
 
-BODIES: dict[str, dict[str, Any]] = {
-    "/api/generate": {"model": "demo", "prompt": "x", "stream": False},
-    "/api/chat": {**CHAT, "stream": False},
-    "/api/embed": {"model": "demo", "input": "x"},
-    "/api/embeddings": {"model": "demo", "prompt": "x"},
-    "/api/show": {"model": "demo"},
-    "/api/copy": {"source": "demo", "destination": "x"},
-    "/api/delete": {"model": "demo"},
-    "/api/pull": {"model": "x", "stream": False},
-    "/api/create": {"model": "x", "from": "demo", "stream": False},
-    "/v1/chat/completions": CHAT,
-    "/v1/completions": {"model": "demo", "prompt": "x"},
-    "/v1/embeddings": {"model": "demo", "input": "x"},
-    "/v1/rerank": {"model": "ranker", "query": "x", "documents": ["y"]},
-}
-TABLE: dict[str, Fields] = {**native.FIELDS, **openai.FIELDS, **rerank.FIELDS}
-
-
 def test_every_body_has_its_table() -> None:
     assert TABLE.keys() == BODIES.keys()
-
-
-def method(path: str) -> str:
-    return "DELETE" if path == "/api/delete" else "POST"
 
 
 @pytest.mark.parametrize(("path", "field"), [(path, field) for path in TABLE for field in TABLE[path].later])

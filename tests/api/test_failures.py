@@ -1,6 +1,10 @@
 """One failure, one answer: status, code, words and retry headers, in each dialect and at each stage."""
 
+import json
 import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -9,6 +13,7 @@ from modelfiles.errors import ModelfileError, ParameterError
 from registry import errors as registry
 from runner import errors as runner
 from runner.api import failures
+from runner.api.streams import Patience
 from tests.api.fakes import TEXT
 from tests.api.serving import Reply, Served
 
@@ -16,65 +21,306 @@ HI = [{"role": "user", "content": "Hi"}]
 STREAMS = (False, True)
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """How a dialect asks for an answer, and how it says that there is none. A new dialect is a row more."""
+
+    name: str
+    path: str
+    body: Mapping[str, Any]
+    keys: frozenset[str]
+    """All that an error may say."""
+    told: Callable[[Any], Mapping[str, Any]]
+    """An error of the wire as `message`, its `keys`, and `code` and `type` where it has them."""
+    types: Mapping[str, str]
+    """What `type` says for which code, where the dialect has one."""
+    read: Callable[[Reply], list[Any]]
+    """The lines or events of a stream."""
+    text: Callable[[Any], str]
+    """The text of one of them."""
+    ends: Callable[[Any], bool]
+    """Whether one of them says that all went well."""
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    """What the dialect answers in place of the usual status, by code."""
+
+    def ask(self, server: Served, model: str, stream: bool) -> Reply:
+        return server.post(self.path, {**self.body, "model": model, "stream": stream})
+
+
+def flat(reply: Any) -> Mapping[str, Any]:
+    return {"message": reply["error"], "code": reply["code"], "keys": reply.keys()}
+
+
+def nested(reply: Any) -> Mapping[str, Any]:
+    assert reply.keys() == {"error"}
+    return {**reply["error"], "keys": reply["error"].keys()}
+
+
+def reasoned(reply: Any) -> Mapping[str, Any]:
+    told = nested(reply)
+    return {**told, "code": told["reason"], "status": told["code"]}
+
+
+OPENAI_TYPES = {
+    "model_not_found": "not_found_error",
+    "context_length_exceeded": "invalid_request_error",
+    "unsupported_feature": "invalid_request_error",
+    "template_error": "invalid_request_error",
+    "invalid_request_error": "invalid_request_error",
+    "cancelled": "invalid_request_error",
+}
+OPENAI_KEYS = frozenset({"message", "type", "param", "code"})
+DIALECTS = (
+    Dialect(
+        "ollama chat",
+        "/api/chat",
+        {"messages": HI},
+        frozenset({"error", "code"}),
+        flat,
+        {},
+        lambda reply: reply.lines,
+        lambda line: line["message"]["content"],
+        lambda line: line.get("done") is True,
+    ),
+    Dialect(
+        "ollama generate",
+        "/api/generate",
+        {"prompt": "x"},
+        frozenset({"error", "code"}),
+        flat,
+        {},
+        lambda reply: reply.lines,
+        lambda line: line["response"],
+        lambda line: line.get("done") is True,
+    ),
+    Dialect(
+        "openai chat",
+        "/v1/chat/completions",
+        {"messages": HI},
+        OPENAI_KEYS,
+        nested,
+        OPENAI_TYPES,
+        lambda reply: [each for each in reply.events if each == "[DONE]" or not is_opening(each)],
+        lambda event: event["choices"][0]["delta"]["content"],
+        lambda event: event == "[DONE]",
+    ),
+    Dialect(
+        "openai completions",
+        "/v1/completions",
+        {"prompt": "x"},
+        OPENAI_KEYS,
+        nested,
+        OPENAI_TYPES,
+        lambda reply: reply.events,
+        lambda event: event["choices"][0]["text"],
+        lambda event: event == "[DONE]",
+    ),
+    Dialect(
+        "llama-server infill",
+        "/infill",
+        {"input_prefix": "x", "input_suffix": "y"},
+        frozenset({"code", "message", "type", "reason", "param", "n_prompt_tokens", "n_ctx"}),
+        reasoned,
+        {
+            **OPENAI_TYPES,
+            "context_length_exceeded": "exceed_context_size_error",
+            "unsupported_feature": "not_supported_error",
+            "server_busy": "unavailable_error",
+            "shutting_down": "unavailable_error",
+            "insufficient_memory": "unavailable_error",
+            "worker_crashed": "server_error",
+            "load_failed": "server_error",
+            "internal_error": "server_error",
+        },
+        lambda reply: reply.events,
+        lambda event: event["content"],
+        lambda event: event.get("stop") is True,
+    ),
+)
+NATIVE, OPENAI = DIALECTS[0], DIALECTS[2]
+
+
+def is_opening(event: Any) -> bool:
+    """OpenAI's first event has the role and no text yet."""
+    return "choices" in event and "role" in event["choices"][0]["delta"]
+
+
 def native(server: Served, model: str, stream: bool) -> Reply:
-    return server.post("/api/chat", {"model": model, "messages": HI, "stream": stream})
+    return NATIVE.ask(server, model, stream)
 
 
 def openai(server: Served, model: str, stream: bool) -> Reply:
-    return server.post("/v1/chat/completions", {"model": model, "messages": HI, "stream": stream})
+    return OPENAI.ask(server, model, stream)
 
 
+FINAL = {"x-should-retry": "false"}
 ROWS: list[tuple[str, int, str, str, dict[str, str]]] = [
-    ("missing", 404, "model_not_found", 'model "missing" not found, try pulling it first', {"x-should-retry": "false"}),
-    ("busy", 503, "server_busy", "server busy", {"Retry-After": "7", "retry-after-ms": "7000"}),
-    ("closing", 503, "shutting_down", "shutting down", {"Retry-After": "2"}),
+    ("missing", 404, "model_not_found", 'model "missing" not found, try pulling it first', FINAL),
+    ("busy", 503, "server_busy", "server busy, please try again", {"Retry-After": "7", "retry-after-ms": "7000"}),
+    ("closing", 503, "shutting_down", "shutting down", {"Retry-After": "2", "retry-after-ms": "2000"}),
     ("crash", 500, "worker_crashed", "signal 11", {"x-should-retry": "true"}),
-    ("huge", 503, "insufficient_memory", "needs 40.0 GB", {"x-should-retry": "false"}),
-    ("broken", 500, "load_failed", "cannot load", {"x-should-retry": "false"}),
-    (
-        "overflow",
-        400,
-        "context_length_exceeded",
-        "9000 tokens, and the context holds 4096",
-        {"x-should-retry": "false"},
-    ),
-    ("blind", 400, "unsupported_feature", "does not support vision", {"x-should-retry": "false"}),
-    ("untemplated", 400, "template_error", "roles must alternate", {"x-should-retry": "false"}),
-    ("odd", 400, "invalid_request_error", "temperature must be between", {"x-should-retry": "false"}),
+    ("huge", 503, "insufficient_memory", "needs 40.0 GB of memory, and 8.0 GB are free", FINAL),
+    ("broken", 500, "load_failed", "cannot load", FINAL),
+    ("overflow", 400, "context_length_exceeded", "9000 tokens, and the context holds 4096", FINAL),
+    ("blind", 400, "unsupported_feature", "does not support vision", FINAL),
+    ("untemplated", 400, "template_error", "roles must alternate", FINAL),
+    ("odd", 400, "invalid_request_error", "temperature must be between", FINAL),
     ("bug", 500, "internal_error", "internal error", {}),
     ("unended", 500, "internal_error", "broke off without an end", {}),
-    ("dropped", 499, "cancelled", "cancelled", {"x-should-retry": "false"}),
+    ("dropped", 499, "cancelled", "cancelled", FINAL),
 ]
-KINDS = {400: "invalid_request_error", 404: "not_found_error", 499: "invalid_request_error"}
 LATE = ("unended", "dropped")  # these say something first, so that a stream has begun
+RETRY = ("x-should-retry", "Retry-After", "retry-after-ms")
+by_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 
 
+def check(dialect: Dialect, error: Any, code: str, words: str) -> None:
+    """An error says what it must, in the dialect's form, and nothing else."""
+    told = dialect.told(error)
+    assert told["keys"] <= dialect.keys
+    assert (told.get("code", code), words in told["message"]) == (code, True), told
+    if dialect.types:
+        assert told["type"] == (HTTP_TYPES | dialect.types).get(code, "api_error")
+
+
+@by_dialect
 @pytest.mark.parametrize(
     ("stream", "model", "status", "code", "words", "headers"),
     [(stream, *row) for row in ROWS for stream in STREAMS if not (stream and row[0] in LATE)],
 )
 def test_before_the_first_token(
-    server: Served, stream: bool, model: str, status: int, code: str, words: str, headers: dict[str, str]
+    server: Served,
+    dialect: Dialect,
+    stream: bool,
+    model: str,
+    status: int,
+    code: str,
+    words: str,
+    headers: dict[str, str],
 ) -> None:
-    for ask in (native, openai):
-        reply = ask(server, model, stream)
-        assert reply.status == status
-        assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
-        assert headers.items() <= reply.headers.items()
-        if "Retry-After" not in headers:
-            assert "Retry-After" not in reply.headers
-        if "x-should-retry" not in headers:
-            assert "x-should-retry" not in reply.headers
-        if ask is native:
-            assert reply.json.keys() == {"error", "code"}
-            assert words in reply.json["error"]
-            assert reply.json["code"] == code
-        else:
-            error = reply.json["error"]
-            assert error.keys() == {"message", "type", "param", "code"}
-            assert words in error["message"]
-            assert (error["code"], error["type"]) == (code, KINDS.get(status, "api_error"))
+    reply = dialect.ask(server, model, stream)
+    status = dialect.statuses.get(code, status)
+    assert reply.status == status
+    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert {name: reply.headers[name] for name in RETRY if name in reply.headers} == headers
+    check(dialect, reply.json, code, words)
+    assert dialect.told(reply.json).get("status", status) == status
     assert server.service.under_way == 0
+
+
+GUARDED: list[tuple[str, dict[str, str], int, str, str]] = [
+    ("no key", {}, 401, "invalid_api_key", "a valid API key is required"),
+    ("a wrong key", {"Authorization": "Bearer wrong"}, 401, "invalid_api_key", "a valid API key is required"),
+    (
+        "another host",
+        {"Authorization": "Bearer key", "Host": "evil.com"},
+        403,
+        "forbidden",
+        "'evil.com' is not allowed",
+    ),
+    ("another site", {"x-api-key": "key", "Origin": "https://evil.com"}, 403, "forbidden", "is not allowed"),
+    ("an encoding", {"x-api-key": "key", "Content-Encoding": "br, gzip"}, 415, "unsupported_encoding", "'br, gzip'"),
+    ("too large", {"x-api-key": "key", "X-Pad": "20000"}, 413, "request_too_large", "larger than 10000 bytes"),
+    ("no JSON", {"x-api-key": "key", "X-Pad": "-1"}, 400, "invalid_request_error", "is not JSON"),
+]
+HTTP_TYPES = {
+    "invalid_api_key": "authentication_error",
+    "forbidden": "permission_error",
+    "unsupported_encoding": "invalid_request_error",
+    "request_too_large": "invalid_request_error",
+    "invalid_request_error": "invalid_request_error",
+    "method_not_allowed": "invalid_request_error",
+    "request_timeout": "invalid_request_error",
+}
+
+
+@by_dialect
+def test_at_the_door(dialect: Dialect) -> None:
+    """What is refused before anybody reads what was asked."""
+    with Served(api_key="key", max_body=10_000) as server:
+        for what, headers, status, code, words in GUARDED:
+            pad = int(headers.get("X-Pad", "0"))
+            body = json.dumps({**dialect.body, "model": "demo", "pad": "x" * pad}).encode()[: pad or None]
+            reply = server.ask("POST", dialect.path, body, headers)
+            assert (what, reply.status) == (what, dialect.statuses.get(code, status))
+            assert {name: reply.headers[name] for name in RETRY if name in reply.headers} == FINAL
+            check(dialect, reply.json, code, words)
+        wrong = server.ask("GET", dialect.path, None, {"x-api-key": "key"})
+        assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
+        check(dialect, wrong.json, "method_not_allowed", "takes POST, not GET")
+        assert server.ask("HEAD", dialect.path, None, {"x-api-key": "key"}).body == b""
+        assert server.service.seen == []
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\nX-A: " + "x" * 20_000, 431, "request_too_large"),
+        ("GET /" + "x" * 20_000 + " HTTP/1.1\r\nHost: localhost", 431, "request_too_large"),
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\n" + "X-A: y\r\n" * 5_000, 431, "request_too_large"),
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\nno header", 400, "invalid_request_error"),
+        ("POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5", 400, "invalid_request_error"),
+    ],
+    ids=["line", "path", "lines", "malformed", "length"],
+)
+def test_a_head_that_cannot_be_read(server: Served, head: str, status: int, code: str) -> None:
+    """There is no path yet, so the plainest words; never text or HTML, and nothing of what was sent."""
+    reply = server.raw(f"{head}\r\n\r\n".encode())
+    assert reply.status == status
+    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert reply.headers["x-should-retry"] == "false"
+    assert reply.json.keys() == {"error", "code"}
+    assert reply.json["code"] == code
+    assert "xxx" not in reply.json["error"]
+
+
+@by_dialect
+@pytest.mark.parametrize(("model", "code"), [("late", "worker_crashed"), ("latebug", "internal_error")])
+def test_after_the_first_token(server: Served, dialect: Dialect, model: str, code: str) -> None:
+    reply = dialect.ask(server, model, True)
+    assert reply.status == 200
+    *said, last = dialect.read(reply)
+    assert [dialect.text(each) for each in said] == list(TEXT[:2])
+    check(dialect, last, code, "")
+    assert not any(dialect.ends(each) for each in (*said, last))
+
+
+@by_dialect
+@pytest.mark.parametrize("model", LATE)
+def test_an_answer_without_an_end_is_no_success(server: Served, dialect: Dialect, model: str) -> None:
+    *said, last = dialect.read(dialect.ask(server, model, True))
+    assert "error" in last
+    assert not any(dialect.ends(each) for each in said)
+
+
+@by_dialect
+def test_a_whole_answer_says_so(server: Served, dialect: Dialect) -> None:
+    """Or else the tests above would pass whatever `ends` looked for."""
+    events = dialect.read(dialect.ask(server, "demo", True))
+    assert [dialect.ends(each) for each in events] == [False] * (len(events) - 1) + [True]
+
+
+@by_dialect
+def test_a_long_silence_is_no_dead_connection(dialect: Dialect) -> None:
+    """Comments where there are such, nothing where a blank line would be read as data; then all goes on as ever."""
+    with Served(patience=Patience(hold=0.05, beat=0.05)) as server:
+        with server.connect() as connection:
+            body = json.dumps({**dialect.body, "model": "loads", "stream": True}).encode()
+            head = f"POST {dialect.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            began = connection.recv(4096)
+            assert began.startswith(b"HTTP/1.1 200 ")  # long before the model is there
+            beats = "event-stream" in began.decode()
+            while beats and b": still working" not in began:
+                began += connection.recv(4096)
+            server.service.release.set()
+            whole = began
+            while not whole.endswith(b"0\r\n\r\n"):
+                whole += connection.recv(65536)
+        assert (b": still working" in whole) == beats
+        chunks = re.findall(rb"\r\n[0-9a-f]+\r\n(.*?)(?=\r\n[0-9a-f]+\r\n)", whole, re.DOTALL)
+        assert chunks
+        assert not any(chunk.isspace() for chunk in chunks)
 
 
 def test_the_field_at_fault_is_named_for_openai(server: Served) -> None:
@@ -95,33 +341,6 @@ def test_options_go_by_the_dialects_own_names(server: Served, given: str, param:
     server.service.FAILURES["named"] = runner.InvalidRequest("option x must be less", field=given)
     assert openai(server, "named", False).json["error"]["param"] == param
     del server.service.FAILURES["named"]
-
-
-@pytest.mark.parametrize(("model", "code"), [("late", "worker_crashed"), ("latebug", "internal_error")])
-def test_after_the_first_token(server: Served, model: str, code: str) -> None:
-    reply = native(server, model, True)
-    assert reply.status == 200
-    assert [line["message"]["content"] for line in reply.lines[:-1]] == list(TEXT[:2])
-    assert reply.lines[-1].keys() == {"error", "code"}
-    assert reply.lines[-1]["code"] == code
-    reply = openai(server, model, True)
-    assert reply.status == 200
-    assert [event["choices"][0]["delta"]["content"] for event in reply.events[1:-1]] == list(TEXT[:2])
-    assert reply.events[-1]["error"]["code"] == code
-    assert "[DONE]" not in reply.events
-    generated = server.post("/api/generate", {"model": model, "prompt": "x"})
-    assert generated.lines[-1]["code"] == code
-    completed = server.post("/v1/completions", {"model": model, "prompt": ["x", "y"], "stream": True})
-    assert completed.events[-1]["error"]["code"] == code
-    assert "[DONE]" not in completed.events
-
-
-@pytest.mark.parametrize("model", LATE)
-def test_an_answer_without_an_end_is_no_success(server: Served, model: str) -> None:
-    assert "error" in native(server, model, True).lines[-1]
-    events = openai(server, model, True).events
-    assert "error" in events[-1]
-    assert "[DONE]" not in events
 
 
 def test_a_bug_is_logged_with_its_traceback_and_told_without(server: Served, caplog: pytest.LogCaptureFixture) -> None:
@@ -151,7 +370,9 @@ def test_embeddings_fail_alike(server: Served) -> None:
         ("GET", "/v1/v1/models", 404, "did you mean /v1/models?"),
         ("POST", "/v1/api/chat", 404, "did you mean /api/chat?"),
         ("POST", "/api/v1/chat/completions", 404, "did you mean /v1/chat/completions?"),
-        ("POST", "/chat/completions", 404, "there is no /chat/completions"),
+        ("POST", "/chat/completions", 404, "did you mean /v1/chat/completions?"),
+        ("POST", "/v1/tokenize", 404, "did you mean /tokenize?"),
+        ("POST", "/infill/", 404, "did you mean /infill?"),
         ("GET", "/api/chat", 405, "/api/chat takes POST, not GET"),
         ("POST", "/api/tags", 405, "/api/tags takes GET, HEAD, not POST"),
         ("POST", "/api/delete", 405, "/api/delete takes DELETE, not POST"),
@@ -162,8 +383,8 @@ def test_embeddings_fail_alike(server: Served) -> None:
 def test_paths_and_methods_that_are_not_there(server: Served, method: str, path: str, status: int, words: str) -> None:
     reply = server.ask(method, path)
     assert reply.status == status
-    said = reply.json["error"]["message"] if path.startswith("/v1/") else reply.json["error"]
-    assert words in said
+    said = reply.json["error"]
+    assert words in (said["message"] if isinstance(said, dict) else said)
     if status == 405:
         assert reply.headers["Allow"]
 

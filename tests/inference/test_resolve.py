@@ -138,7 +138,7 @@ class TestCapabilities:
         make("plain")
         make("thinker", template=THINKING_CHAT)
         for think in (True, "high"):
-            with pytest.raises(Unsupported, match='"plain" does not support thinking') as caught:
+            with pytest.raises(Unsupported, match='"plain" does not support thinking; thinker:latest can') as caught:
                 resolver.chat(Chat("plain", HI, think=think))  # type: ignore[arg-type]
             assert caught.value.field == "think"
         resolver.chat(Chat("plain", HI, think=False))
@@ -164,7 +164,7 @@ class TestCapabilities:
 
     def test_infill(self, resolver: Resolver, make: Make) -> None:
         make("m")
-        with pytest.raises(Unsupported, match="does not support insert"):
+        with pytest.raises(Unsupported, match="does not support insert; no model that is stored can"):
             resolver.complete(Complete("m", "a", suffix="b"))
         ids = {f"tokenizer__ggml__fim_{part}_token_id": Typed(UINT32, 1) for part in ("pre", "suf", "mid")}
         make("coder", **ids)

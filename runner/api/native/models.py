@@ -56,19 +56,19 @@ class Inventory:
 
     async def version(self, request: web.Request) -> web.Response:
         """Whom clients talk to."""
-        return json_response(to_json({"version": OLLAMA, "runner": __version__}))
+        return json_response(to_json(wire.Version(version=OLLAMA, runner=__version__)))
 
     async def tags(self, request: web.Request) -> web.Response:
         """Every stored model, the newest first."""
         stored = sorted(await self._models.list(), key=lambda each: each.modified_at, reverse=True)
-        return json_response(to_json({"models": [_listed(each) for each in stored]}))
+        return json_response(to_json(wire.Listing(models=[_listed(each) for each in stored])))
 
     async def ps(self, request: web.Request) -> web.Response:
         """Every loaded model, the one that stays longest first."""
         configs = {str(each.name): each.config for each in await self._models.list()}
         running = [_running(each, configs.get(each.name)) for each in self._service.residents()]
         running.sort(key=lambda each: each.expires_at, reverse=True)
-        return json_response(to_json({"models": running}))
+        return json_response(to_json(wire.Loaded(models=running)))
 
     async def show(self, request: web.Request) -> web.Response:
         """All that is known of one model."""

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from runner.api.fields import Fields
+from runner.api.fields import Answers, Fields
 
 
 class Named(msgspec.Struct, kw_only=True):
@@ -154,7 +154,13 @@ FIELDS: Mapping[str, Fields] = {
     "/api/create": Fields(
         CreateRequest,
         dict.fromkeys(("quantize", "quantization", "draft_files", "draft_quantize", "remote_host", "path"), ()),
-        {"info": "the facts of a model are read from its GGUF"},
+        {
+            "info": "the facts of a model are read from its GGUF",
+            **{
+                f"messages[].{name}": "a MESSAGE of a Modelfile is a role and a text"
+                for name in ("thinking", "images", "tool_calls", "tool_name", "tool_call_id")
+            },
+        },
     ),
 }
 """What becomes of each field, endpoint by endpoint."""
@@ -341,3 +347,46 @@ class Error(msgspec.Struct, kw_only=True):
 
     error: str
     code: str
+
+
+class Listing(msgspec.Struct, kw_only=True):
+    """All of /api/tags."""
+
+    models: list[Listed]
+
+
+class Loaded(msgspec.Struct, kw_only=True):
+    """All of /api/ps."""
+
+    models: list[Running]
+
+
+class Version(msgspec.Struct, kw_only=True):
+    """`version` is that of the Ollama whose dialect this is."""
+
+    version: str
+    runner: str
+
+
+class Vector(msgspec.Struct, kw_only=True):
+    """All of /api/embeddings; empty where there was nothing to embed."""
+
+    embedding: list[float]
+
+
+ANSWERS: Mapping[str, Answers] = {
+    "/api/generate": Answers(Generated, Generated),
+    "/api/chat": Answers(Chatted, Chatted),
+    "/api/embed": Answers(Embedded),
+    "/api/embeddings": Answers(Vector),
+    "/api/version": Answers(Version),
+    "/api/tags": Answers(Listing),
+    "/api/ps": Answers(Loaded),
+    "/api/show": Answers(Shown),
+    "/api/copy": Answers(),
+    "/api/delete": Answers(),
+    "/api/pull": Answers(Status, Status),
+    "/api/create": Answers(Status, Status),
+    "/api/blobs/{digest}": Answers(status=(200, 201)),
+}
+"""What comes back, endpoint by endpoint."""

@@ -112,7 +112,7 @@ def embedded(model: str, vectors: Embedded | None) -> bytes:
 
 def embedding(vectors: Embedded | None) -> bytes:
     """All of /api/embeddings."""
-    return to_json({"embedding": rows(vectors)[0] if vectors else []})
+    return to_json(wire.Vector(embedding=rows(vectors)[0] if vectors else []))
 
 
 def rows(vectors: Embedded) -> list[list[float]]:

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from runner.api import values
 from runner.api.body import to_json
-from runner.api.fields import Fields
+from runner.api.fields import Answers, Fields
 from runner.api.openai.wire import EmbeddingsUsage
 from runner.errors import InvalidRequest
 from runner.inference.requests import Ranked, Rerank
@@ -64,6 +64,10 @@ class Rankings(msgspec.Struct, kw_only=True):
     model: str
     results: list[RankedDocument]
     usage: EmbeddingsUsage
+
+
+ALIASES: Mapping[str, str] = {"/v2/rerank": "/v1/rerank", "/rerank": "/v1/rerank"}
+ANSWERS: Mapping[str, Answers] = {"/v1/rerank": Answers(Rankings)}
 
 
 def read(body: RerankRequest) -> Rerank:

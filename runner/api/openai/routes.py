@@ -74,7 +74,7 @@ class OpenAI:
     async def models(self, request: web.Request) -> web.Response:
         """Every stored model, the newest first."""
         stored = sorted(await self._models.list(), key=lambda each: each.modified_at, reverse=True)
-        return json_response(to_json({"object": "list", "data": [_model(each) for each in stored]}))
+        return json_response(to_json(wire.Models(object="list", data=[_model(each) for each in stored])))
 
     async def model(self, request: web.Request) -> web.Response:
         """One stored model."""

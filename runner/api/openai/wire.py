@@ -6,12 +6,13 @@ Shapes only; knows no request of ours. Every field of a request may be null, as 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from runner.api.fields import Fields
+from runner.api.fields import Answers, Fields
+from runner.api.timings import Timings
 
 
 class ImageURL(msgspec.Struct):
@@ -198,6 +199,9 @@ _IGNORED: Mapping[str, str] = {
 _FORMS: Mapping[str, str] = {
     "guided_decoding_backend": "there is one",
     "guided_whitespace_pattern": "blanks in JSON are fixed, and no reader of JSON minds them",
+    "response_format.json_schema.name": "the schema says it all",
+    "response_format.json_schema.description": "the schema says it all",
+    "response_format.json_schema.strict": "the schema is kept to, or refused, in either case",
 }
 FIELDS: Mapping[str, Fields] = {
     "/v1/chat/completions": Fields(
@@ -247,24 +251,6 @@ class Usage(msgspec.Struct, kw_only=True):
     total_tokens: int
     prompt_tokens_details: CachedTokens
     completion_tokens_details: PredictedTokens | UnsetType = UNSET
-
-
-class Timings(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What the answer took, under llama-server's names; `queue_ms` and `load_ms` are Runner's own. Milliseconds."""
-
-    cache_n: int
-    prompt_n: int  # tokens computed, without the `cache_n` that were found
-    prompt_ms: float
-    prompt_per_token_ms: float
-    prompt_per_second: float
-    predicted_n: int
-    predicted_ms: float
-    predicted_per_token_ms: float
-    predicted_per_second: float
-    draft_n: int = 0
-    draft_n_accepted: int = 0
-    queue_ms: float
-    load_ms: float
 
 
 class Answer(msgspec.Struct, kw_only=True):
@@ -349,7 +335,10 @@ class TextChoice(msgspec.Struct, kw_only=True):
     finish_reason: str | None = None
 
 
-class Chunk(msgspec.Struct, kw_only=True):
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+
+
+class Chunk(msgspec.Struct, Generic[Kind], kw_only=True):
     """One event of a stream. `usage` is unset without include_usage, and null before the end with it. `timings` come
     with the last event of an answer."""
 
@@ -358,7 +347,7 @@ class Chunk(msgspec.Struct, kw_only=True):
     created: int
     model: str
     system_fingerprint: str
-    choices: list[ChunkChoice] | list[TextChoice]
+    choices: list[Kind]
     usage: Usage | UnsetType | None = UNSET
     timings: Timings | UnsetType = UNSET
 
@@ -410,3 +399,20 @@ class Fault(msgspec.Struct, kw_only=True):
 
 class Error(msgspec.Struct, kw_only=True):
     error: Fault
+
+
+class Models(msgspec.Struct, kw_only=True):
+    """All of /v1/models."""
+
+    object: str
+    data: list[Model]
+
+
+ANSWERS: Mapping[str, Answers] = {
+    "/v1/chat/completions": Answers(ChatCompletion, Chunk[ChunkChoice]),
+    "/v1/completions": Answers(Completion, Chunk[TextChoice]),
+    "/v1/embeddings": Answers(Embeddings),
+    "/v1/models": Answers(Models),
+    "/v1/models/{name}": Answers(Model),
+}
+"""What comes back, endpoint by endpoint."""

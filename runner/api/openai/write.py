@@ -19,6 +19,7 @@ from runner.api.body import to_json
 from runner.api.failures import Failure
 from runner.api.openai import wire
 from runner.api.streams import Framing, Whole, closing
+from runner.api.timings import Timings, timings_of
 from runner.inference.requests import AnswerPart, Chat, Complete, Embedded, Finished, Piece
 from runner.protocol.events import Logprob
 
@@ -74,9 +75,9 @@ class Envelope:
 
     def chunk(
         self,
-        choices: list[wire.ChunkChoice] | list[wire.TextChoice],
+        choices: list[wire.Kind],
         usage: wire.Usage | msgspec.UnsetType | None,
-        timings: wire.Timings | msgspec.UnsetType = UNSET,
+        timings: Timings | msgspec.UnsetType = UNSET,
     ) -> bytes:
         """One event of a stream."""
         return event(
@@ -100,7 +101,7 @@ async def chat_events(asked: Chat, parts: AsyncIterator[AnswerPart], include_usa
     usage = None if include_usage else UNSET
     unopened = set(range(asked.choices))
 
-    def chunk(choice: int, timings: wire.Timings | msgspec.UnsetType = UNSET, **fields: Any) -> bytes:
+    def chunk(choice: int, timings: Timings | msgspec.UnsetType = UNSET, **fields: Any) -> bytes:
         # The role not before the first part: until then an error still gets a status of its own.
         opening = b""
         if choice in unopened:
@@ -290,35 +291,6 @@ def usage_of(ends: Sequence[Finished]) -> wire.Usage:
         prompt_tokens_details=wire.CachedTokens(sum(end.cached_tokens for end in ends)),
         completion_tokens_details=predicted if drafted else UNSET,
     )
-
-
-def timings_of(ends: Sequence[Finished]) -> wire.Timings:
-    """How long one answer took, or several at the same time: tokens of all, and the times of the slowest."""
-    cached = sum(end.cached_tokens for end in ends)
-    computed = sum(end.prompt_tokens for end in ends) - cached
-    generated = sum(end.completion_tokens for end in ends)
-    prefill, decode, queue, load = (
-        max(getattr(end.timings, name) for end in ends) / 1e6 for name in ("prefill", "decode", "queue", "load")
-    )
-    return wire.Timings(
-        cache_n=cached,
-        prompt_n=computed,
-        prompt_ms=prefill,
-        prompt_per_token_ms=_ratio(prefill, computed),
-        prompt_per_second=_ratio(1e3 * computed, prefill),
-        predicted_n=generated,
-        predicted_ms=decode,
-        predicted_per_token_ms=_ratio(decode, generated),
-        predicted_per_second=_ratio(1e3 * generated, decode),
-        draft_n=sum(end.drafted_tokens for end in ends),
-        draft_n_accepted=sum(end.accepted_tokens for end in ends),
-        queue_ms=queue,
-        load_ms=load,
-    )
-
-
-def _ratio(one: float, other: float) -> float:
-    return one / other if other else 0.0
 
 
 def _numbers(row: bytes) -> list[float]:

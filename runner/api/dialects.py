@@ -1,0 +1,36 @@
+"""Every dialect in one list: whatever is generated from their tables, or must hold for all of them, goes by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.api import own
+from runner.api.fields import Answers, Dialect
+from runner.api.llamacpp import wire as llamacpp
+from runner.api.native import wire as native
+from runner.api.openai import rerank
+from runner.api.openai import wire as openai
+
+DIALECTS = (
+    Dialect("ollama", "Ollama's", native.Error, native.FIELDS, native.ANSWERS, streams="application/x-ndjson"),
+    Dialect(
+        "openai",
+        "OpenAI's",
+        openai.Error,
+        {**openai.FIELDS, **rerank.FIELDS},
+        {**openai.ANSWERS, **rerank.ANSWERS},
+        rerank.ALIASES,
+    ),
+    Dialect("llamacpp", "llama-server's and vLLM's", llamacpp.Error, llamacpp.FIELDS, llamacpp.ANSWERS),
+    Dialect(
+        "runner",
+        "Runner's own",
+        native.Error,
+        answers={**own.ANSWERS, "/metrics": Answers("text/plain"), "/openapi.json": Answers(dict[str, Any])},
+    ),
+)
+
+
+def dialect_of(path: str) -> Dialect | None:
+    """The dialect that has an endpoint under this path pattern."""
+    return next((dialect for dialect in DIALECTS if dialect.owns(path)), None)

@@ -1,0 +1,53 @@
+"""The application's routes, and a good body for every endpoint that takes one. A new endpoint is a line more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from runner.api.app import Services, build_app
+from runner.api.dialects import DIALECTS
+from runner.api.fields import Fields
+from runner.config import load
+from tests.api.fakes import FakeJobs, FakeModels, FakeService
+
+HI = [{"role": "user", "content": "Hi"}]
+CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
+BODIES: dict[str, dict[str, Any]] = {
+    "/api/generate": {"model": "demo", "prompt": "x", "stream": False},
+    "/api/chat": {**CHAT, "stream": False},
+    "/api/embed": {"model": "demo", "input": "x"},
+    "/api/embeddings": {"model": "demo", "prompt": "x"},
+    "/api/show": {"model": "demo"},
+    "/api/copy": {"source": "demo", "destination": "x"},
+    "/api/delete": {"model": "demo"},
+    "/api/pull": {"model": "x", "stream": False},
+    "/api/create": {"model": "x", "from": "demo", "stream": False},
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": {"model": "demo", "prompt": "x"},
+    "/v1/embeddings": {"model": "demo", "input": "x"},
+    "/v1/rerank": {"model": "ranker", "query": "x", "documents": ["y"]},
+    "/tokenize": {"model": "demo", "content": "x"},
+    "/detokenize": {"model": "demo", "tokens": [1]},
+    "/apply-template": {"model": "demo", "messages": HI},
+    "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
+}
+TABLE: dict[str, Fields] = {path: fields for dialect in DIALECTS for path, fields in dialect.fields.items()}
+
+
+def method(path: str) -> str:
+    """The method that the endpoint takes its body with."""
+    return "DELETE" if path == "/api/delete" else "POST"
+
+
+def routes() -> Sequence[web.AbstractRoute]:
+    """Every route of an application."""
+
+    async def made() -> web.Application:
+        parts: Any = (FakeService(), FakeModels(), FakeJobs())
+        return build_app(Services(*parts, load({}, environ={}), lambda: None))
+
+    return list(asyncio.run(made()).router.routes())
