@@ -34,14 +34,18 @@ from runner.inference.requests import (
     Chat,
     ChoiceEnded,
     Complete,
+    Detokenize,
     Embed,
     Embedded,
     Finished,
     Piece,
+    Preview,
     Ranked,
     Rerank,
     Resident,
     Timings,
+    Tokenize,
+    Told,
 )
 from runner.protocol.events import Alternative, Logprob
 from runner.scheduler.meters import Measured
@@ -99,6 +103,7 @@ class FakeService:
     """
 
     seen: list[Chat | Complete | Embed | Rerank] = field(default_factory=list)
+    told: list[Tokenize | Detokenize | Preview] = field(default_factory=list)
     loaded: list[tuple[str, Mapping[str, Any], float | None]] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
     started: threading.Event = field(default_factory=threading.Event)
@@ -123,6 +128,15 @@ class FakeService:
         "odd": errors.InvalidRequest("temperature must be between 0.0 and 100.0, not -1", field="temperature"),
         "bug": KeyError("a secret of the program"),
     }
+
+    async def tell(self, question: Tokenize | Detokenize | Preview) -> Told:
+        """A preview's text is that of its prompt, in brackets."""
+        self.told.append(question)
+        assert isinstance(question, Preview)
+        if question.of.model in self.FAILURES:
+            raise self.FAILURES[question.of.model]
+        said = question.of.messages[-1].content if isinstance(question.of, Chat) else question.of.prompt
+        return Told((1, 2), (b"a", b"b"), f"[{said}]")
 
     async def generate(self, request: Chat | Complete) -> AsyncIterator[AnswerPart]:
         self.seen.append(request)
@@ -254,6 +268,8 @@ def header() -> Header:
             "general.basename": "demo",
             "llama.rope.scaling.original_context_length": 2048,
             "llama.context_length": 4096,
+            "llama.block_count": 2,
+            "llama.embedding_length": 256,
             "tokenizer.ggml.tokens": Array(STRING, 7, texts, 0, len(texts), 1),
             "tokenizer.ggml.few": Array(STRING, 2, texts, 0, 18, 1),
             "tokenizer.chat_template": "{{ messages }}{% if tools %}{% endif %}",
