@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from modelfiles.template import is_go_template
 from registry.gguf.architectures import ENCODERS
 from registry.gguf.facts import Facts
 from registry.manifest import CAPABILITIES
@@ -42,7 +43,10 @@ def abilities(facts: Facts, template: str | None = None, projector: Facts | None
     else:
         found.add("completion")
     if "completion" in found:
-        found |= _of_go(template) if template is not None else _of_jinja(facts)
+        if template is None:
+            found |= _of_jinja(facts.chat_template) | _of_jinja(facts.chat_templates.get("tool_use", ""))
+        else:
+            found |= _of_go(template) if is_go_template(template) else _of_jinja(template)
         if facts.infill:
             found.add("insert")
     if projector is not None and (projector.vision or not projector.audio):
@@ -50,14 +54,13 @@ def abilities(facts: Facts, template: str | None = None, projector: Facts | None
     return tuple(each for each in CAPABILITIES if each in found)
 
 
-def _of_jinja(facts: Facts) -> set[str]:
+def _of_jinja(template: str) -> set[str]:
     found = set()
-    for template in (facts.chat_template, facts.chat_templates.get("tool_use", "")):
-        code, text = _split(template[:SCAN_LIMIT], _JINJA)
-        if _TOOLS.search(code):
-            found.add("tools")
-        if _THINKING_WORD.search(code) or any(mark in code or mark in text for mark in _THINKING_MARKS):
-            found.add("thinking")
+    code, text = _split(template[:SCAN_LIMIT], _JINJA)
+    if _TOOLS.search(code):
+        found.add("tools")
+    if _THINKING_WORD.search(code) or any(mark in code or mark in text for mark in _THINKING_MARKS):
+        found.add("thinking")
     return found
 
 

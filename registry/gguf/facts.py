@@ -37,6 +37,18 @@ _INFILL_TOKENS = (
     ("<|prefix|>", "<|suffix|>", "<|middle|>"),
 )
 
+# Tokens that chat formats are made of. Looked for only where the header has no chat template.
+CHAT_MARKS = (
+    "<|im_start|>", "<|im_sep|>", "<|im_end|>",
+    "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
+    "<start_of_turn>", "<end_of_turn>",
+    "[INST]", "[/INST]", "[SYSTEM_PROMPT]",
+    "<|user|>", "<|assistant|>", "<|end|>",
+    "<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>",
+    "<|START_OF_TURN_TOKEN|>", "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|END_OF_TURN_TOKEN|>",
+    "<|start_of_role|>", "<|end_of_role|>",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -44,7 +56,8 @@ class Facts:
 
     Counts are 0 and texts empty where the header says nothing. `heads` and `heads_kv` are per layer.
     `pooling` is none, mean, cls, last or rank, empty if unsaid. `weights` is bytes of all tensors, over all
-    shards given. `sampling` holds the author's `general.sampling.*` under llama.cpp's names.
+    shards given. `sampling` holds the author's `general.sampling.*` under llama.cpp's names. Without a chat template,
+    `marks` are those of CHAT_MARKS that the vocabulary has, and `ends` its tokens for the end of a text and of a turn.
     """
 
     architecture: str
@@ -67,6 +80,8 @@ class Facts:
     causal: bool
     chat_template: str
     chat_templates: Mapping[str, str]
+    marks: frozenset[str]
+    ends: tuple[str, ...]
     infill: bool
     vision: bool
     audio: bool
@@ -103,6 +118,8 @@ def facts(header: Header, shards: Collection[Header] = ()) -> Facts:
     most = next((each for each in heads if each), 0)
     default = embedding // most if most else 0
     pooling = data.count(".pooling_type")
+    chat_template = data.text("tokenizer.chat_template") or ""
+    marks, ends = (frozenset[str](), ()) if chat_template else (_marks(tokens), _ends(data, tokens))
     return Facts(
         architecture=data.architecture,
         kind=kind,
@@ -122,8 +139,10 @@ def facts(header: Header, shards: Collection[Header] = ()) -> Facts:
         expert_used_count=max(data.counts(".expert_used_count", layers) or (0,)),
         pooling="" if pooling is None else _POOLING.get(pooling, "none"),
         causal=data.flag(".attention.causal") is not False,
-        chat_template=data.text("tokenizer.chat_template") or "",
+        chat_template=chat_template,
         chat_templates=_named_templates(data),
+        marks=marks,
+        ends=ends,
         infill=_infill(data, tokens),
         vision=data.flag("clip.has_vision_encoder") is True,
         audio=data.flag("clip.has_audio_encoder") is True,
@@ -175,6 +194,20 @@ def _quantization(data: Metadata, headers: Collection[Header]) -> str:
 def _named_templates(data: Metadata) -> dict[str, str]:
     prefix = "tokenizer.chat_template."
     return {name: each for name, each in data.starting_with(prefix).items() if isinstance(each, str)}
+
+
+def _marks(tokens: Array | None) -> frozenset[str]:
+    if tokens is None or tokens.kind != STRING:
+        return frozenset()
+    return frozenset(each for each in CHAT_MARKS if tokens.has_text(each))
+
+
+def _ends(data: Metadata, tokens: Array | None) -> tuple[str, ...]:
+    if tokens is None or tokens.kind != STRING:
+        return ()
+    ids = [data.count(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot")]
+    found = tokens.texts_at([each for each in ids if each is not None and each < len(tokens)])
+    return tuple(each.decode("utf-8", "replace") for each in found.values())
 
 
 def _infill(data: Metadata, tokens: Array | None) -> bool:

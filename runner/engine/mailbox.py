@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,16 +17,17 @@ from runner.engine.constrain import Guide, State
 from runner.engine.draft import Speculation
 from runner.engine.echo import Echo
 from runner.engine.embed import Inputs
+from runner.engine.gap import Gap
 from runner.engine.lookup import Lookup
 from runner.engine.pairs import pairing
 from runner.engine.sequence import Request, Sequence
 from runner.engine.text import TextStream
-from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsupported
+from runner.errors import ContextOverflow, InvalidRequest, Unsupported
 from runner.formats import Thinking
 from runner.llama.model import Model
 from runner.llama.sampler import Sampler
-from runner.prompt.fit import cut_around, cut_middle, drop_oldest_turns
-from runner.prompt.jinja import Template
+from runner.prompt.choose import Templates
+from runner.prompt.fit import cut_middle, drop_oldest_turns
 from runner.prompt.render import Rendered, render
 from runner.protocol import codec
 from runner.protocol.commands import (
@@ -58,14 +58,12 @@ _MOST_SCORES = 1 << 19  # of an echoed prompt; they travel in one frame
 
 class Mailbox:
     """Turns commands into work. `context_length` is the most that one request may use; `input_limit` the longest input
-    of an embedding. `broken_template` is why the model's template can't be used, if it can't. Where the model's state
-    can't be cut, nothing `speculates`."""
+    of an embedding. Where the model's state can't be cut, nothing `speculates`."""
 
     def __init__(
         self,
         model: Model,
-        template: Template | None,
-        broken_template: TemplateFailed | None,
+        templates: Templates,
         thinking: Thinking | None,
         *,
         context_length: int,
@@ -75,8 +73,7 @@ class Mailbox:
         has_draft_model: bool = False,
     ) -> None:
         self._model = model
-        self._template = template
-        self._broken_template = broken_template
+        self._templates = templates
         self._thinking = thinking
         self._context_length = context_length
         self._input_limit = input_limit
@@ -192,9 +189,8 @@ class Mailbox:
                 self._check([*prompt.tokens], "prompt")
                 return None, [*prompt.tokens]
             case InfillPrompt():
-                frame = self._infill_frame()
-                before, after = self._around(prompt)
-                return None, frame(before, after)
+                gap = self._gap(prompt)
+                return gap.text, gap.tokens()
 
     def _check_sampling(self, sampling: SampleOptions) -> None:
         for token in sampling.logit_bias:
@@ -307,9 +303,7 @@ class Mailbox:
         return short, result.in_thought, len(tokens) - len(short)
 
     def _render(self, prompt: ChatPrompt) -> Rendered:
-        if self._broken_template is not None:
-            raise self._broken_template
-        return render(prompt, self._template, bos=self._bos, eos=self._eos, thinking=self._thinking)
+        return render(prompt, self._templates.of_chat(prompt), bos=self._bos, eos=self._eos, thinking=self._thinking)
 
     def _tokens_of(self, rendered: Rendered) -> list[int]:
         # Many templates write the BOS themselves; two of them confuse a model.
@@ -317,27 +311,15 @@ class Mailbox:
         return self._model.tokenize(rendered.text, special=True, bos=not has_bos)
 
     def _infill(self, prompt: InfillPrompt, command: Generate, limit: int) -> tuple[list[int], bool, int]:
-        framed = self._infill_frame()
-        before, after = self._around(prompt)
-        given, frame = len(before) + len(after), len(framed([], []))
-        if command.truncate and frame + given >= limit:
-            before, after = cut_around(before, after, max(0, limit - frame - _answer_room(command, limit)))
-        return self._fitting(framed(before, after), limit), False, given - len(before) - len(after)
+        gap = self._gap(prompt)
+        tokens, lost = gap.tokens(), 0
+        if command.truncate and len(tokens) >= limit:
+            tokens, lost = gap.cut(limit - _answer_room(command, limit))
+        return self._fitting(tokens, limit), False, lost
 
-    def _infill_frame(self) -> Callable[[list[int], list[int]], list[int]]:
-        """Puts the tokens before and after a gap as the model was taught to see them."""
-        markers = self._model.infill_tokens()
-        if markers is None:
-            raise Unsupported("this model cannot fill in a gap: it has no infill tokens", field="suffix")
-        prefix, suffix, middle = markers
-        start = [self._model.bos] if self._model.adds_bos else []
-        return lambda before, after: [*start, prefix, *before, suffix, *after, middle]
-
-    def _around(self, prompt: InfillPrompt) -> tuple[list[int], list[int]]:
-        before, after = (
-            self._model.tokenize(text, special=False, bos=False) for text in (prompt.prefix, prompt.suffix)
-        )
-        return before, after
+    def _gap(self, prompt: InfillPrompt) -> Gap:
+        by_template = prompt.template is not None or self._model.infill_tokens() is None
+        return Gap(self._model, prompt, self._templates.of_gap(prompt) if by_template else None)
 
     @staticmethod
     def _fitting(tokens: list[int], limit: int) -> list[int]:

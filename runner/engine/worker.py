@@ -34,13 +34,13 @@ from runner.engine.outbox import Outbox
 from runner.engine.reuse import Reuse
 from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
-from runner.errors import LoadFailed, RunnerError, TemplateFailed
+from runner.errors import LoadFailed, RunnerError
 from runner.formats import THINKING, Thinking, thinking_of
 from runner.llama import library
 from runner.llama.context import Context, threads
 from runner.llama.model import Model
 from runner.llama.state import States
-from runner.prompt.jinja import Template
+from runner.prompt.choose import Templates
 from runner.protocol.codec import FrameReader, unpack_command
 from runner.protocol.commands import Cancel, Command, Load, Stop, Work
 from runner.protocol.events import Failed, Loading, Ready
@@ -119,13 +119,12 @@ class Worker:
         if load.embedding:
             self._embedder.prepare()
         text = load.template or self._model.chat_template()
-        template, broken = _compile(text)
+        for_tools = None if load.template else self._model.chat_template("tool_use")
         thinking = thinking_of(text) if text else None
         self._model.show([marker for row in THINKING for marker in (row.opening, row.closing)])
         self._mailbox = Mailbox(
             self._model,
-            template,
-            broken,
+            Templates(text, for_tools),
             thinking,
             context_length=self._length,
             input_limit=min(self._length, _EMBED_BATCH),
@@ -281,16 +280,6 @@ def _kind_of_state(load: Load, model: Model, context: Context) -> str:
     if not model.is_cuttable:
         parts.append("unified")
     return re.sub(r"[^\w.]+", "-", "_".join(parts)).strip("-")
-
-
-def _compile(text: str | None) -> tuple[Template | None, TemplateFailed | None]:
-    """A template that is no Jinja spoils chats with this model, but not completions: keep the reason."""
-    if text is None:
-        return None, None
-    try:
-        return Template(text), None
-    except TemplateFailed as error:
-        return None, error
 
 
 def _throttled(outbox: Outbox) -> Callable[[float], None]:

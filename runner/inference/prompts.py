@@ -5,7 +5,6 @@ Decides which words go where; how they are framed is the template's affair, in t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from runner.conversation import Message, Role
@@ -14,13 +13,6 @@ from runner.inference.requests import Chat, Complete
 from runner.protocol.commands import ChatPrompt, InfillPrompt, Prompt, TextPrompt, TokenPrompt
 
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-# What only Go's template language writes inside its braces: fields from a dot, and statements without Jinja's {% %}.
-_GO = re.compile(r"\{\{-?\s*(?:/\*|\$|\.[A-Za-z]|(?:if|else|end|range|with|define|template|block|break|continue)\b)")
-
-
-def is_go_template(template: str) -> bool:
-    """Whether a Modelfile's TEMPLATE is in Ollama's (Go's) language rather than in Jinja. It is never run here."""
-    return "{%" not in template and _GO.search(template) is not None
 
 
 def of_chat(request: Chat, system: str | None, history: Sequence[tuple[str, str]]) -> ChatPrompt:
@@ -53,13 +45,15 @@ def of_completion(request: Complete, system: str | None, history: Sequence[tuple
             raise InvalidRequest("a suffix needs a text before the gap, not token ids", field="suffix")
         return TokenPrompt(request.prompt)
     if request.suffix is not None:
-        return InfillPrompt(request.prompt, request.suffix)
+        return InfillPrompt(request.prompt, request.suffix, request.template)
     if request.raw:
+        if request.template is not None:
+            raise InvalidRequest("template has no place in a raw prompt", field="template")
         return TextPrompt(request.prompt)
     system = request.system if request.system is not None else system
     first = [Message("system", system)] if system else []
     turn = Message("user", request.prompt, images=request.images)
-    return ChatPrompt(messages=(*first, *_history(history), turn), think=request.think)
+    return ChatPrompt(messages=(*first, *_history(history), turn), think=request.think, template=request.template)
 
 
 def _history(messages: Sequence[tuple[str, str]]) -> list[Message]:

@@ -50,8 +50,8 @@ class Complete:
 
     Not `raw`: the prompt becomes a user turn in the chat template, with `system` replacing the Modelfile's. `raw`: the
     text goes to the model as it stands. With `suffix` the gap between the two is filled. `template` replaces the
-    model's chat template (Jinja). With `echo` the answer begins with the raw prompt, whose tokens are scored as well if
-    `logprobs` are asked for.
+    model's chat template (Jinja or Go). With `echo` the answer begins with the raw prompt, whose tokens are scored as
+    well if `logprobs` are asked for.
     """
 
     model: str
@@ -68,6 +68,7 @@ class Complete:
     logprobs: int | None = None
     echo: bool = False
     constraint: Constraint | None = None
+    template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Reads the store and headers, so it is called off the event loop. Knows no worker
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,24 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from modelfiles.parameters import Value
-from registry.digests import Digest
 from registry.errors import BadName, NotFound, RegistryError
 from registry.gguf.facts import Facts, facts
 from registry.gguf.reader import read_header
 from registry.store import Store
 from registry.stored import StoredModel
-from runner.errors import InvalidRequest, LoadFailed, TemplateFailed, UnknownModel, Unsupported
+from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import prompts
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.requests import Chat, Complete, Detokenize, Embed, Preview, Rerank, Tokenize
+from runner.inference.templates import choose
 from runner.protocol import commands
 from runner.protocol.codec import BadFrame, pack_command
-from runner.protocol.commands import ChatPrompt, Load, PrefixStore, Prompt
+from runner.protocol.commands import Load, PrefixStore, Prompt
 from runner.scheduler.memory import Footprint
 from runner.scheduler.ticket import Want
 
-log = logging.getLogger(__name__)
 DEFAULT_CONTEXT = 8192  # tokens, where nobody asks for another length and the model allows as much
 _REMEMBERED = 64  # headers' facts
 _NAMED = 5  # models that an error names
@@ -78,7 +76,6 @@ class Resolver:
         self._context_length = context_length
         self._num_parallel = num_parallel
         self._facts: OrderedDict[str, Facts] = OrderedDict()
-        self._warned: set[Digest] = set()
         self._lock = threading.Lock()
 
     def chat(self, request: Chat) -> Want:
@@ -96,7 +93,7 @@ class Resolver:
         source = self._find(request.model, request.options)
         source.need("completion", "generate")
         _check_extras(source, request.think, bool(request.images), "images")
-        if request.suffix is not None:
+        if request.suffix is not None and request.template is None:
             source.need("insert", "insert", field="suffix")
         prompt = prompts.of_completion(request, source.model.system, source.model.messages)
         return self._generation(source, request, prompt)
@@ -137,8 +134,6 @@ class Resolver:
         return self._want(source, self._load(source), None, keep_alive)
 
     def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
-        if isinstance(prompt, ChatPrompt):
-            _check_template(source)
         load = self._load(source)
         work = commands.Generate(
             0,
@@ -178,10 +173,7 @@ class Resolver:
 
     def _load(self, source: _Source) -> Load:
         model = source.model
-        template = model.template
-        if template is not None and prompts.is_go_template(template):
-            self._warn_once(model)
-            template = None
+        template = choose(model.template, source.facts)
         own = source.facts.context_length
         wanted = source.merged.get("num_ctx") or self._context_length or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
         return Load(
@@ -191,7 +183,7 @@ class Resolver:
             ),
             adapters=tuple(str(path) for path in model.adapters),
             draft=tuple(str(path) for path in source.draft),
-            template=template,
+            template=None if template.is_own else template.text,  # the worker reads the GGUF's own by itself
             embedding=not source.has("completion"),
             prefixes=self._prefixes.of(model) if self._prefixes else PrefixStore(),
         )
@@ -234,17 +226,6 @@ class Resolver:
                 self._facts.popitem(last=False)
         return found
 
-    def _warn_once(self, model: StoredModel) -> None:
-        with self._lock:
-            if model.digest in self._warned:
-                return
-            self._warned.add(model.digest)
-        log.warning(
-            'the TEMPLATE of "%s" is in Ollama\'s template language, which this version of Runner does not run; the '
-            "chat template inside the GGUF is used",
-            model.name,
-        )
-
 
 def _check_sendable(work: commands.Work) -> None:
     """Tool calls, tools and template variables hold any JSON, and not all of that fits into a frame.
@@ -263,17 +244,6 @@ def _check_extras(source: _Source, think: object, has_images: bool, field: str) 
     if has_images:
         source.need("vision", "vision", field=field)
         raise Unsupported("images are not supported yet by this version of Runner", field=field)
-
-
-def _check_template(source: _Source) -> None:
-    template = source.model.template
-    if template is not None and prompts.is_go_template(template) and not source.facts.chat_template:
-        raise TemplateFailed(
-            f'"{source.asked}" has a TEMPLATE in Ollama\'s template language, which this version of Runner does not '
-            "run, and its GGUF has no chat template to use instead. Give it a Jinja TEMPLATE (runner create), or send "
-            "a raw prompt",
-            field="model",
-        )
 
 
 @contextmanager

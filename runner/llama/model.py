@@ -104,7 +104,8 @@ class Model:
         """The GGUF's own template of this name (Jinja text, but for those of rerankers), by default that for chats, if
         it has one."""
         raw = lib.llama_model_chat_template(self.handle, name.encode() if name else None)
-        return raw.decode("utf-8", "replace") if raw else None
+        # For one model without a template, llama.cpp gives the name of a format of its own instead.
+        return raw.decode("utf-8", "replace") if raw and raw != b"mistral-v7-tekken" else None
 
     def tokenize(self, text: str, *, special: bool, bos: bool) -> list[int]:
         """Token ids of `text`. With `special`, markers such as `<|im_end|>` become their tokens; with `bos`, the

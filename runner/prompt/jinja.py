@@ -1,7 +1,7 @@
-"""A GGUF's chat template: compiled and rendered in the sandbox, with every way in which it can fail as one error.
+"""A Jinja chat template: compiled and rendered in the sandbox, with every way in which it can fail as one error.
 
 Templates come from strangers: what they may do is `runner.prompt.sandbox`'s business, how long and in how much memory
-`runner.prompt.watch`'s. Knows nothing of conversations.
+that of `runner.prompt.bounds`. Knows nothing of conversations.
 """
 
 from __future__ import annotations
@@ -13,15 +13,7 @@ from typing import Any
 import jinja2
 from jinja2.exceptions import SecurityError
 
-from runner.errors import TemplateFailed
-from runner.prompt import sandbox
-from runner.prompt.watch import TookTooLong, TookTooMuch, watched
-
-TEMPLATE_LIMIT = 1024 * 1024  # characters
-OUTPUT_LIMIT = sandbox.MOST  # characters
-TIME_LIMIT = 10.0  # seconds
-MEMORY_LIMIT = 512 * 1024 * 1024  # bytes
-_REASON_LIMIT = 1000  # characters of what a template says went wrong
+from runner.prompt import bounds, sandbox
 
 # A template is a program, and these are the ways in which a wrong one fails. SyntaxError is Python's, about code that
 # Jinja has made of a template nested too deeply.
@@ -33,13 +25,19 @@ _FAULTS = (
 class Template:
     """A compiled chat template. Raises TemplateFailed, with line and reason, when the text is no Jinja template.
 
-    Compiling and each rendering may take `seconds`, and about `memory` bytes.
+    Compiling and each rendering may take `seconds`, and about `memory` bytes. `what` names it in messages.
     """
 
-    def __init__(self, text: str, *, seconds: float = TIME_LIMIT, memory: int = MEMORY_LIMIT) -> None:
-        if len(text) > TEMPLATE_LIMIT:
-            raise TemplateFailed(f"the chat template has {len(text)} characters; {TEMPLATE_LIMIT} are allowed")
-        self.text = text
+    def __init__(
+        self,
+        text: str,
+        *,
+        seconds: float = bounds.TIME_LIMIT,
+        memory: int = bounds.MEMORY_LIMIT,
+        what: str = bounds.MODELS,
+    ) -> None:
+        self.text = bounds.checked_length(text, what)
+        self._what = what
         self._seconds = seconds
         self._memory = memory
         with self._explained("is not valid Jinja"):
@@ -47,45 +45,37 @@ class Template:
             self._template = sandbox.Environment().from_string(text)
 
     def render(self, variables: Mapping[str, Any]) -> str:
-        """Run the template. Raises TemplateFailed with its own words, or with what stopped it."""
+        """Run the template. Raises TemplateFailed with its own words, or with what stopped it, and the line."""
         with self._explained("cannot be rendered"):
-            return "".join(_bounded(self._template.generate(variables)))
+            return bounds.joined(self._template.generate(variables))
 
     @contextmanager
     def _explained(self, failed: str) -> Iterator[None]:
         try:
-            with watched(self._seconds, self._memory):
+            with bounds.bounded(self._what, self._seconds, self._memory):
                 yield
             return
-        except TookTooLong:
-            reason = f"took more than {self._seconds:g} s"
-        except TookTooMuch:
-            reason = f"took more than {self._memory // 2**20} MiB of memory"
         except sandbox.Refused as error:
-            reason = f"refuses this conversation: {error}"
-        except SecurityError as error:
-            reason = f"does what the sandbox forbids: {error}"
+            reason = f"refuses this conversation: {_line(error)}{error}"
+        except (SecurityError, bounds.TooLong) as error:
+            reason = f"does what the sandbox forbids: {_line(error)}{error}"
         except jinja2.TemplateSyntaxError as error:
             reason = f"{failed}: line {error.lineno}: {error.message}"
         except RecursionError:
             reason = f"{failed}: it is nested too deeply"
         except jinja2.TemplateError as error:
-            reason = f"{failed}: {error}"
+            reason = f"{failed}: {_line(error)}{error}"
         except _FAULTS as error:
-            reason = f"{failed}: {type(error).__name__}: {error}"
-        raise TemplateFailed(f"the model's chat template {_presentable(reason)}")
+            reason = f"{failed}: {_line(error)}{type(error).__name__}: {error}"
+        raise bounds.failure(self._what, reason)
 
 
-def _bounded(parts: Iterator[str]) -> Iterator[str]:
-    size = 0
-    for part in parts:
-        size += len(part)
-        if size > OUTPUT_LIMIT:
-            raise SecurityError(f"the template writes more than {OUTPUT_LIMIT} characters")
-        yield part
-
-
-def _presentable(reason: str) -> str:
-    """Words of a stranger as a message can carry them: not too many, and no half of a surrogate pair."""
-    short = reason if len(reason) <= _REASON_LIMIT else reason[:_REASON_LIMIT] + "…"
-    return short.encode("utf-8", "replace").decode("utf-8")
+def _line(error: BaseException) -> str:
+    """Where in the template it happened, if that is known: Jinja gives tracebacks the template's lines."""
+    line = 0
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"line {line}: " if line else ""

@@ -1,6 +1,7 @@
 """A conversation to the text that the model continues, by the model's chat template.
 
-Knows what templates expect to be told (the variables of Hugging Face's renderer); knows nothing of tokens.
+Knows what Jinja templates expect to be told (the variables of Hugging Face's renderer); what those in Go do is
+`runner.prompt.go`'s business. Knows nothing of tokens.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 from runner.conversation import Message, ToolCall
 from runner.errors import TemplateFailed, Unsupported
 from runner.formats import Thinking
+from runner.prompt.go import GoTemplate
 from runner.prompt.jinja import Template
 from runner.protocol.commands import ChatPrompt
 
@@ -23,7 +25,9 @@ class Rendered:
     in_thought: bool
 
 
-def render(prompt: ChatPrompt, template: Template | None, *, bos: str, eos: str, thinking: Thinking | None) -> Rendered:
+def render(
+    prompt: ChatPrompt, template: Template | GoTemplate | None, *, bos: str, eos: str, thinking: Thinking | None
+) -> Rendered:
     """Render the conversation so that the assistant speaks next.
 
     A model without a template (a base model) is given a single user turn as plain text, as Ollama does; anything more
@@ -34,6 +38,16 @@ def render(prompt: ChatPrompt, template: Template | None, *, bos: str, eos: str,
     if template is None:
         return Rendered(_plain(prompt), False)
     messages, begun = _split_begun(prompt)
+    if isinstance(template, GoTemplate):
+        text = template.render(messages, prompt.tools, prompt.think)
+    else:
+        text = template.render(_variables(prompt, messages, bos, eos))
+    in_thought = thinking is not None and text.rstrip().endswith(thinking.opening)
+    return _continued(text, in_thought, begun, thinking)
+
+
+def _variables(prompt: ChatPrompt, messages: tuple[Message, ...], bos: str, eos: str) -> dict[str, Any]:
+    """What a Jinja template is told."""
     variables: dict[str, Any] = dict(prompt.variables)
     variables |= {
         "messages": [_as_template_wants(message) for message in messages],
@@ -49,10 +63,7 @@ def render(prompt: ChatPrompt, template: Template | None, *, bos: str, eos: str,
             }
             for tool in prompt.tools
         ]
-    variables |= _thinking_variables(prompt)
-    text = template.render(variables)
-    in_thought = thinking is not None and text.rstrip().endswith(thinking.opening)
-    return _continued(text, in_thought, begun, thinking)
+    return variables | _thinking_variables(prompt)
 
 
 def _plain(prompt: ChatPrompt) -> str:

@@ -11,7 +11,7 @@ from runner.protocol.options import LoadOptions, SampleOptions
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
-    """A conversation, rendered in the worker by the model's chat template.
+    """A conversation, rendered in the worker by the model's chat template, or by the request's own `template`.
 
     With `open_ended`, a last message of the assistant is continued instead of answered.
     """
@@ -22,6 +22,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
     think: bool | ThinkLevel | None = None
     open_ended: bool = False
     variables: dict[str, Any] = {}
+    template: str | None = None
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
@@ -37,10 +38,12 @@ class TokenPrompt(msgspec.Struct, frozen=True, tag="tokens"):
 
 
 class InfillPrompt(msgspec.Struct, frozen=True, tag="infill"):
-    """The text before and after a gap, framed by the vocabulary's fill-in-the-middle tokens."""
+    """The text before and after a gap, framed by the vocabulary's fill-in-the-middle tokens. Without such tokens, or
+    with a `template` of the request's own, a Go template's `.Suffix` frames it."""
 
     prefix: str
     suffix: str
+    template: str | None = None
 
 
 Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
@@ -60,7 +63,7 @@ class PrefixStore(msgspec.Struct, frozen=True):
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """Bring a model into memory. `weights` are the shards in order, `draft` those of the model that drafts for it;
-    `template` replaces the GGUF's own (Jinja)."""
+    `template` replaces all of the GGUF's own (Jinja or Go)."""
 
     weights: tuple[str, ...]
     options: LoadOptions

@@ -275,6 +275,8 @@ def header() -> Header:
             "general.basename": "demo",
             "llama.rope.scaling.original_context_length": 2048,
             "llama.context_length": 4096,
+            "llama.block_count": 2,
+            "llama.embedding_length": 256,
             "tokenizer.ggml.tokens": Array(STRING, 7, texts, 0, len(texts), 1),
             "tokenizer.ggml.few": Array(STRING, 2, texts, 0, 18, 1),
             "tokenizer.chat_template": "{{ messages }}{% if tools %}{% endif %}",

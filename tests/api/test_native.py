@@ -9,7 +9,7 @@ import pytest
 
 from modelfiles.parse import parse
 from runner.conversation import Message, ToolCall
-from runner.inference.requests import Chat, Complete, Embed
+from runner.inference.requests import Chat, Complete, Embed, Preview
 from tests.api.fakes import HAVE, TEXT, THOUGHT
 from tests.api.serving import Served
 
@@ -189,6 +189,39 @@ def test_a_completion_as_the_service_sees_it(server: Served) -> None:
     ]
 
 
+def test_a_completion_may_bring_a_template(server: Served) -> None:
+    server.post("/api/generate", {"model": "demo", "prompt": "a", "template": "{{ .Prompt }}"})
+    assert server.service.seen == [Complete("demo", "a", template="{{ .Prompt }}", truncate=True)]
+    wrong = server.post("/api/generate", {"model": "demo", "prompt": "a", "template": 1})
+    assert wrong.status == 400
+    assert "template" in wrong.json["error"]
+
+
+def test_a_prompt_can_be_seen_without_an_answer(server: Served) -> None:
+    asked = {"model": "demo", "prompt": "Hi", "_debug_render_only": True}
+    assert timed(server.post("/api/generate", asked).json) == {
+        "model": "demo",
+        "response": "",
+        "done": False,
+        "_debug_info": {"rendered_template": "Hi", "image_count": 0},
+    }
+    image = [{"role": "user", "content": "Look", "images": ["iVBORw0KGgo="]}]
+    reply = server.post("/api/chat", {"model": "demo", "messages": image, "_debug_render_only": True, "stream": True})
+    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert timed(reply.json) == {
+        "model": "demo",
+        "message": {"role": "assistant", "content": ""},
+        "done": False,
+        "_debug_info": {"rendered_template": "user: Look\n", "image_count": 1},
+    }
+    assert [question.of for question in server.service.seen if isinstance(question, Preview)] == [
+        Complete("demo", "Hi", truncate=True),
+        Chat("demo", (Message("user", "Look", images=(b"\x89PNG\r\n\x1a\n",)),), truncate=True),
+    ]
+    failed = server.post("/api/generate", {**asked, "model": "untemplated"})
+    assert (failed.status, failed.json["code"]) == (400, "template_error")
+
+
 @pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
 def test_an_empty_prompt_loads_or_unloads(server: Served, path: str) -> None:
     loaded = server.post(path, {"model": "demo", "options": {"num_ctx": 512}, "keep_alive": 60})
@@ -287,6 +320,7 @@ def test_show(server: Served, key: str) -> None:
     assert timed(shown, "modified_at")["details"]["family"] == "llama"
     assert shown["license"] == "MIT\nand more"
     assert shown["template"] == "{{ messages }}{% if tools %}{% endif %}"
+    assert (shown["template_source"], shown["template_reason"]) == ("gguf", "the GGUF's chat template (Jinja)")
     assert shown["system"] == "You are a demo."
     assert shown["messages"] == [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     assert shown["capabilities"] == ["completion", "thinking"]

@@ -161,6 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
                 "modelfile": "FROM demo\n",
                 "parameters": 'temperature                    0\nstop                           "<|im_end|>"',
                 "template": "{{ .Prompt }}",
+                "template_source": "modelfile",
+                "template_reason": "the Modelfile's TEMPLATE (Go's, as in Ollama)",
                 "system": "",
                 "details": {"family": "llama", "parameter_size": "4.3M", "quantization_level": "Q8_0"},
                 "model_info": {
@@ -202,6 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not body.get("prompt"):
             reason = "unload" if body.get("keep_alive") == 0 else "load"
             self._json({"model": name, "response": "", "done": True, "done_reason": reason})
+        elif body.get("_debug_render_only"):
+            self._json({"model": name, "_debug_info": {"rendered_template": f"<user>{body['prompt']}\n<answer>"}})
         else:
             self._stream(self._said(name, body, body["prompt"], lambda part: part))
 

@@ -217,3 +217,19 @@ def test_setting_a_parameter_twice_replaces_it_unless_it_collects() -> None:
     assert arguments.options(["seed=1", "seed=2", "stop=a=b", "stop= "]) == {"seed": 2, "stop": ["a=b", " "]}
     with pytest.raises(Failure, match="num_ctx: must be between"):
         arguments.options(["num_ctx=0"])
+
+
+def test_the_prompt_alone(daemon: FakeDaemon, runner: CommandLine) -> None:
+    result = runner("run", "demo", "--show-prompt", "--system", "Be brief", "Hi", "there")
+    assert (result.stdout, result.stderr) == ("<user>Hi there\n<answer>", "")
+    [request] = daemon.asked("/api/generate")
+    assert request.body == {
+        "model": "demo",
+        "prompt": "Hi there",
+        "system": "Be brief",
+        "stream": False,
+        "_debug_render_only": True,
+    }
+    shown = json.loads(runner("run", "demo", "--show-prompt", "--json", "Hi").stdout)
+    assert shown["_debug_info"] == {"rendered_template": "<user>Hi\n<answer>"}
+    assert "give it one" in runner("run", "demo", "--show-prompt", check=2).stderr

@@ -111,6 +111,11 @@ def test_show_a_part(runner: CommandLine, flag: str, content: str) -> None:
     assert runner("show", "demo", flag).stdout == content
 
 
+def test_show_says_where_the_template_is_from(runner: CommandLine) -> None:
+    assert runner("show", "demo", "--template").stderr == "from: the Modelfile's TEMPLATE (Go's, as in Ollama)\n"
+    assert runner("show", "demo", "--modelfile").stderr == ""
+
+
 def test_show_what_cannot_be_shown(runner: CommandLine) -> None:
     assert runner("show", "demo", "--system", check=1).stderr == "Error: 'demo' has no system\n"
     assert "only one of" in runner("show", "demo", "--license", "--system", check=2).stderr

@@ -13,9 +13,9 @@ from runner.engine.mailbox import Mailbox
 from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsupported
 from runner.formats import Thinking
 from runner.llama.model import Model
-from runner.prompt.jinja import Template
+from runner.prompt.choose import Templates
 from runner.protocol import codec
-from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, Prompt, TextPrompt, TokenPrompt
+from runner.protocol.commands import ChatPrompt, Embed, Generate, InfillPrompt, Preview, Prompt, TextPrompt, TokenPrompt
 from runner.protocol.options import SampleOptions
 
 BOS, EOS, PREFIX, SUFFIX, MIDDLE = range(5)
@@ -56,14 +56,12 @@ def mailbox(
     template: str | None = STRICT,
     *,
     model: Alphabet | None = None,
-    broken: TemplateFailed | None = None,
     generates: bool = True,
     length: int = 100,
 ) -> Mailbox:
     return Mailbox(
         cast(Model, model or Alphabet()),
-        None if template is None else Template(template),
-        broken,
+        Templates(template),
         Thinking("<think>", "</think>"),
         context_length=length,
         input_limit=min(length, 20),
@@ -267,10 +265,41 @@ def test_what_the_model_cannot_do_is_named() -> None:
 
 
 def test_a_broken_template_spoils_conversations_only() -> None:
-    broken = mailbox(None, broken=TemplateFailed("line 3 is wrong"))
+    broken = mailbox("a\n\n{% if %}")
     with pytest.raises(TemplateFailed, match="line 3"):
         broken.sequence(generate(chat("hi")))
     assert broken.sequence(generate(TextPrompt("hi"))).prompt_tokens == 3
+
+
+def test_a_template_frames_a_gap_where_no_tokens_do() -> None:
+    go = "{{ if .Suffix }}({{ .Prompt }}_{{ .Suffix }}){{ else }}{{ .Prompt }}{{ end }}"
+    plain = Alphabet(infill=False)
+    told = mailbox(go, model=plain).sequence(generate(InfillPrompt("ab", "cd")))
+    assert told.tokens == [BOS, *letters("(ab_cd)")]
+    assert mailbox(go).sequence(generate(InfillPrompt("ab", "cd"))).tokens == [
+        BOS, PREFIX, *letters("ab"), SUFFIX, *letters("cd"), MIDDLE
+    ]  # fmt: skip
+    brought = InfillPrompt("ab", "cd", "{{ .Suffix }}|{{ .Prompt }}")
+    assert mailbox().sequence(generate(brought)).tokens == [BOS, *letters("cd|ab")]
+    assert mailbox(go, model=plain).tell(Preview(7, InfillPrompt("ab", "cd"))).text == "(ab_cd)"
+
+
+def test_a_gap_framed_by_a_template_is_shortened_around_it() -> None:
+    go = "({{ .Prompt }}_{{ .Suffix }})"
+    prompt = InfillPrompt("a" * 400 + "b" * 9, "c" * 9 + "d" * 400)
+    sequence = mailbox(go, model=Alphabet(infill=False)).sequence(generate(prompt, truncate=True))
+    after = (75 - 4) // 4
+    before = 75 - 4 - after
+    assert sequence.tokens == [
+        BOS,
+        *letters("(" + "a" * (before - 9) + "b" * 9 + "_" + "c" * 9 + "d" * (after - 9) + ")"),
+    ]
+    assert sequence.truncated_tokens == 818 - before - after
+
+
+def test_a_request_may_bring_its_template() -> None:
+    prompt = msgspec.structs.replace(chat("hi"), template="<{{ .Prompt }}>")
+    assert mailbox().sequence(generate(prompt)).tokens == [BOS, *letters("<hi>")]
 
 
 # -- inputs to embed

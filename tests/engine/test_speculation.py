@@ -36,7 +36,7 @@ from runner.formats import thinking_of
 from runner.llama import library
 from runner.llama.context import Context
 from runner.llama.model import Model
-from runner.prompt.jinja import Template
+from runner.prompt.choose import Templates
 from runner.protocol.commands import Cancel, ChatPrompt, Constraint, Generate, Prompt, TextPrompt
 from runner.protocol.events import Done, Failed, Logprob, Ready, Text
 from runner.protocol.options import LoadOptions, SampleOptions
@@ -80,7 +80,7 @@ class Machine:
         self.model = Model([str(demo_gguf())], self.options, self.log)
         text = self.model.chat_template()
         assert text is not None
-        self.template, self.thinking = Template(text), thinking_of(text)
+        self.template, self.thinking = text, thinking_of(text)
 
     def run(
         self,
@@ -94,8 +94,7 @@ class Machine:
         context = Context(self.model, self.options, self.log, cells=cells, sequences=6, batch=256)
         mailbox = Mailbox(
             self.model,
-            self.template,
-            None,
+            Templates(self.template),
             self.thinking,
             context_length=512,
             input_limit=512,

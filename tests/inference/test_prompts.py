@@ -58,39 +58,20 @@ def test_completions() -> None:
     assert prompts.of_completion(Complete("m", "hi", raw=True), "be kind", HISTORY) == TextPrompt("hi")
     assert prompts.of_completion(Complete("m", (1, 2)), "be kind", HISTORY) == TokenPrompt((1, 2))
     assert prompts.of_completion(Complete("m", "a", suffix="b"), None, ()) == InfillPrompt("a", "b")
+    brought = prompts.of_completion(Complete("m", "a", template="{{ .Prompt }}"), None, ())
+    assert isinstance(brought, ChatPrompt)
+    assert brought.template == "{{ .Prompt }}"
+    gap = prompts.of_completion(Complete("m", "a", suffix="b", template="{{ .Suffix }}"), None, ())
+    assert gap == InfillPrompt("a", "b", "{{ .Suffix }}")
+
+
+def test_a_raw_prompt_takes_no_template() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        prompts.of_completion(Complete("m", "a", raw=True, template="{{ .Prompt }}"), None, ())
+    assert caught.value.field == "template"
 
 
 def test_a_suffix_needs_a_text() -> None:
     with pytest.raises(InvalidRequest) as caught:
         prompts.of_completion(Complete("m", (1,), suffix="b"), None, ())
     assert caught.value.field == "suffix"
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ .Prompt }}",
-        "{{ if .System }}<|system|>{{ .System }}{{ end }}<|user|>{{ .Prompt }}",
-        "{{- range .Messages }}{{ .Content }}{{ end }}",
-        '{{ $last := "" }}x',
-        "{{/* a comment */}}{{ .Response }}",
-        "{{ else }}",
-    ],
-)
-def test_go_templates(template: str) -> None:
-    assert prompts.is_go_template(template)
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{% for message in messages %}{{ message.content }}{% endfor %}",
-        "{{ messages[0].content }}",
-        "{{ bos_token }}{{ messages[-1]['content'] }}",
-        "plain text",
-        "{{ ifs }}",
-        "{%- if tools %}{{ .5 }}{% endif %}",
-    ],
-)
-def test_jinja_templates(template: str) -> None:
-    assert not prompts.is_go_template(template)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
 import pytest
 
 from registry.store import Store
 from runner.conversation import Message, ToolSpec
-from runner.errors import InvalidRequest, LoadFailed, TemplateFailed, UnknownModel, Unsupported
+from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference.requests import Chat, Complete, Embed, Rerank
 from runner.inference.resolve import Resolver
 from runner.protocol.commands import ChatPrompt, Generate, Rank
 from runner.protocol.commands import Embed as EmbedCommand
 from runner.scheduler.ticket import Want
 from tests.inference.conftest import THINKING_CHAT, Make
-from tests.tiny_gguf import FLOAT32, UINT32, Tensor, Typed
+from tests.tiny_gguf import FLOAT32, STRING, UINT32, Tensor, Typed, array
 
 HI = (Message("user", "hi"),)
 
@@ -178,23 +177,26 @@ class TestTemplates:
         make("m", 'TEMPLATE """{% for m in messages %}{{ m.content }}{% endfor %}"""\n')
         assert resolver.chat(Chat("m", HI)).load.template == "{% for m in messages %}{{ m.content }}{% endfor %}"
 
-    def test_ollamas_gives_way_to_the_ggufs_with_one_warning(
-        self, resolver: Resolver, make: Make, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_ollamas_does_too(self, resolver: Resolver, make: Make) -> None:
         make("m", self.GO)
-        with caplog.at_level(logging.WARNING):
-            for _ in range(3):
-                assert resolver.chat(Chat("m", HI)).load.template is None
-        assert caplog.text.count("template language") == 1
+        make("bare", self.GO, template=None)
+        for name in ("m", "bare"):
+            assert resolver.chat(Chat(name, HI)).load.template == "{{ .Prompt }}"
 
-    def test_ollamas_without_any_other_is_an_error_that_says_what_to_do(self, resolver: Resolver, make: Make) -> None:
-        make("m", self.GO, template=None)
-        with pytest.raises(TemplateFailed, match="raw prompt"):
-            resolver.chat(Chat("m", HI))
-        with pytest.raises(TemplateFailed):
-            resolver.complete(Complete("m", "hi"))
-        resolver.complete(Complete("m", "hi", raw=True))
-        resolver.embed(Embed("m", ("hi",)))
+    def test_the_ggufs_own_stays_where_it_is(self, resolver: Resolver, make: Make) -> None:
+        make("m")
+        assert resolver.chat(Chat("m", HI)).load.template is None
+
+    def test_a_known_familys_is_sent_along(self, resolver: Resolver, make: Make) -> None:
+        marks = array(STRING, ["<|im_start|>", "<|im_end|>", "a", "b"])
+        make("m", template=None, tokenizer__ggml__tokens=marks, tokenizer__ggml__eos_token_id=Typed(UINT32, 1))
+        assert "<|im_start|>" in (resolver.chat(Chat("m", HI)).load.template or "")
+
+    def test_a_go_template_fills_gaps(self, resolver: Resolver, make: Make) -> None:
+        make("m", 'TEMPLATE "{{ .Prompt }}_{{ .Suffix }}"\n')
+        assert resolver.complete(Complete("m", "a", suffix="b")).load.template == "{{ .Prompt }}_{{ .Suffix }}"
+        make("other")
+        resolver.complete(Complete("other", "a", suffix="b", template="{{ .Suffix }}"))
 
     def test_none_at_all_is_left_to_the_worker(self, resolver: Resolver, make: Make) -> None:
         make("base", template=None)

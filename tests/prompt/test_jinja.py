@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.errors import TemplateFailed
-from runner.prompt.jinja import OUTPUT_LIMIT, TEMPLATE_LIMIT, Template
+from runner.prompt.bounds import OUTPUT_LIMIT, TEMPLATE_LIMIT
+from runner.prompt.jinja import Template
 
 DATA: dict[str, Any] = {
     "messages": [{"role": "user", "content": "hello"}],
@@ -266,9 +267,14 @@ def test_a_wrong_template_says_what_is_wrong(text: str, reason: str) -> None:
 
 
 def test_raise_exception_speaks_for_the_template() -> None:
-    assert failure("{{ raise_exception('Roles must alternate!') }}").endswith(
-        "refuses this conversation: Roles must alternate!"
+    assert failure("\n{% if true %}\n{{ raise_exception('Roles must alternate!') }}{% endif %}").endswith(
+        "refuses this conversation: line 3: Roles must alternate!"
     )
+
+
+def test_what_fails_while_it_runs_names_its_line() -> None:
+    assert failure("{{ 1 }}\n{{ absent.deeper }}").endswith("cannot be rendered: line 2: 'absent' is undefined")
+    assert "cannot be rendered: line 3: ZeroDivisionError" in failure("{% for x in [0] %}\n\n{{ 1 // x }}{% endfor %}")
 
 
 def test_what_a_template_says_is_cut_and_made_presentable() -> None:

@@ -219,7 +219,19 @@ def test_a_hostile_template_is_scanned_in_one_go(header: Read, noise: str) -> No
 def test_a_modelfiles_template_takes_the_headers_place(header: Read) -> None:
     found = facts(header(model(extra={"tokenizer.chat_template": "{{ tools }}"})))
     assert abilities(found, "{{ .Prompt }}") == ("completion",)
+    assert abilities(found, "{% if enable_thinking %}{{ tools }}{% endif %}") == ("completion", "tools", "thinking")
     assert abilities(found, "{{ .Tools }}{{ .Thinking }}{{ .Suffix }}") == ("completion", "tools", "thinking", "insert")
+
+
+def test_what_tells_a_family_is_read_where_no_template_is(header: Read) -> None:
+    tokens = ["a", "<|im_start|>", "<|im_end|>", "[INST"]
+    ends: dict[str, object] = {"tokenizer.ggml.eos_token_id": 0, "tokenizer.ggml.eot_token_id": 2}
+    found = facts(header(model(vocabulary=tokens, extra=ends)))
+    assert found.marks == {"<|im_start|>", "<|im_end|>"}
+    assert set(found.ends) == {"a", "<|im_end|>"}
+    templated = facts(header(model(vocabulary=tokens, extra=ends | {"tokenizer.chat_template": "x"})))
+    assert (templated.marks, templated.ends) == (frozenset(), ())
+    assert facts(header(model(vocabulary=tokens, extra={"tokenizer.ggml.eos_token_id": 99}))).ends == ()
 
 
 def test_infill_by_keys_or_by_known_tokens(header: Read) -> None:

@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from modelfiles.errors import ModelfileError
 from modelfiles.render import render
+from registry.gguf.facts import facts
 from registry.gguf.reader import Header
 from registry.manifest import ModelConfig
 from registry.stored import StoredModel
@@ -26,6 +27,7 @@ from runner.api.native.write import moment
 from runner.inference.models import Models
 from runner.inference.requests import Resident
 from runner.inference.service import Service
+from runner.inference.templates import choose
 from runner.scheduler.meters import Measured
 
 OLLAMA = "0.33.0"
@@ -175,11 +177,14 @@ def _hex(digest: object) -> str:
 
 
 def _shown(stored: StoredModel, header: Header, verbose: bool) -> wire.Shown:
+    template = choose(stored.template, facts(header))
     return wire.Shown(
         license="\n".join(stored.licenses),
         modelfile=_modelfile(stored),
         parameters=_parameters(stored.parameters),
-        template=stored.template or str(header.metadata.get("tokenizer.chat_template", "")),
+        template=template.text or "",
+        template_source=template.source,
+        template_reason=template.why,
         system=stored.system or "",
         details=_details(stored.config),
         messages=[wire.Turn(role=role, content=content) for role, content in stored.messages],

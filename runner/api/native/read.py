@@ -61,6 +61,7 @@ def generate(body: wire.GenerateRequest) -> Complete | Load | Unload:
         truncate=body.truncate is not False,
         logprobs=logprobs,
         constraint=form,
+        template=body.template or None,
     )
 
 

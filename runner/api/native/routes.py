@@ -10,7 +10,7 @@ from runner.api.body import read as read_body
 from runner.api.inflight import note_model
 from runner.api.native import read, wire, write
 from runner.inference.models import Models
-from runner.inference.requests import Embed, Embedded
+from runner.inference.requests import Embed, Embedded, Preview
 from runner.inference.service import Service
 
 
@@ -37,6 +37,9 @@ class Generation:
         note_model(request, asked.model)
         if isinstance(asked, read.Load | read.Unload):
             return json_response(write.generate_residency(asked.model, await self._reside(asked)))
+        if body.debug_render_only:
+            prompt = await self._service.tell(Preview(asked))
+            return json_response(write.generate_preview(asked.model, prompt, len(asked.images)))
         parts = streams.answer(self._service.generate(asked), request)
         if body.stream is not False:
             return await streams.send(request, write.generate_lines(asked.model, parts), write.NDJSON)
@@ -49,6 +52,10 @@ class Generation:
         note_model(request, asked.model)
         if isinstance(asked, read.Load | read.Unload):
             return json_response(write.chat_residency(asked.model, await self._reside(asked)))
+        if body.debug_render_only:
+            images = sum(len(message.images) for message in asked.messages)
+            prompt = await self._service.tell(Preview(asked))
+            return json_response(write.chat_preview(asked.model, prompt, images))
         parts = streams.answer(self._service.generate(asked), request)
         if body.stream is not False:
             return await streams.send(request, write.chat_lines(asked.model, parts), write.NDJSON)

@@ -54,7 +54,7 @@ class Asking(Named, kw_only=True):
     format: Any = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    debug_render_only: Any = msgspec.field(default=None, name="_debug_render_only")
+    debug_render_only: bool | None = msgspec.field(default=None, name="_debug_render_only")
 
 
 class GenerateRequest(Asking, kw_only=True):
@@ -63,7 +63,7 @@ class GenerateRequest(Asking, kw_only=True):
     system: str | None = None
     raw: bool | None = None
     images: list[str] | None = None
-    template: Any = None
+    template: str | None = None
 
 
 class ChatRequest(Asking, kw_only=True):
@@ -134,17 +134,14 @@ class CreateRequest(Named, kw_only=True):
     path: Any = None
 
 
-_ASKING: Mapping[str, tuple[object, ...]] = {
-    "_debug_render_only": (),
-}
 _SHIFT = "Runner never shifts the context: an answer that fills it ends with done_reason `length`"
 FIELDS: Mapping[str, Fields] = {
     "/api/generate": Fields(
         GenerateRequest,
-        {**_ASKING, "template": ()},
+        {},
         {"shift": _SHIFT, "context": "deprecated by Ollama; a conversation goes through /api/chat"},
     ),
-    "/api/chat": Fields(ChatRequest, {**_ASKING, "tools": ()}, {"shift": _SHIFT}),
+    "/api/chat": Fields(ChatRequest, {"tools": ()}, {"shift": _SHIFT}),
     "/api/embed": Fields(EmbedRequest),
     "/api/embeddings": Fields(EmbeddingsRequest),
     "/api/show": Fields(ShowRequest, {"system": (), "options": ()}),
@@ -188,6 +185,13 @@ class Logprob(Alternative, kw_only=True, omit_defaults=True):
     top_logprobs: list[Alternative] = []
 
 
+class DebugInfo(msgspec.Struct, kw_only=True):
+    """The prompt that a model would be given, and how many images go with it."""
+
+    rendered_template: str
+    image_count: int
+
+
 class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One line of /api/generate, or all of its answer. Counts and times (nanoseconds) come with the end."""
 
@@ -198,6 +202,7 @@ class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
     logprobs: list[Logprob] = []
     done: bool
     done_reason: str = ""
+    debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
     total_duration: int | UnsetType = UNSET
     load_duration: int | UnsetType = UNSET
     prompt_eval_count: int | UnsetType = UNSET
@@ -220,6 +225,7 @@ class Chatted(msgspec.Struct, kw_only=True, omit_defaults=True):
     logprobs: list[Logprob] = []
     done: bool
     done_reason: str = ""
+    debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
     total_duration: int | UnsetType = UNSET
     load_duration: int | UnsetType = UNSET
     prompt_eval_count: int | UnsetType = UNSET
@@ -317,12 +323,15 @@ class Running(msgspec.Struct, kw_only=True):
 
 
 class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """All of /api/show. `tensors` comes with `verbose` only."""
+    """All of /api/show. `tensors` comes with `verbose` only. `template_source` (modelfile, gguf, family or none) and
+    `template_reason` are Runner's own: where the template is from, and why that one is used."""
 
     license: str = ""
     modelfile: str
     parameters: str = ""
     template: str
+    template_source: str
+    template_reason: str
     system: str = ""
     details: Details
     messages: list[Turn] = []

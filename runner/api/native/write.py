@@ -18,7 +18,7 @@ from runner.api.body import to_json
 from runner.api.failures import Failure
 from runner.api.native import wire
 from runner.api.streams import NOTHING, Choice, Framing, Whole, closing
-from runner.inference.requests import AnswerPart, Embedded, Finished, Piece
+from runner.inference.requests import AnswerPart, Embedded, Finished, Piece, Told
 from runner.protocol.events import Logprob
 
 
@@ -94,6 +94,19 @@ def chat_residency(model: str, reason: str) -> bytes:
     """What /api/chat says when it only loaded or unloaded."""
     turn = wire.Turn(role="assistant", content="")
     return to_json(wire.Chatted(model=model, created_at=moment(), message=turn, done=True, done_reason=reason))
+
+
+def generate_preview(model: str, prompt: Told, images: int) -> bytes:
+    """What /api/generate says when it only renders the prompt."""
+    shown = wire.DebugInfo(rendered_template=prompt.text, image_count=images)
+    return to_json(wire.Generated(model=model, created_at=moment(), response="", done=False, debug_info=shown))
+
+
+def chat_preview(model: str, prompt: Told, images: int) -> bytes:
+    """What /api/chat says when it only renders the prompt."""
+    shown = wire.DebugInfo(rendered_template=prompt.text, image_count=images)
+    turn = wire.Turn(role="assistant", content="")
+    return to_json(wire.Chatted(model=model, created_at=moment(), message=turn, done=False, debug_info=shown))
 
 
 def embedded(model: str, vectors: Embedded | None) -> bytes:

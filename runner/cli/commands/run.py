@@ -21,6 +21,7 @@ runner run demo
 runner run demo "How do I pull a model?"
 cat notes.txt | runner run qwen3 "Summarise this:"
 runner run qwen3 --think=high --verbose "How many primes are below 50?"
+runner run qwen3 --show-prompt "Hello"
 runner run all-minilm "a text to embed"
 """
 
@@ -49,6 +50,9 @@ def command(
     ] = None,
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Never read standard input.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print timings after the answer.")] = False,
+    show_prompt: Annotated[
+        bool, typer.Option("--show-prompt", help="Print the prompt that it would be given, and don't ask it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer as one JSON object.")] = False,
     host: Host = None,
 ) -> None:
@@ -66,7 +70,9 @@ def command(
     text = _text(prompt or [], reads_stdin=not no_stdin and not sys.stdin.isatty())
     client = daemon(host)
     abilities = _abilities(client, model)
-    if "embedding" in abilities and "completion" not in abilities:
+    if show_prompt:
+        _show_prompt(client, request, text, as_json)
+    elif "embedding" in abilities and "completion" not in abilities:
         _embed(client, request, text, dimensions)
     elif text is None and sys.stdin.isatty() and sys.stdout.isatty() and not as_json:
         from runner.cli.chat.repl import converse  # on use: the line editor takes longer to import than all the rest
@@ -128,6 +134,20 @@ def _answer(client: Client, request: Json, verbose: bool, hide_thinking: bool, a
     if verbose:
         output.say("")
         answer.timings(came.last)
+
+
+def _show_prompt(client: Client, request: Json, text: str | None, as_json: bool) -> None:
+    if text is None:
+        raise Failure("a prompt can be shown when there is something to say; give it one", Exit.USAGE)
+    asked = {**request, "prompt": text, "stream": False, "_debug_render_only": True}
+    shown = client.post("/api/generate", asked, timeout=None)
+    if as_json:
+        output.data(shown)
+        return
+    prompt = str((shown.get("_debug_info") or {}).get("rendered_template") or "")
+    output.write(prompt)  # as it is, so that it can be compared
+    if sys.stdout.isatty() and not prompt.endswith("\n"):
+        output.line("")
 
 
 def _embed(client: Client, request: Json, text: str | None, dimensions: int | None) -> None:

@@ -24,7 +24,9 @@ def command(
     modelfile: Annotated[bool, typer.Option("--modelfile", help="Print the Modelfile.")] = False,
     parameters: Annotated[bool, typer.Option("--parameters", help="Print the parameters.")] = False,
     system: Annotated[bool, typer.Option("--system", help="Print the system message.")] = False,
-    template: Annotated[bool, typer.Option("--template", help="Print the prompt template.")] = False,
+    template: Annotated[
+        bool, typer.Option("--template", help="Print the template in use, and where it is from.")
+    ] = False,
     license_: Annotated[bool, typer.Option("--license", help="Print the licence.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="With all metadata and tensors.")] = False,
     as_json: AsJson = False,
@@ -40,8 +42,11 @@ def command(
         output.data(info)
     elif wanted:
         text = modelcard.part(info, wanted[0])
+        reason = str(info.get("template_reason") or "") if template else ""
         if not text:
-            raise Failure(f"{model!r} has no {wanted[0]}")
+            raise Failure(f"{model!r} has no {wanted[0]}" + (f": {reason}" if reason else ""))
+        if reason:
+            output.say(f"from: {reason}")
         output.line(text.rstrip("\n"))
     else:
         output.line(modelcard.card(info, shutil.get_terminal_size().columns, verbose))
