@@ -33,13 +33,15 @@ class ClientGone(ConnectionResetError):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure, ready for a dialect to word. `field` is the request field at fault, if one is."""
+    """One failure, ready for a dialect to word. `field` is the request field at fault, if one is; `overflow` the tokens
+    of a prompt that is too long, and how many there may be."""
 
     status: int
     code: str
     message: str
     field: str | None = None
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    overflow: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(500, "internal_error", text)
     if row.status >= 500 and not isinstance(error, runner.Unavailable):  # a full queue says so ten thousand times
         log.warning("%s: %s", row.code, error)
-    return Failure(row.status, row.code, str(error), _field(error), _headers(error, row))
+    overflow = (error.tokens, error.limit) if isinstance(error, runner.ContextOverflow) else None
+    return Failure(row.status, row.code, str(error), _field(error), _headers(error, row), overflow)
 
 
 def _field(error: BaseException) -> str | None:
@@ -146,8 +149,13 @@ Wording = Callable[[Failure], bytes]
 """A failure as the JSON body of one dialect."""
 
 
-def middleware(wording: Callable[[web.Request], Wording]) -> Middleware:
-    """Answer every exception of the handlers below in the words of the request's dialect."""
+def middleware(
+    wording: Callable[[web.Request], Wording], statuses: Callable[[web.Request], Mapping[str, int]]
+) -> Middleware:
+    """Answer every exception of the handlers below in the words of the request's dialect.
+
+    `statuses` are those that the dialect gives to some codes in place of ours.
+    """
 
     @web.middleware
     async def answer(
@@ -166,7 +174,7 @@ def middleware(wording: Callable[[web.Request], Wording]) -> Middleware:
         note(request, f"failed={failure.code}")
         return web.Response(
             body=wording(request)(failure),
-            status=failure.status,
+            status=statuses(request).get(failure.code, failure.status),
             headers=failure.headers,
             content_type="application/json",
             charset="utf-8",

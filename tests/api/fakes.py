@@ -31,6 +31,7 @@ from registry.stored import StoredModel
 from runner import errors
 from runner.inference.requests import (
     AnswerPart,
+    Begun,
     Chat,
     ChoiceEnded,
     Complete,
@@ -38,10 +39,12 @@ from runner.inference.requests import (
     Embedded,
     Finished,
     Piece,
+    Preview,
     Ranked,
     Rerank,
     Resident,
     Timings,
+    Told,
 )
 from runner.protocol.events import Alternative, Logprob
 from runner.scheduler.meters import Measured
@@ -98,7 +101,7 @@ class FakeService:
     cancelled; endless says the same for ever; loads waits for `release`.
     """
 
-    seen: list[Chat | Complete | Embed | Rerank] = field(default_factory=list)
+    seen: list[Chat | Complete | Embed | Rerank | Preview] = field(default_factory=list)
     loaded: list[tuple[str, Mapping[str, Any], float | None]] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
     started: threading.Event = field(default_factory=threading.Event)
@@ -135,9 +138,11 @@ class FakeService:
                 await asyncio.Event().wait()
             if request.model == "loads":
                 await asyncio.to_thread(self.release.wait, 60)
+            begun: Begun | None = Begun(7, 3)
             async for part in self._say(request):
                 self.pieces += 1
-                yield part
+                yield replace(part, begun=begun) if isinstance(part, Piece) else part
+                begun = None
         finally:
             self.under_way -= 1
             self.ended.set()
@@ -177,6 +182,17 @@ class FakeService:
             yield replace(answer_of(), drafted_tokens=9, accepted_tokens=6)
         else:
             yield answer_of()
+
+    async def tell(self, question: Preview) -> Told:
+        """A token for each word that a message says, and for each tool."""
+        self.seen.append(question)
+        asked = question.of
+        if asked.model in self.FAILURES:
+            raise self.FAILURES[asked.model]
+        said = [message.content for message in asked.messages] if isinstance(asked, Chat) else [str(asked.prompt)]
+        tools = [tool.name for tool in asked.tools] if isinstance(asked, Chat) else []
+        words = " ".join((*said, *tools)).split()
+        return Told(tuple(range(len(words))), tuple(word.encode() for word in words), " ".join(words))
 
     async def embed(self, request: Embed) -> Embedded:
         self.seen.append(request)
@@ -278,12 +294,16 @@ class FakeModels:
     )
     blobs: dict[Digest, bytes] = field(default_factory=lambda: {digest_of(HAVE): HAVE})
     changes: list[str] = field(default_factory=list)
+    aliased: dict[str, str] = field(default_factory=dict)
+
+    async def aliases(self) -> tuple[tuple[str, StoredModel], ...]:
+        return tuple([(name, await self.show(model)) for name, model in self.aliased.items()])
 
     async def list(self) -> tuple[StoredModel, ...]:
         return tuple(self.stored.values())
 
     async def show(self, name: str) -> StoredModel:
-        full = str(Name.parse(name))
+        full = str(Name.parse(self.aliased.get(name, name)))
         if full not in self.stored:
             raise NotFound(name, ("demo:latest",))
         return self.stored[full]

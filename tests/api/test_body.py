@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from runner.api.anthropic import wire as anthropic
 from runner.api.fields import Fields
 from runner.api.native import wire as native
 from runner.api.openai import rerank
@@ -227,8 +228,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"model": "demo", "prompt": "x"},
     "/v1/embeddings": {"model": "demo", "input": "x"},
     "/v1/rerank": {"model": "ranker", "query": "x", "documents": ["y"]},
+    "/v1/messages": {**CHAT, "max_tokens": 5},
+    "/v1/messages/count_tokens": CHAT,
 }
-TABLE: dict[str, Fields] = {**native.FIELDS, **openai.FIELDS, **rerank.FIELDS}
+TABLE: dict[str, Fields] = {**native.FIELDS, **openai.FIELDS, **rerank.FIELDS, **anthropic.FIELDS}
 
 
 def test_every_body_has_its_table() -> None:
