@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from tests.benchmarks.daemon import Daemon
 
 QUESTION: Any = [{"role": "user", "content": "How do I pull a model?"}]
-CLAUDE = "claude-sonnet-4-5-20250929"
+CLAUDE = "claude-whatever-9"
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,7 @@ def test_tokens_are_those_that_a_message_takes(client: anthropic.Anthropic) -> N
 
 
 def test_thoughts(client: anthropic.Anthropic) -> None:
-    message = client.messages.create(
-        model=CLAUDE, max_tokens=300, messages=QUESTION, thinking={"type": "adaptive"}, temperature=0
-    )
+    message = client.messages.create(model=CLAUDE, max_tokens=300, messages=QUESTION, thinking={"type": "adaptive"})
     assert [block.type for block in message.content] == ["thinking", "text"]
     turns: Any = [*QUESTION, {"role": "assistant", "content": message.content}, *QUESTION]
     assert text_of(client.messages.create(model=CLAUDE, max_tokens=50, messages=turns))
@@ -88,7 +87,7 @@ def test_a_form(client: anthropic.Anthropic) -> None:
         messages=QUESTION,
         output_config={"format": {"type": "json_schema", "schema": {**schema, "additionalProperties": False}}},
     )
-    assert text_of(message) in ('{"ok":true}', '{"ok":false}')
+    assert json.loads(text_of(message)) in ({"ok": True}, {"ok": False})
 
 
 def test_failures(client: anthropic.Anthropic) -> None:
@@ -97,7 +96,7 @@ def test_failures(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.NotFoundError, match='model "nothing" not found, try pulling it first'):
         client.messages.create(model="claude-gone", max_tokens=5, messages=QUESTION)
     with pytest.raises(anthropic.BadRequestError, match="temperature"):
-        client.messages.create(model=CLAUDE, max_tokens=5, messages=QUESTION, temperature=-1)
+        client.messages.create(model=CLAUDE, max_tokens=5, messages=QUESTION, extra_body={"temperature": -1})
 
 
 def test_the_other_dialects_know_the_names_as_well(daemon: Daemon, client: anthropic.Anthropic) -> None:
