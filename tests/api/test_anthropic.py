@@ -430,9 +430,48 @@ class TestRequest:
         message = refused(server, messages=[{"role": role, "content": [block]}])
         assert message.startswith(f"messages[0].content[0]{words}")
 
+    def test_nesting_is_as_deep_as_it_can_mean_something(self, server: Served) -> None:
+        within: dict[str, Any] = {"type": "text", "text": "x"}
+        for _ in range(300):
+            within = {"type": "search_result", "title": "t", "content": [within]}
+        message = refused(server, messages=[{"role": "user", "content": [within]}])
+        assert message.startswith("messages[0].content[0].content[0].type 'search_result' is not supported")
+
     def test_a_call_that_nobody_answered_cannot_be_gone_on_from(self, server: Served) -> None:
         call = {"type": "tool_use", "id": "t1", "name": "look", "input": {}}
         assert "no tool_result follows" in refused(server, messages=[*HI, {"role": "assistant", "content": [call]}])
+
+    def test_what_claude_code_sends(self, server: Served) -> None:
+        """As it is known to ask models that it doesn't know."""
+        ephemeral = {"type": "ephemeral"}
+        body = {
+            "model": "demo",
+            "max_tokens": 32000,
+            "stream": True,
+            "thinking": {"type": "adaptive"},
+            "output_config": {"effort": "medium"},
+            "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+            "metadata": {"user_id": "user_0_account__session_0"},
+            "system": [
+                {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.329.b0a; cch=0f1a2;"},
+                {"type": "text", "text": "You are an agent.", "cache_control": ephemeral},
+            ],
+            "tools": [{**LOOK, "input_schema": {"$schema": "x", "type": "object", "additionalProperties": False}}],
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": ephemeral}]},
+            ],
+        }  # fmt: skip
+        headers = {
+            "anthropic_version": "2023-06-01",
+            "anthropic_beta": "claude-code-20250219",
+            "Authorization": "Bearer x",
+        }
+        reply = server.post("/v1/messages?beta=true", body, **headers)
+        assert gathered(events(reply))["stop_reason"] == "end_turn"
+        (seen,) = server.service.seen
+        assert isinstance(seen, Chat)
+        assert seen.messages == (Message("system", "You are an agent."), Message("user", "Hi"))
+        assert (seen.think, seen.tools[0].name) == ("medium", "look")
 
 
 class TestTokens:

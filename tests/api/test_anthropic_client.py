@@ -154,6 +154,7 @@ def test_a_key_by_either_header() -> None:
             with pytest.raises(anthropic.AuthenticationError) as caught:
                 wrong.messages.create(model="demo", max_tokens=5, messages=HI)
             assert caught.value.type == "authentication_error"
-        for given in ({"api_key": "sk-right"}, {"auth_token": "sk-right"}):
+        ways: list[Any] = [{"api_key": "sk-right"}, {"auth_token": "sk-right"}]
+        for given in ways:
             with anthropic.Anthropic(base_url=server.url, **given) as right:
                 assert right.messages.create(model="demo", max_tokens=5, messages=HI).content

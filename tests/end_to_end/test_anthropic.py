@@ -57,6 +57,8 @@ def test_tokens_are_those_that_a_message_takes(client: anthropic.Anthropic) -> N
     count = client.messages.count_tokens(model=CLAUDE, messages=QUESTION, system="Be brief.")
     usage = client.messages.create(model=CLAUDE, max_tokens=1, messages=QUESTION, system="Be brief.").usage
     assert count.input_tokens == usage.input_tokens + (usage.cache_read_input_tokens or 0)
+    long: Any = [{"role": "user", "content": "word " * 20_000}]
+    assert client.messages.count_tokens(model=CLAUDE, messages=long).input_tokens > 4096  # what would be refused
 
 
 def test_thoughts(client: anthropic.Anthropic) -> None:

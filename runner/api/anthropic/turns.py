@@ -79,11 +79,7 @@ class _Said:
 
     def take(self, block: wire.Block, at: str) -> None:
         """Add one block. Raises Unsupported for one that says nothing a model could be told."""
-        if block.type == "text":
-            self.texts.append(_given(block.text, f"{at}.text"))
-        elif block.type == "image":
-            self.images.append(_image(block, f"{at}.source"))
-        elif block.type == "document":
+        if block.type == "document":
             self._take_document(block, at)
         elif block.type == "search_result":
             origin = block.source if isinstance(block.source, str) else None
@@ -91,7 +87,7 @@ class _Said:
         elif block.type == "tool_reference":
             self.texts.append(_given(block.tool_name, f"{at}.tool_name"))  # the tool itself is offered anyway
         else:
-            raise _unknown(block, at, "text, image, document, search_result and tool_result are")
+            self._take_plain(block, at, "text, image, document, search_result and tool_result are")
 
     @property
     def text(self) -> str:
@@ -100,6 +96,14 @@ class _Said:
     def as_user(self) -> Message:
         """All of it as a turn of the user's."""
         return Message("user", self.text, tuple(self.images))
+
+    def _take_plain(self, block: wire.Block, at: str, known: str) -> None:
+        if block.type == "text":
+            self.texts.append(_given(block.text, f"{at}.text"))
+        elif block.type == "image":
+            self.images.append(_image(block, f"{at}.source"))
+        else:
+            raise _unknown(block, at, known)
 
     def _take_document(self, block: wire.Block, at: str) -> None:
         source = block.source
@@ -118,7 +122,7 @@ class _Said:
             self.texts.append(content)
         elif isinstance(content, list):
             for index, each in enumerate(content):
-                self.take(each, f"{at}[{index}]")
+                self._take_plain(each, f"{at}[{index}]", "text and image are")
         else:
             raise InvalidRequest(f"{at} is required", field=at)
 
