@@ -154,6 +154,27 @@ def _words(value: object) -> tuple[str, ...]:
     return tuple(word.strip() for word in _text(value).split(",") if word.strip())
 
 
+_ALIAS = re.compile(r"[^\s,=]+")
+_MODEL = re.compile(r"[^\s,=*]+")
+
+
+def _aliases(value: object) -> Mapping[str, str]:
+    """`claude-*=demo,gpt-4=qwen3`, a list of such pairs, or a mapping."""
+    if isinstance(value, Mapping):
+        pairs = [(_text(name).strip(), _text(model).strip()) for name, model in value.items()]
+    else:
+        split = (pair.partition("=") for pair in _words(value))
+        pairs = [(name.strip(), model.strip()) for name, _, model in split]
+    found: dict[str, str] = {}
+    for name, model in pairs:
+        if not _ALIAS.fullmatch(name) or not _MODEL.fullmatch(model):
+            raise ValueError(f"takes names and their models, such as claude-*=demo, not {value!r}")
+        if name in found:
+            raise ValueError(f"takes each name once, and {name!r} is there twice")
+        found[name] = model
+    return found
+
+
 def _path(value: object) -> Path | None:
     text = _text(value)
     try:
@@ -205,6 +226,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("prefix_ram", parse_size, "512MB", "memory of each model for prompts that lost their cells; 0 for none"),
     Setting("prefix_disk", parse_size, "4GB", "disk space for prompts computed before, all models; 0 keeps none"),
+    Setting("aliases", _aliases, "", "names that stand for models: claude-*=demo,gpt-4=qwen3; * is any characters"),
     Setting("load_timeout", parse_duration, "5m", "how long a load may go on without a sign of progress"),
     Setting("api_key", _key, "", "key that clients must send; required when listening beyond loopback"),
     Setting("origins", _words, "", "web origins allowed beside loopback ones, comma-separated"),
@@ -241,6 +263,7 @@ class Settings:
     num_parallel: int  # 0 means auto
     prefix_ram: int  # bytes
     prefix_disk: int  # bytes
+    aliases: Mapping[str, str]  # models by the names that stand for them
     load_timeout: float  # seconds
     api_key: str | None = field(repr=False)  # lest it be printed with the rest
     origins: tuple[str, ...]

@@ -33,6 +33,7 @@ from runner import __version__, config, log
 from runner.api.app import Services, build_app
 from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
+from runner.inference.aliases import Aliases
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.prefixes import PrefixFolders
@@ -71,11 +72,16 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     )
     scheduler = Scheduler(limits, workers, time.monotonic, machine.available_memory)
     prefixes = PrefixFolders(settings.folders.cache / "prefixes", settings.prefix_ram, settings.prefix_disk)
+    aliases = Aliases(settings.aliases)
     resolver = Resolver(
-        store, context_length=settings.context_length, num_parallel=settings.num_parallel, prefixes=prefixes
+        store,
+        context_length=settings.context_length,
+        num_parallel=settings.num_parallel,
+        prefixes=prefixes,
+        aliases=aliases,
     )
     service = Service(scheduler, resolver, threads)
-    models = Models(store, threads, service.unload, prefixes)
+    models = Models(store, threads, service.unload, prefixes, aliases)
 
     def pull(name: str, report: Report, cancelled: Cancel) -> object:
         # On use: the hub's client is as large as the rest of the daemon.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from runner.api import failures, guard, trace
+from runner.api.anthropic.routes import Anthropic
+from runner.api.anthropic.write import STATUSES as ANTHROPIC_STATUSES
+from runner.api.anthropic.write import error as anthropic_error
 from runner.api.dialects import DIALECTS
 from runner.api.inflight import IN_FLIGHT, InFlight
 from runner.api.llamacpp.routes import Llamacpp
@@ -33,6 +36,11 @@ from runner.inference.service import Service
 _OPENAI = ("/v1/", "/v2/", "/rerank")
 """How the paths of OpenAI's dialect begin."""
 _LLAMACPP = ("/tokenize", "/detokenize", "/apply-template", "/infill")
+_ANTHROPIC = "/v1/messages"
+_MODELS = "/v1/models"
+_VERSION = "anthropic-version"
+"""The header by which Anthropic's clients are known on the path that two dialects share."""
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         middlewares=[
             trace.middleware,
             traffic.middleware,
-            failures.middleware(_wording),
+            failures.middleware(_wording, _statuses),
             guard.middleware(guard.Guard.of(services.settings)),
             _lost,
         ],
@@ -63,17 +71,23 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
     app[PATIENCE] = patience or Patience()
     app[UNKNOWN] = unknown = Unknown(DIALECTS)
     app.on_response_prepare.append(trace.add_headers)
+    app.on_response_prepare.append(_name_for_anthropic)
+    of_openai = OpenAI(services.service, services.models)
+    of_anthropic = Anthropic(services.service, services.models)
     for part in (
         Generation(services.service, services.models),
         Inventory(services.models, services.service),
         Transfers(services.jobs, services.models),
-        OpenAI(services.service, services.models),
+        of_openai,
+        of_anthropic,
         Llamacpp(services.service, services.models),
         Own(services.models, services.settings, services.shutdown),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),
     ):
         app.add_routes(part.routes())
+    app.router.add_get(_MODELS, _either(of_openai.models, of_anthropic.models))
+    app.router.add_get(_MODELS + "/{name:.+}", _either(of_openai.model, of_anthropic.model))
     return app
 
 
@@ -81,13 +95,36 @@ def _wording(request: web.Request) -> failures.Wording:
     """Whose words an error on this path takes; outside the dialects, the plainest."""
     if request.path.startswith(_LLAMACPP):
         return llamacpp_error
+    if _is_anthropic(request):
+        return anthropic_error
     return openai_error if request.path.startswith(_OPENAI) else native_error
 
 
+def _statuses(request: web.Request) -> Mapping[str, int]:
+    return ANTHROPIC_STATUSES if _is_anthropic(request) else {}
+
+
+def _is_anthropic(request: web.Request) -> bool:
+    return request.path.startswith(_ANTHROPIC) or (request.path.startswith(_MODELS) and _VERSION in request.headers)
+
+
+def _either(of_openai: _Handler, of_anthropic: _Handler) -> _Handler:
+    """One path in two dialects: who names Anthropic's version is answered as it answers."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await (of_anthropic if _VERSION in request.headers else of_openai)(request)
+
+    return answer
+
+
+async def _name_for_anthropic(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the request's id where Anthropic's clients look for it."""
+    if _is_anthropic(request) and trace.REQUEST_ID in request:
+        response.headers["request-id"] = request[trace.REQUEST_ID]
+
+
 @web.middleware
-async def _lost(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _lost(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Say more about a path that isn't there, and turn newcomers away from a server that is closing."""
     if request.app[IN_FLIGHT].closing:
         raise failures.shutting_down()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner.api import own
+from runner.api.anthropic import wire as anthropic
 from runner.api.fields import Answers, Dialect
 from runner.api.llamacpp import wire as llamacpp
 from runner.api.native import wire as native
@@ -18,9 +19,15 @@ DIALECTS = (
         "OpenAI's",
         openai.Error,
         {**openai.FIELDS, **rerank.FIELDS},
-        {**openai.ANSWERS, **rerank.ANSWERS},
+        {
+            **openai.ANSWERS,
+            **rerank.ANSWERS,
+            "/v1/models": Answers((openai.Models, anthropic.Models)),  # by the header `anthropic-version`
+            "/v1/models/{name}": Answers((openai.Model, anthropic.Model)),
+        },
         rerank.ALIASES,
     ),
+    Dialect("anthropic", "Anthropic's", anthropic.Error, anthropic.FIELDS, anthropic.ANSWERS),
     Dialect("llamacpp", "llama-server's and vLLM's", llamacpp.Error, llamacpp.FIELDS, llamacpp.ANSWERS),
     Dialect(
         "runner",

@@ -170,8 +170,13 @@ Wording = Callable[[Failure], bytes]
 """A failure as the JSON body of one dialect."""
 
 
-def middleware(wording: Callable[[web.Request], Wording]) -> Middleware:
-    """Answer every exception of the handlers below in the words of the request's dialect."""
+def middleware(
+    wording: Callable[[web.Request], Wording], statuses: Callable[[web.Request], Mapping[str, int]]
+) -> Middleware:
+    """Answer every exception of the handlers below in the words of the request's dialect.
+
+    `statuses` are those that the dialect gives to some codes in place of ours.
+    """
 
     @web.middleware
     async def answer(
@@ -190,7 +195,7 @@ def middleware(wording: Callable[[web.Request], Wording]) -> Middleware:
         note(request, f"failed={failure.code}")
         return web.Response(
             body=wording(request)(failure),
-            status=failure.status,
+            status=statuses(request).get(failure.code, failure.status),
             headers=failure.headers,
             content_type="application/json",
             charset="utf-8",

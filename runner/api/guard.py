@@ -109,7 +109,7 @@ class Guard:
             offered.append(bearer.strip())
         matches = [hmac.compare_digest(each.encode("utf-8", "surrogateescape"), self.key) for each in offered]
         if not any(matches):
-            raise BadKey("a valid API key is required: send it as `Authorization: Bearer KEY`")
+            raise BadKey("a valid API key is required: send it as `Authorization: Bearer KEY` or as `x-api-key: KEY`")
 
     def _check_length(self, request: web.Request) -> None:
         if (request.content_length or 0) > self.max_body and not request.path.startswith(_UPLOADS):

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 REQUEST_ID = web.RequestKey("request_id", str)
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset({"/health", "/livez", "/metrics", "/readyz"})  # asked every few seconds by supervisors
-_EXPOSED = "X-Request-Id, Retry-After, retry-after-ms, x-should-retry"
+_EXPOSED = "X-Request-Id, request-id, Retry-After, retry-after-ms, x-should-retry"
 _GONE = 499  # logged, never sent
 
 

@@ -14,6 +14,7 @@ from registry.ingest import Ingest
 from registry.names import Name
 from registry.store import Store
 from registry.stored import BrokenModel, StoredModel
+from runner.inference.aliases import Aliases
 from runner.inference.prefixes import PrefixFolders
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 class Models:
     """What may be done with stored models. `unload` is told the name of a model that is about to go, and what was
-    computed of prompts for it goes from `prefixes`."""
+    computed of prompts for it goes from `prefixes`. Where a model is only looked at, `aliases` lead to it as well."""
 
     def __init__(
         self,
@@ -29,11 +30,13 @@ class Models:
         threads: Executor,
         unload: Callable[[str], Awaitable[bool]],
         prefixes: PrefixFolders | None = None,
+        aliases: Aliases | None = None,
     ) -> None:
         self._store = store
         self._threads = threads
         self._unload = unload
         self._prefixes = prefixes
+        self._aliases = aliases or Aliases()
 
     async def list(self) -> tuple[StoredModel, ...]:
         """Every whole model, the one changed last first."""
@@ -45,7 +48,11 @@ class Models:
 
     async def show(self, name: str) -> StoredModel:
         """One model. Raises BadName, NotFound with near names, Corrupt."""
-        return await self._in_thread(self._store.show, Name.parse(name))
+        return await self._in_thread(self._aliases.find, self._store, name)
+
+    async def aliases(self) -> tuple[tuple[str, StoredModel], ...]:
+        """Names that stand for a model, patterns apart, each with that model."""
+        return await self._in_thread(self._aliases.listed, self._store)
 
     async def header(self, name: str) -> Header:
         """The header of a model's first file. Raises as `show` does, and BadGGUF."""

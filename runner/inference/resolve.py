@@ -22,6 +22,7 @@ from registry.stored import StoredModel
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import prompts
+from runner.inference.aliases import Aliases
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.requests import Chat, Complete, Detokenize, Embed, Preview, Rerank, Tokenize
 from runner.inference.templates import choose
@@ -63,15 +64,22 @@ class _Source:
 
 class Resolver:
     """`context_length` is the configured one in tokens (0 for none), `num_parallel` the configured one (0 for auto).
-    Without `prefixes`, nothing of a prompt outlives its worker.
+    Without `prefixes`, nothing of a prompt outlives its worker. `aliases` are names that stand for other models.
 
     Safe to call from several threads.
     """
 
     def __init__(
-        self, store: Store, *, context_length: int, num_parallel: int, prefixes: PrefixFolders | None = None
+        self,
+        store: Store,
+        *,
+        context_length: int,
+        num_parallel: int,
+        prefixes: PrefixFolders | None = None,
+        aliases: Aliases | None = None,
     ) -> None:
         self._store = store
+        self._aliases = aliases or Aliases()
         self._prefixes = prefixes
         self._context_length = context_length
         self._num_parallel = num_parallel
@@ -190,8 +198,8 @@ class Resolver:
 
     def _find(self, asked: str, options: Mapping[str, Any]) -> _Source:
         own = merge.checked(options)
-        with _as_request_errors(asked):
-            model = self._store.show(asked)
+        with _as_request_errors(self._aliases.meant(asked) or asked):
+            model = self._aliases.find(self._store, asked)
             self._store.check(model)
             found = self._facts_of(str(model.digest), model.weights[0])
         merged = merge.recommended(found.sampling) | dict(model.parameters) | own

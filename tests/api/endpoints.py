@@ -30,6 +30,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"model": "demo", "prompt": "x"},
     "/v1/embeddings": {"model": "demo", "input": "x"},
     "/v1/rerank": {"model": "ranker", "query": "x", "documents": ["y"]},
+    "/v1/messages": {**CHAT, "max_tokens": 5},
+    "/v1/messages/count_tokens": CHAT,
     "/tokenize": {"model": "demo", "content": "x"},
     "/detokenize": {"model": "demo", "tokens": [1]},
     "/apply-template": {"model": "demo", "messages": HI},

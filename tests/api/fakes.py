@@ -31,6 +31,7 @@ from registry.stored import StoredModel
 from runner import errors
 from runner.inference.requests import (
     AnswerPart,
+    Begun,
     Chat,
     ChoiceEnded,
     Complete,
@@ -139,9 +140,11 @@ class FakeService:
                 await asyncio.Event().wait()
             if request.model == "loads":
                 await asyncio.to_thread(self.release.wait, 60)
+            begun: Begun | None = Begun(7, 3)
             async for part in self._say(request):
                 self.pieces += 1
-                yield part
+                yield replace(part, begun=begun) if isinstance(part, Piece) else part
+                begun = None
         finally:
             self.under_way -= 1
             self.ended.set()
@@ -199,7 +202,7 @@ class FakeService:
         return Ranked(tuple(scores), 5 * len(scores), TIMINGS)
 
     async def tell(self, question: Tokenize | Detokenize | Preview) -> Told:
-        """A byte is a token; a conversation is its turns, `role: content` each on a line."""
+        """A byte is a token; a conversation is its turns, `role: content` each on a line, and its tools' names."""
         self.seen.append(question)
         model = question.of.model if isinstance(question, Preview) else question.model
         if model in self.FAILURES:
@@ -210,7 +213,8 @@ class FakeService:
             case Detokenize():
                 data = bytes(token % 256 for token in question.tokens)
             case Preview(Chat() as chat):
-                data = "".join(f"{turn.role}: {turn.content}\n" for turn in chat.messages).encode()
+                said = [f"{turn.role}: {turn.content}\n" for turn in chat.messages]
+                data = "".join((*said, *(f"{tool.name}\n" for tool in chat.tools))).encode()
             case Preview(Complete() as text):
                 data = str(text.prompt).encode()
         return Told(tuple(data), tuple(bytes([byte]) for byte in data), data.decode("utf-8", "replace"))
@@ -301,12 +305,16 @@ class FakeModels:
     )
     blobs: dict[Digest, bytes] = field(default_factory=lambda: {digest_of(HAVE): HAVE})
     changes: list[str] = field(default_factory=list)
+    aliased: dict[str, str] = field(default_factory=dict)
+
+    async def aliases(self) -> tuple[tuple[str, StoredModel], ...]:
+        return tuple([(name, await self.show(model)) for name, model in self.aliased.items()])
 
     async def list(self) -> tuple[StoredModel, ...]:
         return tuple(self.stored.values())
 
     async def show(self, name: str) -> StoredModel:
-        full = str(Name.parse(name))
+        full = str(Name.parse(self.aliased.get(name, name)))
         if full not in self.stored:
             raise NotFound(name, ("demo:latest",))
         return self.stored[full]

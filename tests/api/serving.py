@@ -62,10 +62,11 @@ class Served:
         said: str | None = None,
         patience: Patience | None = None,
         grace: float = 5.0,
+        service: FakeService | None = None,
         **flags: object,
     ) -> None:
         """`said` is the host that the settings give where it differs from the one that is listened on."""
-        self.service, self.models, self.jobs = FakeService(), FakeModels(), FakeJobs()
+        self.service, self.models, self.jobs = service or FakeService(), FakeModels(), FakeJobs()
         self.sockets = listen(Address(host, 0))
         self.port: int = self.sockets[0].getsockname()[1]
         self.settings = load({"host": str(Address(said or host, self.port)), **flags})

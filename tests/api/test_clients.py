@@ -198,7 +198,7 @@ class TestOllama:
     def test_load_and_unload(self, native: ollama.Client, server: Served) -> None:
         assert native.generate("demo", keep_alive=-1).done_reason == "load"
         assert native.generate("demo", keep_alive=0).done_reason == "unload"
-        assert (len(server.service.loaded), server.service.unloaded) == (1, ["demo"])
+        assert (len(server.service.loaded), server.service.unloaded) == (1, ["demo:latest"])
 
     def test_embed(self, native: ollama.Client) -> None:
         assert native.embed("embedder", ["a", "b"]).embeddings[1][0] == 1.0

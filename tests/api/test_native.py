@@ -231,7 +231,7 @@ def test_an_empty_prompt_loads_or_unloads(server: Served, path: str) -> None:
         assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
         assert timed(reply.json) == {"model": "demo", "done": True, "done_reason": reason, **content}
     assert server.service.loaded == [("demo", {"num_ctx": 512}, 60.0)]
-    assert server.service.unloaded == ["demo"]
+    assert server.service.unloaded == ["demo:latest"]
     assert server.service.seen == []
 
 

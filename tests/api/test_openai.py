@@ -475,6 +475,9 @@ def test_models(server: Served) -> None:
         "object": "model",
         "created": 1787307072,
         "owned_by": "library",
+        "type": "model",
+        "display_name": "demo:latest",
+        "created_at": "2026-08-21T10:11:12+00:00",
     }
     assert server.get("/v1/models/demo").json == listed["data"][0]
     assert server.get("/v1/models/hf.co/org/repo:Q4_K_M").json["owned_by"] == "org"

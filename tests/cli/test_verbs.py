@@ -168,12 +168,13 @@ def test_a_daemon_that_nobody_has_waited_for_is_gone_all_the_same() -> None:
 
 
 def test_config_says_where_a_value_comes_from(runner: CommandLine) -> None:
-    result = runner("config", RUNNER_KEEP_ALIVE="90s", RUNNER_API_KEY="hush")
+    result = runner("config", RUNNER_KEEP_ALIVE="90s", RUNNER_API_KEY="hush", RUNNER_ALIASES="claude-*=demo, x=y")
     lines = [line.split(maxsplit=2) for line in result.stdout.splitlines()]
     assert lines[0] == ["NAME", "VALUE", "FROM"]
     assert [line[0] for line in lines[1:]] == [row.name for row in SETTINGS]
     assert ["keep_alive", "1m30s", "environment RUNNER_KEEP_ALIVE"] in lines
     assert ["max_queue", "512", "default"] in lines
+    assert ["aliases", "claude-*=demo,x=y", "environment RUNNER_ALIASES"] in lines
     assert "hush" not in result.stdout
     assert "config.yaml (not there)" in result.stderr
 

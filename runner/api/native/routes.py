@@ -84,6 +84,6 @@ class Generation:
         if isinstance(asked, read.Load):
             await self._service.load(asked.model, options=asked.options, keep_alive=asked.keep_alive)
             return "load"
-        await self._models.show(asked.model)  # an unknown model is an error even here
-        await self._service.unload(asked.model)
+        stored = await self._models.show(asked.model)  # an unknown model is an error even here
+        await self._service.unload(str(stored.name))  # another name may stand for it
         return "unload"

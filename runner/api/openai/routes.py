@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from aiohttp import web
 
 from registry.stored import StoredModel
@@ -10,6 +12,7 @@ from runner.api.body import json_response, to_json
 from runner.api.body import read as read_body
 from runner.api.inflight import note_model
 from runner.api.openai import read, rerank, wire, write
+from runner.inference.aliases import known_as
 from runner.inference.models import Models
 from runner.inference.service import Service
 
@@ -22,7 +25,7 @@ class OpenAI:
         self._models = models
 
     def routes(self) -> tuple[web.RouteDef, ...]:
-        """Paths and handlers."""
+        """Paths and handlers, but for the models: that path belongs to two dialects, and the application joins them."""
         return (
             web.post("/v1/chat/completions", self.chat),
             web.post("/v1/completions", self.completions),
@@ -30,8 +33,6 @@ class OpenAI:
             web.post("/v1/rerank", self.rerank),
             web.post("/v2/rerank", self.rerank),
             web.post("/rerank", self.rerank),
-            web.get("/v1/models", self.models),
-            web.get("/v1/models/{name:.+}", self.model),
         )
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
@@ -72,23 +73,29 @@ class OpenAI:
         return json_response(rerank.write(asked, await self._service.rerank(asked), body))
 
     async def models(self, request: web.Request) -> web.Response:
-        """Every stored model, the newest first."""
+        """Every stored model, the newest first, and the names that stand for some."""
         stored = sorted(await self._models.list(), key=lambda each: each.modified_at, reverse=True)
-        return json_response(to_json(wire.Models(object="list", data=[_model(each) for each in stored])))
+        named = [(str(each.name), each) for each in stored] + list(await self._models.aliases())
+        return json_response(to_json(wire.Models(object="list", data=[_model(name, each) for name, each in named])))
 
     async def model(self, request: web.Request) -> web.Response:
         """One stored model."""
-        return json_response(to_json(_model(await self._models.show(request.match_info["name"]))))
+        asked = request.match_info["name"]
+        stored = await self._models.show(asked)
+        return json_response(to_json(_model(known_as(asked, stored), stored)))
 
 
 def _wants_usage(body: wire.Sampling) -> bool:
     return bool(body.stream_options and body.stream_options.include_usage)
 
 
-def _model(stored: StoredModel) -> wire.Model:
+def _model(name: str, stored: StoredModel) -> wire.Model:
     return wire.Model(
-        id=str(stored.name),
+        id=name,
         object="model",
         created=int(stored.modified_at.timestamp()),
         owned_by=stored.name.namespace,
+        type="model",
+        display_name=name,
+        created_at=stored.modified_at.astimezone(UTC).isoformat(timespec="seconds"),
     )

@@ -384,10 +384,15 @@ class Embeddings(msgspec.Struct, kw_only=True):
 
 
 class Model(msgspec.Struct, kw_only=True):
+    """From `type` on, what clients of Anthropic's read."""
+
     id: str
     object: str
     created: int
     owned_by: str
+    type: str
+    display_name: str
+    created_at: str
 
 
 class Fault(msgspec.Struct, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ def _shown(name: str, value: Any) -> Any:
         return "auto"
     if isinstance(value, Address | Path):
         return str(value)
+    if isinstance(value, Mapping):
+        return [f"{name}={model}" for name, model in value.items()]
     return list(value) if isinstance(value, tuple) else value
 
 
