@@ -35,14 +35,18 @@ from runner.inference.requests import (
     Chat,
     ChoiceEnded,
     Complete,
+    Detokenize,
     Embed,
     Embedded,
     Finished,
     Piece,
+    Preview,
     Ranked,
     Rerank,
     Resident,
     Timings,
+    Tokenize,
+    Told,
 )
 from runner.protocol.events import Alternative, Logprob
 from runner.scheduler.meters import Measured
@@ -107,7 +111,7 @@ class FakeService:
     says nothing until it is cancelled; endless says the same for ever; loads waits for `release`.
     """
 
-    seen: list[Chat | Complete | Embed | Rerank] = field(default_factory=list)
+    seen: list[Chat | Complete | Embed | Rerank | Tokenize | Detokenize | Preview] = field(default_factory=list)
     loaded: list[tuple[str, Mapping[str, Any], float | None]] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
     started: threading.Event = field(default_factory=threading.Event)
@@ -222,6 +226,23 @@ class FakeService:
             raise self.FAILURES[request.model]
         scores = [len(document) / 64 for document in request.documents]
         return Ranked(tuple(scores), 5 * len(scores), TIMINGS)
+
+    async def tell(self, question: Tokenize | Detokenize | Preview) -> Told:
+        """A byte is a token; a conversation is its turns, `role: content` each on a line."""
+        self.seen.append(question)
+        model = question.of.model if isinstance(question, Preview) else question.model
+        if model in self.FAILURES:
+            raise self.FAILURES[model]
+        match question:
+            case Tokenize():
+                data = question.text.encode()
+            case Detokenize():
+                data = bytes(token % 256 for token in question.tokens)
+            case Preview(Chat() as chat):
+                data = "".join(f"{turn.role}: {turn.content}\n" for turn in chat.messages).encode()
+            case Preview(Complete() as text):
+                data = str(text.prompt).encode()
+        return Told(tuple(data), tuple(bytes([byte]) for byte in data), data.decode("utf-8", "replace"))
 
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         if model in self.FAILURES:
