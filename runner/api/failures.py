@@ -58,6 +58,7 @@ _TABLE: Mapping[type[BaseException], _Row] = MappingProxyType(
             (runner.RunnerError, 500, None),
             (runner.InvalidRequest, 400, False),
             (runner.ContextOverflow, 400, False),
+            (runner.UnknownResponse, 400, False),
             (runner.Unsupported, 400, False),
             (runner.TemplateFailed, 400, False),
             (runner.UnknownModel, 404, False),

@@ -11,6 +11,7 @@ from runner.api.fields import Fields
 from runner.api.native import wire as native
 from runner.api.openai import rerank
 from runner.api.openai import wire as openai
+from runner.api.openai.responses import wire as responses
 from tests.api.fakes import FakeModels
 from tests.api.serving import Served
 
@@ -227,8 +228,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"model": "demo", "prompt": "x"},
     "/v1/embeddings": {"model": "demo", "input": "x"},
     "/v1/rerank": {"model": "ranker", "query": "x", "documents": ["y"]},
+    "/v1/responses": {"model": "demo", "input": "x"},
+    "/v1/responses/input_tokens": {"model": "demo", "input": "x"},
 }
-TABLE: dict[str, Fields] = {**native.FIELDS, **openai.FIELDS, **rerank.FIELDS}
+TABLE: dict[str, Fields] = {**native.FIELDS, **openai.FIELDS, **rerank.FIELDS, **responses.FIELDS}
 
 
 def test_every_body_has_its_table() -> None:
