@@ -1,14 +1,16 @@
 """/v1/responses: the answer, whole and streamed, and its failures."""
 
 import re
-from typing import Any
+import socket
+from collections.abc import AsyncIterator
 
 import pytest
 
 from runner.api.streams import Patience
-from runner.inference.requests import CallPart
-from tests.api import fakes
-from tests.api.fakes import CALLS, TEXT, THOUGHT
+from runner.errors import LoadFailed
+from runner.inference.requests import AnswerPart, CallPart, Chat, Complete
+from tests.api import fakes, serving
+from tests.api.fakes import CALLS, TEXT, THOUGHT, FakeService
 from tests.api.responding import ASK, PATH, answer, frames, kinds, plain, stream
 from tests.api.serving import Served
 
@@ -231,57 +233,52 @@ def test_a_failure_within_a_call(server: Served) -> None:
     ]  # fmt: skip
 
 
+def begin(connection: socket.socket, model: str) -> None:
+    """Ask for a stream, on a connection that ends with it."""
+    body = b'{"model": "%s", "input": "x", "stream": true}' % model.encode()
+    head = b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    connection.sendall(head % len(body) + body)
+
+
+def read(connection: socket.socket, event: bytes = b"", times: int = 1) -> bytes:
+    """What comes until an event has come so many times, or else until the end."""
+    got = b""
+    while not event or got.count(b"event: " + event) < times:
+        more = connection.recv(65536)
+        if not more:
+            assert not event, got
+            return got
+        got += more
+    return got
+
+
 def test_a_long_load_is_told_in_events() -> None:
     """Codex counts no comments: only an event keeps it waiting."""
-    import socket
-
     with Served(patience=Patience(hold=0.05, beat=0.05)) as server, server.connect() as connection:
-        body = b'{"model": "loads", "input": "x", "stream": true}'
-        head = b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-        connection.sendall(head % len(body) + body)
-        got = b""
-        while got.count(b"event: response.in_progress") < 3:
-            got += connection.recv(65536)
+        begin(connection, "loads")
+        got = read(connection, b"response.in_progress", 3)
         assert b" 200 OK" in got
         assert b"response.output_item.added" not in got
         server.service.release.set()
-        while more := connection.recv(65536):
-            got += more
-        connection.shutdown(socket.SHUT_RDWR)
+        got += read(connection)
     assert got.count(b"event: response.created") == 1
     assert got.count(b"event: response.completed") == 1
     numbers = [int(each) for each in re.findall(rb'"sequence_number":(\d+)', got)]
     assert numbers == list(range(len(numbers)))
 
 
-def test_a_failure_after_a_long_load_is_told_as_one() -> None:
-    with Served(patience=Patience(hold=0.05, beat=0.05)) as server:
-        server.service.FAILURES["slow"] = fakes.errors.LoadFailed("llama.cpp cannot load slow")
-        try:
-            generate = server.service.generate
+def test_a_failure_after_a_long_load_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(FakeService):
+        async def _say(self, request: Chat | Complete) -> AsyncIterator[AnswerPart]:
+            raise LoadFailed("llama.cpp cannot load slow")
+            yield
 
-            async def slowly(request: Any) -> Any:
-                import asyncio
-
-                await asyncio.to_thread(server.service.release.wait, 60)
-                async for part in generate(request):
-                    yield part
-
-            server.service.generate = slowly  # type: ignore[method-assign]
-            with server.connect() as connection:
-                body = b'{"model": "slow", "input": "x", "stream": true}'
-                head = (
-                    b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-                )
-                connection.sendall(head % len(body) + body)
-                got = b""
-                while b"event: response.in_progress" not in got:
-                    got += connection.recv(65536)
-                server.service.release.set()
-                while more := connection.recv(65536):
-                    got += more
-        finally:
-            del server.service.FAILURES["slow"]
+    monkeypatch.setattr(serving, "FakeService", Slow)
+    with Served(patience=Patience(hold=0.05, beat=0.05)) as server, server.connect() as connection:
+        begin(connection, "loads")
+        got = read(connection, b"response.in_progress")
+        server.service.release.set()
+        got += read(connection)
     assert got.count(b"event: response.failed") == 1
     assert b"load_failed" in got
     assert b"event: response.completed" not in got
@@ -289,11 +286,8 @@ def test_a_failure_after_a_long_load_is_told_as_one() -> None:
 
 def test_who_leaves_stops_the_work(server: Served) -> None:
     with server.connect() as connection:
-        body = b'{"model": "endless", "input": "x", "stream": true}'
-        head = b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
-        connection.sendall(head % len(body) + body)
-        assert server.service.started.wait(20)
-        assert connection.recv(1000)
+        begin(connection, "endless")
+        read(connection, b"response.output_text.delta")
     assert server.service.ended.wait(20)
     assert len(server.responses) == 0
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from backports import zstd
 
 from runner.conversation import Message, ToolCall, ToolChoice, ToolSpec
 from runner.inference.requests import Chat
@@ -248,8 +249,6 @@ def test_what_is_nested_too_deeply_is_no_bug(server: Served) -> None:
 
 def test_what_codex_sends(server: Served) -> None:
     """Its first request of a session, all fields of it; its body may be compressed."""
-    from backports import zstd
-
     body = {
         **ASK,
         "instructions": "You are Codex.",
