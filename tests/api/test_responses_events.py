@@ -1,4 +1,4 @@
-"""The events of /v1/responses, whatever an answer consists of: in good order they tell the response, and nothing else."""
+"""The events of /v1/responses, whatever an answer consists of: in good order they tell the response and nothing else."""
 
 from __future__ import annotations
 

@@ -108,8 +108,9 @@ class Writing:
                 yield from self._open(Thought(self._place(), as_summary=summary, is_sealed=sealed))
             assert isinstance(self._growing, Thought)
             yield from self._growing.grow(piece.thinking)
-        if piece.text:
-            yield from self._text(piece.text, [] if piece.in_thought else _logprobs(piece.logprobs))
+        logprobs = _logprobs(piece.logprobs) if not piece.in_thought and piece.call is None else []
+        if piece.text or (logprobs and isinstance(self._growing, Text)):
+            yield from self._text(piece.text, logprobs)
         if piece.call is not None:
             yield from self._call_part(piece.call)
 
