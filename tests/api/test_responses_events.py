@@ -1,4 +1,4 @@
-"""The events of /v1/responses, whatever an answer consists of: in good order they tell the response and nothing else."""
+"""The events of /v1/responses, whatever an answer consists of: they tell the response, in order and nothing else."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from runner.api.openai.responses.store import ResponseStore
 from runner.api.openai.responses.write import Writing
 from runner.api.streams import Patience
 from runner.inference.requests import AnswerPart, CallPart, Finished, Piece, Timings
+from runner.protocol.events import Logprob
 
 END = Finished("stop", 3, 5, Timings())
 BROKEN = Failure(500, "worker_crashed", "the worker died")
@@ -134,3 +135,20 @@ async def test_items_come_one_after_the_other_and_add_up(runs: list[Any], reason
         assert len([item for item in output if item["type"].endswith("call")]) == sum(
             kind == "call" for kind, _ in runs
         )
+
+
+async def test_a_token_without_text_has_its_score() -> None:
+    body = wire.ResponseRequest(model="m", input="x", top_logprobs=1)
+    writing = Writing(read(body, ResponseStore(0, 0)), lambda response: None)
+
+    async def parts() -> AsyncIterator[AnswerPart]:
+        yield Piece(thinking="h", logprobs=(Logprob(b"h", -1.0, 0),), in_thought=True)
+        yield Piece(text="a\ufffd", logprobs=(Logprob(b"a", -0.5, 0), Logprob(b"\xf0", -0.25, 1)))
+        yield Piece(logprobs=(Logprob(b"\x9f", -0.125, 1), Logprob(b"<end>", -2.0, 2, is_end=True)))
+        yield END
+
+    told = json.loads(await writing.whole(parts()))
+    (part,) = told["output"][1]["content"]
+    assert part["text"] == "a\ufffd"
+    assert [each["bytes"] for each in part["logprobs"]] == [[0x61], [0xF0], [0x9F]]
+    assert [each["token"] for each in part["logprobs"]] == ["a", "\\xf0", "\\x9f"]
