@@ -248,29 +248,39 @@ def test_what_is_nested_too_deeply_is_no_bug(server: Served) -> None:
 
 
 def test_what_codex_sends(server: Served) -> None:
-    """Its first request of a session, all fields of it; its body may be compressed."""
+    """Version 0.169, the second request of a session that thinks: all its fields, and its body compressed."""
+
+    def message(role: str, text: str) -> dict[str, Any]:
+        return {"type": "message", "id": f"msg_{text}", "role": role, "content": [{"type": "input_text", "text": text}]}
+
+    function = {"type": "function", "description": "d", "strict": False, "parameters": {"type": "object"}}
     body = {
-        **ASK,
-        "instructions": "You are Codex.",
+        "model": "demo",
         "input": [
-            {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "<permissions>"}]},
-            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "<environment_context>"}]},
-            HI,
+            message("developer", "You are Codex."),
+            message("developer", "<skills>"),
+            message("user", "<environment>"),
+            message("user", "List"),
+            {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}], "content": None,
+             "encrypted_content": "runner:hm"},
+            {"type": "function_call", "status": "completed", "id": "fc_1", "name": "exec_command",
+             "arguments": '{"cmd": "ls"}', "call_id": "c1"},
+            {"type": "function_call_output", "id": "fco_1", "call_id": "c1", "output": "a.py"},
         ],
         "tools": [
-            {"type": "function", "name": "exec_command", "description": "Runs.", "strict": False,
-             "parameters": {"type": "object", "properties": {"cmd": {"type": "string"}}, "required": ["cmd"]}},
+            {**function, "name": "exec_command"},
+            {"type": "namespace", "name": "multi_agent_v1", "description": "d",
+             "tools": [{**function, "name": "wait_agent"}]},
             {"type": "web_search", "external_web_access": False},
         ],
         "tool_choice": "auto",
         "parallel_tool_calls": True,
-        "reasoning": None,
+        "reasoning": {"effort": "low", "summary": "auto"},
         "store": False,
         "stream": True,
         "include": ["reasoning.encrypted_content"],
         "prompt_cache_key": "0199-a",
         "client_metadata": {"x-codex-installation-id": "1"},
-        "text": {"verbosity": "low"},
     }  # fmt: skip
     packed = zstd.compress(json.dumps(body).encode())
     reply = server.ask("POST", PATH, packed, {"Content-Type": "application/json", "Content-Encoding": "zstd"})
@@ -279,11 +289,13 @@ def test_what_codex_sends(server: Served) -> None:
     (request,) = server.service.seen
     assert isinstance(request, Chat)
     assert request.messages == (
-        Message("system", "You are Codex.\n\n<permissions>"),
-        Message("user", "<environment_context>"),
-        Message("user", "Hi"),
+        Message("system", "You are Codex.\n\n<skills>"),
+        Message("user", "<environment>"),
+        Message("user", "List"),
+        Message("assistant", thinking="hm", tool_calls=(ToolCall("exec_command", {"cmd": "ls"}, "c1"),)),
+        Message("tool", "a.py", tool_name="exec_command", tool_call_id="c1"),
     )
-    assert [tool.name for tool in request.tools] == ["exec_command"]
+    assert [tool.name for tool in request.tools] == ["exec_command", "multi_agent_v1__wait_agent"]
     assert len(server.responses) == 0
 
 

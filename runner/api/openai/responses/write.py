@@ -25,7 +25,7 @@ from runner.protocol.events import Logprob
 _HEARTBEAT = b": still working\n\n"
 _MARGIN = 50  # levels of the events, and of the calls that write them
 _NO_REASONING = wire.Reasoning()
-_PLAIN = wire.TextConfig(format=wire.TextFormat(type="text"))
+_PLAIN = wire.TextFormat(type="text")
 
 
 class Writing:
@@ -188,7 +188,7 @@ class Writing:
 
 def _opening(asked: Asked) -> events.Response:
     """The response before anything has come of it."""
-    body = asked.body
+    body, text = asked.body, asked.body.text or wire.TextConfig()
     return events.Response(
         id=f"resp_{uuid.uuid4().hex}",
         created_at=int(time.time()),
@@ -204,7 +204,7 @@ def _opening(asked: Asked) -> events.Response:
         safety_identifier=body.safety_identifier,
         store=asked.store,
         temperature=body.temperature,
-        text=body.text if body.text and body.text.format else _PLAIN,
+        text=wire.TextConfig(format=text.format or _PLAIN, verbosity=text.verbosity),
         tool_choice=body.tool_choice or "auto",
         tools=list(asked.toolbox.echo),
         top_logprobs=body.top_logprobs or 0,
