@@ -227,6 +227,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("prefix_ram", parse_size, "512MB", "memory of each model for prompts that lost their cells; 0 for none"),
     Setting("prefix_disk", parse_size, "4GB", "disk space for prompts computed before, all models; 0 keeps none"),
     Setting("aliases", _aliases, "", "names that stand for models: claude-*=demo,gpt-4=qwen3; * is any characters"),
+    Setting("stored_responses", _whole(0, 1_000_000), 1000, "answers of /v1/responses to keep in memory; 0 keeps none"),
+    Setting("stored_responses_size", parse_size, "64MB", "memory for them; the longest unused are forgotten first"),
     Setting("load_timeout", parse_duration, "5m", "how long a load may go on without a sign of progress"),
     Setting("api_key", _key, "", "key that clients must send; required when listening beyond loopback"),
     Setting("origins", _words, "", "web origins allowed beside loopback ones, comma-separated"),
@@ -264,6 +266,8 @@ class Settings:
     prefix_ram: int  # bytes
     prefix_disk: int  # bytes
     aliases: Mapping[str, str]  # models by the names that stand for them
+    stored_responses: int
+    stored_responses_size: int  # bytes
     load_timeout: float  # seconds
     api_key: str | None = field(repr=False)  # lest it be printed with the rest
     origins: tuple[str, ...]

@@ -31,6 +31,7 @@ from registry.progress import Cancel, Report
 from registry.store import Store
 from runner import __version__, config, log
 from runner.api.app import Services, build_app
+from runner.api.openai.responses.store import ResponseStore
 from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
 from runner.inference.aliases import Aliases
@@ -92,7 +93,8 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         return fetch(store, name, progress=report, cancelled=cancelled, settings=chosen)
 
     jobs = Jobs(store, pull, ThreadPoolExecutor(4, "job"))
-    app = build_app(Services(service, models, jobs, settings, shutdown))
+    responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
+    app = build_app(Services(service, models, jobs, responses, settings, shutdown))
     return Daemon(app, scheduler, workers, jobs)
 
 

@@ -6,6 +6,7 @@ gives each code its status, and each dialect its wording. The registry has a tre
     RunnerError                      internal_error
     ├── InvalidRequest               invalid_request_error    a field is wrong; `field` names it
     │   ├── ContextOverflow          context_length_exceeded  the prompt has more tokens than the context
+    │   ├── UnknownResponse          previous_response_not_found  nothing is kept under this id
     │   ├── Unsupported              unsupported_feature      the model, or Runner, lacks the capability
     │   └── TemplateFailed           template_error           the chat template cannot render this conversation
     ├── UnknownModel                 model_not_found
@@ -46,6 +47,16 @@ class ContextOverflow(InvalidRequest):
         super().__init__(f"the prompt is too long: {tokens} tokens, and the context holds {limit}", field=field)
         self.tokens = tokens
         self.limit = limit
+
+
+class UnknownResponse(InvalidRequest):
+    code = "previous_response_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is no response {name[:100]!r}: it wasn't stored, or it has been forgotten since",
+            field="previous_response_id",
+        )
 
 
 class Unsupported(InvalidRequest):

@@ -21,6 +21,8 @@ from runner.api.native.models import Inventory
 from runner.api.native.routes import Generation
 from runner.api.native.transfers import Transfers
 from runner.api.native.write import error as native_error
+from runner.api.openai.responses.routes import Responses
+from runner.api.openai.responses.store import ResponseStore
 from runner.api.openai.routes import OpenAI
 from runner.api.openai.write import error as openai_error
 from runner.api.openapi import OpenAPI
@@ -50,6 +52,7 @@ class Services:
     service: Service
     models: Models
     jobs: Jobs
+    responses: ResponseStore
     settings: Settings
     shutdown: Callable[[], None]
 
@@ -79,6 +82,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Inventory(services.models, services.service),
         Transfers(services.jobs, services.models),
         of_openai,
+        Responses(services.service, services.responses),
         of_anthropic,
         Llamacpp(services.service, services.models),
         Own(services.models, services.settings, services.shutdown),

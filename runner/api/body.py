@@ -68,7 +68,7 @@ async def chunks(request: web.Request) -> AsyncIterator[bytes]:
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
         raise web.HTTPUnsupportedMediaType(
-            text=f"Content-Encoding {encoding[:40]!r} cannot be read; gzip and deflate can"
+            text=f"Content-Encoding {encoding[:40]!r} cannot be read; gzip, deflate and zstd can"
         )
     loop = asyncio.get_running_loop()
     start, received = loop.time(), 0

@@ -11,6 +11,8 @@ from runner.api.llamacpp import wire as llamacpp
 from runner.api.native import wire as native
 from runner.api.openai import rerank
 from runner.api.openai import wire as openai
+from runner.api.openai.responses import events as responses
+from runner.api.openai.responses.wire import FIELDS as RESPONSE_FIELDS
 
 DIALECTS = (
     Dialect("ollama", "Ollama's", native.Error, native.FIELDS, native.ANSWERS, streams="application/x-ndjson"),
@@ -18,10 +20,11 @@ DIALECTS = (
         "openai",
         "OpenAI's",
         openai.Error,
-        {**openai.FIELDS, **rerank.FIELDS},
+        {**openai.FIELDS, **rerank.FIELDS, **RESPONSE_FIELDS},
         {
             **openai.ANSWERS,
             **rerank.ANSWERS,
+            **responses.ANSWERS,
             "/v1/models": Answers((openai.Models, anthropic.Models)),  # by the header `anthropic-version`
             "/v1/models/{name}": Answers((openai.Model, anthropic.Model)),
         },

@@ -61,6 +61,7 @@ _TABLE: Mapping[type[BaseException], _Row] = MappingProxyType(
             (runner.RunnerError, 500, None),
             (runner.InvalidRequest, 400, False),
             (runner.ContextOverflow, 400, False),
+            (runner.UnknownResponse, 400, False),
             (runner.Unsupported, 400, False),
             (runner.TemplateFailed, 400, False),
             (runner.UnknownModel, 404, False),
@@ -161,7 +162,7 @@ def unreadable(status: int, error: BaseException | None, message: str | None) ->
     if isinstance(error, LineTooLong) or text.startswith("Too many headers"):
         status, text = 431, "a line of the request's head is too long, or its lines are too many"
     elif isinstance(error, ContentEncodingError):
-        status, text = 415, "its Content-Encoding is unknown here; gzip and deflate are known"
+        status, text = 415, "its Content-Encoding is unknown here; gzip, deflate and zstd are known"
     code = _HTTP_CODES.get(status, "invalid_request_error")
     return Failure(status, code, f"the request cannot be read: {text}", headers={"x-should-retry": "false"})
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from runner.api.app import Services, build_app
 from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
+from runner.api.openai.responses.store import ResponseStore
 from runner.config import load
 from tests.api.fakes import FakeJobs, FakeModels, FakeService
 
@@ -30,6 +31,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"model": "demo", "prompt": "x"},
     "/v1/embeddings": {"model": "demo", "input": "x"},
     "/v1/rerank": {"model": "ranker", "query": "x", "documents": ["y"]},
+    "/v1/responses": {"model": "demo", "input": "x"},
+    "/v1/responses/input_tokens": {"model": "demo", "input": "x"},
     "/v1/messages": {**CHAT, "max_tokens": 5},
     "/v1/messages/count_tokens": CHAT,
     "/tokenize": {"model": "demo", "content": "x"},
@@ -49,7 +52,7 @@ def routes() -> Sequence[web.AbstractRoute]:
     """Every route of an application."""
 
     async def made() -> web.Application:
-        parts: Any = (FakeService(), FakeModels(), FakeJobs())
+        parts: Any = (FakeService(), FakeModels(), FakeJobs(), ResponseStore(1, 1))
         return build_app(Services(*parts, load({}, environ={}), lambda: None))
 
     return list(asyncio.run(made()).router.routes())

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from runner.api.app import Services, build_app
 from runner.api.inflight import IN_FLIGHT
+from runner.api.openai.responses.store import ResponseStore
 from runner.api.server import listen, serve
 from runner.api.streams import Patience
 from runner.config import Address, load
@@ -79,10 +80,12 @@ class Served:
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self.responses = ResponseStore(self.settings.stored_responses, self.settings.stored_responses_size)
         services = Services(
             self.service,  # type: ignore[arg-type]
             self.models,  # type: ignore[arg-type]
             self.jobs,  # type: ignore[arg-type]
+            self.responses,
             self.settings,
             self._shutdown,
         )

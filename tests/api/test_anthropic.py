@@ -479,7 +479,9 @@ class TestTokens:
 
     def test_the_whole_prompt_counts(self, server: Served) -> None:
         body = {"model": "demo", "system": "be brief", "messages": HI, "tools": [LOOK]}
-        assert server.post("/v1/messages/count_tokens?beta=true", body).json == {"input_tokens": 4}
+        assert server.post("/v1/messages/count_tokens?beta=true", body).json == {
+            "input_tokens": len("system: be brief\nuser: Hi\nlook\n")
+        }
         (seen,) = server.service.seen
         assert isinstance(seen, Preview)
         assert seen.of == Chat(

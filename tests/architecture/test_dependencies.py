@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("modelfiles", "registry", "runner")
+BY_OTHERS = {"backports-zstd"}  # aiohttp imports it where it is there
 WORKSHOP = ROOT / "modelfiles" / "demo" / "train"  # not in the wheel; its makers bring torch
 
 
@@ -36,4 +37,4 @@ def test_dependencies_are_what_is_imported() -> None:
     providers = packages_distributions()
     imported = {normalised(providers.get(name, [name])[0]) for name in imported_libraries()}
     assert imported - declared == set(), "imported, not declared"
-    assert declared - imported == set(), "declared, imported nowhere"
+    assert declared - imported == BY_OTHERS, "declared, imported nowhere"
