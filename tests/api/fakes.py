@@ -31,6 +31,7 @@ from registry.stored import StoredModel
 from runner import errors
 from runner.inference.requests import (
     AnswerPart,
+    CallPart,
     Chat,
     ChoiceEnded,
     Complete,
@@ -61,6 +62,13 @@ TEXT = (
 )
 """An answer, in pieces: several bytes a character, separators that break naive readers, quotes and NUL."""
 THOUGHT = ("Let me ", "see…")
+CALLS = (
+    CallPart(0, "call_0a1b2c3d4", "look_up"),
+    CallPart(0, arguments='{"place": "Zü'),
+    CallPart(0, arguments='rich 👋\u2028", "days": 2}', complete=True),
+    CallPart(1, "call_5e6f7a8b9", "now", "{}", complete=True),
+)
+"""Two tool calls, in parts: one whose arguments are cut within a text, and one that comes at once."""
 TIMINGS = Timings(total=5_000_000, load=1_000_000, queue=10_000, prefill=2_000_000, decode=1_500_000)
 MODIFIED = datetime(2026, 8, 21, 10, 11, 12, 130000, tzinfo=UTC)
 HAVE = b"bytes that are in the store"
@@ -94,8 +102,9 @@ class FakeService:
     """`runner.inference.service.Service`, by model name:
 
     demo, embedder and others answer at once; drafts says that it drafted; cut ends for length and reports truncated
-    tokens; late fails after two pieces, the rest of `FAILURES` before the first; silent says nothing until it is
-    cancelled; endless says the same for ever; loads waits for `release`.
+    tokens; caller says its text and then makes `CALLS`, callonly only makes them, callcut ends for length within the
+    first of them, calllate fails there; late fails after two pieces, the rest of `FAILURES` before the first; silent
+    says nothing until it is cancelled; endless says the same for ever; loads waits for `release`.
     """
 
     seen: list[Chat | Complete | Embed | Rerank] = field(default_factory=list)
@@ -147,6 +156,10 @@ class FakeService:
             for each in THOUGHT:
                 scores = () if request.logprobs is None else (Logprob(each.encode(), -1.0, 0),)
                 yield Piece(thinking=each, tokens=1, logprobs=scores, in_thought=True)
+        if request.model in self.CALLERS:
+            async for part in self._call(request):
+                yield part
+            return
         offset = 0
         if isinstance(request, Complete) and request.echo:
             yield Piece(text=ECHO, logprobs=echoed(request.logprobs))
@@ -177,6 +190,22 @@ class FakeService:
             yield replace(answer_of(), drafted_tokens=9, accepted_tokens=6)
         else:
             yield answer_of()
+
+    CALLERS: ClassVar[tuple[str, ...]] = ("caller", "callonly", "callcut", "calllate")
+
+    async def _call(self, request: Chat | Complete) -> AsyncIterator[AnswerPart]:
+        for each in TEXT if request.model == "caller" else ():
+            for choice in range(request.choices):
+                yield Piece(text=each, tokens=1, choice=choice)
+        for call in CALLS[:2] if request.model in ("callcut", "calllate") else CALLS:
+            for choice in range(request.choices):
+                scores = () if request.logprobs is None else (Logprob(b"<call>", -0.5, 0),)
+                yield Piece(call=call, tokens=1, choice=choice, logprobs=scores)
+        if request.model == "calllate":
+            raise errors.WorkerCrashed("the model's worker ended with signal 9")
+        for choice in range(1, request.choices):
+            yield ChoiceEnded(choice, "tool_calls")
+        yield replace(answer_of(), reason="length" if request.model == "callcut" else "tool_calls")
 
     async def embed(self, request: Embed) -> Embedded:
         self.seen.append(request)
