@@ -37,6 +37,10 @@ _LISTS = {
     "stop": "a list of strings",
     "license": "a list of strings",
     "images": "a list of base64 strings",
+    "tools": "a list of tools",
+    "functions": "a list of functions",
+    "tool_calls": "a list of tool calls",
+    "context": "a list of whole numbers",
 }
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _EXPECTED = re.compile(r"Expected `([^`]+)`")

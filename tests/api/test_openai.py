@@ -175,7 +175,7 @@ def test_a_chat_as_the_service_sees_it(server: Served) -> None:
                 Message("system", "Be brief."),
                 Message("user", "What\nis it?", images=(b"\x89PNG\r\n\x1a\n",)),
                 Message("assistant", "", thinking="hm", tool_calls=(ToolCall("look", {"at": 1}, "c1"),)),
-                Message("tool", "a cat", tool_call_id="c1"),
+                Message("tool", "a cat", tool_name="look", tool_call_id="c1"),
             ),
             think=False,
             options={
