@@ -96,7 +96,13 @@ _TABLE: Mapping[type[BaseException], _Row] = MappingProxyType(
         registry.Cancelled: _Row(499, "cancelled"),
     }
 )
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "request_too_large"}
+_HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "request_too_large",
+    501: "not_implemented",
+}
 
 
 def failure_of(error: BaseException) -> Failure:

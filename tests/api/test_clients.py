@@ -256,7 +256,7 @@ class TestOllama:
         assert caught.value.status_code == 404
         with pytest.raises(ollama.ResponseError, match="signal 9"):
             list(native.chat("late", HI, stream=True))
-        with pytest.raises(ollama.ResponseError, match="tools is not supported yet"):
+        with pytest.raises(ollama.ResponseError, match=r"tools\[0\]\.function\.name must be"):
             native.chat("demo", HI, tools=[lambda: None])
 
 

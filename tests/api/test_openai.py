@@ -501,7 +501,7 @@ def test_models(server: Served) -> None:
             "chat/completions",
             {**CHAT, "chat_template_kwargs": {"tokenize": True}},
             "chat_template_kwargs.tokenize",
-            "enable_thinking is",
+            "enable_thinking, thinking, reasoning_effort",
         ),
         ("chat/completions", {**CHAT, "keep_alive": "soon"}, "keep_alive", "keep_alive takes seconds"),
         ("chat/completions", {**CHAT, "messages": [{"role": "robot"}]}, "messages[0].role", "must be one of system"),

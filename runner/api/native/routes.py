@@ -8,7 +8,7 @@ from runner.api import streams
 from runner.api.body import json_response
 from runner.api.body import read as read_body
 from runner.api.inflight import note_model
-from runner.api.native import read, wire, write
+from runner.api.native import context, read, wire, write
 from runner.inference.models import Models
 from runner.inference.requests import Embed, Embedded
 from runner.inference.service import Service
@@ -38,9 +38,10 @@ class Generation:
         if isinstance(asked, read.Load | read.Unload):
             return json_response(write.generate_residency(asked.model, await self._reside(asked)))
         parts = streams.answer(self._service.generate(asked), request)
+        begun = context.begun(asked)
         if body.stream is not False:
-            return await streams.send(request, write.generate_lines(asked.model, parts), write.NDJSON)
-        return json_response(write.generated(asked.model, (await streams.collect((parts,)))[0]))
+            return await streams.send(request, write.generate_lines(asked.model, parts, begun), write.NDJSON)
+        return json_response(write.generated(asked.model, (await streams.collect((parts,)))[0], begun))
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answer a conversation; an empty one loads or unloads the model."""

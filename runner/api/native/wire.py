@@ -22,13 +22,30 @@ class Named(msgspec.Struct, kw_only=True):
 
 
 class Function(msgspec.Struct):
+    """A call of a function. `arguments` is an object; JSON text of one is taken as well."""
+
     name: str
-    arguments: dict[str, Any] | None = None
+    arguments: dict[str, Any] | str | None = None
 
 
 class ToolCall(msgspec.Struct):
     function: Function
     id: str | None = None
+
+
+class OfferedFunction(msgspec.Struct, kw_only=True):
+    """A function that the model may call."""
+
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(msgspec.Struct, kw_only=True):
+    """A tool, by its `type`: function is the one there is."""
+
+    type: str | None = None
+    function: OfferedFunction | None = None
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -39,6 +56,7 @@ class Message(msgspec.Struct, kw_only=True):
     thinking: str | None = None
     images: list[str] | None = None
     tool_calls: list[ToolCall] | None = None
+    name: str | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
 
@@ -63,12 +81,16 @@ class GenerateRequest(Asking, kw_only=True):
     system: str | None = None
     raw: bool | None = None
     images: list[str] | None = None
+    context: list[int] | None = None
     template: Any = None
 
 
 class ChatRequest(Asking, kw_only=True):
+    """`tool_choice`, which Ollama doesn't have, takes what OpenAI's takes: a word, or the tool to be called."""
+
     messages: list[Message] | None = None
-    tools: Any = None
+    tools: list[Tool] | None = None
+    tool_choice: str | Tool | None = None
 
 
 class EmbedRequest(Named, kw_only=True):
@@ -88,9 +110,11 @@ class EmbeddingsRequest(Named, kw_only=True):
 
 
 class ShowRequest(Named, kw_only=True):
+    """`system` and `options` are shown in the place of the model's own."""
+
     verbose: bool | None = None
-    system: Any = None
-    options: Any = None
+    system: str | None = None
+    options: dict[str, Any] | None = None
 
 
 class DeleteRequest(Named, kw_only=True):
@@ -107,6 +131,10 @@ class PullRequest(Named, kw_only=True):
     insecure: Any = None
     username: Any = None
     password: Any = None
+
+
+class PushRequest(Named, kw_only=True):
+    pass
 
 
 class CreateRequest(Named, kw_only=True):
@@ -142,12 +170,12 @@ FIELDS: Mapping[str, Fields] = {
     "/api/generate": Fields(
         GenerateRequest,
         {**_ASKING, "template": ()},
-        {"shift": _SHIFT, "context": "deprecated by Ollama; a conversation goes through /api/chat"},
+        {"shift": _SHIFT},
     ),
-    "/api/chat": Fields(ChatRequest, {**_ASKING, "tools": ()}, {"shift": _SHIFT}),
+    "/api/chat": Fields(ChatRequest, _ASKING, {"shift": _SHIFT}),
     "/api/embed": Fields(EmbedRequest),
     "/api/embeddings": Fields(EmbeddingsRequest),
-    "/api/show": Fields(ShowRequest, {"system": (), "options": ()}),
+    "/api/show": Fields(ShowRequest),
     "/api/copy": Fields(CopyRequest),
     "/api/delete": Fields(DeleteRequest),
     "/api/pull": Fields(PullRequest, {"insecure": (), "username": (), "password": ()}),
@@ -160,12 +188,28 @@ FIELDS: Mapping[str, Fields] = {
 """What becomes of each field, endpoint by endpoint."""
 
 
+class CalledFunction(msgspec.Struct, kw_only=True):
+    """`arguments` is an object."""
+
+    index: int
+    name: str
+    arguments: msgspec.Raw
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """A whole tool call."""
+
+    id: str
+    function: CalledFunction
+
+
 class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A turn, or part of one, that the model gives."""
+    """A turn, or part of one, that the model gives. A call is told when it is whole."""
 
     role: str
     content: str
     thinking: str = ""
+    tool_calls: list[Call] = []
 
 
 class Alternative(msgspec.Struct, kw_only=True):
@@ -183,7 +227,8 @@ class Logprob(Alternative, kw_only=True, omit_defaults=True):
 
 
 class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One line of /api/generate, or all of its answer. Counts and times (nanoseconds) come with the end."""
+    """One line of /api/generate, or all of its answer. Counts, times (nanoseconds) and the `context` to go on from
+    come with the end."""
 
     model: str
     created_at: str
@@ -192,6 +237,7 @@ class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
     logprobs: list[Logprob] = []
     done: bool
     done_reason: str = ""
+    context: list[int] = []
     total_duration: int | UnsetType = UNSET
     load_duration: int | UnsetType = UNSET
     prompt_eval_count: int | UnsetType = UNSET
@@ -311,7 +357,7 @@ class Running(msgspec.Struct, kw_only=True):
 
 
 class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """All of /api/show. `tensors` comes with `verbose` only."""
+    """All of /api/show. `tensors` comes with `verbose` only, `projector_info` with a model that has a projector."""
 
     license: str = ""
     modelfile: str
@@ -321,6 +367,7 @@ class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
     details: Details
     messages: list[Turn] = []
     model_info: dict[str, Any]
+    projector_info: dict[str, Any] | UnsetType = UNSET
     tensors: list[dict[str, Any]] = []
     capabilities: tuple[str, ...]
     modified_at: str
