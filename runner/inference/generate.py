@@ -7,9 +7,10 @@ the worker.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import replace
 
 from runner.formats import Thinking
-from runner.inference.requests import AnswerPart, ChoiceEnded, Finished, Piece, Timings
+from runner.inference.requests import AnswerPart, Begun, ChoiceEnded, Finished, Piece, Timings
 from runner.protocol.commands import ChatPrompt, Generate
 from runner.protocol.events import Done, Ended, Logprob, Started, Text
 from runner.reply.thinking import Part, Splitter
@@ -27,9 +28,11 @@ async def answer(
     try:
         is_chat = isinstance(want.work, Generate) and isinstance(want.work.prompt, ChatPrompt)
         reply = _Reply(arrived_ns, clock_ns, is_chat=is_chat)
+        is_first = True
         while items := await stream.take():
             for part in reply.take(items):
-                yield part
+                yield replace(part, begun=reply.begun) if is_first and isinstance(part, Piece) else part
+                is_first = False
     finally:
         scheduler.cancel(request)  # of no effect once it has ended
 
@@ -44,6 +47,11 @@ class _Reply:
         self._admission: Admission | None = None
         self._started: Started | None = None
         self._choices: dict[int, _Choice] = {}
+
+    @property
+    def begun(self) -> Begun | None:
+        """What the worker said of the prompt."""
+        return Begun(self._started.prompt_tokens, self._started.cached_tokens) if self._started else None
 
     def take(self, items: Iterable[Item]) -> Iterable[AnswerPart]:
         """What has come of these events. Pieces of a choice that arrived together are given as one."""

@@ -109,11 +109,20 @@ class CallPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """How long the prompt is, and how much of that was computed before."""
+
+    prompt_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a choice, in order: text of the answer or of the thought before it, part of a tool call, or none of
     these.
 
     `logprobs` are of the tokens that begin here; those of a thought, its markers included, are marked `in_thought`.
+    `begun` comes with the first piece of an answer.
     """
 
     text: str = ""
@@ -123,6 +132,7 @@ class Piece:
     choice: int = 0
     logprobs: tuple[Logprob, ...] = ()
     in_thought: bool = False
+    begun: Begun | None = None
 
 
 @dataclass(frozen=True, slots=True)

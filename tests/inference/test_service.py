@@ -12,7 +12,7 @@ import pytest
 
 from runner.conversation import Message
 from runner.errors import InvalidRequest, RunnerError, UnknownModel, WorkerCrashed
-from runner.inference.requests import Chat, ChoiceEnded, Complete, Embed, Finished, Piece
+from runner.inference.requests import Begun, Chat, ChoiceEnded, Complete, Embed, Finished, Piece
 from tests.inference.conftest import THINKING_CHAT, Make, Served
 
 
@@ -60,6 +60,13 @@ async def test_pieces_count_tokens(served: Served, make: Make) -> None:
     make("m", template=THINKING_CHAT)
     pieces = [item async for item in served.service.generate(told("say:<think>a b</think> c d"))]
     assert sum(piece.tokens for piece in pieces if isinstance(piece, Piece)) == 4
+
+
+async def test_the_first_piece_tells_how_long_the_prompt_is(served: Served, make: Make) -> None:
+    make("m", template=THINKING_CHAT)
+    parts = [part async for part in served.service.generate(told("say:<think>a b</think> c d"))]
+    pieces = [part for part in parts if isinstance(part, Piece)]
+    assert [piece.begun for piece in pieces] == [Begun(2)] + [None] * (len(pieces) - 1)
 
 
 async def test_choices_come_apart_and_end_each_for_itself(served: Served, make: Make) -> None:
