@@ -31,6 +31,7 @@ from registry.stored import StoredModel
 from runner import errors
 from runner.inference.requests import (
     AnswerPart,
+    Begun,
     CallPart,
     Chat,
     ChoiceEnded,
@@ -144,9 +145,11 @@ class FakeService:
                 await asyncio.Event().wait()
             if request.model == "loads":
                 await asyncio.to_thread(self.release.wait, 60)
+            begun: Begun | None = Begun(7, 3)
             async for part in self._say(request):
                 self.pieces += 1
-                yield part
+                yield replace(part, begun=begun) if isinstance(part, Piece) else part
+                begun = None
         finally:
             self.under_way -= 1
             self.ended.set()

@@ -93,6 +93,33 @@ def test_usage_comes_last_and_only_when_asked(server: Served) -> None:
     assert all("usage" not in event for event in events[:-1])
 
 
+def test_usage_on_the_way_for_who_wants_it(server: Served) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    events = server.post("/v1/chat/completions", {**CHAT, "stream": True, "stream_options": options}).events[:-1]
+    assert [event["usage"]["completion_tokens"] for event in events] == [
+        1, *range(1, len(TEXT) + 1), len(TEXT), len(TEXT),
+    ]  # fmt: skip
+    assert events[-2]["usage"] == events[-1]["usage"] == USAGE
+    body = {"model": "demo", "prompt": ["a", "b"], "stream": True, "stream_options": options}
+    events = server.post("/v1/completions", body).events[:-1]
+    assert events[0]["usage"]["prompt_tokens"] in (7, 14)
+    counts = [event["usage"]["completion_tokens"] for event in events]
+    assert counts == sorted(counts)
+    assert (
+        events[-2]["usage"]
+        == events[-1]["usage"]
+        == {
+            "prompt_tokens": 14,
+            "completion_tokens": 2 * len(TEXT),
+            "total_tokens": 14 + 2 * len(TEXT),
+            "prompt_tokens_details": {"cached_tokens": 6},
+        }
+    )
+    only = {"continuous_usage_stats": True}
+    events = server.post("/v1/chat/completions", {**CHAT, "stream": True, "stream_options": only}).events[:-1]
+    assert all("usage" not in event for event in events)
+
+
 def test_ids_never_come_again(server: Served) -> None:
     assert len({server.post("/v1/chat/completions", CHAT).json["id"] for _ in range(5)}) == 5
 

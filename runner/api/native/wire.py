@@ -6,7 +6,7 @@ Shapes only; knows no request of ours. Every field of a request may be null, as 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -193,7 +193,7 @@ class CalledFunction(msgspec.Struct, kw_only=True):
 
     index: int
     name: str
-    arguments: msgspec.Raw
+    arguments: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 
 
 class Call(msgspec.Struct, kw_only=True):

@@ -15,7 +15,7 @@ from runner.conversation import ToolChoice, ToolSpec
 from runner.errors import InvalidRequest, Unsupported
 
 
-class Function(msgspec.Struct, kw_only=True):
+class OfferedFunction(msgspec.Struct, kw_only=True):
     """A function that the model may call. `strict` changes nothing: what is kept to, is kept to in either case."""
 
     name: str | None = None
@@ -28,10 +28,10 @@ class Tool(msgspec.Struct, kw_only=True):
     """A tool, by its `type`: function is the one there is."""
 
     type: str | None = None
-    function: Function | None = None
+    function: OfferedFunction | None = None
 
 
-class Named(msgspec.Struct, kw_only=True):
+class NamedFunction(msgspec.Struct, kw_only=True):
     """A function that is called by its name."""
 
     name: str | None = None
@@ -39,7 +39,7 @@ class Named(msgspec.Struct, kw_only=True):
 
 class NamedTool(msgspec.Struct, kw_only=True):
     type: str | None = None
-    function: Named | None = None
+    function: NamedFunction | None = None
 
 
 class AllowedTools(msgspec.Struct, kw_only=True):
@@ -49,11 +49,11 @@ class AllowedTools(msgspec.Struct, kw_only=True):
     tools: list[NamedTool] | None = None
 
 
-class Choice(msgspec.Struct, kw_only=True):
+class ChosenTool(msgspec.Struct, kw_only=True):
     """One tool to be called, or those that may be, by its `type`: function or allowed_tools."""
 
     type: str | None = None
-    function: Named | None = None
+    function: NamedFunction | None = None
     allowed_tools: AllowedTools | None = None
 
 
@@ -84,12 +84,12 @@ class CallDelta(msgspec.Struct, kw_only=True):
 Offered = tuple[tuple[ToolSpec, ...], ToolChoice]
 
 
-def offered(given: list[Tool] | None, choice: str | Choice | None, parallel: bool | None) -> Offered:
+def offered(given: list[Tool] | None, choice: str | ChosenTool | None, parallel: bool | None) -> Offered:
     """What the model may call, and whether it has to. Raises InvalidRequest naming the field."""
     found = [_spec(each, f"tools[{index}]") for index, each in enumerate(given or ())]
     specs = tools.distinct(found, "tools")
     several = parallel is not False
-    if not isinstance(choice, Choice):
+    if not isinstance(choice, ChosenTool):
         return specs, tools.choice(choice, specs, "tool_choice", parallel=several)
     if choice.type == "allowed_tools":
         return _allowed(choice.allowed_tools or AllowedTools(), specs, several)
@@ -99,14 +99,14 @@ def offered(given: list[Tool] | None, choice: str | Choice | None, parallel: boo
     return specs, tools.named(name, specs, "tool_choice.function.name", parallel=several)
 
 
-def offered_before(given: list[Function] | None, choice: str | Named | None) -> Offered:
+def offered_before(given: list[OfferedFunction] | None, choice: str | NamedFunction | None) -> Offered:
     """The same of `functions` and `function_call`, where one call is all that an answer has room for."""
     found = [
         tools.spec(each.name, each.description, each.parameters, f"functions[{index}]")
         for index, each in enumerate(given or ())
     ]
     specs = tools.distinct(found, "functions")
-    if isinstance(choice, Named):
+    if isinstance(choice, NamedFunction):
         return specs, tools.named(choice.name, specs, "function_call.name", parallel=False)
     if choice == "required":  # a word that this field never knew
         raise InvalidRequest("function_call must be none, auto or an object with a name", field="function_call")

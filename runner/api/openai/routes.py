@@ -42,7 +42,7 @@ class OpenAI:
         parts = streams.answer(self._service.generate(asked), request)
         as_function = read.offers_functions(body)
         if body.stream:
-            events = write.chat_events(asked, parts, _wants_usage(body), as_function)
+            events = write.chat_events(asked, parts, body.stream_options, as_function)
             return await streams.send(request, events, write.SSE)
         return json_response(write.chat_completion(asked, (await streams.collect((parts,)))[0], as_function))
 
@@ -53,7 +53,7 @@ class OpenAI:
         note_model(request, asked[0].model)
         parts = [streams.answer(self._service.generate(each), request if len(asked) == 1 else None) for each in asked]
         if body.stream:
-            events = write.text_events(asked[0], streams.merge(parts), _wants_usage(body))
+            events = write.text_events(asked[0], streams.merge(parts), body.stream_options)
             return await streams.send(request, events, write.SSE)
         return json_response(write.completion(asked[0], await streams.collect(parts)))
 
@@ -80,10 +80,6 @@ class OpenAI:
     async def model(self, request: web.Request) -> web.Response:
         """One stored model."""
         return json_response(to_json(_model(await self._models.show(request.match_info["name"]))))
-
-
-def _wants_usage(body: wire.Sampling) -> bool:
-    return bool(body.stream_options and body.stream_options.include_usage)
 
 
 def _model(stored: StoredModel) -> wire.Model:

@@ -54,8 +54,11 @@ class Message(msgspec.Struct, kw_only=True):
     tool_call_id: str | None = None
 
 
-class StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct, kw_only=True):
+    """`continuous_usage_stats`, which is vLLM's, wants the usage so far with every event."""
+
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
 
 
 class Reasoning(msgspec.Struct):
@@ -109,10 +112,10 @@ class ChatRequest(Sampling, kw_only=True):
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     tools: list[calling.Tool] | None = None
-    tool_choice: str | calling.Choice | None = None
+    tool_choice: str | calling.ChosenTool | None = None
     parallel_tool_calls: bool | None = None
-    functions: list[calling.Function] | None = None
-    function_call: str | calling.Named | None = None
+    functions: list[calling.OfferedFunction] | None = None
+    function_call: str | calling.NamedFunction | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     modalities: Any = None
@@ -178,7 +181,6 @@ _OTHERS: Mapping[str, str] = {
     "cache_prompt": "what was computed of a prompt is always kept",
     "id_slot": "where a request runs is the engine's affair",
     "priority": "there is one queue, first come, first served",
-    "stream_options.continuous_usage_stats": "the usage comes once, with the last event",
 }
 _LATER: Mapping[str, tuple[object, ...]] = dict.fromkeys(
     ("stop_token_ids", "allowed_token_ids", "bad_words", "include_stop_str_in_output", "prompt_logprobs"), ()
@@ -196,6 +198,8 @@ FIELDS: Mapping[str, Fields] = {
             **_IGNORED,
             **_OTHERS,
             "verbosity": "models here have no such setting",
+            "tools[].function.strict": "a call that is demanded keeps to its schema in either case",
+            "functions[].strict": "a call that is demanded keeps to its schema in either case",
         },
     ),
     "/v1/completions": Fields(

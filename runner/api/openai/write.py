@@ -18,6 +18,7 @@ from runner import __version__
 from runner.api.body import to_json
 from runner.api.failures import Failure
 from runner.api.openai import calling, wire
+from runner.api.openai.usage import Running, usage_of
 from runner.api.streams import Call, Choice, Framing, Whole, closing
 from runner.inference.requests import AnswerPart, CallPart, Chat, Complete, Embedded, Finished, Outcome, Piece
 from runner.protocol.events import Logprob
@@ -94,12 +95,12 @@ class Envelope:
 
 
 async def chat_events(
-    asked: Chat, parts: AsyncIterator[AnswerPart], include_usage: bool, as_function: bool = False
+    asked: Chat, parts: AsyncIterator[AnswerPart], options: wire.StreamOptions | None, as_function: bool = False
 ) -> AsyncIterator[bytes]:
-    """The stream of /v1/chat/completions: for each choice its role, deltas and the reason for the end; the usage if
-    wanted. `as_function` tells of calls the way it was done before there were tools."""
+    """The stream of /v1/chat/completions: for each choice its role, deltas and the reason for the end; the usage as
+    `options` want it. `as_function` tells of calls the way it was done before there were tools."""
     envelope = Envelope.of("chatcmpl", "chat.completion.chunk", asked.model)
-    usage = None if include_usage else UNSET
+    usage = Running(options)
     unopened = set(range(asked.choices))
 
     def chunk(choice: int, timings: wire.Timings | msgspec.UnsetType = UNSET, **fields: Any) -> bytes:
@@ -108,18 +109,19 @@ async def chat_events(
         if choice in unopened:
             unopened.discard(choice)
             opening = chunk(choice, delta=wire.Delta(role="assistant", content=""))
-        return opening + envelope.chunk([wire.ChunkChoice(index=choice, **fields)], usage, timings)
+        return opening + envelope.chunk([wire.ChunkChoice(index=choice, **fields)], usage.now(), timings)
 
     async with closing(parts):
         async for part in parts:
             if isinstance(part, Piece):
+                usage.take(part)
                 for delta, logprobs in _deltas(part, as_function):
                     yield chunk(part.choice, delta=delta, logprobs=logprobs)
                 continue
             timings = timings_of([part]) if isinstance(part, Finished) else UNSET
-            last = UNSET if include_usage else timings
+            last = UNSET if usage.is_wanted else timings
             yield chunk(part.choice, last, delta=wire.Delta(), finish_reason=_finish(part.reason, as_function))
-            if isinstance(part, Finished) and include_usage:
+            if isinstance(part, Finished) and usage.is_wanted:
                 yield envelope.chunk([], usage_of([part]), timings)
 
 
@@ -152,26 +154,28 @@ def _finish(reason: Outcome, as_function: bool) -> str:
 
 
 async def text_events(
-    asked: Complete, parts: AsyncIterator[tuple[int, AnswerPart]], include_usage: bool
+    asked: Complete, parts: AsyncIterator[tuple[int, AnswerPart]], options: wire.StreamOptions | None
 ) -> AsyncIterator[bytes]:
     """The stream of /v1/completions, in which several prompts' answers, asked for alike, may be mixed."""
     envelope = Envelope.of("cmpl", "text_completion", asked.model)
-    usage = None if include_usage else UNSET
+    usage = Running(options)
     ends: list[Finished] = []
     async with closing(parts):
         async for prompt, part in parts:
             index = prompt * asked.choices + part.choice
             if isinstance(part, Piece):
+                usage.take(part)
                 logprobs = _text_logprobs(part.logprobs, asked.logprobs) if part.logprobs else None
                 if part.text or part.thinking or logprobs:
                     text = part.thinking + part.text
-                    yield envelope.chunk([wire.TextChoice(index=index, text=text, logprobs=logprobs)], usage)
+                    yield envelope.chunk([wire.TextChoice(index=index, text=text, logprobs=logprobs)], usage.now())
                 continue
-            timings = timings_of([part]) if isinstance(part, Finished) and not include_usage else UNSET
-            yield envelope.chunk([wire.TextChoice(index=index, text="", finish_reason=part.reason)], usage, timings)
+            timings = timings_of([part]) if isinstance(part, Finished) and not usage.is_wanted else UNSET
+            last = wire.TextChoice(index=index, text="", finish_reason=part.reason)
+            yield envelope.chunk([last], usage.now(), timings)
             if isinstance(part, Finished):
                 ends.append(part)
-    if include_usage:
+    if usage.is_wanted:
         yield envelope.chunk([], usage_of(ends), timings_of(ends))
 
 
@@ -310,21 +314,6 @@ def embeddings(model: str, vectors: Embedded, as_base64: bool) -> bytes:
             model=model,
             usage=wire.EmbeddingsUsage(prompt_tokens=vectors.prompt_tokens, total_tokens=vectors.prompt_tokens),
         )
-    )
-
-
-def usage_of(ends: Sequence[Finished]) -> wire.Usage:
-    """What one answer, or several together, took."""
-    prompt = sum(end.prompt_tokens for end in ends)
-    completed = sum(end.completion_tokens for end in ends)
-    drafted, accepted = sum(end.drafted_tokens for end in ends), sum(end.accepted_tokens for end in ends)
-    predicted = wire.PredictedTokens(accepted_prediction_tokens=accepted, rejected_prediction_tokens=drafted - accepted)
-    return wire.Usage(
-        prompt_tokens=prompt,
-        completion_tokens=completed,
-        total_tokens=prompt + completed,
-        prompt_tokens_details=wire.CachedTokens(sum(end.cached_tokens for end in ends)),
-        completion_tokens_details=predicted if drafted else UNSET,
     )
 
 
