@@ -480,12 +480,18 @@ class TestCreate:
 
     def test_from_uploaded_files(self, server: Served) -> None:
         digest = "sha256:" + sha256(HAVE).hexdigest()
-        body = {"model": "m", "files": {"model.gguf": digest}, "adapters": {"lora.gguf": digest}}
+        body = {
+            "model": "m", "files": {"model.gguf": digest}, "adapters": {"lora.gguf": digest},
+            "draft_files": {"draft.gguf": digest},
+        }  # fmt: skip
         assert server.post("/api/create", body, Forwarded="for=10.0.0.1").status == 200
         ((_, modelfile, base, files),) = server.jobs.created
         assert base is None
         assert (modelfile.sources, modelfile.adapters) == (("model.gguf",), ("lora.gguf",))
-        assert {path: str(each) for path, each in files.items()} == {"model.gguf": digest, "lora.gguf": digest}
+        assert modelfile.drafts == ("draft.gguf",)
+        assert {path: str(each) for path, each in files.items()} == dict.fromkeys(
+            ("model.gguf", "lora.gguf", "draft.gguf"), digest
+        )
 
     @pytest.mark.parametrize(
         ("body", "words"),
@@ -496,6 +502,10 @@ class TestCreate:
             ({"modelfile": "FROM demo", "system": "x"}, "system and modelfile exclude each other"),
             ({"from": "demo", "files": {"a": "sha256:" + "0" * 64}}, "from and files exclude each other"),
             ({"files": {"a": "sha256:0"}}, "files['a']"),
+            (
+                {"files": {"a": "sha256:" + "0" * 64}, "draft_files": {"a": "sha256:" + "1" * 64}},
+                "draft_files['a'] has the name of another file",
+            ),
             ({"from": "demo", "parameters": {"temperature": "hot"}}, "parameters.temperature: must be a number"),
             ({"from": "demo", "parameters": {"nonsense": 1}}, "parameters.nonsense"),
             ({"from": "demo", "messages": [{"role": "robot", "content": "x"}]}, "messages[0]"),

@@ -55,6 +55,12 @@ def test_calls_as_a_stream(server: Served) -> None:
     assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["tool_calls"]
 
 
+def test_a_stream_of_calls_alone_has_no_content(server: Served) -> None:
+    events = server.post(PATH, {**CHAT, "model": "callonly", "stream": True}).events[:-1]
+    assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": None}
+    assert [event["choices"][0]["delta"].get("content") for event in events[1:]] == [None] * 6
+
+
 def test_calls_of_several_choices(server: Served) -> None:
     body = {**CHAT, "model": "callonly", "n": 3}
     choices = server.post(PATH, body).json["choices"]

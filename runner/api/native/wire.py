@@ -146,6 +146,7 @@ class CreateRequest(Named, kw_only=True):
     source: str | None = msgspec.field(default=None, name="from")
     files: dict[str, str] | None = None
     adapters: dict[str, str] | None = None
+    draft_files: dict[str, str] | None = None
     template: str | None = None
     system: str | None = None
     license: str | list[str] | None = None
@@ -156,7 +157,6 @@ class CreateRequest(Named, kw_only=True):
     requires: str | None = None
     quantize: Any = None
     quantization: Any = None
-    draft_files: Any = None
     draft_quantize: Any = None
     remote_host: Any = None
     path: Any = None
@@ -181,7 +181,7 @@ FIELDS: Mapping[str, Fields] = {
     "/api/pull": Fields(PullRequest, {"insecure": (), "username": (), "password": ()}),
     "/api/create": Fields(
         CreateRequest,
-        dict.fromkeys(("quantize", "quantization", "draft_files", "draft_quantize", "remote_host", "path"), ()),
+        dict.fromkeys(("quantize", "quantization", "draft_quantize", "remote_host", "path"), ()),
         {"info": "the facts of a model are read from its GGUF"},
     ),
 }

@@ -210,7 +210,7 @@ def _calls(calls: Sequence[Call]) -> list[wire.Call]:
                 index=call.index,
                 name=call.name,
                 # As the model wrote it, but in one line.
-                arguments=msgspec.Raw(msgspec.json.format(call.arguments.encode(), indent=-1)),
+                arguments=msgspec.Raw(msgspec.json.format(call.arguments.encode() or b"{}", indent=-1)),
             ),
         )
         for call in calls

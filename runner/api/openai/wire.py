@@ -305,7 +305,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
 
 class Delta(msgspec.Struct, kw_only=True):
     role: str | UnsetType = UNSET
-    content: str | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
     tool_calls: list[calling.CallDelta] | UnsetType = UNSET

@@ -108,7 +108,9 @@ async def chat_events(
         opening = b""
         if choice in unopened:
             unopened.discard(choice)
-            opening = chunk(choice, delta=wire.Delta(role="assistant", content=""))
+            first = fields["delta"]
+            content = None if first.tool_calls or first.function_call else ""
+            opening = chunk(choice, delta=wire.Delta(role="assistant", content=content))
         return opening + envelope.chunk([wire.ChunkChoice(index=choice, **fields)], usage.now(), timings)
 
     async with closing(parts):
