@@ -358,6 +358,13 @@ def test_choices_of_several_prompts_are_numbered_through(server: Served) -> None
         ]
 
 
+def test_the_best_of_as_many_as_are_given_are_all(server: Served) -> None:
+    assert (
+        len(server.post("/v1/completions", {"model": "demo", "prompt": "a", "n": 2, "best_of": 2}).json["choices"]) == 2
+    )
+    assert server.post("/v1/completions", {"model": "demo", "prompt": "a", "best_of": 1}).status == 200
+
+
 def test_a_failure_ends_all_choices(server: Served) -> None:
     assert server.post("/v1/chat/completions", {**CHAT, "model": "late", "n": 3}).status == 500
     events = server.post("/v1/chat/completions", {**CHAT, "model": "late", "n": 3, "stream": True}).events

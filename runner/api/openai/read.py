@@ -57,6 +57,9 @@ def completions(body: wire.CompletionRequest) -> tuple[Complete, ...]:
     prompts = _texts_or_tokens(body.prompt, "prompt")
     if len(prompts) > MOST_PROMPTS:
         raise InvalidRequest(f"prompt must hold at most {MOST_PROMPTS} prompts, not {len(prompts)}", field="prompt")
+    choices = values.between(body.n, "n", 1, MOST_CHOICES) or 1
+    if body.best_of not in (None, choices):
+        raise Unsupported(f"best_of is not supported where it isn't n, which is {choices}", field="best_of")
     if body.echo and body.suffix:
         raise InvalidRequest("echo has no place beside a suffix", field="echo")
     first = Complete(
@@ -66,7 +69,7 @@ def completions(body: wire.CompletionRequest) -> tuple[Complete, ...]:
         suffix=body.suffix or None,
         options=_options(body, body.max_tokens, "max_tokens", least=0 if body.echo else 1),
         keep_alive=values.keep_alive(body.keep_alive),
-        choices=values.between(body.n, "n", 1, MOST_CHOICES) or 1,
+        choices=choices,
         logprobs=_text_logprobs(body.logprobs),
         echo=bool(body.echo),
         constraint=forms.asked(body),

@@ -126,12 +126,12 @@ class ChatRequest(Sampling, kw_only=True):
 
 class CompletionRequest(Sampling, kw_only=True):
     """`prompt` is a string, a list of strings, a list of token ids, or a list of such lists. `logprobs` is a number of
-    alternatives; false is as good as null."""
+    alternatives; false is as good as null. `best_of` may be as many as `n`."""
 
     prompt: Any = None
     suffix: str | None = None
     echo: bool | None = None
-    best_of: Any = None
+    best_of: int | None = None
     logprobs: int | bool | None = None
 
 
@@ -204,7 +204,7 @@ FIELDS: Mapping[str, Fields] = {
     ),
     "/v1/completions": Fields(
         CompletionRequest,
-        {**_LATER, "best_of": (1,)},
+        _LATER,
         {"user": _NO_ACCOUNT, **_OTHERS},
     ),
     "/v1/embeddings": Fields(EmbeddingsRequest, {}, {"user": _NO_ACCOUNT}),
