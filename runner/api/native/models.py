@@ -196,11 +196,12 @@ def _instead(stored: StoredModel, body: wire.ShowRequest) -> StoredModel:
 
 
 def _shown(stored: StoredModel, header: Header, projector: Header | None, verbose: bool) -> wire.Shown:
+    template = stored.template or str(header.metadata.get("tokenizer.chat_template", ""))
     return wire.Shown(
         license="\n".join(stored.licenses),
         modelfile=_modelfile(stored),
         parameters=_parameters(stored.parameters),
-        template=_template(stored, header),
+        template=_telling(template, stored.config.capabilities),
         system=stored.system or "",
         details=_details(stored.config),
         messages=[wire.Turn(role=role, content=content) for role, content in stored.messages],
@@ -215,19 +216,17 @@ def _shown(stored: StoredModel, header: Header, projector: Header | None, verbos
     )
 
 
-def _template(stored: StoredModel, header: Header) -> str:
+def _telling(template: str, abilities: Sequence[str]) -> str:
     """The template, with a comment before it where clients would miss a word.
 
     By `.Suffix`, which Ollama's templates have, some know that a model fills gaps, and by `tools` that it calls tools;
     they look into the text, whatever its language.
     """
-    text = stored.template or str(header.metadata.get("tokenizer.chat_template", ""))
-    abilities = stored.config.capabilities
-    words = [word for ability, word in _WORDS.items() if ability in abilities and word not in text]
+    words = [word for ability, word in _WORDS.items() if ability in abilities and word not in template]
     if not words:
-        return text
-    opening, closing = ("{{/*", "*/}}") if is_go_template(text) else ("{#", "#}")
-    return f"{opening} takes {' and '.join(words)} {closing}{text}"
+        return template
+    opening, closing = ("{{/*", "*/}}") if is_go_template(template) else ("{#", "#}")
+    return f"{opening} takes {' and '.join(words)} {closing}{template}"
 
 
 def _modelfile(stored: StoredModel) -> str:
