@@ -38,6 +38,10 @@ _LISTS = {
     "stop": "a list of strings",
     "license": "a list of strings",
     "images": "a list of base64 strings",
+    "tools": "a list of tools",
+    "functions": "a list of functions",
+    "tool_calls": "a list of tool calls",
+    "context": "a list of whole numbers",
 }
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})  # the last two where aiohttp can read them
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")

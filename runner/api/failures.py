@@ -107,6 +107,7 @@ _HTTP_CODES = {
     413: "request_too_large",
     415: "unsupported_encoding",
     431: "request_too_large",
+    501: "not_implemented",
 }
 
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from runner.api.failures import ClientGone, Failure, failure_of, shutting_down
 from runner.api.inflight import IN_FLIGHT, note
 from runner.errors import Cancelled, RunnerError
-from runner.inference.requests import AnswerPart, ChoiceEnded, Finished, Outcome, Piece
+from runner.inference.requests import AnswerPart, CallPart, ChoiceEnded, Finished, Outcome, Piece
 from runner.protocol.events import Logprob
 
 _T = TypeVar("_T")
@@ -199,11 +199,45 @@ def _costs(end: Finished) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call. `arguments` is JSON text; that of a call which is not `complete` breaks off, as the answer did."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+    complete: bool
+
+
+class Calls:
+    """The tool calls of one choice, put together from their parts."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, list[CallPart]] = {}
+
+    def take(self, part: CallPart) -> Call | None:
+        """The call that this part completes, if it does."""
+        parts = self._calls.setdefault(part.index, [])
+        parts.append(part)
+        return _call(parts) if part.complete else None
+
+    def all(self) -> tuple[Call, ...]:
+        """What has come, in order."""
+        return tuple(_call(self._calls[index]) for index in sorted(self._calls))
+
+
+def _call(parts: Sequence[CallPart]) -> Call:
+    first, last = parts[0], parts[-1]
+    return Call(first.index, first.id, first.name, "".join(part.arguments for part in parts), last.complete)
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
-    """One of the choices of an answer that was not streamed. `logprobs` leave those of its thought aside."""
+    """One of the choices of an answer that was not streamed. `logprobs` leave those of thought and calls aside."""
 
     text: str = ""
     thinking: str = ""
+    calls: tuple[Call, ...] = ()
     logprobs: tuple[Logprob, ...] = ()
     thought_logprobs: tuple[Logprob, ...] = ()
     reason: Outcome = "stop"
@@ -247,18 +281,23 @@ class _Gathered:
         self.reason: Outcome = "stop"
         self._texts: list[str] = []
         self._thoughts: list[str] = []
+        self._calls = Calls()
         self._logprobs: list[Logprob] = []
         self._thought_logprobs: list[Logprob] = []
 
     def take(self, piece: Piece) -> None:
         self._texts.append(piece.text)
         self._thoughts.append(piece.thinking)
+        if piece.call is not None:
+            self._calls.take(piece.call)
+            return
         logprobs = self._thought_logprobs if piece.in_thought else self._logprobs
         logprobs += piece.logprobs
 
     def whole(self) -> Choice:
         texts, thoughts = "".join(self._texts), "".join(self._thoughts)
-        return Choice(texts, thoughts, tuple(self._logprobs), tuple(self._thought_logprobs), self.reason)
+        logprobs, thought_logprobs = tuple(self._logprobs), tuple(self._thought_logprobs)
+        return Choice(texts, thoughts, self._calls.all(), logprobs, thought_logprobs, self.reason)
 
 
 async def merge(sources: Sequence[AsyncIterator[_T]]) -> AsyncIterator[tuple[int, _T]]:

@@ -59,6 +59,11 @@ class Models:
         model = await self.show(name)
         return await self._in_thread(read_header, model.weights[0])
 
+    async def projector(self, name: str) -> Header | None:
+        """The header of a model's projector, if it has one. Raises as `header` does."""
+        model = await self.show(name)
+        return await self._in_thread(read_header, model.projector) if model.projector else None
+
     async def copy(self, source: str, target: str) -> StoredModel:
         """Give a model a second name. Raises as `show` does."""
         return await self._in_thread(self._store.copy, Name.parse(source), Name.parse(target))

@@ -322,6 +322,17 @@ def header() -> Header:
     )
 
 
+PROJECTOR = Header(
+    version=3,
+    alignment=32,
+    metadata={"general.architecture": "clip", "clip.has_vision_encoder": True, "clip.vision.image_size": 896},
+    types={},
+    tensors=(),
+    data_offset=4096,
+    file_size=4096,
+)
+
+
 @dataclass
 class FakeModels:
     """`runner.inference.models.Models`, in memory. `changes` names every call that would have changed the store."""
@@ -351,6 +362,10 @@ class FakeModels:
     async def header(self, name: str) -> Header:
         await self.show(name)
         return header()
+
+    async def projector(self, name: str) -> Header | None:
+        model = await self.show(name)
+        return PROJECTOR if model.projector else None
 
     async def copy(self, source: str, destination: str) -> None:
         self.stored[str(Name.parse(destination))] = await self.show(source)

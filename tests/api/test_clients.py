@@ -1,19 +1,24 @@
 """The official clients of both dialects, unmodified: what they send is taken, and what they get they understand."""
 
+import json
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import httpx
 import ollama
 import openai
 import pytest
 
-from tests.api.fakes import ECHO, HAVE, TEXT, THOUGHT
+from runner.inference.requests import Chat
+from tests.api.fakes import CALLS, ECHO, HAVE, TEXT, THOUGHT
 from tests.api.serving import Served
 
 WHOLE = "".join(TEXT)
 HI = [{"role": "user", "content": "Hi"}]
+WHERE = {"place": "Zürich 👋\u2028", "days": 2}
+TOOL: Any = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
 
 
 @pytest.fixture
@@ -100,6 +105,33 @@ class TestOpenAI:
         assert choice.logprobs.token_logprobs[0] is None
         assert choice.logprobs.text_offset[:3] == [0, 2, 4]
 
+    def test_tool_calls(self, ai: openai.OpenAI) -> None:
+        """One round: the calls, as the client understands them, go back with what came of them."""
+        message = ai.chat.completions.create(model="callonly", messages=HI, tools=[TOOL]).choices[0].message
+        assert message.content is None
+        made = [call for call in message.tool_calls or () if call.type == "function"]
+        assert [(call.function.name, json.loads(call.function.arguments)) for call in made] == [
+            ("look_up", WHERE),
+            ("now", {}),
+        ]
+        results: Any = [{"role": "tool", "tool_call_id": call.id, "content": "sun"} for call in made]
+        asked: Any = [*HI, message, *results]
+        assert (
+            ai.chat.completions.create(model="demo", messages=asked, tools=[TOOL]).choices[0].message.content == WHOLE
+        )
+
+    def test_tool_calls_as_a_stream(self, ai: openai.OpenAI) -> None:
+        with ai.chat.completions.stream(model="caller", messages=HI, tools=[TOOL], tool_choice="required") as stream:
+            kinds = [event.type for event in stream]
+            (choice,) = stream.get_final_completion().choices
+        assert kinds.count("tool_calls.function.arguments.done") == 2
+        assert choice.finish_reason == "tool_calls"
+        assert choice.message.content == WHOLE
+        assert [(call.id, json.loads(call.function.arguments)) for call in choice.message.tool_calls or ()] == [
+            (CALLS[0].id, WHERE),
+            (CALLS[3].id, {}),
+        ]
+
     @pytest.mark.parametrize("form", [None, "float", "base64"])
     def test_embeddings(self, ai: openai.OpenAI, form: str | None) -> None:
         extra = {"encoding_format": form} if form else {}
@@ -180,6 +212,42 @@ class TestOllama:
         assert "".join(part.message.content or "" for part in parts) == WHOLE
         assert [part.done for part in parts] == [False] * len(TEXT) + [True]
 
+    def test_tool_calls(self, native: ollama.Client, server: Served) -> None:
+        """One round, streamed: the message goes back as the client made it, with what came of its calls."""
+
+        def look_up(place: str, days: int) -> str:
+            """Tell the weather.
+
+            Args:
+              place: where
+              days: how many
+            """
+            return f"sun in {place} for {days} days"
+
+        calls = [
+            call
+            for part in native.chat("caller", HI, tools=[look_up], stream=True)
+            for call in part.message.tool_calls or ()
+        ]
+        assert [(call.function.name, call.function.arguments) for call in calls] == [("look_up", WHERE), ("now", {})]
+        answer = native.chat("callonly", HI, tools=[look_up])
+        assert answer.done_reason == "stop"
+        assert answer.message.tool_calls == calls
+        result = {"role": "tool", "tool_name": "look_up", "content": look_up(**calls[0].function.arguments)}
+        assert native.chat("demo", [*HI, answer.message, result], tools=[look_up]).message.content == WHOLE
+        seen = server.service.seen[-1]
+        assert isinstance(seen, Chat)
+        assert seen.tools[0].parameters["required"] == ["place", "days"]
+        assert seen.messages[1].tool_calls[0].arguments == WHERE
+        assert seen.messages[2].tool_name == "look_up"
+
+    def test_generate_goes_on(self, native: ollama.Client, server: Served) -> None:
+        first = native.generate("demo", "I am Ann.")
+        assert native.generate("demo", "Who am I?", context=first.context).response == WHOLE
+        seen = server.service.seen[-1]
+        assert isinstance(seen, Chat)
+        assert [message.content for message in seen.messages] == ["I am Ann.", WHOLE, "Who am I?"]
+
     def test_generate(self, native: ollama.Client, server: Served) -> None:
         assert native.generate("demo", "Hi", suffix="", images=[b"\x89PNG"]).response == WHOLE
         assert "".join(part.response for part in native.generate("demo", "Hi", stream=True)) == WHOLE
@@ -256,7 +324,7 @@ class TestOllama:
         assert caught.value.status_code == 404
         with pytest.raises(ollama.ResponseError, match="signal 9"):
             list(native.chat("late", HI, stream=True))
-        with pytest.raises(ollama.ResponseError, match="tools is not supported yet"):
+        with pytest.raises(ollama.ResponseError, match=r"tools\[0\]\.function\.name must be"):
             native.chat("demo", HI, tools=[lambda: None])
 
 

@@ -1,5 +1,6 @@
 """The dialect of Ollama's clients, byte by byte where they depend on it."""
 
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from modelfiles.parse import parse
 from runner.conversation import Message, ToolCall
 from runner.inference.requests import Chat, Complete, Embed, Preview
-from tests.api.fakes import HAVE, TEXT, THOUGHT
+from tests.api.fakes import HAVE, TEXT, THOUGHT, stored
 from tests.api.serving import Served
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -64,12 +65,15 @@ def test_a_chat_streams_unless_told_otherwise(server: Served) -> None:
 
 def test_a_completion_at_once_and_streamed(server: Served) -> None:
     whole = server.post("/api/generate", {"model": "demo", "prompt": "Hi", "stream": False}).json
+    context = whole["context"]
     assert timed(whole) == {
-        "model": "demo", "response": "".join(TEXT), "done": True, "done_reason": "stop", **COUNTS,
+        "model": "demo", "response": "".join(TEXT), "done": True, "done_reason": "stop", "context": context, **COUNTS,
     }  # fmt: skip
     lines = [timed(line) for line in server.post("/api/generate", {"model": "demo", "prompt": "Hi"}).lines]
     assert lines[:-1] == [{"model": "demo", "response": text, "done": False} for text in TEXT]
-    assert lines[-1] == {"model": "demo", "response": "", "done": True, "done_reason": "stop", **COUNTS}
+    assert lines[-1] == {
+        "model": "demo", "response": "", "done": True, "done_reason": "stop", "context": context, **COUNTS,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("top", [None, 0, 2])
@@ -182,7 +186,7 @@ def test_a_chat_as_the_service_sees_it(server: Served) -> None:
 
 def test_a_completion_as_the_service_sees_it(server: Served) -> None:
     server.post("/api/generate", {"model": "demo", "prompt": "a", "suffix": "b", "raw": True, "keep_alive": -1})
-    server.post("/api/generate", {"model": "demo", "prompt": "a", "system": "s", "context": [1, 2], "template": ""})
+    server.post("/api/generate", {"model": "demo", "prompt": "a", "system": "s", "context": [], "template": ""})
     assert server.service.seen == [
         Complete("demo", "a", raw=True, suffix="b", keep_alive=float("inf"), truncate=True),
         Complete("demo", "a", system="s", truncate=True),
@@ -334,6 +338,42 @@ def test_show(server: Served, key: str) -> None:
     assert "tensors" not in shown
 
 
+def test_show_with_other_settings(server: Served) -> None:
+    body = {"model": "demo", "system": "Be brief.", "options": {"temperature": 0.5, "stop": ["a", "b"], "seed": None}}
+    shown = server.post("/api/show", body).json
+    assert shown["system"] == "Be brief."
+    assert shown["parameters"].split() == ["temperature", "0.5", "num_ctx", "4096", "stop", '"a"', "stop", '"b"']
+    assert parse(shown["modelfile"]).parameters == {"temperature": 0.5, "num_ctx": 4096, "stop": ("a", "b")}
+    assert server.post("/api/show", {"model": "demo"}).json["system"] == "You are a demo."
+    for options, words in (({"nonsense": 1}, "options.nonsense"), ({"temperature": "hot"}, "options.temperature")):
+        refused = server.post("/api/show", {"model": "demo", "options": options})
+        assert refused.status == 400
+        assert words in refused.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        (None, "{# takes .Suffix #}{{ messages }}{% if tools %}{% endif %}"),
+        ("{% for m in messages %}{% endfor %}", "{# takes .Suffix and tools #}{% for m in messages %}{% endfor %}"),
+        ("{{ .Prompt }}", "{{/* takes .Suffix and tools */}}{{ .Prompt }}"),
+        ("{{ .Suffix }}{{ .Tools }}tools", "{{ .Suffix }}{{ .Tools }}tools"),
+    ],
+)
+def test_a_template_shows_what_clients_look_for(server: Served, template: str | None, shown: str) -> None:
+    model = stored("demo", ("completion", "tools", "insert"))
+    server.models.stored["demo:latest"] = replace(model, template=template)
+    assert server.post("/api/show", {"model": "demo"}).json["template"] == shown
+
+
+def test_show_of_a_projector(server: Served) -> None:
+    assert "projector_info" not in server.post("/api/show", {"model": "demo"}).json
+    server.models.stored["demo:latest"] = replace(stored("demo"), projector=Path("/store/blobs/sha256-projector"))
+    assert server.post("/api/show", {"model": "demo"}).json["projector_info"] == {
+        "general.architecture": "clip", "clip.has_vision_encoder": True, "clip.vision.image_size": 896,
+    }  # fmt: skip
+
+
 def test_show_gives_long_arrays_only_when_asked(server: Served) -> None:
     brief = server.post("/api/show", {"model": "demo"}).json["model_info"]
     assert brief["tokenizer.ggml.tokens"] == []
@@ -363,7 +403,19 @@ def test_the_version_that_clients_ask_for(server: Served) -> None:
     version = server.get("/api/version").json
     assert version["version"] == "0.33.0"
     assert version["runner"]
-    assert server.ask("HEAD", "/api/version").status == 200
+    for path in ("/", "/api/version", "/api/tags"):
+        head = server.ask("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+
+
+def test_pushing_is_refused_in_words(server: Served) -> None:
+    reply = server.post("/api/push", {"model": "demo"})
+    assert reply.status == 501
+    assert reply.json == {
+        "error": "pushing to a registry is not supported yet by this version of Runner",
+        "code": "not_implemented",
+    }
+    assert server.post("/api/push", {"model": "nothing"}).status == 404
 
 
 def test_pull(server: Served) -> None:
@@ -462,12 +514,18 @@ class TestCreate:
 
     def test_from_uploaded_files(self, server: Served) -> None:
         digest = "sha256:" + sha256(HAVE).hexdigest()
-        body = {"model": "m", "files": {"model.gguf": digest}, "adapters": {"lora.gguf": digest}}
+        body = {
+            "model": "m", "files": {"model.gguf": digest}, "adapters": {"lora.gguf": digest},
+            "draft_files": {"draft.gguf": digest},
+        }  # fmt: skip
         assert server.post("/api/create", body, Forwarded="for=10.0.0.1").status == 200
         ((_, modelfile, base, files),) = server.jobs.created
         assert base is None
         assert (modelfile.sources, modelfile.adapters) == (("model.gguf",), ("lora.gguf",))
-        assert {path: str(each) for path, each in files.items()} == {"model.gguf": digest, "lora.gguf": digest}
+        assert modelfile.drafts == ("draft.gguf",)
+        assert {path: str(each) for path, each in files.items()} == dict.fromkeys(
+            ("model.gguf", "lora.gguf", "draft.gguf"), digest
+        )
 
     @pytest.mark.parametrize(
         ("body", "words"),
@@ -478,6 +536,10 @@ class TestCreate:
             ({"modelfile": "FROM demo", "system": "x"}, "system and modelfile exclude each other"),
             ({"from": "demo", "files": {"a": "sha256:" + "0" * 64}}, "from and files exclude each other"),
             ({"files": {"a": "sha256:0"}}, "files['a']"),
+            (
+                {"files": {"a": "sha256:" + "0" * 64}, "draft_files": {"a": "sha256:" + "1" * 64}},
+                "draft_files['a'] has the name of another file",
+            ),
             ({"from": "demo", "parameters": {"temperature": "hot"}}, "parameters.temperature: must be a number"),
             ({"from": "demo", "parameters": {"nonsense": 1}}, "parameters.nonsense"),
             ({"from": "demo", "messages": [{"role": "robot", "content": "x"}]}, "messages[0]"),

@@ -93,6 +93,33 @@ def test_usage_comes_last_and_only_when_asked(server: Served) -> None:
     assert all("usage" not in event for event in events[:-1])
 
 
+def test_usage_on_the_way_for_who_wants_it(server: Served) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    events = server.post("/v1/chat/completions", {**CHAT, "stream": True, "stream_options": options}).events[:-1]
+    assert [event["usage"]["completion_tokens"] for event in events] == [
+        1, *range(1, len(TEXT) + 1), len(TEXT), len(TEXT),
+    ]  # fmt: skip
+    assert events[-2]["usage"] == events[-1]["usage"] == USAGE
+    body = {"model": "demo", "prompt": ["a", "b"], "stream": True, "stream_options": options}
+    events = server.post("/v1/completions", body).events[:-1]
+    assert events[0]["usage"]["prompt_tokens"] in (7, 14)
+    counts = [event["usage"]["completion_tokens"] for event in events]
+    assert counts == sorted(counts)
+    assert (
+        events[-2]["usage"]
+        == events[-1]["usage"]
+        == {
+            "prompt_tokens": 14,
+            "completion_tokens": 2 * len(TEXT),
+            "total_tokens": 14 + 2 * len(TEXT),
+            "prompt_tokens_details": {"cached_tokens": 6},
+        }
+    )
+    only = {"continuous_usage_stats": True}
+    events = server.post("/v1/chat/completions", {**CHAT, "stream": True, "stream_options": only}).events[:-1]
+    assert all("usage" not in event for event in events)
+
+
 def test_ids_never_come_again(server: Served) -> None:
     assert len({server.post("/v1/chat/completions", CHAT).json["id"] for _ in range(5)}) == 5
 
@@ -175,7 +202,7 @@ def test_a_chat_as_the_service_sees_it(server: Served) -> None:
                 Message("system", "Be brief."),
                 Message("user", "What\nis it?", images=(b"\x89PNG\r\n\x1a\n",)),
                 Message("assistant", "", thinking="hm", tool_calls=(ToolCall("look", {"at": 1}, "c1"),)),
-                Message("tool", "a cat", tool_call_id="c1"),
+                Message("tool", "a cat", tool_name="look", tool_call_id="c1"),
             ),
             think=False,
             options={
@@ -329,6 +356,13 @@ def test_choices_of_several_prompts_are_numbered_through(server: Served) -> None
         assert [choice["finish_reason"] for choice in mine if choice["finish_reason"]] == [
             ["stop", "length"][index % 2]
         ]
+
+
+def test_the_best_of_as_many_as_are_given_are_all(server: Served) -> None:
+    assert (
+        len(server.post("/v1/completions", {"model": "demo", "prompt": "a", "n": 2, "best_of": 2}).json["choices"]) == 2
+    )
+    assert server.post("/v1/completions", {"model": "demo", "prompt": "a", "best_of": 1}).status == 200
 
 
 def test_a_failure_ends_all_choices(server: Served) -> None:
@@ -504,7 +538,7 @@ def test_models(server: Served) -> None:
             "chat/completions",
             {**CHAT, "chat_template_kwargs": {"tokenize": True}},
             "chat_template_kwargs.tokenize",
-            "enable_thinking is",
+            "enable_thinking, thinking, reasoning_effort",
         ),
         ("chat/completions", {**CHAT, "keep_alive": "soon"}, "keep_alive", "keep_alive takes seconds"),
         ("chat/completions", {**CHAT, "messages": [{"role": "robot"}]}, "messages[0].role", "must be one of system"),

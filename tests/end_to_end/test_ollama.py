@@ -65,6 +65,17 @@ def test_generates(client: ollama.Client) -> None:
     assert gap.response
 
 
+def test_generate_goes_on_from_its_context(client: ollama.Client) -> None:
+    question, more = QUESTION[0]["content"], "And how do I remove one?"
+    first = client.generate("demo", question)
+    second = client.generate("demo", more, context=first.context)
+    said = [*QUESTION, {"role": "assistant", "content": first.response}, {"role": "user", "content": more}]
+    assert second.response == client.chat("demo", said).message.content
+    assert second.prompt_eval_count > (first.prompt_eval_count or 0) + (first.eval_count or 0)
+    with pytest.raises(ollama.ResponseError, match="context must be what an earlier answer of Runner's gave"):
+        client.generate("demo", more, context=[1, 2, 3])
+
+
 def test_options_reach_the_sampler(client: ollama.Client) -> None:
     short = client.chat("demo", QUESTION, options={"num_predict": 3})
     assert (short.done_reason, short.eval_count) == ("length", 3)

@@ -62,6 +62,36 @@ def test_completes(client: openai.OpenAI) -> None:
     assert "".join(chunk.choices[0].text for chunk in stream if chunk.choices) == answer.choices[0].text
 
 
+def test_prompts_of_every_form_are_answered_as_they_are_alone(client: openai.OpenAI) -> None:
+    def ask(prompt: str | list[str] | list[int] | list[list[int]]) -> list[str]:
+        answer = client.completions.create(model="demo", prompt=prompt, max_tokens=6, temperature=0, echo=True)
+        return [choice.text for choice in answer.choices]
+
+    texts = ["def add(a, b):\n    return", "import os\n"]
+    tokens = [[300, 301, 302, 303], [400, 401]]
+    assert ask(texts) == [*ask(texts[0]), *ask(texts[1])]
+    assert ask(tokens) == [*ask(tokens[0]), *ask(tokens[1])]
+    assert ask(texts)[0].startswith(texts[0])
+    assert len(ask(texts)[0]) > len(texts[0])
+
+
+def test_a_gap_is_filled(client: openai.OpenAI) -> None:
+    def ask(**more: str) -> str:
+        body = {"model": "demo", "prompt": "def add(a, b):\n    return ", "max_tokens": 8, "temperature": 0}
+        return client.completions.create(**body, **more).choices[0].text  # type: ignore[call-overload]
+
+    assert ask(suffix="\n\nprint(add(1, 2))\n")
+    assert ask(suffix="\n\nprint(add(1, 2))\n") != ask()
+
+
+def test_embeds_tokens_as_the_text_they_are_of(client: openai.OpenAI) -> None:
+    tokens = [300, 301, 302]
+    by_tokens = client.embeddings.create(model="demo", input=[tokens, tokens[:2]], encoding_format="float").data
+    by_token = client.embeddings.create(model="demo", input=tokens).data
+    assert np.allclose(by_tokens[0].embedding, by_token[0].embedding, atol=1e-3)
+    assert not np.allclose(by_tokens[0].embedding, by_tokens[1].embedding, atol=1e-3)
+
+
 def test_embeds_normalised_vectors(client: openai.OpenAI) -> None:
     answer = client.embeddings.create(model="demo", input=["pull a model", "list the models"])
     vectors = np.array([row.embedding for row in answer.data])

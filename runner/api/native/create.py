@@ -42,10 +42,11 @@ def creation(body: wire.CreateRequest, from_this_machine: bool) -> Creation:
     """Raises InvalidRequest naming the field, ModelfileError with line and column, or NotAllowed for a path."""
     values.refuse(body, wire.FIELDS["/api/create"].later)
     name = model_of(body)
-    files = {path: _digest(text, f"files[{path!r}]") for path, text in (body.files or {}).items()}
-    adapters = {path: _digest(text, f"adapters[{path!r}]") for path, text in (body.adapters or {}).items()}
-    written = Modelfile(tuple(_instructions(body, files, adapters))) if body.modelfile is None else _parsed(body)
-    blobs = files | adapters
+    files, adapters, drafts = (_digests(getattr(body, field), field) for field in ("files", "adapters", "draft_files"))
+    written = (
+        Modelfile(tuple(_instructions(body, files, adapters, drafts))) if body.modelfile is None else _parsed(body)
+    )
+    blobs = _together(files=files, adapters=adapters, draft_files=drafts)
     if from_this_machine:
         return Creation(name, written, _base(body, written, blobs), blobs)
     if body.base is not None:
@@ -54,7 +55,7 @@ def creation(body: wire.CreateRequest, from_this_machine: bool) -> Creation:
 
 
 def _parsed(body: wire.CreateRequest) -> Modelfile:
-    for name in (*_PIECES, "adapters"):
+    for name in (*_PIECES, "adapters", "draft_files"):
         if getattr(body, name):
             field = "from" if name == "source" else name
             raise InvalidRequest(f"{field} and modelfile exclude each other", field=field)
@@ -62,7 +63,10 @@ def _parsed(body: wire.CreateRequest) -> Modelfile:
 
 
 def _instructions(
-    body: wire.CreateRequest, files: Mapping[str, Digest], adapters: Mapping[str, Digest]
+    body: wire.CreateRequest,
+    files: Mapping[str, Digest],
+    adapters: Mapping[str, Digest],
+    drafts: Mapping[str, Digest],
 ) -> Iterable[Instruction]:
     if not body.source and not files:
         raise InvalidRequest("from, files or modelfile is required", field="from")
@@ -71,6 +75,7 @@ def _instructions(
     for source in (body.source,) if body.source else files:
         yield modelfile.From(source)
     yield from map(modelfile.Adapter, adapters)
+    yield from map(modelfile.Draft, drafts)
     for text, make in (
         (body.template, modelfile.Template),
         (body.system, modelfile.System),
@@ -102,6 +107,20 @@ def _message(message: wire.Message, at: str) -> Instruction:
         return modelfile.Message(message.role, message.content or "")
     except ModelfileError as error:
         raise InvalidRequest(f"{at}: {error}", field=at) from None
+
+
+def _digests(given: Mapping[str, str] | None, field: str) -> dict[str, Digest]:
+    return {path: _digest(text, f"{field}[{path!r}]") for path, text in (given or {}).items()}
+
+
+def _together(**given: Mapping[str, Digest]) -> dict[str, Digest]:
+    """All uploads by their names, of which none may stand for two contents. Raises InvalidRequest."""
+    found: dict[str, Digest] = {}
+    for field, digests in given.items():
+        for path, digest in digests.items():
+            if found.setdefault(path, digest) != digest:
+                raise InvalidRequest(f"{field}[{path!r}] has the name of another file", field=field)
+    return found
 
 
 def _digest(text: str, field: str) -> Digest:

@@ -6,14 +6,17 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
 from msgspec import UNSET
 
-from modelfiles.errors import ModelfileError
+from modelfiles.errors import ModelfileError, ParameterError
+from modelfiles.instructions import Parameter
 from modelfiles.render import render
+from modelfiles.template import is_go_template
 from registry.gguf.facts import facts
 from registry.gguf.reader import Header
 from registry.manifest import ModelConfig
@@ -24,6 +27,7 @@ from runner.api.body import json_response, to_json
 from runner.api.body import read as read_body
 from runner.api.native import read, wire
 from runner.api.native.write import moment
+from runner.errors import InvalidRequest
 from runner.inference.models import Models
 from runner.inference.requests import Resident
 from runner.inference.service import Service
@@ -35,6 +39,8 @@ OLLAMA = "0.33.0"
 
 _FOR_EVER = timedelta(days=36_525)  # clients want a date, and one that their calendars can hold
 _SHORT = 5  # items of an array that /api/show gives unasked
+_WORDS = {"insert": ".Suffix", "tools": "tools"}
+"""Abilities, and the words in a template by which clients know of them."""
 _KEY_WIDTH = 30  # clients split the parameters' text by columns
 
 
@@ -77,9 +83,10 @@ class Inventory:
         body = await read_body(request, wire.ShowRequest)
         values.refuse(body, wire.FIELDS["/api/show"].later)
         name, verbose = read.model_of(body), bool(body.verbose)
-        stored, header = await self._models.show(name), await self._models.header(name)
+        stored, header = _instead(await self._models.show(name), body), await self._models.header(name)
+        projector = await self._models.projector(name) if stored.projector else None
         # With `verbose`, a vocabulary is decoded: too long for the event loop.
-        return json_response(await asyncio.to_thread(lambda: to_json(_shown(stored, header, verbose))))
+        return json_response(await asyncio.to_thread(lambda: to_json(_shown(stored, header, projector, verbose))))
 
     async def copy(self, request: web.Request) -> web.Response:
         """Give a model another name as well."""
@@ -176,19 +183,34 @@ def _hex(digest: object) -> str:
     return str(digest).removeprefix("sha256:")
 
 
-def _shown(stored: StoredModel, header: Header, verbose: bool) -> wire.Shown:
+def _instead(stored: StoredModel, body: wire.ShowRequest) -> StoredModel:
+    """The model as it would be with the request's system text and options. Raises InvalidRequest."""
+    options: dict[str, Any] = {}
+    for name, value in (body.options or {}).items():
+        given = value if isinstance(value, list) else [value]
+        try:
+            checked = tuple(Parameter(name, each).value for each in given if each is not None)
+        except ParameterError as error:
+            raise InvalidRequest(f"options.{error}", field=f"options.{name[:100]}") from None
+        if checked:
+            options[name] = checked if isinstance(value, list) else checked[0]
+    return replace(stored, system=body.system or stored.system, parameters={**stored.parameters, **options})
+
+
+def _shown(stored: StoredModel, header: Header, projector: Header | None, verbose: bool) -> wire.Shown:
     template = choose(stored.template, facts(header))
     return wire.Shown(
         license="\n".join(stored.licenses),
         modelfile=_modelfile(stored),
         parameters=_parameters(stored.parameters),
-        template=template.text or "",
+        template=_telling(template.text or "", stored.config.capabilities),
         template_source=template.source,
         template_reason=template.why,
         system=stored.system or "",
         details=_details(stored.config),
         messages=[wire.Turn(role=role, content=content) for role, content in stored.messages],
         model_info=_model_info(header.metadata, stored.config.parameter_count, verbose),
+        projector_info=_info(projector.metadata, verbose) if projector else UNSET,
         tensors=[{"name": each.name, "type": each.type.name, "shape": each.shape} for each in header.tensors]
         if verbose
         else [],
@@ -196,6 +218,19 @@ def _shown(stored: StoredModel, header: Header, verbose: bool) -> wire.Shown:
         modified_at=moment(stored.modified_at),
         requires=stored.config.requires or "",
     )
+
+
+def _telling(template: str, abilities: Sequence[str]) -> str:
+    """The template, with a comment before it where clients would miss a word.
+
+    By `.Suffix`, which Ollama's templates have, some know that a model fills gaps, and by `tools` that it calls tools;
+    they look into the text, whatever its language.
+    """
+    words = [word for ability, word in _WORDS.items() if ability in abilities and word not in template]
+    if not words:
+        return template
+    opening, closing = ("{{/*", "*/}}") if is_go_template(template) else ("{#", "#}")
+    return f"{opening} takes {' and '.join(words)} {closing}{template}"
 
 
 def _modelfile(stored: StoredModel) -> str:
@@ -220,8 +255,11 @@ def _model_info(metadata: Mapping[str, Any], parameter_count: int, verbose: bool
     # Some clients take the first key that says context_length, so the true one goes ahead of the rest.
     first = ("general.architecture", f"{architecture}.context_length")
     keys: Iterable[str] = dict.fromkeys((*(key for key in first if key in metadata), *metadata))
-    info = {key: _plain(metadata[key], verbose) for key in keys if key != "tokenizer.chat_template"}
-    return {"general.parameter_count": parameter_count} | info
+    return {"general.parameter_count": parameter_count} | _info({key: metadata[key] for key in keys}, verbose)
+
+
+def _info(metadata: Mapping[str, Any], verbose: bool) -> dict[str, Any]:
+    return {key: _plain(value, verbose) for key, value in metadata.items() if key != "tokenizer.chat_template"}
 
 
 def _plain(value: Any, verbose: bool) -> Any:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from runner.api import forms, values
-from runner.api.native import wire
-from runner.conversation import Message, Role, ToolCall
-from runner.errors import InvalidRequest
+from runner.api import forms, tools, values
+from runner.api.native import context, wire
+from runner.conversation import Message, Role, ToolCall, ToolChoice, ToolSpec
+from runner.errors import InvalidRequest, Unsupported
 from runner.inference.requests import Chat, Complete, Embed
 from runner.protocol.commands import Constraint
 
@@ -37,8 +37,9 @@ def model_of(body: wire.Named) -> str:
     return values.required(body.model or body.name, "model")
 
 
-def generate(body: wire.GenerateRequest) -> Complete | Load | Unload:
-    """Raises InvalidRequest naming the field."""
+def generate(body: wire.GenerateRequest) -> Complete | Chat | Load | Unload:
+    """A text to continue, or, with the `context` of an earlier answer, a conversation. Raises InvalidRequest naming the
+    field."""
     values.refuse(body, wire.FIELDS["/api/generate"].later)
     model, keep_alive = model_of(body), values.keep_alive(body.keep_alive)
     think, images = values.think(body.think), _images(body.images, "images")
@@ -46,9 +47,10 @@ def generate(body: wire.GenerateRequest) -> Complete | Load | Unload:
     if not body.prompt and not body.suffix and not images:
         return _residency(model, body.options, keep_alive)
     form = _form(body.format)
-    if body.raw and body.system:
-        raise InvalidRequest("system has no place in a raw prompt", field="system")
-    return Complete(
+    for field in ("system", "context") if body.raw else ():
+        if getattr(body, field):
+            raise InvalidRequest(f"{field} has no place in a raw prompt", field=field)
+    asked = Complete(
         model=model,
         prompt=body.prompt or "",
         raw=bool(body.raw),
@@ -63,6 +65,26 @@ def generate(body: wire.GenerateRequest) -> Complete | Load | Unload:
         constraint=form,
         template=body.template or None,
     )
+    return _conversation(asked, body) if body.context else asked
+
+
+def _conversation(asked: Complete, body: wire.GenerateRequest) -> Chat:
+    """The same as the next turn of the conversation that `context` stands for."""
+    for field in ("suffix", "template"):
+        if getattr(body, field):
+            raise InvalidRequest(f"context has no place beside {field}", field="context")
+    system = (Message("system", asked.system),) if asked.system else ()
+    turn = Message("user", body.prompt or "", images=asked.images)
+    return Chat(
+        model=asked.model,
+        messages=(*system, *context.unpack(body.context or ()), turn),
+        think=asked.think,
+        options=asked.options,
+        keep_alive=asked.keep_alive,
+        truncate=asked.truncate,
+        logprobs=asked.logprobs,
+        constraint=asked.constraint,
+    )
 
 
 def chat(body: wire.ChatRequest) -> Chat | Load | Unload:
@@ -73,9 +95,12 @@ def chat(body: wire.ChatRequest) -> Chat | Load | Unload:
     logprobs = values.logprobs(body.logprobs, body.top_logprobs)
     if not body.messages:
         return _residency(model, body.options, keep_alive)
+    specs = tools.distinct([_tool(each, f"tools[{index}]") for index, each in enumerate(body.tools or ())], "tools")
     return Chat(
         model=model,
         messages=tuple(_message(each, f"messages[{index}]") for index, each in enumerate(body.messages)),
+        tools=specs,
+        tool_choice=_choice(body.tool_choice, specs),
         think=think,
         options=body.options or {},
         keep_alive=keep_alive,
@@ -135,6 +160,25 @@ def _inputs(value: object) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _tool(tool: wire.Tool, at: str) -> ToolSpec:
+    _check_type(tool, at)
+    if tool.function is None:
+        raise InvalidRequest(f"{at}.function is required", field=f"{at}.function")
+    return tools.spec(tool.function.name, tool.function.description, tool.function.parameters, f"{at}.function")
+
+
+def _choice(choice: str | wire.Tool | None, specs: Sequence[ToolSpec]) -> ToolChoice:
+    if not isinstance(choice, wire.Tool):
+        return tools.choice(choice or None, specs, "tool_choice")
+    _check_type(choice, "tool_choice")
+    return tools.named(choice.function.name if choice.function else None, specs, "tool_choice.function.name")
+
+
+def _check_type(tool: wire.Tool, at: str) -> None:
+    if tool.type not in (None, "", "function"):
+        raise Unsupported(f"{at}.type {tool.type[:40]!r} is not supported; function is", field=f"{at}.type")
+
+
 def _message(message: wire.Message, at: str) -> Message:
     if message.role not in _ROLES:
         raise InvalidRequest(f"{at}.role must be one of {', '.join(_ROLES)}", field=f"{at}.role")
@@ -144,11 +188,15 @@ def _message(message: wire.Message, at: str) -> Message:
         images=_images(message.images, f"{at}.images"),
         thinking=message.thinking or None,
         tool_calls=tuple(
-            ToolCall(call.function.name, call.function.arguments or {}, call.id) for call in message.tool_calls or ()
+            _call(call, f"{at}.tool_calls[{index}].function") for index, call in enumerate(message.tool_calls or ())
         ),
-        tool_name=message.tool_name,
+        tool_name=message.tool_name or (message.name if message.role == "tool" else None),
         tool_call_id=message.tool_call_id,
     )
+
+
+def _call(call: wire.ToolCall, at: str) -> ToolCall:
+    return ToolCall(call.function.name, tools.arguments(call.function.arguments, f"{at}.arguments"), call.id)
 
 
 def _images(texts: Sequence[str] | None, at: str) -> tuple[bytes, ...]:

@@ -8,9 +8,9 @@ from runner.api import streams
 from runner.api.body import json_response
 from runner.api.body import read as read_body
 from runner.api.inflight import note_model
-from runner.api.native import read, wire, write
+from runner.api.native import context, read, wire, write
 from runner.inference.models import Models
-from runner.inference.requests import Embed, Embedded, Preview
+from runner.inference.requests import Chat, Embed, Embedded, Preview
 from runner.inference.service import Service
 
 
@@ -39,11 +39,13 @@ class Generation:
             return json_response(write.generate_residency(asked.model, await self._reside(asked)))
         if body.debug_render_only:
             prompt = await self._service.tell(Preview(asked))
-            return json_response(write.generate_preview(asked.model, prompt, len(asked.images)))
+            images = sum(len(each.images) for each in (asked.messages if isinstance(asked, Chat) else [asked]))
+            return json_response(write.generate_preview(asked.model, prompt, images))
         parts = streams.answer(self._service.generate(asked), request)
+        begun = context.begun(asked)
         if body.stream is not False:
-            return await streams.send(request, write.generate_lines(asked.model, parts), write.NDJSON)
-        return json_response(write.generated(asked.model, (await streams.collect((parts,)))[0]))
+            return await streams.send(request, write.generate_lines(asked.model, parts, begun), write.NDJSON)
+        return json_response(write.generated(asked.model, (await streams.collect((parts,)))[0], begun))
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answer a conversation; an empty one loads or unloads the model."""

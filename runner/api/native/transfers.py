@@ -33,6 +33,7 @@ class Transfers:
         """Paths and handlers."""
         return (
             web.post("/api/pull", self.pull),
+            web.post("/api/push", self.push),
             web.post("/api/create", self.create),
             web.head("/api/blobs/{digest}", self.has_blob),
             web.post("/api/blobs/{digest}", self.write_blob),
@@ -43,6 +44,11 @@ class Transfers:
         body = await read_body(request, wire.PullRequest)
         values.refuse(body, wire.FIELDS["/api/pull"].later)
         return await _report(request, self._jobs.pull(read.model_of(body)), body.stream)
+
+    async def push(self, request: web.Request) -> web.StreamResponse:
+        """Publish a model: not yet, which is said of models that are there."""
+        await self._models.show(read.model_of(await read_body(request, wire.PushRequest)))
+        raise web.HTTPNotImplemented(text="pushing to a registry is not supported yet by this version of Runner")
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Make a model from a Modelfile."""

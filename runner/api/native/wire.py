@@ -6,7 +6,7 @@ Shapes only; knows no request of ours. Every field of a request may be null, as 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -22,13 +22,30 @@ class Named(msgspec.Struct, kw_only=True):
 
 
 class Function(msgspec.Struct):
+    """A call of a function. `arguments` is an object; JSON text of one is taken as well."""
+
     name: str
-    arguments: dict[str, Any] | None = None
+    arguments: dict[str, Any] | str | None = None
 
 
 class ToolCall(msgspec.Struct):
     function: Function
     id: str | None = None
+
+
+class OfferedFunction(msgspec.Struct, kw_only=True):
+    """A function that the model may call."""
+
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(msgspec.Struct, kw_only=True):
+    """A tool, by its `type`: function is the one there is."""
+
+    type: str | None = None
+    function: OfferedFunction | None = None
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -39,6 +56,7 @@ class Message(msgspec.Struct, kw_only=True):
     thinking: str | None = None
     images: list[str] | None = None
     tool_calls: list[ToolCall] | None = None
+    name: str | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
 
@@ -64,11 +82,15 @@ class GenerateRequest(Asking, kw_only=True):
     raw: bool | None = None
     images: list[str] | None = None
     template: str | None = None
+    context: list[int] | None = None
 
 
 class ChatRequest(Asking, kw_only=True):
+    """`tool_choice`, which Ollama doesn't have, takes what OpenAI's takes: a word, or the tool to be called."""
+
     messages: list[Message] | None = None
-    tools: Any = None
+    tools: list[Tool] | None = None
+    tool_choice: str | Tool | None = None
 
 
 class EmbedRequest(Named, kw_only=True):
@@ -88,9 +110,11 @@ class EmbeddingsRequest(Named, kw_only=True):
 
 
 class ShowRequest(Named, kw_only=True):
+    """`system` and `options` are shown in the place of the model's own."""
+
     verbose: bool | None = None
-    system: Any = None
-    options: Any = None
+    system: str | None = None
+    options: dict[str, Any] | None = None
 
 
 class DeleteRequest(Named, kw_only=True):
@@ -109,6 +133,10 @@ class PullRequest(Named, kw_only=True):
     password: Any = None
 
 
+class PushRequest(Named, kw_only=True):
+    pass
+
+
 class CreateRequest(Named, kw_only=True):
     """`modelfile` is the text of a Modelfile, with `base` the folder that its relative paths start from."""
 
@@ -118,6 +146,7 @@ class CreateRequest(Named, kw_only=True):
     source: str | None = msgspec.field(default=None, name="from")
     files: dict[str, str] | None = None
     adapters: dict[str, str] | None = None
+    draft_files: dict[str, str] | None = None
     template: str | None = None
     system: str | None = None
     license: str | list[str] | None = None
@@ -128,7 +157,6 @@ class CreateRequest(Named, kw_only=True):
     requires: str | None = None
     quantize: Any = None
     quantization: Any = None
-    draft_files: Any = None
     draft_quantize: Any = None
     remote_host: Any = None
     path: Any = None
@@ -139,18 +167,18 @@ FIELDS: Mapping[str, Fields] = {
     "/api/generate": Fields(
         GenerateRequest,
         {},
-        {"shift": _SHIFT, "context": "deprecated by Ollama; a conversation goes through /api/chat"},
+        {"shift": _SHIFT},
     ),
-    "/api/chat": Fields(ChatRequest, {"tools": ()}, {"shift": _SHIFT}),
+    "/api/chat": Fields(ChatRequest, {}, {"shift": _SHIFT}),
     "/api/embed": Fields(EmbedRequest),
     "/api/embeddings": Fields(EmbeddingsRequest),
-    "/api/show": Fields(ShowRequest, {"system": (), "options": ()}),
+    "/api/show": Fields(ShowRequest),
     "/api/copy": Fields(CopyRequest),
     "/api/delete": Fields(DeleteRequest),
     "/api/pull": Fields(PullRequest, {"insecure": (), "username": (), "password": ()}),
     "/api/create": Fields(
         CreateRequest,
-        dict.fromkeys(("quantize", "quantization", "draft_files", "draft_quantize", "remote_host", "path"), ()),
+        dict.fromkeys(("quantize", "quantization", "draft_quantize", "remote_host", "path"), ()),
         {
             "info": "the facts of a model are read from its GGUF",
             **{
@@ -163,12 +191,28 @@ FIELDS: Mapping[str, Fields] = {
 """What becomes of each field, endpoint by endpoint."""
 
 
+class CalledFunction(msgspec.Struct, kw_only=True):
+    """`arguments` is an object."""
+
+    index: int
+    name: str
+    arguments: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """A whole tool call."""
+
+    id: str
+    function: CalledFunction
+
+
 class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A turn, or part of one, that the model gives."""
+    """A turn, or part of one, that the model gives. A call is told when it is whole."""
 
     role: str
     content: str
     thinking: str = ""
+    tool_calls: list[Call] = []
 
 
 class Alternative(msgspec.Struct, kw_only=True):
@@ -193,7 +237,8 @@ class DebugInfo(msgspec.Struct, kw_only=True):
 
 
 class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One line of /api/generate, or all of its answer. Counts and times (nanoseconds) come with the end."""
+    """One line of /api/generate, or all of its answer. Counts, times (nanoseconds) and the `context` to go on from
+    come with the end."""
 
     model: str
     created_at: str
@@ -203,6 +248,7 @@ class Generated(msgspec.Struct, kw_only=True, omit_defaults=True):
     done: bool
     done_reason: str = ""
     debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
+    context: list[int] = []
     total_duration: int | UnsetType = UNSET
     load_duration: int | UnsetType = UNSET
     prompt_eval_count: int | UnsetType = UNSET
@@ -324,7 +370,8 @@ class Running(msgspec.Struct, kw_only=True):
 
 class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
     """All of /api/show. `tensors` comes with `verbose` only. `template_source` (modelfile, gguf, family or none) and
-    `template_reason` are Runner's own: where the template is from, and why that one is used."""
+    `template_reason` are Runner's own: where the template is from, and why that one is used. `projector_info` comes
+    with a model that has a projector."""
 
     license: str = ""
     modelfile: str
@@ -336,6 +383,7 @@ class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
     details: Details
     messages: list[Turn] = []
     model_info: dict[str, Any]
+    projector_info: dict[str, Any] | UnsetType = UNSET
     tensors: list[dict[str, Any]] = []
     capabilities: tuple[str, ...]
     modified_at: str

@@ -16,8 +16,8 @@ import msgspec
 
 from runner.api.body import to_json
 from runner.api.failures import Failure
-from runner.api.native import wire
-from runner.api.streams import NOTHING, Choice, Framing, Whole, closing
+from runner.api.native import context, wire
+from runner.api.streams import NOTHING, Call, Calls, Choice, Framing, Whole, closing
 from runner.inference.requests import AnswerPart, Embedded, Finished, Piece, Told
 from runner.protocol.events import Logprob
 
@@ -44,13 +44,17 @@ def line(value: msgspec.Struct) -> bytes:
     return to_json(value) + b"\n"
 
 
-async def generate_lines(model: str, parts: AsyncIterator[AnswerPart]) -> AsyncIterator[bytes]:
-    """The stream of /api/generate."""
+async def generate_lines(
+    model: str, parts: AsyncIterator[AnswerPart], begun: context.Turns | None = None
+) -> AsyncIterator[bytes]:
+    """The stream of /api/generate. What was `begun` with this prompt can be gone on with after the answer."""
+    texts: list[str] = []
     async with closing(parts):
         async for part in parts:
             if isinstance(part, Finished):
-                yield line(_generated_end(model, part))
+                yield line(_generated_end(model, part, context=_context(begun, "".join(texts))))
             elif isinstance(part, Piece) and _says_something(part):
+                texts.append(part.text)
                 yield line(
                     wire.Generated(
                         model=model,
@@ -64,20 +68,28 @@ async def generate_lines(model: str, parts: AsyncIterator[AnswerPart]) -> AsyncI
 
 
 async def chat_lines(model: str, parts: AsyncIterator[AnswerPart]) -> AsyncIterator[bytes]:
-    """The stream of /api/chat."""
+    """The stream of /api/chat. Clients read a call's arguments as an object, so it waits until it is whole."""
+    calls = Calls()
     async with closing(parts):
         async for part in parts:
             if isinstance(part, Finished):
                 yield line(_chatted_end(model, part))
+            elif isinstance(part, Piece) and part.call is not None:
+                if call := calls.take(part.call):
+                    yield _chat_line(model, wire.Turn(role="assistant", content="", tool_calls=_calls([call])))
             elif isinstance(part, Piece) and _says_something(part):
                 turn = wire.Turn(role="assistant", content=part.text, thinking=part.thinking)
-                logprobs = _logprobs(part.logprobs)
-                yield line(wire.Chatted(model=model, created_at=moment(), message=turn, logprobs=logprobs, done=False))
+                yield _chat_line(model, turn, part.logprobs)
 
 
-def generated(model: str, whole: Whole) -> bytes:
-    """All of /api/generate at once."""
-    return to_json(_generated_end(model, whole.finished, *whole.choices))
+def _chat_line(model: str, turn: wire.Turn, logprobs: Sequence[Logprob] = ()) -> bytes:
+    return line(wire.Chatted(model=model, created_at=moment(), message=turn, logprobs=_logprobs(logprobs), done=False))
+
+
+def generated(model: str, whole: Whole, begun: context.Turns | None = None) -> bytes:
+    """All of /api/generate at once; `begun` as in its stream."""
+    (said,) = whole.choices
+    return to_json(_generated_end(model, whole.finished, said, context=_context(begun, said.text)))
 
 
 def chatted(model: str, whole: Whole) -> bytes:
@@ -167,7 +179,11 @@ def _counts(end: Finished) -> _Counts:
     }
 
 
-def _generated_end(model: str, end: Finished, said: Choice = NOTHING) -> wire.Generated:
+def _context(begun: context.Turns | None, said: str) -> list[int]:
+    return [] if begun is None else context.pack((*begun, ("assistant", said)))
+
+
+def _generated_end(model: str, end: Finished, said: Choice = NOTHING, *, context: list[int]) -> wire.Generated:
     return wire.Generated(
         model=model,
         created_at=moment(),
@@ -175,7 +191,8 @@ def _generated_end(model: str, end: Finished, said: Choice = NOTHING) -> wire.Ge
         thinking=said.thinking,
         logprobs=_logprobs(said.thought_logprobs + said.logprobs),
         done=True,
-        done_reason=end.reason,
+        done_reason=_reason(end),
+        context=context,
         **_counts(end),
     )
 
@@ -184,12 +201,34 @@ def _chatted_end(model: str, end: Finished, said: Choice = NOTHING) -> wire.Chat
     return wire.Chatted(
         model=model,
         created_at=moment(),
-        message=wire.Turn(role="assistant", content=said.text, thinking=said.thinking),
+        message=wire.Turn(role="assistant", content=said.text, thinking=said.thinking, tool_calls=_calls(said.calls)),
         logprobs=_logprobs(said.thought_logprobs + said.logprobs),
         done=True,
-        done_reason=end.reason,
+        done_reason=_reason(end),
         **_counts(end),
     )
+
+
+def _reason(end: Finished) -> str:
+    """Ollama knows no other word for an answer that ended in calls."""
+    return "stop" if end.reason == "tool_calls" else end.reason
+
+
+def _calls(calls: Sequence[Call]) -> list[wire.Call]:
+    """Those that are whole: of one that broke off there is no object to show, and done_reason says why."""
+    return [
+        wire.Call(
+            id=call.id,
+            function=wire.CalledFunction(
+                index=call.index,
+                name=call.name,
+                # As the model wrote it, but in one line.
+                arguments=msgspec.Raw(msgspec.json.format(call.arguments.encode() or b"{}", indent=-1)),
+            ),
+        )
+        for call in calls
+        if call.complete
+    ]
 
 
 def _says_something(part: Piece) -> bool:

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-import msgspec
+from msgspec import structs
 
-from runner.api import forms, values
-from runner.api.openai import wire
+from runner.api import tools, values
+from runner.api.openai import calling, forms, variables, wire
 from runner.conversation import Message, Role, ThinkLevel, ToolCall
 from runner.errors import InvalidRequest, Unsupported
 from runner.inference.requests import MOST_ALTERNATIVES, MOST_CHOICES, Chat, Complete, Embed
-from runner.protocol.commands import Constraint
 
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+_ROLES = {
+    "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool",
+    "function": "tool",
+}  # fmt: skip
 MOST_PROMPTS = 256
 _TOKEN_LIMIT = 2**31
 
@@ -29,15 +31,21 @@ def chat(body: wire.ChatRequest) -> Chat:
     longest, field = body.max_tokens, "max_tokens"
     if body.max_completion_tokens is not None:
         longest, field = body.max_completion_tokens, "max_completion_tokens"
+    _check_continuation(body, body.messages[-1].role == "assistant")
+    specs, choice = _tools(body)
+    thinking, told = variables.split(body.chat_template_kwargs)
     return Chat(
         model=model,
-        messages=tuple(_message(each, f"messages[{index}]") for index, each in enumerate(body.messages)),
-        think=_think(body),
+        messages=_messages(body.messages),
+        tools=specs,
+        tool_choice=choice,
+        think=_think(body, thinking),
+        variables=told,
         options=_options(body, longest, field),
         keep_alive=values.keep_alive(body.keep_alive),
         choices=values.between(body.n, "n", 1, MOST_CHOICES) or 1,
         logprobs=values.logprobs(body.logprobs, body.top_logprobs),
-        constraint=_form(body),
+        constraint=forms.asked(body),
         prediction=_prediction(body.prediction),
     )
 
@@ -49,6 +57,9 @@ def completions(body: wire.CompletionRequest) -> tuple[Complete, ...]:
     prompts = _texts_or_tokens(body.prompt, "prompt")
     if len(prompts) > MOST_PROMPTS:
         raise InvalidRequest(f"prompt must hold at most {MOST_PROMPTS} prompts, not {len(prompts)}", field="prompt")
+    choices = values.between(body.n, "n", 1, MOST_CHOICES) or 1
+    if body.best_of not in (None, choices):
+        raise Unsupported(f"best_of is not supported where it isn't n, which is {choices}", field="best_of")
     if body.echo and body.suffix:
         raise InvalidRequest("echo has no place beside a suffix", field="echo")
     first = Complete(
@@ -58,10 +69,10 @@ def completions(body: wire.CompletionRequest) -> tuple[Complete, ...]:
         suffix=body.suffix or None,
         options=_options(body, body.max_tokens, "max_tokens", least=0 if body.echo else 1),
         keep_alive=values.keep_alive(body.keep_alive),
-        choices=values.between(body.n, "n", 1, MOST_CHOICES) or 1,
+        choices=choices,
         logprobs=_text_logprobs(body.logprobs),
         echo=bool(body.echo),
-        constraint=_form(body),
+        constraint=forms.asked(body),
     )
     return tuple(replace(first, prompt=prompt) for prompt in prompts)
 
@@ -100,47 +111,6 @@ def _options(body: wire.Sampling, longest: int | None, field: str, *, least: int
     return options
 
 
-def _form(body: wire.Sampling) -> Constraint | None:
-    """What the answer must look like, in OpenAI's words, in vLLM's two ways, or in llama-server's."""
-    also = body.structured_outputs or wire.StructuredOutputs()
-    if also.structural_tag is not None:
-        field = "structured_outputs.structural_tag"
-        raise Unsupported(f"{field} is not supported; json, regex, choice and grammar are", field=field)
-    return forms.only(
-        (
-            _response_format(body.response_format),
-            forms.schema(body.guided_json, "guided_json"),
-            forms.regex(body.guided_regex, "guided_regex"),
-            forms.choice(body.guided_choice, "guided_choice"),
-            forms.grammar(body.guided_grammar, "guided_grammar"),
-            forms.schema(also.json, "structured_outputs.json"),
-            forms.regex(also.regex, "structured_outputs.regex"),
-            forms.choice(also.choice, "structured_outputs.choice"),
-            forms.grammar(also.grammar, "structured_outputs.grammar"),
-            forms.any_object("structured_outputs.json_object") if also.json_object else None,
-            forms.schema(body.json_schema, "json_schema"),
-            forms.grammar(body.grammar, "grammar"),
-        )
-    )
-
-
-def _response_format(form: wire.ResponseFormat | None) -> Constraint | None:
-    kind = form.type if form else None
-    if form is None or kind == "text":
-        return None
-    if kind == "json_object":
-        return forms.schema(form.schema, "response_format.schema") or forms.any_object("response_format")
-    if kind != "json_schema":
-        raise InvalidRequest(
-            "response_format.type must be text, json_object or json_schema", field="response_format.type"
-        )
-    field = "response_format.json_schema.schema"
-    found = forms.schema(form.json_schema.schema, field) if form.json_schema else None
-    if found is None:
-        raise InvalidRequest(f"{field} is required", field=field)
-    return found
-
-
 def _prediction(given: wire.Prediction | None) -> str | None:
     if given is None:
         return None
@@ -152,21 +122,63 @@ def _prediction(given: wire.Prediction | None) -> str | None:
     return text or None
 
 
-def _think(body: wire.ChatRequest) -> bool | ThinkLevel | None:
-    """Three ways in which clients ask, the most explicit first."""
-    variables = dict(body.chat_template_kwargs or {})
-    enabled = variables.pop("enable_thinking", None)
-    for name in variables:
-        field = f"chat_template_kwargs.{name[:100]}"
-        raise Unsupported(f"{field} is not supported; enable_thinking is", field=field)
-    if enabled is not None:
-        if not isinstance(enabled, bool):
-            field = "chat_template_kwargs.enable_thinking"
-            raise InvalidRequest(f"{field} must be true or false", field=field)
-        return enabled
-    if body.reasoning_effort is not None:
-        return values.think(body.reasoning_effort, "reasoning_effort")
-    return values.think(body.reasoning.effort, "reasoning.effort") if body.reasoning else None
+def _think(body: wire.ChatRequest, told: Mapping[str, Any]) -> bool | ThinkLevel | None:
+    """Whether, and how long, in the words of templates and of other servers; the most explicit first."""
+    enabled = variables.flag(told, "enable_thinking")
+    if enabled is None:
+        enabled = variables.flag(told, "thinking")
+    level = values.think(told.get("reasoning_effort"), "chat_template_kwargs.reasoning_effort")
+    if level is None:
+        level = values.think(body.reasoning_effort, "reasoning_effort")
+    if level is None and body.reasoning:
+        level = values.think(body.reasoning.effort, "reasoning.effort")
+    return level if enabled is None else enabled and (level or True)
+
+
+def offers_functions(body: wire.ChatRequest) -> bool:
+    """Whether calls are to be told the way they were before there were tools."""
+    return bool(body.functions)
+
+
+def _tools(body: wire.ChatRequest) -> calling.Offered:
+    if not body.functions and body.function_call in (None, "none", "auto"):
+        return calling.offered(body.tools, body.tool_choice, body.parallel_tool_calls)
+    if body.tools:
+        field = "functions" if body.functions else "function_call"
+        raise InvalidRequest(f"{field} has no place beside tools", field=field)
+    return calling.offered_before(body.functions, body.function_call)
+
+
+def _check_continuation(body: wire.ChatRequest, begun: bool) -> None:
+    """A last message of the assistant's is continued, and no other can be; clients that say so must say just that."""
+    if body.continue_final_message and not begun:
+        field = "continue_final_message"
+        raise InvalidRequest(f"{field} needs a last message of the assistant's", field=field)
+    if body.continue_final_message and body.add_generation_prompt:
+        field = "add_generation_prompt"
+        raise InvalidRequest(f"{field} and continue_final_message exclude each other", field=field)
+    for field, value in (
+        ("continue_final_message", body.continue_final_message is False and begun),
+        ("add_generation_prompt", body.add_generation_prompt is False and not begun),
+    ):
+        if value:
+            raise Unsupported(
+                f"{field} can't be false here: a last message of the assistant's is continued, any other is answered",
+                field=field,
+            )
+
+
+def _messages(given: list[wire.Message]) -> tuple[Message, ...]:
+    """The conversation. A tool's result gets the name of the tool that was called, for templates that ask for it."""
+    names: dict[str, str] = {}
+    found: list[Message] = []
+    for index, each in enumerate(given):
+        message = _message(each, f"messages[{index}]")
+        names |= {call.id: call.name for call in message.tool_calls if call.id}
+        if message.role == "tool" and not message.tool_name and message.tool_call_id:
+            message = structs.replace(message, tool_name=names.get(message.tool_call_id))
+        found.append(message)
+    return tuple(found)
 
 
 def _message(message: wire.Message, at: str) -> Message:
@@ -179,9 +191,7 @@ def _message(message: wire.Message, at: str) -> Message:
         content=content,
         images=images,
         thinking=message.reasoning_content or message.reasoning or None,
-        tool_calls=tuple(
-            _tool_call(call, f"{at}.tool_calls[{index}]") for index, call in enumerate(message.tool_calls or ())
-        ),
+        tool_calls=_calls(message, at),
         tool_name=message.name if role == "tool" else None,
         tool_call_id=message.tool_call_id,
     )
@@ -220,15 +230,17 @@ def _image(image: wire.ImageURL | str | None, field: str) -> bytes:
     return values.image(url, field)
 
 
-def _tool_call(call: wire.ToolCall, at: str) -> ToolCall:
-    field = f"{at}.function.arguments"
-    try:
-        arguments = msgspec.json.decode(call.function.arguments or "{}")
-    except (msgspec.DecodeError, RecursionError):
-        raise InvalidRequest(f"{field} must be a JSON object", field=field) from None
-    if not isinstance(arguments, dict):
-        raise InvalidRequest(f"{field} must be a JSON object", field=field)
-    return ToolCall(call.function.name, arguments, call.id)
+def _calls(message: wire.Message, at: str) -> tuple[ToolCall, ...]:
+    made = [
+        (f"{at}.tool_calls[{index}].function", each.function, each.id)
+        for index, each in enumerate(message.tool_calls or ())
+    ]
+    if message.function_call is not None:
+        made.append((f"{at}.function_call", message.function_call, None))
+    return tuple(
+        ToolCall(function.name, tools.arguments(function.arguments, f"{field}.arguments"), call_id)
+        for field, function, call_id in made
+    )
 
 
 def _texts_or_tokens(value: object, field: str) -> tuple[str | tuple[int, ...], ...]:

@@ -41,10 +41,11 @@ class OpenAI:
         asked = read.chat(body)
         note_model(request, asked.model)
         parts = streams.answer(self._service.generate(asked), request)
+        as_function = read.offers_functions(body)
         if body.stream:
-            events = write.chat_events(asked, parts, _wants_usage(body))
+            events = write.chat_events(asked, parts, body.stream_options, as_function)
             return await streams.send(request, events, write.SSE)
-        return json_response(write.chat_completion(asked, (await streams.collect((parts,)))[0]))
+        return json_response(write.chat_completion(asked, (await streams.collect((parts,)))[0], as_function))
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         """Continue one prompt, or several at the same time."""
@@ -53,7 +54,7 @@ class OpenAI:
         note_model(request, asked[0].model)
         parts = [streams.answer(self._service.generate(each), request if len(asked) == 1 else None) for each in asked]
         if body.stream:
-            events = write.text_events(asked[0], streams.merge(parts), _wants_usage(body))
+            events = write.text_events(asked[0], streams.merge(parts), body.stream_options)
             return await streams.send(request, events, write.SSE)
         return json_response(write.completion(asked[0], await streams.collect(parts)))
 

@@ -12,6 +12,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from runner.api.fields import Answers, Fields
+from runner.api.openai import calling
+from runner.api.openai.forms import Form
 from runner.api.timings import Timings
 
 
@@ -29,7 +31,7 @@ class Part(msgspec.Struct, kw_only=True):
 
 
 class Function(msgspec.Struct):
-    """`arguments` is JSON text."""
+    """A call of a function. `arguments` is JSON text."""
 
     name: str
     arguments: str | None = None
@@ -49,46 +51,22 @@ class Message(msgspec.Struct, kw_only=True):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
     tool_call_id: str | None = None
 
 
-class StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct, kw_only=True):
+    """`continuous_usage_stats`, which is vLLM's, wants the usage so far with every event."""
+
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
 
 
 class Reasoning(msgspec.Struct):
     effort: str | None = None
 
 
-class JSONSchema(msgspec.Struct, kw_only=True):
-    """`strict` changes nothing: the schema is kept to, or refused, in either case."""
-
-    schema: Any = None
-    name: str | None = None
-    description: str | None = None
-    strict: bool | None = None
-
-
-class ResponseFormat(msgspec.Struct, kw_only=True):
-    """What the answer is to be, by its `type`; `schema` is how some servers say it with json_object."""
-
-    type: str | None = None
-    json_schema: JSONSchema | None = None
-    schema: Any = None
-
-
-class StructuredOutputs(msgspec.Struct, kw_only=True):
-    """vLLM's way to ask for a form: one of these."""
-
-    json: Any = None
-    regex: str | None = None
-    choice: list[str] | None = None
-    grammar: str | None = None
-    json_object: bool | None = None
-    structural_tag: Any = None
-
-
-class Sampling(msgspec.Struct, kw_only=True):
+class Sampling(Form, kw_only=True):
     """What both kinds of completion have in common; from `top_k` on, fields that OpenAI doesn't have."""
 
     model: str | None = None
@@ -112,14 +90,11 @@ class Sampling(msgspec.Struct, kw_only=True):
     draft_num_predict: int | None = None
     prompt_lookup_num_tokens: int | None = None
     keep_alive: Any = None
-    response_format: ResponseFormat | None = None
-    guided_json: Any = None
-    guided_regex: str | None = None
-    guided_choice: list[str] | None = None
-    guided_grammar: str | None = None
-    structured_outputs: StructuredOutputs | None = None
-    json_schema: Any = None
-    grammar: str | None = None
+    stop_token_ids: Any = None
+    allowed_token_ids: Any = None
+    bad_words: Any = None
+    include_stop_str_in_output: Any = None
+    prompt_logprobs: Any = None
 
 
 class Prediction(msgspec.Struct, kw_only=True):
@@ -135,10 +110,13 @@ class ChatRequest(Sampling, kw_only=True):
     reasoning_effort: str | None = None
     reasoning: Reasoning | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    tools: Any = None
-    tool_choice: Any = None
-    functions: Any = None
-    function_call: Any = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    tools: list[calling.Tool] | None = None
+    tool_choice: str | calling.ChosenTool | None = None
+    parallel_tool_calls: bool | None = None
+    functions: list[calling.OfferedFunction] | None = None
+    function_call: str | calling.NamedFunction | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     modalities: Any = None
@@ -149,12 +127,12 @@ class ChatRequest(Sampling, kw_only=True):
 
 class CompletionRequest(Sampling, kw_only=True):
     """`prompt` is a string, a list of strings, a list of token ids, or a list of such lists. `logprobs` is a number of
-    alternatives; false is as good as null."""
+    alternatives; false is as good as null. `best_of` may be as many as `n`."""
 
     prompt: Any = None
     suffix: str | None = None
     echo: bool | None = None
-    best_of: Any = None
+    best_of: int | None = None
     logprobs: int | bool | None = None
 
 
@@ -196,36 +174,42 @@ _IGNORED: Mapping[str, str] = {
     "prompt_cache_key": "equal prefixes are found without a key",
     "prompt_cache_retention": "how long prefixes are kept is the machine's affair",
 }
-_FORMS: Mapping[str, str] = {
+_OTHERS: Mapping[str, str] = {
     "guided_decoding_backend": "there is one",
     "guided_whitespace_pattern": "blanks in JSON are fixed, and no reader of JSON minds them",
     "response_format.json_schema.name": "the schema says it all",
     "response_format.json_schema.description": "the schema says it all",
     "response_format.json_schema.strict": "the schema is kept to, or refused, in either case",
+    "skip_special_tokens": "special tokens are never text of an answer",
+    "spaces_between_special_tokens": "special tokens are never text of an answer",
+    "cache_prompt": "what was computed of a prompt is always kept",
+    "id_slot": "where a request runs is the engine's affair",
+    "priority": "there is one queue, first come, first served",
 }
+_LATER: Mapping[str, tuple[object, ...]] = dict.fromkeys(
+    ("stop_token_ids", "allowed_token_ids", "bad_words", "include_stop_str_in_output", "prompt_logprobs"), ()
+)
 FIELDS: Mapping[str, Fields] = {
     "/v1/chat/completions": Fields(
         ChatRequest,
         {
-            "tools": (),
-            "tool_choice": ("none", "auto"),
-            "functions": (),
-            "function_call": ("none", "auto"),
+            **_LATER,
             "modalities": (["text"],),
             "audio": (),
             "web_search_options": (),
         },
         {
             **_IGNORED,
-            **_FORMS,
-            "parallel_tool_calls": "without tools there are no calls",
+            **_OTHERS,
             "verbosity": "models here have no such setting",
+            "tools[].function.strict": "a call that is demanded keeps to its schema in either case",
+            "functions[].strict": "a call that is demanded keeps to its schema in either case",
         },
     ),
     "/v1/completions": Fields(
         CompletionRequest,
-        {"best_of": (1,)},
-        {"user": _NO_ACCOUNT, **_FORMS},
+        _LATER,
+        {"user": _NO_ACCOUNT, **_OTHERS},
     ),
     "/v1/embeddings": Fields(EmbeddingsRequest, {}, {"user": _NO_ACCOUNT}),
 }
@@ -254,12 +238,15 @@ class Usage(msgspec.Struct, kw_only=True):
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """A whole answer's message; a thought goes by both names that clients read."""
+    """A whole answer's message; a thought goes by both names that clients read. Calls with nothing said beside them
+    leave `content` null. `function_call` is for those who offered `functions`."""
 
     role: str
-    content: str
+    content: str | None
     reasoning_content: str | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
+    tool_calls: list[calling.Call] | UnsetType = UNSET
+    function_call: calling.CalledFunction | UnsetType = UNSET
     refusal: None = None
 
 
@@ -304,9 +291,11 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
 
 class Delta(msgspec.Struct, kw_only=True):
     role: str | UnsetType = UNSET
-    content: str | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
+    tool_calls: list[calling.CallDelta] | UnsetType = UNSET
+    function_call: calling.CalledFunction | UnsetType = UNSET
 
 
 class ChunkChoice(msgspec.Struct, kw_only=True):

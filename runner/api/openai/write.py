@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from msgspec import UNSET
 from runner import __version__
 from runner.api.body import to_json
 from runner.api.failures import Failure
-from runner.api.openai import wire
-from runner.api.streams import Framing, Whole, closing
+from runner.api.openai import calling, wire
+from runner.api.openai.usage import Running, usage_of
+from runner.api.streams import Call, Choice, Framing, Whole, closing
 from runner.api.timings import Timings, timings_of
-from runner.inference.requests import AnswerPart, Chat, Complete, Embedded, Finished, Piece
+from runner.inference.requests import AnswerPart, CallPart, Chat, Complete, Embedded, Finished, Outcome, Piece
 from runner.protocol.events import Logprob
 
 FINGERPRINT = f"fp_runner_{__version__}"
@@ -94,11 +95,13 @@ class Envelope:
         )
 
 
-async def chat_events(asked: Chat, parts: AsyncIterator[AnswerPart], include_usage: bool) -> AsyncIterator[bytes]:
-    """The stream of /v1/chat/completions: for each choice its role, deltas and the reason for the end; the usage if
-    wanted."""
+async def chat_events(
+    asked: Chat, parts: AsyncIterator[AnswerPart], options: wire.StreamOptions | None, as_function: bool = False
+) -> AsyncIterator[bytes]:
+    """The stream of /v1/chat/completions: for each choice its role, deltas and the reason for the end; the usage as
+    `options` want it. `as_function` tells of calls the way it was done before there were tools."""
     envelope = Envelope.of("chatcmpl", "chat.completion.chunk", asked.model)
-    usage = None if include_usage else UNSET
+    usage = Running(options)
     unopened = set(range(asked.choices))
 
     def chunk(choice: int, timings: Timings | msgspec.UnsetType = UNSET, **fields: Any) -> bytes:
@@ -106,55 +109,81 @@ async def chat_events(asked: Chat, parts: AsyncIterator[AnswerPart], include_usa
         opening = b""
         if choice in unopened:
             unopened.discard(choice)
-            opening = chunk(choice, delta=wire.Delta(role="assistant", content=""))
-        return opening + envelope.chunk([wire.ChunkChoice(index=choice, **fields)], usage, timings)
+            first = fields["delta"]
+            content = None if first.tool_calls or first.function_call else ""
+            opening = chunk(choice, delta=wire.Delta(role="assistant", content=content))
+        return opening + envelope.chunk([wire.ChunkChoice(index=choice, **fields)], usage.now(), timings)
 
     async with closing(parts):
         async for part in parts:
             if isinstance(part, Piece):
-                logprobs = _logprobs(part.logprobs) if part.logprobs and not part.in_thought else None
-                if part.text or part.thinking or (logprobs and logprobs.content):
-                    yield chunk(part.choice, delta=_delta(part), logprobs=logprobs)
+                usage.take(part)
+                for delta, logprobs in _deltas(part, as_function):
+                    yield chunk(part.choice, delta=delta, logprobs=logprobs)
                 continue
             timings = timings_of([part]) if isinstance(part, Finished) else UNSET
-            last = UNSET if include_usage else timings
-            yield chunk(part.choice, last, delta=wire.Delta(), finish_reason=part.reason)
-            if isinstance(part, Finished) and include_usage:
+            last = UNSET if usage.is_wanted else timings
+            yield chunk(part.choice, last, delta=wire.Delta(), finish_reason=_finish(part.reason, as_function))
+            if isinstance(part, Finished) and usage.is_wanted:
                 yield envelope.chunk([], usage_of([part]), timings)
 
 
-def _delta(part: Piece) -> wire.Delta:
-    return wire.Delta(
-        content=part.text or UNSET, reasoning_content=part.thinking or UNSET, reasoning=part.thinking or UNSET
-    )
+def _deltas(part: Piece, as_function: bool) -> Iterator[tuple[wire.Delta, wire.Logprobs | None]]:
+    """What a piece adds to its choice. The log-probabilities are of the content: a call has none."""
+    if part.call is not None:
+        for call in _call_deltas(part.call):
+            if not as_function:
+                yield wire.Delta(tool_calls=[call]), None
+            elif call.index == 0:  # all that there is room for
+                yield wire.Delta(function_call=call.function), None
+        return
+    logprobs = _logprobs(part.logprobs) if part.logprobs and not part.in_thought else None
+    if part.text or part.thinking or (logprobs and logprobs.content):
+        thought = part.thinking or UNSET
+        yield wire.Delta(content=part.text or UNSET, reasoning_content=thought, reasoning=thought), logprobs
+
+
+def _call_deltas(call: CallPart) -> Iterator[calling.CallDelta]:
+    """The name with arguments that are still to come, as clients expect a call to begin, and a piece of them."""
+    if call.name:
+        function = calling.CalledFunction(name=call.name, arguments="")
+        yield calling.CallDelta(index=call.index, id=call.id, type="function", function=function)
+    if call.arguments:
+        yield calling.CallDelta(index=call.index, function=calling.CalledFunction(arguments=call.arguments))
+
+
+def _finish(reason: Outcome, as_function: bool) -> str:
+    return "function_call" if as_function and reason == "tool_calls" else reason
 
 
 async def text_events(
-    asked: Complete, parts: AsyncIterator[tuple[int, AnswerPart]], include_usage: bool
+    asked: Complete, parts: AsyncIterator[tuple[int, AnswerPart]], options: wire.StreamOptions | None
 ) -> AsyncIterator[bytes]:
     """The stream of /v1/completions, in which several prompts' answers, asked for alike, may be mixed."""
     envelope = Envelope.of("cmpl", "text_completion", asked.model)
-    usage = None if include_usage else UNSET
+    usage = Running(options)
     ends: list[Finished] = []
     async with closing(parts):
         async for prompt, part in parts:
             index = prompt * asked.choices + part.choice
             if isinstance(part, Piece):
+                usage.take(part)
                 logprobs = _text_logprobs(part.logprobs, asked.logprobs) if part.logprobs else None
                 if part.text or part.thinking or logprobs:
                     text = part.thinking + part.text
-                    yield envelope.chunk([wire.TextChoice(index=index, text=text, logprobs=logprobs)], usage)
+                    yield envelope.chunk([wire.TextChoice(index=index, text=text, logprobs=logprobs)], usage.now())
                 continue
-            timings = timings_of([part]) if isinstance(part, Finished) and not include_usage else UNSET
-            yield envelope.chunk([wire.TextChoice(index=index, text="", finish_reason=part.reason)], usage, timings)
+            timings = timings_of([part]) if isinstance(part, Finished) and not usage.is_wanted else UNSET
+            last = wire.TextChoice(index=index, text="", finish_reason=part.reason)
+            yield envelope.chunk([last], usage.now(), timings)
             if isinstance(part, Finished):
                 ends.append(part)
-    if include_usage:
+    if usage.is_wanted:
         yield envelope.chunk([], usage_of(ends), timings_of(ends))
 
 
-def chat_completion(asked: Chat, whole: Whole) -> bytes:
-    """All of /v1/chat/completions at once."""
+def chat_completion(asked: Chat, whole: Whole, as_function: bool = False) -> bytes:
+    """All of /v1/chat/completions at once; `as_function` as in its stream."""
     envelope = Envelope.of("chatcmpl", "chat.completion", asked.model)
     return to_json(
         wire.ChatCompletion(
@@ -166,14 +195,9 @@ def chat_completion(asked: Chat, whole: Whole) -> bytes:
             choices=[
                 wire.Choice(
                     index=index,
-                    message=wire.Answer(
-                        role="assistant",
-                        content=choice.text,
-                        reasoning_content=choice.thinking or UNSET,
-                        reasoning=choice.thinking or UNSET,
-                    ),
+                    message=_answer(choice, as_function),
                     logprobs=_logprobs(choice.logprobs) if asked.logprobs is not None else None,
-                    finish_reason=choice.reason,
+                    finish_reason=_finish(choice.reason, as_function),
                 )
                 for index, choice in enumerate(whole.choices)
             ],
@@ -181,6 +205,24 @@ def chat_completion(asked: Chat, whole: Whole) -> bytes:
             timings=timings_of([whole.finished]),
         )
     )
+
+
+def _answer(choice: Choice, as_function: bool) -> wire.Answer:
+    answer = wire.Answer(
+        role="assistant",
+        content=choice.text or (None if choice.calls else ""),
+        reasoning_content=choice.thinking or UNSET,
+        reasoning=choice.thinking or UNSET,
+    )
+    if choice.calls and as_function:
+        answer.function_call = _called(choice.calls[0])
+    elif choice.calls:
+        answer.tool_calls = [calling.Call(id=call.id, type="function", function=_called(call)) for call in choice.calls]
+    return answer
+
+
+def _called(call: Call) -> calling.CalledFunction:
+    return calling.CalledFunction(name=call.name, arguments=call.arguments)
 
 
 def completion(asked: Complete, wholes: Sequence[Whole]) -> bytes:
@@ -275,21 +317,6 @@ def embeddings(model: str, vectors: Embedded, as_base64: bool) -> bytes:
             model=model,
             usage=wire.EmbeddingsUsage(prompt_tokens=vectors.prompt_tokens, total_tokens=vectors.prompt_tokens),
         )
-    )
-
-
-def usage_of(ends: Sequence[Finished]) -> wire.Usage:
-    """What one answer, or several together, took."""
-    prompt = sum(end.prompt_tokens for end in ends)
-    completed = sum(end.completion_tokens for end in ends)
-    drafted, accepted = sum(end.drafted_tokens for end in ends), sum(end.accepted_tokens for end in ends)
-    predicted = wire.PredictedTokens(accepted_prediction_tokens=accepted, rejected_prediction_tokens=drafted - accepted)
-    return wire.Usage(
-        prompt_tokens=prompt,
-        completion_tokens=completed,
-        total_tokens=prompt + completed,
-        prompt_tokens_details=wire.CachedTokens(sum(end.cached_tokens for end in ends)),
-        completion_tokens_details=predicted if drafted else UNSET,
     )
 
 
