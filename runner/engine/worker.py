@@ -34,7 +34,7 @@ from runner.engine.reuse import Reuse
 from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
 from runner.errors import LoadFailed, RunnerError, TemplateFailed
-from runner.formats import THINKING, Thinking, thinking_of
+from runner.formats import THINKING, CallFormat, Thinking, calls_of, markers_of, thinking_of
 from runner.llama import library
 from runner.llama.context import Context, threads
 from runner.llama.model import Model
@@ -120,7 +120,9 @@ class Worker:
         text = load.template or self._model.chat_template()
         template, broken = _compile(text)
         thinking = thinking_of(text) if text else None
+        calls = calls_of(text) if text else None
         self._model.show([marker for row in THINKING for marker in (row.opening, row.closing)])
+        self._model.show(markers_of(calls) if calls else ())
         self._mailbox = Mailbox(
             self._model,
             template,
@@ -138,7 +140,7 @@ class Worker:
         drafts = Drafts(self._model.ends, self._second) if pool is not None and self._model.is_cuttable else None
         reuse = _reuse(load, self._model, pool.context, self._inbox.put) if pool is not None else None
         self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts, reuse)
-        outbox.put(self._ready(started, thinking, has_template=text is not None))
+        outbox.put(self._ready(started, thinking, calls, has_template=text is not None))
 
     def serve(self, commands: Iterator[Command]) -> None:
         """Work until Stop or until the daemon is gone. Raises BadFrame when the daemon sends what is no command."""
@@ -235,7 +237,7 @@ class Worker:
         context.apply_adapters(self._adapters)
         return context
 
-    def _ready(self, started: int, thinking: Thinking | None, *, has_template: bool) -> Ready:
+    def _ready(self, started: int, thinking: Thinking | None, calls: CallFormat | None, *, has_template: bool) -> Ready:
         sizes = self._log.sizes
         generates = self._lanes.pool is not None
         have = self._lanes if generates else self._embedder.prepare()
@@ -255,6 +257,7 @@ class Worker:
             engine=library.version(),
             has_template=has_template,
             thinking=thinking,
+            calls=calls,
         )
 
 

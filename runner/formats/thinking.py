@@ -1,7 +1,7 @@
 """The markers by which model families frame a thought, as plain data.
 
 Both ends use this table: `prompt` to see whether a rendered prompt already opened a thought, `reply` to split the
-thought from the answer. (The markers of tool calls join it with the tool parsers.)
+thought from the answer.
 """
 
 from __future__ import annotations

@@ -1,0 +1,69 @@
+"""From the text of one choice to its parts: the thought first, then the answer with the calls in it."""
+
+from __future__ import annotations
+
+from runner.conversation import ToolSpec
+from runner.formats import CallFormat, Thinking
+from runner.reply.calls.scanner import Scanner
+from runner.reply.parts import AnyPart, Part
+from runner.reply.thinking import Splitter
+
+
+class Assembly:
+    """Feed it text as it comes. Without a format, or without tools (None), nothing is a call.
+
+    `answer_at` counts the characters fed before the answer began, None while it hasn't.
+    """
+
+    def __init__(
+        self,
+        thinking: Thinking | None,
+        calls: CallFormat | None,
+        tools: tuple[ToolSpec, ...] | None = None,
+        *,
+        in_thought: bool = False,
+        parallel: bool = True,
+    ) -> None:
+        self._splitter = Splitter(thinking, in_thought=in_thought)
+        self._calls = calls if tools is not None else None
+        self._tools = tools or ()
+        self._parallel = parallel
+        self._scanner: Scanner | None = None
+
+    @property
+    def answer_at(self) -> int | None:
+        """Where the answer begins."""
+        return self._splitter.answer_at
+
+    @property
+    def called(self) -> bool:
+        """Whether there was a call."""
+        return self._scanner is not None and self._scanner.called
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what follows isn't wanted."""
+        return self._scanner is not None and self._scanner.is_over
+
+    def feed(self, text: str) -> list[AnyPart]:
+        """The parts that are certain now."""
+        return self._scanned(self._splitter.feed(text))
+
+    def finish(self) -> list[AnyPart]:
+        """What was held back, now that nothing follows."""
+        parts = self._scanned(self._splitter.finish())
+        return parts + (self._scanner.finish() if self._scanner else [])
+
+    def _scanned(self, parts: list[Part]) -> list[AnyPart]:
+        if self._calls is None:
+            return [*parts]
+        found: list[AnyPart] = []
+        for part in parts:
+            if part.kind == "thinking":
+                found.append(part)
+                continue
+            if self._scanner is None:
+                start = self._splitter.answer_at or 0
+                self._scanner = Scanner(self._calls, self._tools, parallel=self._parallel, at=start)
+            found += self._scanner.feed(part.text)
+        return found
