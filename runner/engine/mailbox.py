@@ -23,7 +23,7 @@ from runner.engine.pairs import pairing
 from runner.engine.sequence import Request, Sequence
 from runner.engine.text import TextStream
 from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsupported
-from runner.formats import Thinking
+from runner.formats import CallFormat, Thinking
 from runner.llama.model import Model
 from runner.llama.sampler import Sampler
 from runner.prompt.fit import cut_around, cut_middle, drop_oldest_turns
@@ -67,6 +67,7 @@ class Mailbox:
         template: Template | None,
         broken_template: TemplateFailed | None,
         thinking: Thinking | None,
+        calls: CallFormat | None = None,
         *,
         context_length: int,
         input_limit: int,
@@ -78,6 +79,7 @@ class Mailbox:
         self._template = template
         self._broken_template = broken_template
         self._thinking = thinking
+        self._calls = calls
         self._context_length = context_length
         self._input_limit = input_limit
         self._generates = generates
@@ -309,7 +311,7 @@ class Mailbox:
     def _render(self, prompt: ChatPrompt) -> Rendered:
         if self._broken_template is not None:
             raise self._broken_template
-        return render(prompt, self._template, bos=self._bos, eos=self._eos, thinking=self._thinking)
+        return render(prompt, self._template, bos=self._bos, eos=self._eos, thinking=self._thinking, calls=self._calls)
 
     def _tokens_of(self, rendered: Rendered) -> list[int]:
         # Many templates write the BOS themselves; two of them confuse a model.

@@ -128,6 +128,7 @@ class Worker:
             template,
             broken,
             thinking,
+            calls,
             context_length=self._length,
             input_limit=min(self._length, _EMBED_BATCH),
             generates=self._lanes.pool is not None,

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from runner.conversation import Message, ToolCall
+from runner.conversation import Message
 from runner.errors import TemplateFailed, Unsupported
-from runner.formats import Thinking
+from runner.formats import CallFormat, Thinking
+from runner.prompt import turns
 from runner.prompt.jinja import Template
 from runner.protocol.commands import ChatPrompt
 
@@ -23,7 +24,15 @@ class Rendered:
     in_thought: bool
 
 
-def render(prompt: ChatPrompt, template: Template | None, *, bos: str, eos: str, thinking: Thinking | None) -> Rendered:
+def render(
+    prompt: ChatPrompt,
+    template: Template | None,
+    *,
+    bos: str,
+    eos: str,
+    thinking: Thinking | None,
+    calls: CallFormat | None = None,
+) -> Rendered:
     """Render the conversation so that the assistant speaks next.
 
     A model without a template (a base model) is given a single user turn as plain text, as Ollama does; anything more
@@ -36,19 +45,13 @@ def render(prompt: ChatPrompt, template: Template | None, *, bos: str, eos: str,
     messages, begun = _split_begun(prompt)
     variables: dict[str, Any] = dict(prompt.variables)
     variables |= {
-        "messages": [_as_template_wants(message) for message in messages],
+        "messages": turns.told(messages, template, calls),
         "add_generation_prompt": True,
         "bos_token": bos,
         "eos_token": eos,
     }
     if prompt.tools:
-        variables["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-            }
-            for tool in prompt.tools
-        ]
+        variables["tools"] = turns.tools(prompt.tools)
     variables |= _thinking_variables(prompt)
     text = template.render(variables)
     in_thought = thinking is not None and text.rstrip().endswith(thinking.opening)
@@ -100,24 +103,3 @@ def _thinking_variables(prompt: ChatPrompt) -> dict[str, Any]:
     if isinstance(prompt.think, str):
         return {"enable_thinking": True, "thinking": True, "reasoning_effort": prompt.think}
     return {"enable_thinking": prompt.think, "thinking": prompt.think}
-
-
-def _as_template_wants(message: Message) -> dict[str, Any]:
-    told: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.thinking:
-        told["reasoning_content"] = told["thinking"] = message.thinking
-    if message.tool_calls:
-        told["tool_calls"] = [_call(call) for call in message.tool_calls]
-    if message.tool_name:
-        told["name"] = message.tool_name
-    if message.tool_call_id:
-        told["tool_call_id"] = message.tool_call_id
-    return told
-
-
-def _call(call: ToolCall) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "id": call.id or "",
-        "function": {"name": call.name, "arguments": call.arguments},
-    }

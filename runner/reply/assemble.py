@@ -5,15 +5,12 @@ from __future__ import annotations
 from runner.conversation import ToolSpec
 from runner.formats import CallFormat, Thinking
 from runner.reply.calls.scanner import Scanner
-from runner.reply.parts import AnyPart, Part
+from runner.reply.parts import AnyPart, Call, Part
 from runner.reply.thinking import Splitter
 
 
 class Assembly:
-    """Feed it text as it comes. Without a format, or without tools (None), nothing is a call.
-
-    `answer_at` counts the characters fed before the answer began, None while it hasn't.
-    """
+    """Feed it text as it comes. Without a format, or without tools (None), nothing is a call."""
 
     def __init__(
         self,
@@ -25,14 +22,19 @@ class Assembly:
         parallel: bool = True,
     ) -> None:
         self._splitter = Splitter(thinking, in_thought=in_thought)
-        self._calls = calls if tools is not None else None
-        self._tools = tools or ()
+        # Channels are there without tools as well.
+        self._calls = calls if tools is not None or (calls and calls.shape == "channels") else None
+        self._tools = tools
+        self._answer_at: int | None = None
         self._parallel = parallel
         self._scanner: Scanner | None = None
+        self._fed = 0
 
     @property
     def answer_at(self) -> int | None:
-        """Where the answer begins."""
+        """How many characters were fed before the answer began, None while it hasn't."""
+        if self._calls and self._calls.shape == "channels":
+            return self._answer_at
         return self._splitter.answer_at
 
     @property
@@ -47,12 +49,13 @@ class Assembly:
 
     def feed(self, text: str) -> list[AnyPart]:
         """The parts that are certain now."""
+        self._fed += len(text)
         return self._scanned(self._splitter.feed(text))
 
     def finish(self) -> list[AnyPart]:
         """What was held back, now that nothing follows."""
         parts = self._scanned(self._splitter.finish())
-        return parts + (self._scanner.finish() if self._scanner else [])
+        return parts + (self._noted(self._scanner.finish()) if self._scanner else [])
 
     def _scanned(self, parts: list[Part]) -> list[AnyPart]:
         if self._calls is None:
@@ -65,5 +68,14 @@ class Assembly:
             if self._scanner is None:
                 start = self._splitter.answer_at or 0
                 self._scanner = Scanner(self._calls, self._tools, parallel=self._parallel, at=start)
-            found += self._scanner.feed(part.text)
+            found += self._noted(self._scanner.feed(part.text))
         return found
+
+    def _noted(self, parts: list[AnyPart]) -> list[AnyPart]:
+        """Where the first part stands that is no thought."""
+        if self._answer_at is None:
+            for part in parts:
+                if isinstance(part, Call) or part.kind == "answer":
+                    self._answer_at = part.at if isinstance(part, Part) else self._fed
+                    break
+        return parts

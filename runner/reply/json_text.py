@@ -66,28 +66,11 @@ def string(source: Source, put: Put) -> Scan[None]:
             return
 
 
-def text(source: Source, most: int | None = None) -> Scan[str]:
-    """The text that a string stands for. Raises as `value` does, and Unexpected when it is longer than `most`."""
+def text(source: Source) -> Scan[str]:
+    """The text that a string stands for. Raises as `value` does."""
     written: list[str] = []
-    size = 0
-
-    def put(piece: str) -> None:
-        nonlocal size
-        size += len(piece)
-        if most is not None and size > most:
-            raise Unexpected
-        written.append(piece)
-
-    yield from string(source, put)
+    yield from string(source, written.append)
     return str(json.loads("".join(written)))
-
-
-def is_object(written: str) -> bool:
-    """Whether a whole text is a JSON object."""
-    try:
-        return isinstance(json.loads(written), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def repaired(written: str) -> str | None:
@@ -136,10 +119,7 @@ def _key(source: Source, put: Put) -> Scan[None]:
 
 def _word(source: Source, put: Put) -> Scan[None]:
     """A number, or true, false or null."""
-    word = source.run(_WORD)
-    while not source.waiting and not source.is_over and len(word) <= _LONGEST_WORD:
-        yield
-        word += source.run(_WORD)
+    word = yield from source.word(_WORD, _LONGEST_WORD)
     known = _WORDS.get(word)
     if known is None and (len(word) > _LONGEST_WORD or not _NUMBER.fullmatch(word)):
         if not source.waiting and source.is_over:

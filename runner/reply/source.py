@@ -82,6 +82,16 @@ class Source:
         found = pattern.match(self._text, self._from)
         return self.take(found.end() - self._from) if found else ""
 
+    def word(self, pattern: re.Pattern[str], most: int) -> Scan[str]:
+        """All that matches the pattern of a character, at this place; of more than `most`, one more than that."""
+        word = ""
+        while True:
+            found = pattern.match(self._text, self._from, self._from + most + 1 - len(word))
+            word += self.take(found.end() - self._from) if found else ""
+            if len(word) > most or self.waiting or self.is_over:
+                return word
+            yield
+
     # -- look ahead
 
     def ahead(self) -> Scan[str]:
@@ -120,12 +130,13 @@ class Source:
     def up_to(self, markers: Markers, put: Put, most: int | None = None) -> Scan[str]:
         """Put everything before the first of the markers and take that; nothing if the text ends without.
 
-        Raises Unexpected when more than `most` characters stand before it; those were put.
+        Raises Unexpected when more than `most` characters stand before it; so many were put.
         """
         start = self.at
         while True:
             end, marker = markers.find(self._text, self._from, self.is_over)
-            if most is not None and self.at + end - self._from - start > most:
+            if most is not None and self.at + end - self._from > start + most:
+                put(self.take(start + most - self.at))
                 raise Unexpected
             if end > self._from:
                 put(self.take(end - self._from))

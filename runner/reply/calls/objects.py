@@ -10,7 +10,6 @@ from runner.reply.source import Scan, Source, Unexpected
 _NAMES = ("name", "tool_name", "function", "tool")
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
 _IDS = ("id", "tool_call_id", "call_id")
-_MOST_KEY = 256  # characters
 
 
 def calls(source: Source, telling: Telling, form: CallFormat, *, only_offered: bool, most: int) -> Scan[None]:
@@ -58,7 +57,7 @@ def _call(source: Source, telling: Telling, form: CallFormat, *, only_offered: b
                 break
             inner -= 1
         else:
-            key = yield from json_text.text(source, _MOST_KEY)
+            key = yield from json_text.text(source)
             yield from source.blanks()
             if (yield from source.next()) != ":":
                 raise Unexpected
@@ -73,9 +72,9 @@ def _call(source: Source, telling: Telling, form: CallFormat, *, only_offered: b
                 yield from _open(source)
                 continue
             if key in _NAMES and char == '"' and not name:
-                name = yield from json_text.text(source, _MOST_KEY)
+                name = yield from json_text.text(source)
             elif key in _IDS and char == '"':
-                given = yield from json_text.text(source, _MOST_KEY)
+                given = yield from json_text.text(source)
             elif key in _ARGUMENTS and early is None and telling.begun == began:
                 if name:
                     yield from _arguments(source, telling, name, given, only_offered=only_offered)

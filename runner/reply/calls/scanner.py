@@ -11,7 +11,7 @@ from typing import Literal
 
 from runner.conversation import ToolSpec
 from runner.formats import CallFormat
-from runner.reply.calls import objects
+from runner.reply.calls import harmony, headed, loose, objects
 from runner.reply.calls.telling import NoName, Telling, new_id
 from runner.reply.parts import AnyPart
 from runner.reply.source import Ended, Markers, Scan, Source, Unexpected
@@ -21,7 +21,8 @@ _FENCES = ("```json", "```")
 
 
 class Scanner:
-    """Feed it the answer as it comes. Not `parallel`: with the end of the first call it `is_over`.
+    """Feed it the answer as it comes. Without tools (None) only the frames of messages are taken off, where there are
+    any. Not `parallel`: with the end of the first call it `is_over`.
 
     A call of a tool that wasn't offered is told as well, except where nothing but its name shows that it is one.
     """
@@ -29,7 +30,7 @@ class Scanner:
     def __init__(
         self,
         form: CallFormat,
-        tools: tuple[ToolSpec, ...],
+        tools: tuple[ToolSpec, ...] | None,
         *,
         parallel: bool = True,
         at: int = 0,
@@ -39,7 +40,8 @@ class Scanner:
         self._most = _ANY if parallel else 1
         self._source = Source()
         self._source.at = at
-        self._telling = Telling(tools, form.ids, make_id)
+        self._has_tools = tools is not None
+        self._telling = Telling(tools or (), form.ids, make_id)
         self._scan = self._run()
         self._is_done = False
 
@@ -84,7 +86,12 @@ class Scanner:
 
     def _run(self) -> Scan[None]:
         form, source = self._form, self._source
-        if form.shape == "json":
+        if form.shape == "channels":
+            yield from harmony.messages(source, self._telling, calls=self._has_tools, most=self._most)
+            return
+        if form.is_first_open:
+            yield from self._first()
+        elif form.may_be_bare:
             yield from self._bare()
         openings = Markers([*form.section, form.opening])
         while not self.is_over:
@@ -98,8 +105,20 @@ class Scanner:
             if marker != form.opening:
                 self._telling.text(source.kept(), start)
                 continue
-            if (yield from self._tried(self._calls(), start)):
-                yield from self._after()
+            yield from self._opened(start)
+
+    def _first(self) -> Scan[None]:
+        """A message whose opening ended the prompt."""
+        self._source.keep()
+        yield from self._opened(self._source.at)
+
+    def _opened(self, start: int) -> Scan[None]:
+        """What stands behind an opening."""
+        form, source = self._form, self._source
+        if form.plain and (yield from source.skips(f"{form.plain}{form.name_end}")):
+            source.drop()
+        elif (yield from self._tried(self._calls(), start)):
+            yield from self._after()
 
     def _bare(self) -> Scan[None]:
         """A call without its opening, where an answer begins: by its object, and the name of a tool in it."""
@@ -112,11 +131,10 @@ class Scanner:
             if not fence and (yield from source.skips(each)):
                 fence = each
         yield from source.blanks()
-        if (yield from source.ahead()) not in ("{", "["):
+        if (yield from source.ahead()) not in (("[",) if self._form.shape == "python" else ("{", "[")):
             self._telling.text(source.kept(), start)
             return
-        scan = objects.calls(source, self._telling, self._form, only_offered=True, most=self._most)
-        if (yield from self._tried(scan, start)) and not self.is_over:
+        if (yield from self._tried(self._calls(only_offered=True), start)) and not self.is_over:
             yield from source.blanks()
             if fence:
                 yield from source.skips("```")
@@ -163,8 +181,19 @@ class Scanner:
                 self._telling.text(blanks, start)
                 return
 
-    def _calls(self) -> Scan[None]:
-        return objects.calls(self._source, self._telling, self._form, only_offered=False, most=self._most)
+    def _calls(self, *, only_offered: bool = False) -> Scan[None]:
+        form, source, telling = self._form, self._source, self._telling
+        match form.shape:
+            case "named":
+                return headed.named(source, telling, form)
+            case "tagged":
+                return headed.tagged(source, telling, form)
+            case "braces":
+                return loose.braces(source, telling, form)
+            case "python":
+                return loose.python(source, telling, only_offered=only_offered, most=self._most)
+            case _:
+                return objects.calls(source, telling, form, only_offered=only_offered, most=self._most)
 
     def _text(self, text: str) -> None:
         self._telling.text(text, self._source.at - len(text))
