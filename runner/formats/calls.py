@@ -17,7 +17,8 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True):
     """One way to write calls, by its texts. `opening` and `closing` frame a call or a list of them; `section` are texts
     that stand around all calls and say nothing more.
 
-    - json: objects, or a list of them, with a name and arguments. Without a `name_key`, the only key is the name.
+    - json: objects, or a list of them, with a name and arguments. Without a `name_key`, the only key is the name. An
+      object may stand there without its opening where an answer begins (`may_be_bare`).
     - named: a heading up to `name_end`, then the arguments as JSON. In the heading the name follows the last
       `before_name`, and ends at `after_name`.
     - tagged: a heading as above, then an element for each argument: `key_open` KEY `key_end` (attributes `value_open`)
@@ -32,13 +33,16 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True):
     opening: str = ""
     closing: str = ""
     section: tuple[str, ...] = ()
+    is_each: bool = False  # the section stands around each call
+    is_padded: bool = False  # line breaks within a frame belong to it: around objects, or around values of elements
     # json
     is_list: bool = False  # several calls stand in a list, and so does one
     name_key: str = "name"
     arguments_key: str = "arguments"
-    may_be_bare: bool = False  # at the start of an answer the opening may be missing
+    may_be_bare: bool = False
     separator: str = ""  # between objects that stand in no list
     # named, tagged, braces
+    lead: str = ""  # what the heading begins with
     before_name: str = ""
     after_name: str = ""
     name_end: str = ""
@@ -49,7 +53,7 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True):
     key_end: str = ""
     value_open: str = ""
     value_close: str = ""
-    is_padded: bool = False  # a line break on either side of a value belongs to the frame
+    has_cdata: bool = False  # a text that would disturb the frame stands within CDATA
     # braces
     quote: str = ""
     # Ids: none of the model's, nine letters and digits, or the heading itself.
@@ -59,10 +63,13 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True):
 GENERIC = CallFormat(name="generic", shape="json", may_be_bare=True)
 """Where a template offers tools in no known way: an answer that is a JSON object naming an offered tool."""
 
-_HERMES = CallFormat(name="hermes", shape="json", opening="<tool_call>", closing="</tool_call>", may_be_bare=True)
+_HERMES = CallFormat(
+    name="hermes", shape="json", opening="<tool_call>", closing="</tool_call>", is_padded=True, may_be_bare=True
+)
 _LLAMA = CallFormat(
     name="llama3", shape="json", opening="<|python_tag|>", arguments_key="parameters", may_be_bare=True, separator="; "
 )
+_LFM = CallFormat(name="lfm2", shape="python", opening="<|tool_call_start|>", closing="<|tool_call_end|>")
 _FUNCTION_TAGS = {
     "shape": "tagged",
     "opening": "<function=",
@@ -129,6 +136,7 @@ CALLS: tuple[tuple[tuple[str, ...], CallFormat], ...] = (
             name="deepseek-v3",
             shape="named",
             opening="<｜tool▁call▁begin｜>",
+            lead="function",
             before_name="<｜tool▁sep｜>",
             name_end="\n```json\n",
             closing="\n```<｜tool▁call▁end｜>",
@@ -167,6 +175,7 @@ CALLS: tuple[tuple[tuple[str, ...], CallFormat], ...] = (
             name="solar",
             shape="named",
             opening="<|tool_call:begin|>",
+            lead="call",
             before_name="<|tool_call:name|>",
             name_end="<|tool_call:args|>",
             closing="<|tool_call:end|>",
@@ -190,13 +199,14 @@ CALLS: tuple[tuple[tuple[str, ...], CallFormat], ...] = (
         CallFormat(name="mistral-list", shape="json", opening="[TOOL_CALLS]", is_list=True, ids="nine"),
     ),
     # Functions and their arguments as elements
+    (("]<]minimax[>[",), GENERIC),  # elements within elements, for values as well: not read
     (
         ("<seed:tool_call>",),
-        _tagged("seed", _FUNCTION_TAGS, section=("<seed:tool_call>", "</seed:tool_call>")),
+        _tagged("seed", _FUNCTION_TAGS, section=("<seed:tool_call>", "</seed:tool_call>"), is_each=True),
     ),
     (
         ("<tool_call>", "<function=", "<parameter="),
-        _tagged("qwen3-coder", _FUNCTION_TAGS, section=("<tool_call>", "</tool_call>"), is_padded=True),
+        _tagged("qwen3-coder", _FUNCTION_TAGS, section=("<tool_call>", "</tool_call>"), is_each=True, is_padded=True),
     ),
     (
         ("<minimax:tool_call>", "<invoke name="),
@@ -219,6 +229,7 @@ CALLS: tuple[tuple[tuple[str, ...], CallFormat], ...] = (
             closing="</function>",
             key_open='<param name="',
             value_close="</param>",
+            has_cdata=True,
         ),
     ),
     (("<arg_key>", "<arg_value>"), _arguments("glm")),
@@ -266,14 +277,8 @@ CALLS: tuple[tuple[tuple[str, ...], CallFormat], ...] = (
         CallFormat(name="functionary-v3.1", shape="named", opening="<function=", name_end=">", closing="</function>"),
     ),
     # Lists of Python's calls
-    (
-        ("<|tool_call_start|>",),
-        CallFormat(name="lfm2", shape="python", opening="<|tool_call_start|>", closing="<|tool_call_end|>"),
-    ),
-    (
-        ("tool_list_start",),
-        CallFormat(name="lfm2", shape="python", opening="<|tool_call_start|>", closing="<|tool_call_end|>"),
-    ),
+    (("<|tool_call_start|>",), _LFM),
+    (("List of tools: ",), _LFM),
     (
         ("<|python_start|>",),
         CallFormat(
@@ -299,7 +304,7 @@ CALLS: tuple[tuple[tuple[str, ...], CallFormat], ...] = (
         CallFormat(
             name="command-r",
             shape="json",
-            opening="Action: ```json",
+            opening="Action:\n```json",
             closing="```",
             is_list=True,
             name_key="tool_name",
@@ -326,19 +331,14 @@ CALLS: tuple[tuple[tuple[str, ...], CallFormat], ...] = (
         CallFormat(name="gigachat3.1", shape="json", opening="<|function_call|>"),
     ),
     (
-        ("function call<|role_sep|>",),
-        CallFormat(name="gigachat3", shape="json", opening="function call<|role_sep|>"),
+        ("function call", "<|message_sep|>", "role_sep"),
+        CallFormat(name="gigachat3", shape="json", opening="function call<|role_sep|>", section=("<|message_sep|>",)),
     ),
-    (("functools[",), CallFormat(name="firefunction", shape="json", opening="functools", is_list=True)),
+    (
+        ("<tool_calls>[",),
+        CallFormat(name="apriel", shape="json", opening="<tool_calls>", closing="</tool_calls>", is_list=True),
+    ),
     (("<tool_call>",), _HERMES),
-    (
-        ("<tool_calls>", "<|begin_assistant|>"),
-        CallFormat(name="apriel", shape="json", opening="<tool_calls>", closing="</tool_calls>", is_list=True),
-    ),
-    (
-        ("<tool_calls>", "<|tool_result|>"),
-        CallFormat(name="apriel", shape="json", opening="<tool_calls>", closing="</tool_calls>", is_list=True),
-    ),
     (
         ("<tool_calls>",),
         CallFormat(name="minimax-m1", shape="json", opening="<tool_calls>", closing="</tool_calls>", separator="\n"),

@@ -20,6 +20,8 @@ class Thinking(msgspec.Struct, frozen=True):
 THINKING: tuple[Thinking, ...] = (
     Thinking("<think>", "</think>"),
     Thinking("<seed:think>", "</seed:think>"),
+    Thinking("<think:opensource>", "</think:opensource>"),
+    Thinking("<|channel>thought", "<channel|>"),
     Thinking("[THINK]", "[/THINK]"),
     Thinking("<|START_THINKING|>", "<|END_THINKING|>"),
 )

@@ -73,6 +73,11 @@ def text(source: Source) -> Scan[str]:
     return str(json.loads("".join(written)))
 
 
+def escaped(text: str) -> str:
+    """A text, or some of it, as it stands between the quotes of a string."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
 def repaired(written: str) -> str | None:
     """A whole text as the one JSON value that it is, None when it is none or is nested beyond what everybody reads."""
     source = Source()

@@ -8,12 +8,14 @@ from typing import Any
 
 from runner.formats import CallFormat
 from runner.reply import json_text
+from runner.reply.calls import loose
 from runner.reply.calls.telling import Telling
 from runner.reply.source import Markers, Scan, Source, Unexpected
 
 _MOST_HEADING = 512  # characters
 _MOST_KEY = 256
 _MOST_ATTRIBUTES = 64
+_DEEPEST = 8  # alternatives of a schema within each other
 
 
 def heading(source: Source, form: CallFormat, end: Markers) -> Scan[tuple[str, str, str]]:
@@ -49,6 +51,14 @@ def named(source: Source, telling: Telling, form: CallFormat) -> Scan[None]:
     telling.end()
 
 
+def braced(source: Source, telling: Telling, form: CallFormat) -> Scan[None]:
+    """A heading, and arguments within braces. Raises as `named` does."""
+    name, given, _ = yield from heading(source, form, Markers([form.name_end]))
+    telling.begin(name, given)
+    source.drop()
+    yield from loose.braces(source, telling, form)
+
+
 def tagged(source: Source, telling: Telling, form: CallFormat) -> Scan[None]:
     """A heading and an element for each argument. Raises as `named` does."""
     closing = form.closing
@@ -71,8 +81,7 @@ def tagged(source: Source, telling: Telling, form: CallFormat) -> Scan[None]:
         attributes = (yield from _up_to(source, form.value_open, _MOST_ATTRIBUTES)) if form.value_open else ""
         telling.arguments(f"{between}{json.dumps(key.strip(), ensure_ascii=False)}: ")
         between = ", "
-        kind = _kind(schema.get(key.strip()), attributes)
-        yield from _value(source, telling.arguments, form, kind)
+        yield from _value(source, telling.arguments, form, _kinds_here(schema.get(key.strip()), attributes))
     telling.arguments("}")
     telling.end()
 
@@ -97,56 +106,56 @@ def _up_to(source: Source, marker: str, most: int) -> Scan[str]:
     return "".join(taken)
 
 
-def _value(source: Source, put: Callable[[str], object], form: CallFormat, kind: str) -> Scan[None]:
-    """Pass on one value as JSON: a text as it comes, anything else as a whole."""
+def _value(source: Source, put: Callable[[str], object], form: CallFormat, kinds: set[str]) -> Scan[None]:
+    """Pass on one value of these types as JSON: a text as it comes, anything else as a whole."""
     if form.is_padded:
         yield from source.skips("\n")
-    end = Markers([("\n" if form.is_padded else "") + form.value_close, form.value_close])
-    if kind == "text":
+    close = form.value_close
+    if form.has_cdata and (yield from source.skips("<![CDATA[")):
+        close = f"]]>{close}"
+    end = Markers([f"\n{close}" if form.is_padded else "", close])
+    if kinds == {"string"}:
         put('"')
-        marker = yield from source.up_to(end, lambda text: put(_escaped(text)))
-        if not marker:
+        if not (yield from source.up_to(end, lambda text: put(json_text.escaped(text)))):
             yield from source.next()
         put('"')
         return
     whole: list[str] = []
     if not (yield from source.up_to(end, whole.append)):
         yield from source.next()
-    put(_as_json("".join(whole), kind))
+    put(_as_json("".join(whole), kinds))
 
 
-def _escaped(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]
-
-
-def _as_json(written: str, kind: str) -> str:
-    """A value as JSON: as it stands where it is some, else as a text."""
-    value = json_text.repaired(written)
-    if value is None or (kind == "either" and value[0] in '"-0123456789'):
+def _as_json(written: str, kinds: set[str]) -> str:
+    """A value as JSON: as it stands where it is of a type that may be there, as a text where it is of none."""
+    value = json_text.repaired(written) or loose.repaired(written)
+    if value is None or ("string" in kinds and _kind_of(value) not in kinds):
         return json.dumps(written, ensure_ascii=False)
     return value
 
 
-def _kind(schema: Any, attributes: str) -> str:
-    """How a value is written: as text, as JSON, or as what it looks like.
+def _kind_of(value: str) -> str:
+    kinds = {'"': "string", "{": "object", "[": "array", "t": "boolean", "f": "boolean", "n": "null"}
+    kind = kinds.get(value[0])
+    if kind is None:
+        return "number" if any(mark in value for mark in ".eE") else "integer"
+    return kind
 
-    By what the element says of itself, or else by the tool's schema: `either` is a text, or else an object, a list, or
-    one of the three words of JSON.
-    """
+
+def _kinds_here(schema: Any, attributes: str) -> set[str]:
+    """The types of a value, by what its element says of itself, or else by the tool's schema."""
     words = attributes.replace(" ", "")
     if 'string="true"' in words or 'type="string"' in words:
-        return "text"
+        return {"string"}
     if 'string="false"' in words or "type=" in words:
-        return "json"
+        return set()
     kinds = _kinds(schema, 0)
-    if kinds == {"string"}:
-        return "text"
-    return "either" if "string" in kinds and not kinds & {"number", "integer"} else "json"
+    return kinds | {"integer"} if "number" in kinds else kinds
 
 
 def _kinds(schema: Any, depth: int) -> set[str]:
     """The types that a schema allows; none when it doesn't say."""
-    if not isinstance(schema, dict) or depth > 8:
+    if not isinstance(schema, dict) or depth > _DEEPEST:
         return set()
     types = schema.get("type")
     if isinstance(types, str):
@@ -154,9 +163,9 @@ def _kinds(schema: Any, depth: int) -> set[str]:
     if isinstance(types, list):
         return {each for each in types if isinstance(each, str)}
     if "const" in schema:
-        return {"string"} if isinstance(schema["const"], str) else {"json"}
+        return {_kind_of(json.dumps(schema["const"]))}
     if isinstance(schema.get("enum"), list):
-        return {"string" if isinstance(each, str) else "json" for each in schema["enum"]}
+        return {_kind_of(json.dumps(each)) for each in schema["enum"]}
     found: set[str] = set()
     for word in ("anyOf", "oneOf"):
         for each in schema[word] if isinstance(schema.get(word), list) else ():

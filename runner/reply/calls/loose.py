@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from runner.formats import CallFormat
 from runner.reply import json_text
-from runner.reply.calls.headed import heading
 from runner.reply.calls.telling import Telling
 from runner.reply.source import Ended, Markers, Put, Scan, Source, Unexpected
 
@@ -132,6 +131,23 @@ def python_value(source: Source, put: Put) -> Scan[None]:
             return
 
 
+def repaired(written: str) -> str | None:
+    """A whole text as JSON, if it is one of Python's literals that has parts or quotes."""
+    source = Source()
+    source.feed(written.strip())
+    source.is_over = True
+    kept: list[str] = []
+    if not written.strip().startswith(("[", "{", "(", "'")):
+        return None
+    try:
+        next(python_value(source, kept.append))
+    except StopIteration:
+        return None if source.waiting else "".join(kept)
+    except (Ended, Unexpected):
+        return None
+    raise AssertionError("a text that is over needs no more")
+
+
 def _more(source: Source, put: Put, open_until: list[str]) -> Scan[bool]:
     """After a value: close what ends here. Whether another value follows."""
     while open_until:
@@ -170,7 +186,7 @@ def _python_text(source: Source, put: Put) -> Scan[None]:
     put('"')
     while True:
         if plain := source.run(_PLAIN[quote]):
-            put(_escaped(plain))
+            put(json_text.escaped(plain))
         char = yield from source.next()
         if char == quote:
             source.take(1)
@@ -190,19 +206,16 @@ def _python_escape(source: Source, put: Put) -> Scan[None]:
             digits += source.take(1)
         code = int(digits, 16) if len(digits) == _CODES[char] else -1
         known = 0 <= code <= 0x10FFFF and not 0xD800 <= code < 0xE000
-        put(_escaped(chr(code) if known else f"\\{char}{digits}"))
+        put(json_text.escaped(chr(code) if known else f"\\{char}{digits}"))
     elif char != "\n":  # a line that goes on
-        put(_escaped(_ESCAPES.get(char) or (char if char in "'\"\\" else f"\\{char}")))
+        put(json_text.escaped(_ESCAPES.get(char) or (char if char in "'\"\\/" else f"\\{char}")))
 
 
 # -- braces
 
 
 def braces(source: Source, telling: Telling, form: CallFormat) -> Scan[None]:
-    """A heading, then arguments within braces. Raises as `python` does."""
-    name, given, _ = yield from heading(source, form, Markers([form.name_end]))
-    telling.begin(name, given)
-    source.drop()
+    """What stands behind a heading's opening brace: the arguments of a call that was begun."""
     telling.arguments("{")
     yield from _within(source, telling.arguments, form.quote)
     telling.end()
@@ -238,7 +251,7 @@ def _within(source: Source, put: Put, quote: str) -> Scan[None]:
             is_first = True
         elif (yield from source.skips(quote)):
             put('"')
-            if not (yield from source.up_to(Markers([quote]), lambda text: put(_escaped(text)))):
+            if not (yield from source.up_to(Markers([quote]), lambda text: put(json_text.escaped(text)))):
                 raise Ended
             put('"')
         elif char == '"':
@@ -252,6 +265,12 @@ def _braces_key(source: Source, put: Put, quote: str) -> Scan[None]:
     if (yield from source.skips(quote)):
         if not (yield from source.up_to(Markers([quote]), key.append, _MOST_WORD)):
             raise Ended
+        yield from source.blanks()
+        if (yield from source.next()) != ":":
+            raise Unexpected
+        source.take(1)
+    elif (yield from source.next()) == '"':
+        key.append((yield from json_text.text(source)))
         yield from source.blanks()
         if (yield from source.next()) != ":":
             raise Unexpected
@@ -278,7 +297,3 @@ def _word(word: str) -> str:
     """A number or one of the three words as JSON; any other word as a text."""
     value = json_text.repaired(word)
     return json.dumps(word, ensure_ascii=False) if value is None else value
-
-
-def _escaped(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]

@@ -189,7 +189,7 @@ class Scanner:
             case "tagged":
                 return headed.tagged(source, telling, form)
             case "braces":
-                return loose.braces(source, telling, form)
+                return headed.braced(source, telling, form)
             case "python":
                 return loose.python(source, telling, only_offered=only_offered, most=self._most)
             case _:
