@@ -53,6 +53,7 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True):
     key_end: str = ""
     value_open: str = ""
     value_close: str = ""
+    has_types: bool = False  # an element says whether its value is a text
     has_cdata: bool = False  # a text that would disturb the frame stands within CDATA
     # braces
     quote: str = ""
@@ -122,6 +123,7 @@ CALLS: tuple[tuple[tuple[str, ...], CallFormat], ...] = (
             closing="</｜DSML｜invoke>",
             key_open='<｜DSML｜parameter name="',
             value_close="</｜DSML｜parameter>",
+            has_types=True,
             section=(
                 "<｜DSML｜tool_calls>",
                 "</｜DSML｜tool_calls>",
@@ -377,12 +379,12 @@ def markers_of(call: CallFormat) -> tuple[str, ...]:
         call.opening, call.closing, *call.section, call.before_name, call.after_name, call.name_end, call.key_open,
         call.key_end, call.value_open, call.value_close, call.quote,
     )  # fmt: skip
-    pieces = (piece for text in texts for piece in _angled(text))
+    pieces = (piece for text in texts for piece in markers_in(text))
     return tuple(dict.fromkeys(pieces))
 
 
-def _angled(text: str) -> list[str]:
-    """What in a text could be a token of its own: what stands in brackets, and the whole if it is nothing else."""
+def markers_in(text: str) -> list[str]:
+    """What in a text could be a token of its own: what stands in brackets, in order."""
     found: list[str] = []
     at = 0
     while at < len(text):
