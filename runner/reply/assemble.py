@@ -47,6 +47,11 @@ class Assembly:
         """Whether what follows isn't wanted."""
         return self._scanner is not None and self._scanner.is_over
 
+    @property
+    def waiting(self) -> int:
+        """Characters of the answer that were fed and have been no part of anything yet."""
+        return self._scanner.waiting if self._scanner else 0
+
     def feed(self, text: str) -> list[AnyPart]:
         """The parts that are certain now."""
         self._fed += len(text)

@@ -147,6 +147,21 @@ class Source:
                 return ""
             yield
 
+    def inside(self, markers: Markers, put: Put) -> Scan[str]:
+        """Put everything before the first of the markers and take that. Raises Ended when the text is over before; what
+        may have been the beginning of a marker is then left."""
+        while True:
+            end, marker = markers.find(self._text, self._from, False)
+            if end > self._from:
+                put(self.take(end - self._from))
+            if marker:
+                self.take(len(marker))
+                return marker
+            if self.is_over:
+                self.take(self.waiting)
+                raise Ended
+            yield
+
 
 class Markers:
     """Texts to look for. None may be the beginning of another."""

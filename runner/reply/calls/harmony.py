@@ -25,9 +25,11 @@ def messages(source: Source, telling: Telling, *, calls: bool, most: int) -> Sca
     """All messages to the end; without `calls`, those to tools are text. No more than `most` calls are told."""
     marker = ""
     while telling.complete < most:
+        if marker not in ("<|start|>", "<|channel|>"):
+            marker = ""  # the end of a message belongs to no text
         start = source.at - len(marker)
         source.keep(marker)
-        if marker not in ("<|start|>", "<|channel|>"):
+        if not marker:
             yield from source.blanks()
             for each in _BEGINNINGS:
                 if (yield from source.skips(each)):

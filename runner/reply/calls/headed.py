@@ -116,13 +116,11 @@ def _value(source: Source, put: Callable[[str], object], form: CallFormat, kinds
     end = Markers([f"\n{close}" if form.is_padded else "", close])
     if kinds == {"string"}:
         put('"')
-        if not (yield from source.up_to(end, lambda text: put(json_text.escaped(text)))):
-            yield from source.next()
+        yield from source.inside(end, lambda text: put(json_text.escaped(text)))
         put('"')
         return
     whole: list[str] = []
-    if not (yield from source.up_to(end, whole.append)):
-        yield from source.next()
+    yield from source.inside(end, whole.append)
     put(_as_json("".join(whole), kinds))
 
 

@@ -91,6 +91,7 @@ def _argument(source: Source, put: Put, between: str, positions: Iterator[str]) 
         raise Unexpected(word)
     if word:
         yield from source.blanks()
+        yield from source.next()  # it may have been cut off
         if word.isidentifier() and (yield from source.ahead()) == "=":
             source.take(1)
             put(f"{between}{json.dumps(word)}: ")
@@ -251,8 +252,7 @@ def _within(source: Source, put: Put, quote: str) -> Scan[None]:
             is_first = True
         elif (yield from source.skips(quote)):
             put('"')
-            if not (yield from source.up_to(Markers([quote]), lambda text: put(json_text.escaped(text)))):
-                raise Ended
+            yield from source.inside(Markers([quote]), lambda text: put(json_text.escaped(text)))
             put('"')
         elif char == '"':
             yield from json_text.string(source, put)
@@ -288,6 +288,8 @@ def _run(source: Source, pattern: re.Pattern[str]) -> Scan[str]:
     """All that matches, at least one character."""
     yield from source.next()
     word = yield from source.word(pattern, _MOST_WORD)
+    if source.is_over and not source.waiting:  # it may have been cut off
+        raise Ended
     if not word or len(word) > _MOST_WORD:
         raise Unexpected(word)
     return word

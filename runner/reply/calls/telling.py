@@ -1,6 +1,7 @@
 """What a scanner has found, in order: text and calls. Decides nothing about either.
 
-Blanks next to a call belong to it; so blanks are held back until it is known what follows them.
+Blanks next to a call belong to it; so blanks are held back until it is known what follows them. Only between words
+before and after calls some stay, lest they run into each other.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Telling:
         self._parts: list[AnyPart] = []
         self._blanks: list[Part] = []
         self._is_behind_call = False
+        self._has_text = False
+        self._gap = ""  # blanks before the calls that came last
 
     def take(self) -> list[AnyPart]:
         """What was found since."""
@@ -70,13 +73,18 @@ class Telling:
         """Text of the answer, which begins at this place."""
         if self._is_behind_call:
             bare = text.lstrip(_BLANK)
-            at += len(text) - len(bare)
+            blanks = text[: len(text) - len(bare)]
+            at += len(blanks)
             text = bare
+            self._gap = self._gap or blanks
         solid = text.rstrip(_BLANK)
         if solid:
+            if self._is_behind_call and self._has_text:
+                self._parts.append(Part("answer", self._gap, at))
             self._parts += [*self._blanks, Part("answer", solid, at)]
             self._blanks.clear()
             self._is_behind_call = False
+            self._has_text = True
         if len(solid) < len(text):
             self._blanks.append(Part("answer", text[len(solid) :], at + len(solid)))
 
@@ -98,6 +106,7 @@ class Telling:
             raise NoName
         if self._ids == "nine" and not _NINE.fullmatch(given):
             given = ""
+        self._gap = "".join(blank.text for blank in self._blanks) or (self._gap if self._is_behind_call else "")
         self._blanks.clear()
         self._parts.append(Call(self.begun, given or self._make_id(self._ids), name))
         self.begun += 1
