@@ -47,8 +47,9 @@ NOT_COVERED = {
 # What may stand around a call: the ends of turns and messages, most of them tokens that end an answer.
 FRAMES = (
     "</think>", "<|END_OF_TURN_TOKEN|>", "<|START_OF_TURN_TOKEN|>", "<|CHATBOT_TOKEN|>", "CHATBOT_TOKEN|>",
-    "<|START_THINKING|>",    "<|END_THINKING|>", "<|message_sep|>", "assistant<|role_sep|>", "<SPECIAL_12>", "<｜end▁of▁sentence｜>",
-    "<｜Assistant｜>", "<|tool_response>", "<|eom_id|>", "<｜hy_eos:opensource｜>", "<|calls|>",
+    "<|START_THINKING|>", "<|END_THINKING|>", "<|message_sep|>", "assistant<|role_sep|>", "<SPECIAL_12>",
+    "<｜end▁of▁sentence｜>", "<｜Assistant｜>", "<|tool_response>", "<|eom_id|>", "<｜hy_eos:opensource｜>",
+    "<|calls|>",
 )  # fmt: skip
 
 
