@@ -198,10 +198,9 @@ class _Choice:
         """Those of the answer's text; those of calls before it are left out."""
         if not self.called:
             return self._logprobs
-        end = texts[-1].at + len(texts[-1].text)
-        known = [each for each in self._logprobs if each.offset < end]
-        self._logprobs = [each for each in self._logprobs if not each.offset < texts[0].at]
-        return [each for each in known if each.offset >= texts[0].at]
+        start, end = texts[0].at, texts[-1].at + len(texts[-1].text)
+        self._logprobs = [each for each in self._logprobs if _end(each) > start]
+        return [each for each in self._logprobs if each.offset < end]
 
     def _piece(
         self,
@@ -259,6 +258,11 @@ def _runs(parts: list[AnyPart]) -> Iterable[list[AnyPart]]:
 
 def _kind(part: AnyPart) -> str | int:
     return part.index if isinstance(part, Call) else part.kind
+
+
+def _end(logprob: Logprob) -> int:
+    """Where the token ends, in characters of its choice's text."""
+    return logprob.offset + max(1, len(logprob.token.decode("utf-8", "replace")))
 
 
 def _call_part(run: list[AnyPart]) -> CallPart:

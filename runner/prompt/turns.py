@@ -19,6 +19,7 @@ import msgspec
 from runner.conversation import Message, ToolCall, ToolSpec
 from runner.errors import TemplateFailed
 from runner.formats import CallFormat
+from runner.prompt import words
 from runner.prompt.jinja import Template
 
 
@@ -38,6 +39,9 @@ def told(messages: Sequence[Message], template: Template, calls: CallFormat | No
     style = style_of(template)
     joined = calls is not None and calls.shape == "channels"
     matched = _matched(messages, nine=calls is not None and calls.ids == "nine")
+    if style is None:  # it renders no calls at all
+        style = Style()
+        matched = [_in_words(message, calls) for message in matched]
     return [_turn(_one_thought(each) if joined else each, style) for each in _in_turns(matched, style)]
 
 
@@ -62,15 +66,15 @@ _KEY, _VALUES = "probed_key", ("first_probe", "second_probe")
 
 
 @functools.lru_cache(maxsize=8)
-def style_of(template: Template) -> Style:
-    """The first style in which the template renders two calls with their arguments; that of most if it never does."""
+def style_of(template: Template) -> Style | None:
+    """The first style in which the template renders two calls with their arguments; None if it never does."""
     for one_by_one in (False, True):
         for no_content in (False, True):
             for as_text in (False, True):
                 style = Style(as_text, no_content, one_by_one)
                 if _is_understood(template, style):
                     return style
-    return Style()
+    return None
 
 
 def _is_understood(template: Template, style: Style) -> bool:
@@ -163,6 +167,15 @@ def _id(given: str, *, nine: bool) -> str:
     if not nine or (len(given) == 9 and given.isascii() and given.isalnum()):
         return given
     return hashlib.sha256(given.encode("utf-8", "replace")).hexdigest()[:9]
+
+
+def _in_words(message: Message, calls: CallFormat | None) -> Message:
+    """Calls as a part of what was said, as the model wrote them."""
+    text = words.written(message.tool_calls, calls) if message.tool_calls and calls else None
+    if text is None:
+        return message
+    content = f"{message.content}\n{text}" if message.content else text
+    return msgspec.structs.replace(message, content=content, tool_calls=())
 
 
 def _one_thought(message: Message) -> Message:
