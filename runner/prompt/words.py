@@ -1,5 +1,7 @@
-"""Past calls as text, in the model's own format: for templates that render what an assistant said and nothing of what it
-called."""
+"""Past calls as text, in the model's own format.
+
+For templates that render what an assistant said and nothing of what it called.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,9 @@ def written(calls: Sequence[ToolCall], form: CallFormat) -> str | None:
 
 
 def _object(call: ToolCall, form: CallFormat) -> str:
-    what = (
-        {form.name_key: call.name, form.arguments_key: call.arguments} if form.name_key else {call.name: call.arguments}
-    )
-    return json.dumps(what, ensure_ascii=False)
+    if not form.name_key:
+        return json.dumps({call.name: call.arguments}, ensure_ascii=False)
+    return json.dumps({form.name_key: call.name, form.arguments_key: call.arguments}, ensure_ascii=False)
 
 
 def _python(call: ToolCall) -> str:

@@ -10,9 +10,8 @@ import pytest
 from runner.conversation import Message, ToolChoice, ToolSpec
 from runner.inference.requests import AnswerPart, CallPart, Chat, ChoiceEnded, Finished, Piece
 from runner.protocol.commands import Constraint
-from tests.inference.conftest import CHAT, Make, Served
+from tests.inference.conftest import TOOLS_CHAT, Make, Served
 
-TOOLS_CHAT = CHAT + "{% if tools %}<tool_call>{% endif %}"
 CALL = '<tool_call>{"name":"add","arguments":{"a":1,"b":[2]}}</tool_call>'
 TOOLS = (ToolSpec("add"), ToolSpec("sub"))
 

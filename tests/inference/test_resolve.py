@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,10 @@ from runner.conversation import Message, ToolChoice, ToolSpec
 from runner.errors import InvalidRequest, LoadFailed, TemplateFailed, UnknownModel, Unsupported
 from runner.inference.requests import Chat, Complete, Embed, Rerank
 from runner.inference.resolve import Resolver
-from runner.protocol.commands import ChatPrompt, Generate, Rank
+from runner.protocol.commands import ChatPrompt, Constraint, Generate, Rank
 from runner.protocol.commands import Embed as EmbedCommand
 from runner.scheduler.ticket import Want
-from tests.inference.conftest import THINKING_CHAT, Make
+from tests.inference.conftest import THINKING_CHAT, TOOLS_CHAT, Make
 from tests.tiny_gguf import FLOAT32, UINT32, Tensor, Typed
 
 HI = (Message("user", "hi"),)

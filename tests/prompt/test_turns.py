@@ -16,9 +16,11 @@ ITERATES = """{% for m in messages %}{{ m.role }}:{{ m.content }}
 {%- for c in m.tool_calls or [] %}[{{ c.function.name }}{% for k, v in c.function.arguments|items %} {{ k }}={{ v }}
 {%- endfor %}]{% endfor %};{% endfor %}"""
 JOINS = """{% for m in messages %}{{ m.role }}:{{ m.content }}
-{%- for c in m.tool_calls or [] %}{{ '[' + c.function.name + ' ' + c.function.arguments + ']' }}{% endfor %};{% endfor %}"""
+{%- for c in m.tool_calls or [] %}{{ '[' + c.function.name + ' ' + c.function.arguments + ']' }}{% endfor %};
+{%- endfor %}"""
 ONLY_WITHOUT_CONTENT = """{% for m in messages %}{% if m.content is none %}
-{%- for c in m.tool_calls %}{{ c.function.arguments|tojson }}{% endfor %}{% else %}{{ m.content }}{% endif %};{% endfor %}"""
+{%- for c in m.tool_calls %}{{ c.function.arguments|tojson }}{% endfor %}{% else %}{{ m.content }}{% endif %};
+{%- endfor %}"""
 ONE_BY_ONE = """{% for m in messages %}{% if m.tool_calls %}
 {%- if m.tool_calls|length != 1 %}{{ raise_exception('one at a time') }}{% endif %}
 {{- m.tool_calls[0].function.arguments|tojson }}{% else %}{{ m.role }}:{{ m.content }}{% endif %};{% endfor %}"""
@@ -67,7 +69,8 @@ def test_where_a_template_renders_no_calls_they_are_words() -> None:
     )
 
 
-IDS = "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.id }} {% endfor %}{{ m.tool_call_id }}/{{ m.name }};{% endfor %}{{ messages|tojson }}"  # fmt: skip
+IDS = """{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.id }} {% endfor %}
+{{- m.tool_call_id }}/{{ m.name }};{% endfor %}{{ messages|tojson }}"""
 
 
 class TestMatching:
@@ -91,7 +94,7 @@ class TestMatching:
 
 def test_thoughts_and_words_before_a_call_are_one_channel_in_harmony() -> None:
     both = Message("assistant", "Let me see.", thinking="Hm.", tool_calls=(ToolCall("add", {}, "one"),))
-    template = "{% for m in messages %}{{ m.content }}|{{ m.thinking }}|{% if m.tool_calls %}{{ m.tool_calls }}{% endif %}{% endfor %}"  # fmt: skip
+    template = "{% for m in messages %}{{ m.content }}|{{ m.thinking }}|{{ m.tool_calls }}{% endfor %}"
     assert text(template, both, calls=calls_of("<|channel|>to=functions.")).startswith("|Hm.\nLet me see.|")
     assert text(template, both).startswith("Let me see.|Hm.|")
 
