@@ -155,21 +155,30 @@ class _Writer:
 
     def _tagged(self, rule: str, offer: Offer) -> str:
         form = self._form
-        pad = "\n" if form.is_padded or not form.value_open else ""
         inner = "\n" if form.is_padded else ""
+        gap = self._gap()
 
         def element(name: str, key: str, node: Any, defined: dict[str, Any]) -> str:
-            attributes = self._attributes(node)
-            head = self._spelt(f"{form.key_open}{key}{form.key_end}{attributes}{form.value_open}{inner}")
-            close = f"{inner}{form.value_close}{pad}"
+            head = self._spelt(f"{form.key_open}{key}{form.key_end}{self._attributes(node)}")
+            if form.value_open:
+                between = gap if form.value_open.startswith("<") else ""  # of two elements
+                head = f"{head} {between} {self._spelt(form.value_open)}"
+            if inner:
+                head = f"{head} {_quoted(inner)}"
+            close = f"{inner}{form.value_close}"
             if _types(node) == {"string"}:
-                return f"{head} {self._plain(name, node, close)}"
-            return f"{head} {self._json(name, node, defined)} {self._spelt(close)}"
+                return f"{head} {self._plain(name, node, close)} {gap}"
+            return f"{head} {self._json(name, node, defined)} {self._spelt(close)} {gap}"
 
-        end = form.name_end + pad if form.name_end else ""
-        head = self._spelt(f"{form.opening}{offer.tool.name}{end}")
+        head = self._spelt(f"{form.opening}{offer.tool.name}{form.name_end}")
         elements = self._arguments(rule, offer, element, "")
-        return self._rule(rule, f"{head} {elements} {self._spelt(form.closing)}")
+        return self._rule(rule, f"{head} {gap} {elements} {self._spelt(form.closing)}")
+
+    def _gap(self) -> str:
+        """A line break between elements, where the model writes one."""
+        if not any(rule.startswith("gap:") for rule in self._rules):
+            self._rule("gap", '("\\n")?')
+        return "gap"
 
     def _attributes(self, node: Any) -> str:
         """What an element says of its value, where the format wants it to."""

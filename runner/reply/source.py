@@ -102,6 +102,12 @@ class Source:
             yield
         return self._text[self._from]
 
+    def second(self) -> Scan[str]:
+        """The character behind the next one; nothing at the end."""
+        while self.waiting < 2 and not self.is_over:
+            yield
+        return self._text[self._from + 1 : self._from + 2]
+
     def next(self) -> Scan[str]:
         """The next character, which stays. Raises Ended."""
         char = yield from self.ahead()

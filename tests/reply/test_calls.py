@@ -171,6 +171,12 @@ class TestHermes:
         assert (called, json.loads(arguments), complete) == ("add", {"a": 1}, True)
         assert read(HERMES, *text) == read(HERMES, text)
 
+    def test_llamas_write_both_ways(self) -> None:
+        for name in ("llama3", "llama4", "pythonic"):
+            for text in (SAMPLES["pythonic"], SAMPLES["generic"], SAMPLES["llama3"].removeprefix("<|python_tag|>")):
+                assert len(read(FORMATS[name], text).calls) == 2, (name, text)
+                assert read(FORMATS[name], *text) == read(FORMATS[name], text)
+
     def test_small_faults_are_put_right(self) -> None:
         text = '<tool_call>{"name": "add", "arguments": {"a": "x\ny\\\'z\\d\\ud800", "b": True, "c": None}}</tool_call>'
         [(_, arguments, complete)] = read(HERMES, text).calls

@@ -131,7 +131,7 @@ class Scanner:
             if not fence and (yield from source.skips(each)):
                 fence = each
         yield from source.blanks()
-        if (yield from source.ahead()) not in (("[",) if self._form.shape == "python" else ("{", "[")):
+        if (yield from source.ahead()) not in ("{", "["):
             self._telling.text(source.kept(), start)
             return
         if (yield from self._tried(self._calls(only_offered=True), start)) and not self.is_over:
@@ -190,10 +190,20 @@ class Scanner:
                 return headed.tagged(source, telling, form)
             case "braces":
                 return headed.braced(source, telling, form)
-            case "python":
-                return loose.python(source, telling, only_offered=only_offered, most=self._most)
             case _:
-                return objects.calls(source, telling, form, only_offered=only_offered, most=self._most)
+                return self._list(only_offered=only_offered)
+
+    def _list(self, *, only_offered: bool) -> Scan[None]:
+        """Objects, or a list of Python's calls. Models that write the one write the other as well."""
+        source = self._source
+        yield from source.blanks()
+        char = yield from source.next()
+        second = (yield from source.second()) if char == "[" else ""
+        is_python = self._form.shape == "python" and char != "{" if not second else second.isalpha() or second == "_"
+        if is_python:
+            yield from loose.python(source, self._telling, only_offered=only_offered, most=self._most)
+        else:
+            yield from objects.calls(source, self._telling, self._form, only_offered=only_offered, most=self._most)
 
     def _text(self, text: str) -> None:
         self._telling.text(text, self._source.at - len(text))

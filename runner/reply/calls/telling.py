@@ -102,7 +102,7 @@ class Telling:
 
     def begin(self, name: str, given: str = "", *, only_offered: bool = False) -> None:
         """A call of this name follows, with the id that the model gave it, if any. Raises NoName."""
-        if not _NAME.fullmatch(name) or (only_offered and not self.is_offered(name)):
+        if not self.is_offered(name) and (only_offered or not _NAME.fullmatch(name)):
             raise NoName
         if self._ids == "nine" and not _NINE.fullmatch(given):
             given = ""
