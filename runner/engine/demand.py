@@ -241,10 +241,8 @@ class _Writer:
 
     def _plain(self, rule: str, node: Any, close: str) -> str:
         """A text as it stands, with what closes it."""
-        if "const" in node or "enum" in node:
-            known = [node["const"]] if "const" in node else node["enum"]
-            options = " | ".join(_quoted(each) for each in known)
-            return f"({options}) {self._spelt(close)}"
+        if known := [each for each in _known(node) if isinstance(each, str)]:
+            return f"({' | '.join(map(_quoted, known))}) {self._spelt(close)}"
         most = node.get("maxLength")
         return self._text_before(close, f"{{{node.get('minLength', 0)},{'' if most is None else most}}}")
 
@@ -299,8 +297,12 @@ def _properties(offer: Offer) -> dict[str, Any]:
                 f"{field}.{keyword} cannot be honoured in the way in which this model writes calls",
                 field=f"{field}.{keyword}",
             )
-    properties = node.get("properties", {})
-    if not isinstance(properties, dict) or not set(node.get("required", [])) <= set(properties):
+    properties, required = node.get("properties", {}), node.get("required", [])
+    if (
+        not isinstance(properties, dict)
+        or not isinstance(required, list)
+        or not all(isinstance(each, str) and each in properties for each in required)
+    ):
         raise InvalidRequest(f"{field} requires what is none of its properties", field=field)
     for name, each in properties.items():
         for keyword in ("pattern", "format") if _types(each) == {"string"} else ():
@@ -316,10 +318,18 @@ def _properties(offer: Offer) -> dict[str, Any]:
 def _types(node: Any) -> set[str]:
     if not isinstance(node, dict):
         return set()
-    if "type" not in node:
-        known = node.get("enum") if isinstance(node.get("enum"), list) else [node["const"]] if "const" in node else None
+    types = node.get("type")
+    if types is None:
+        known = _known(node)
         return {"string"} if known and all(isinstance(each, str) for each in known) else set()
-    return {node["type"]} if isinstance(node["type"], str) else set(node["type"])
+    return {each for each in (types if isinstance(types, list) else [types]) if isinstance(each, str)}
+
+
+def _known(node: dict[str, Any]) -> list[Any]:
+    """The values that a schema lists, if it does."""
+    if "const" in node:
+        return [node["const"]]
+    return node["enum"] if isinstance(node.get("enum"), list) else []
 
 
 def _quoted(text: str) -> str:

@@ -129,6 +129,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"properties": {"a": {"type": "string", "pattern": "a+"}}},
         "tools[1].function.parameters.properties.a.pattern",
     ),
+    ("glm", {"properties": {"a": {}}, "required": 3}, "tools[1].function.parameters"),
     ("lfm2", {"properties": {"a b": {}}}, "tools[1].function.parameters"),
 ]
 
