@@ -34,7 +34,7 @@ from runner.engine.reuse import Reuse
 from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
 from runner.errors import LoadFailed, RunnerError, TemplateFailed
-from runner.formats import THINKING, CallFormat, Thinking, calls_of, markers_of, thinking_of
+from runner.formats import THINKING, CallFormat, Thinking, calls_of, markers_in, markers_of, thinking_of
 from runner.llama import library
 from runner.llama.context import Context, threads
 from runner.llama.model import Model
@@ -121,7 +121,8 @@ class Worker:
         template, broken = _compile(text)
         thinking = thinking_of(text) if text else None
         calls = calls_of(text) if text else None
-        self._model.show([marker for row in THINKING for marker in (row.opening, row.closing)])
+        thoughts = [marker for row in THINKING for marker in (row.opening, row.closing)]
+        self._model.show([*thoughts, *(each for marker in thoughts for each in markers_in(marker))])
         self._model.show(markers_of(calls) if calls else ())
         self._mailbox = Mailbox(
             self._model,

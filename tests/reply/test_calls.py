@@ -10,6 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.formats import calls_of, markers_of, thinking_of
+from runner.reply.assemble import Assembly
+from runner.reply.parts import Part
 from tests.reply.samples import ADD, BOTH, FORMATS, SAMPLES, TOOLS, WEATHER, Read, ids_of, read
 
 NAMES = sorted(FORMATS)
@@ -133,6 +135,11 @@ class TestWhatIsNoCall:
     def test_is_text_again(self, text: str) -> None:
         assert read(HERMES, text) == Read(text, "", ())
         assert read(HERMES, *text) == Read(text, "", ())
+
+    def test_an_answer_in_json_does_not_wait_for_its_end(self) -> None:
+        assembly = Assembly(None, HERMES, TOOLS)
+        told = assembly.feed('{"name": "Maria", "age": 34, "city": ')
+        assert "".join(part.text for part in told if isinstance(part, Part)).startswith('{"name": "Maria", "age": 34')
 
     def test_what_is_wrong_behind_good_arguments_is_text(self) -> None:
         found = read(HERMES, '<tool_call>{"name": "add", "arguments": {"a": 1}, oops} end')

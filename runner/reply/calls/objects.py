@@ -81,6 +81,8 @@ def _call(source: Source, telling: Telling, form: CallFormat, *, only_offered: b
                 else:
                     early = []
                     yield from _early(source, early)
+            elif only_offered and key != "type":
+                raise Unexpected  # an answer that is JSON, and shouldn't wait for its end
             else:
                 yield from json_text.value(source, lambda _text: None)
         yield from source.blanks()
