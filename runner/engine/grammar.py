@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from llguidance import LLMatcher, LLParserLimits
 from llguidance.gbnf_to_lark import gbnf_to_lark
 
-from runner.engine import schema
+from runner.engine import demand, schema
 from runner.errors import InvalidRequest, Unsupported
 from runner.protocol.commands import CONSTRAINT_LIMIT, Constraint
 
@@ -53,15 +54,16 @@ def source(constraint: Constraint) -> str:
             return _of_lark(text, field)
         case "gbnf":
             return _of_gbnf(text, field)
+        case "calls":
+            return of_calls(demand.read(text), {})
 
 
 def check_size(constraint: Constraint) -> None:
     """Raise InvalidRequest for a text that is too long to look at."""
     size = len(constraint.text.encode("utf-8", "replace"))
-    if size > CONSTRAINT_LIMIT:
-        raise InvalidRequest(
-            f"{constraint.field} has {size} bytes, and {CONSTRAINT_LIMIT} are allowed", field=constraint.field
-        )
+    limit = demand.LIMIT if constraint.kind == "calls" else CONSTRAINT_LIMIT
+    if size > limit:
+        raise InvalidRequest(f"{constraint.field} has {size} bytes, and {limit} are allowed", field=constraint.field)
 
 
 def decoded_schema(constraint: Constraint) -> object:
@@ -77,6 +79,11 @@ def decoded_schema(constraint: Constraint) -> object:
 def of_schema(prepared: schema.Schema) -> str:
     """The grammar of a schema's values. Raises ValueError when a number in it is none that can be written."""
     return LLMatcher.grammar_from_json_schema(msgspec.json.encode(prepared).decode(), overrides=_STYLE)
+
+
+def of_calls(demanded: demand.Demand, ids: Mapping[str, int]) -> str:
+    """The grammar of calls; `ids` are the tokens of the markers that are tokens of their own."""
+    return LLMatcher.grammar_from_lark(demand.lark(demanded, ids))
 
 
 def _of_choice(text: str, field: str) -> str:

@@ -12,10 +12,11 @@ from collections import OrderedDict
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
-from runner.engine import grammar
+from runner.engine import demand, grammar
 from runner.engine.constrain import Form
 from runner.engine.trial import Trial, told
 from runner.errors import InvalidRequest
+from runner.formats import markers_of
 from runner.llama.model import Model
 from runner.llama.vocabulary import tables
 from runner.protocol.commands import Constraint
@@ -69,10 +70,25 @@ class Grammars:
             self._tables = tables(self._model)
             ids = (token for token in range(self._model.n_vocab) if self._tables.is_special_token(token))
             self._specials = np.fromiter(ids, np.int64)
+        specials = self._specials
+        if constraint.kind == "calls":
+            demanded = demand.read(constraint.text)
+            markers = self._markers(demanded, self._tables)
+            source = grammar.of_calls(demanded, markers)
+            specials = specials[~np.isin(specials, list(markers.values()))]
         matcher = LLMatcher(self._tables, source, log_level=0, limits=grammar.LIMITS)
         if error := told(matcher.get_error()):
             return InvalidRequest(f"{constraint.field}: {error}", field=constraint.field)
-        return Form(matcher, self._specials, constraint.field)
+        return Form(matcher, specials, constraint.field)
+
+    def _markers(self, demanded: demand.Demand, tables: LLTokenizer) -> dict[str, int]:
+        """The markers of a format that are tokens of this vocabulary, and no text."""
+        found = {marker: self._model.tokenize(marker, special=True, bos=False) for marker in markers_of(demanded.form)}
+        return {
+            marker: tokens[0]
+            for marker, tokens in found.items()
+            if len(tokens) == 1 and tables.is_special_token(tokens[0])
+        }
 
     def _find(self, key: bytes) -> Form | InvalidRequest | None:
         with self._lock:

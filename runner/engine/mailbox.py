@@ -14,6 +14,7 @@ import msgspec
 
 from runner.conversation import Message
 from runner.engine.constrain import Guide, State
+from runner.engine.demand import Demand, Offer, written
 from runner.engine.draft import Speculation
 from runner.engine.echo import Echo
 from runner.engine.embed import Inputs
@@ -23,7 +24,7 @@ from runner.engine.pairs import pairing
 from runner.engine.sequence import Request, Sequence
 from runner.engine.text import TextStream
 from runner.errors import ContextOverflow, InvalidRequest, Unsupported
-from runner.formats import Thinking
+from runner.formats import GENERIC, CallFormat, Thinking
 from runner.llama.model import Model
 from runner.llama.sampler import Sampler
 from runner.prompt.choose import Templates
@@ -32,6 +33,7 @@ from runner.prompt.render import Rendered, render
 from runner.protocol import codec
 from runner.protocol.commands import (
     ChatPrompt,
+    Constraint,
     Detokenize,
     Embed,
     Generate,
@@ -65,6 +67,7 @@ class Mailbox:
         model: Model,
         templates: Templates,
         thinking: Thinking | None,
+        calls: CallFormat | None = None,
         *,
         context_length: int,
         input_limit: int,
@@ -75,6 +78,7 @@ class Mailbox:
         self._model = model
         self._templates = templates
         self._thinking = thinking
+        self._calls = calls
         self._context_length = context_length
         self._input_limit = input_limit
         self._generates = generates
@@ -204,20 +208,34 @@ class Mailbox:
 
     def _choosers(self, command: Generate, tokens: list[int], *, in_thought: bool) -> list[Sampler | Guide]:
         """A sampler for each choice, led by a guide of its own where the answer has to keep to a form."""
-        if command.constraint is None:
-            return [*self._samplers(command, tokens)]
         prompt = command.prompt
+        constraint = command.constraint
+        if isinstance(prompt, ChatPrompt) and prompt.tool_choice.mode == "required":
+            constraint = self._demanded(prompt)
+        if constraint is None:
+            return [*self._samplers(command, tokens)]
         thinking: Thinking | None = None
         state: State = "answer"
         if isinstance(prompt, ChatPrompt):  # elsewhere there can't be a thought
             may_think = prompt.think is not False and not prompt.open_ended
             thinking, state = self._thinking, "thought" if in_thought else "open" if may_think else "answer"
-        form = self._compiler().form(command.constraint)
+        form = self._compiler().form(constraint)
         # A token that nobody asks the model for would have no score.
         return [
             Guide(form, self._model, sampler, thinking, state, runs=command.logprobs is None)
             for sampler in self._samplers(command, tokens)
         ]
+
+    def _demanded(self, prompt: ChatPrompt) -> Constraint:
+        """The form of an answer that has to be a call: in the model's own format, of the tool that was named or any."""
+        choice = prompt.tool_choice
+        offers = tuple(
+            Offer(place, tool) for place, tool in enumerate(prompt.tools) if choice.name in (None, tool.name)
+        )
+        if not offers:
+            raise InvalidRequest("tool_choice demands a call of a tool that isn't there", field="tool_choice")
+        demand = Demand(self._calls or GENERIC, offers, several=choice.parallel and choice.name is None)
+        return Constraint("calls", written(demand), "tools")
 
     def _speculation(self, command: Generate, tokens: list[int]) -> Speculation | None:
         """What it drafts from. Reading the prompt for that takes about as long as tokenising it."""
@@ -303,7 +321,14 @@ class Mailbox:
         return short, result.in_thought, len(tokens) - len(short)
 
     def _render(self, prompt: ChatPrompt) -> Rendered:
-        return render(prompt, self._templates.of_chat(prompt), bos=self._bos, eos=self._eos, thinking=self._thinking)
+        return render(
+            prompt,
+            self._templates.of_chat(prompt),
+            bos=self._bos,
+            eos=self._eos,
+            thinking=self._thinking,
+            calls=self._calls,
+        )
 
     def _tokens_of(self, rendered: Rendered) -> list[int]:
         # Many templates write the BOS themselves; two of them confuse a model.

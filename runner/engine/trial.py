@@ -21,7 +21,7 @@ from typing import BinaryIO
 import msgspec
 from llguidance import LLMatcher, LLTokenizer
 
-from runner.engine import grammar, schema
+from runner.engine import demand, grammar, schema
 from runner.errors import InvalidRequest
 from runner.protocol.codec import FrameReader
 from runner.protocol.commands import Constraint
@@ -149,6 +149,8 @@ def tried(constraint: Constraint) -> str:
         raise InvalidRequest(f"{field}: {wrong}", field=field) from None
     matcher = _compiled(source)
     if error := told(matcher.get_error()):
+        if constraint.kind == "calls":
+            _blame(demand.read(constraint.text))
         place, keyword = _fault(constraint, error) if constraint.kind == "schema" else (field, None)
         if keyword:
             words = f"the schema keyword {keyword} cannot be honoured (at {place}): {error}"
@@ -157,6 +159,13 @@ def tried(constraint: Constraint) -> str:
     if error := _walked(matcher):
         raise InvalidRequest(f"{field}: {error}", field=field)
     return source
+
+
+def _blame(demanded: demand.Demand) -> None:
+    """Raise what is wrong with the schema of a single tool, if that is what it is."""
+    for offer in demanded.offers:
+        own = demand.parameters(offer)
+        tried(Constraint("schema", msgspec.json.encode(own).decode(), demand.field_of(offer)))
 
 
 def _fault(constraint: Constraint, error: str) -> tuple[str, str | None]:

@@ -35,7 +35,7 @@ from runner.engine.reuse import Reuse
 from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
 from runner.errors import LoadFailed, RunnerError
-from runner.formats import THINKING, Thinking, thinking_of
+from runner.formats import THINKING, CallFormat, Thinking, calls_of, markers_in, markers_of, thinking_of
 from runner.llama import library
 from runner.llama.context import Context, threads
 from runner.llama.model import Model
@@ -121,11 +121,16 @@ class Worker:
         text = load.template or self._model.chat_template()
         for_tools = None if load.template else self._model.chat_template("tool_use")
         thinking = thinking_of(text) if text else None
-        self._model.show([marker for row in THINKING for marker in (row.opening, row.closing)])
+        called = for_tools or text  # the template that renders tools decides how they are called
+        calls = calls_of(called) if called else None
+        thoughts = [marker for row in THINKING for marker in (row.opening, row.closing)]
+        self._model.show([*thoughts, *(each for marker in thoughts for each in markers_in(marker))])
+        self._model.show(markers_of(calls) if calls else ())
         self._mailbox = Mailbox(
             self._model,
             Templates(text, for_tools),
             thinking,
+            calls,
             context_length=self._length,
             input_limit=min(self._length, _EMBED_BATCH),
             generates=self._lanes.pool is not None,
@@ -138,7 +143,7 @@ class Worker:
         drafts = Drafts(self._model.ends, self._second) if pool is not None and self._model.is_cuttable else None
         reuse = _reuse(load, self._model, pool.context, self._inbox.put) if pool is not None else None
         self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts, reuse)
-        outbox.put(self._ready(started, thinking, has_template=text is not None))
+        outbox.put(self._ready(started, thinking, calls, has_template=text is not None))
 
     def serve(self, commands: Iterator[Command]) -> None:
         """Work until Stop or until the daemon is gone. Raises BadFrame when the daemon sends what is no command."""
@@ -237,7 +242,7 @@ class Worker:
         context.apply_adapters(self._adapters)
         return context
 
-    def _ready(self, started: int, thinking: Thinking | None, *, has_template: bool) -> Ready:
+    def _ready(self, started: int, thinking: Thinking | None, calls: CallFormat | None, *, has_template: bool) -> Ready:
         sizes = self._log.sizes
         generates = self._lanes.pool is not None
         have = self._lanes if generates else self._embedder.prepare()
@@ -257,6 +262,7 @@ class Worker:
             engine=library.version(),
             has_template=has_template,
             thinking=thinking,
+            calls=calls,
         )
 
 

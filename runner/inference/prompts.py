@@ -18,7 +18,8 @@ _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "ass
 def of_chat(request: Chat, system: str | None, history: Sequence[tuple[str, str]]) -> ChatPrompt:
     """A conversation: the Modelfile's SYSTEM unless the request has its own, its MESSAGEs, then the request's.
 
-    A last message of the assistant's is continued. Raises InvalidRequest when there is no message.
+    A last message of the assistant's is continued. Tools that must not be called are not told of. Raises
+    InvalidRequest when there is no message.
     """
     if not request.messages:
         raise InvalidRequest("messages must not be empty", field="messages")
@@ -30,7 +31,7 @@ def of_chat(request: Chat, system: str | None, history: Sequence[tuple[str, str]
         first = [Message("system", system)]
     return ChatPrompt(
         messages=(*first, *_history(history), *messages),
-        tools=request.tools,
+        tools=request.tools if request.tool_choice.mode != "none" else (),
         tool_choice=request.tool_choice,
         think=request.think,
         open_ended=request.messages[-1].role == "assistant",

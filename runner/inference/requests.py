@@ -27,7 +27,11 @@ MOST_ALTERNATIVES = 20  # to one token
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Answer a conversation. `keep_alive` in seconds (inf for ever), None for the configured one."""
+    """Answer a conversation. `keep_alive` in seconds (inf for ever), None for the configured one.
+
+    A `constraint` is for an answer: it can't be demanded together with a call, and where the model may choose, it
+    answers in that form and calls nothing.
+    """
 
     model: str
     messages: tuple[Message, ...]

@@ -91,8 +91,7 @@ class Resolver:
         source = self._find(request.model, request.options)
         source.need("completion", "chat")
         _check_extras(source, request.think, any(message.images for message in request.messages), "messages")
-        if request.tools:
-            raise Unsupported("tools are not supported yet by this version of Runner", field="tools")
+        _check_tools(source, request)
         prompt = prompts.of_chat(request, source.model.system, source.model.messages)
         return self._generation(source, request, prompt)
 
@@ -252,6 +251,24 @@ def _check_extras(source: _Source, think: object, has_images: bool, field: str) 
     if has_images:
         source.need("vision", "vision", field=field)
         raise Unsupported("images are not supported yet by this version of Runner", field=field)
+
+
+def _check_tools(source: _Source, request: Chat) -> None:
+    """Whether the choice among the tools can be made. Raises Unsupported, InvalidRequest."""
+    choice = request.tool_choice
+    if request.tools and choice.mode != "none":
+        source.need("tools", "tools", field="tools")
+    if choice.mode != "required":
+        return
+    if not request.tools:
+        raise InvalidRequest("tool_choice demands a call, but there are no tools", field="tool_choice")
+    if choice.name is not None and all(tool.name != choice.name for tool in request.tools):
+        raise InvalidRequest(f'tool_choice names "{choice.name}", which is none of the tools', field="tool_choice")
+    if request.constraint is not None:
+        raise InvalidRequest(
+            "an answer cannot keep to a form and be a call of a tool: leave out one of them, or let the model choose",
+            field="tool_choice",
+        )
 
 
 @contextmanager

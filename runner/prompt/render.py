@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from runner.conversation import Message, ToolCall
+from runner.conversation import Message
 from runner.errors import TemplateFailed, Unsupported
-from runner.formats import Thinking
+from runner.formats import CallFormat, Thinking
+from runner.prompt import turns
 from runner.prompt.go import GoTemplate
 from runner.prompt.jinja import Template
 from runner.protocol.commands import ChatPrompt
@@ -26,7 +27,13 @@ class Rendered:
 
 
 def render(
-    prompt: ChatPrompt, template: Template | GoTemplate | None, *, bos: str, eos: str, thinking: Thinking | None
+    prompt: ChatPrompt,
+    template: Template | GoTemplate | None,
+    *,
+    bos: str,
+    eos: str,
+    thinking: Thinking | None,
+    calls: CallFormat | None = None,
 ) -> Rendered:
     """Render the conversation so that the assistant speaks next.
 
@@ -41,28 +48,22 @@ def render(
     if isinstance(template, GoTemplate):
         text = template.render(messages, prompt.tools, prompt.think)
     else:
-        text = template.render(_variables(prompt, messages, bos, eos))
+        text = template.render(_variables(prompt, turns.told(messages, template, calls), bos, eos))
     in_thought = thinking is not None and text.rstrip().endswith(thinking.opening)
     return _continued(text, in_thought, begun, thinking)
 
 
-def _variables(prompt: ChatPrompt, messages: tuple[Message, ...], bos: str, eos: str) -> dict[str, Any]:
-    """What a Jinja template is told."""
+def _variables(prompt: ChatPrompt, messages: list[dict[str, Any]], bos: str, eos: str) -> dict[str, Any]:
+    """What a Jinja template is told, of its `messages` as it wants them."""
     variables: dict[str, Any] = dict(prompt.variables)
     variables |= {
-        "messages": [_as_template_wants(message) for message in messages],
+        "messages": messages,
         "add_generation_prompt": True,
         "bos_token": bos,
         "eos_token": eos,
     }
     if prompt.tools:
-        variables["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-            }
-            for tool in prompt.tools
-        ]
+        variables["tools"] = turns.tools(prompt.tools)
     return variables | _thinking_variables(prompt)
 
 
@@ -111,24 +112,3 @@ def _thinking_variables(prompt: ChatPrompt) -> dict[str, Any]:
     if isinstance(prompt.think, str):
         return {"enable_thinking": True, "thinking": True, "reasoning_effort": prompt.think}
     return {"enable_thinking": prompt.think, "thinking": prompt.think}
-
-
-def _as_template_wants(message: Message) -> dict[str, Any]:
-    told: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.thinking:
-        told["reasoning_content"] = told["thinking"] = message.thinking
-    if message.tool_calls:
-        told["tool_calls"] = [_call(call) for call in message.tool_calls]
-    if message.tool_name:
-        told["name"] = message.tool_name
-    if message.tool_call_id:
-        told["tool_call_id"] = message.tool_call_id
-    return told
-
-
-def _call(call: ToolCall) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "id": call.id or "",
-        "function": {"name": call.name, "arguments": call.arguments},
-    }

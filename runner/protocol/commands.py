@@ -77,14 +77,15 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 
 CONSTRAINT_LIMIT = 64 * 1024  # bytes of a constraint's text
 
-ConstraintKind = Literal["json", "schema", "regex", "choice", "lark", "gbnf"]
+ConstraintKind = Literal["json", "schema", "regex", "choice", "lark", "gbnf", "calls"]
 
 
 class Constraint(msgspec.Struct, frozen=True):
     """What the answer must look like.
 
     `text` is nothing for `json` (any object), a JSON Schema, a regular expression, a JSON list of strings of which the
-    answer is one, or a grammar in one of two notations. `field` is the request's field that asked for it.
+    answer is one, a grammar in one of two notations, or the calls that are demanded (made in the worker). `field` is
+    the request's field that asked for it.
     """
 
     kind: ConstraintKind

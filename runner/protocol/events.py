@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from runner.formats import Thinking
+from runner.formats import CallFormat, Thinking
 from runner.protocol.totals import Totals
 
 Reason = Literal["stop", "length", "cancelled"]
@@ -41,6 +41,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
     engine: str  # build of llama.cpp
     has_template: bool
     thinking: Thinking | None = None
+    calls: CallFormat | None = None
 
 
 class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):

@@ -6,19 +6,10 @@ held back only while it may be the beginning of a marker.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from runner.formats import Thinking
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a thought or of the answer."""
-
-    kind: Literal["thinking", "answer"]
-    text: str
-
+from runner.reply.parts import Part
 
 _State = Literal["before", "opened", "thinking", "closed", "answer"]
 

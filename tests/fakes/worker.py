@@ -23,7 +23,7 @@ import signal
 import sys
 from pathlib import Path
 
-from runner.formats import THINKING
+from runner.formats import THINKING, calls_of
 from runner.protocol.codec import FrameReader, pack_events, unpack_command
 from runner.protocol.commands import Cancel, ChatPrompt, Command, Embed, Generate, Load, Stop, TextPrompt
 from runner.protocol.events import (
@@ -116,7 +116,7 @@ class Worker:
                 context_length=options.num_ctx, cells=options.cells, sequences=options.num_parallel, vocabulary=100,
                 embedding_length=3, devices=("CPU",), gpu_layers=0, layers=1, weights_bytes={"CPU": 1000},
                 kv_bytes={"CPU": 100}, compute_bytes={"CPU": 10}, load_ns=1, engine="fake", has_template=True,
-                thinking=THINKING[0],
+                thinking=THINKING[0], calls=calls_of("<tool_call> tools"),
             )
         )  # fmt: skip
         return None

@@ -23,6 +23,7 @@ from tests.fakes.scheduling import GIB
 
 CHAT = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}"
 THINKING_CHAT = CHAT + "{% if enable_thinking %}<think>{% else %}<think></think>{% endif %}"
+TOOLS_CHAT = CHAT + "{% if tools %}<tool_call>{% endif %}"
 
 Make = Callable[..., StoredModel]
 

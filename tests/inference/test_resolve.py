@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
 from registry.store import Store
-from runner.conversation import Message, ToolSpec
+from runner.conversation import Message, ToolChoice, ToolSpec
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference.requests import Chat, Complete, Embed, Rerank
 from runner.inference.resolve import Resolver
-from runner.protocol.commands import ChatPrompt, Generate, Rank
+from runner.protocol.commands import ChatPrompt, Constraint, Generate, Rank
 from runner.protocol.commands import Embed as EmbedCommand
 from runner.scheduler.ticket import Want
-from tests.inference.conftest import THINKING_CHAT, Make
+from tests.inference.conftest import THINKING_CHAT, TOOLS_CHAT, Make
 from tests.tiny_gguf import FLOAT32, STRING, UINT32, Tensor, Typed, array
 
 HI = (Message("user", "hi"),)
@@ -160,6 +161,31 @@ class TestCapabilities:
         with pytest.raises(Unsupported) as caught:
             resolver.chat(Chat("m", HI, tools=(ToolSpec("f"),)))
         assert caught.value.field == "tools"
+
+    @pytest.mark.parametrize(
+        ("choice", "more", "words"),
+        [
+            (ToolChoice("required"), {"tools": ()}, "there are no tools"),
+            (ToolChoice("required", "g"), {}, '"g", which is none of the tools'),
+            (ToolChoice("required"), {"constraint": Constraint("json")}, "keep to a form and be a call"),
+        ],
+    )
+    def test_a_call_that_cannot_be_demanded(
+        self, resolver: Resolver, make: Make, choice: ToolChoice, more: dict[str, Any], words: str
+    ) -> None:
+        make("m", template=TOOLS_CHAT)
+        with pytest.raises(InvalidRequest, match=words) as caught:
+            resolver.chat(Chat("m", HI, **{"tools": (ToolSpec("f"),), "tool_choice": choice, **more}))
+        assert caught.value.field == "tool_choice"
+
+    def test_tools_go_along_but_not_when_none_may_be_called(self, resolver: Resolver, make: Make) -> None:
+        make("m", template=TOOLS_CHAT)
+        make("without")
+        for choice, model, there in ((ToolChoice(), "m", True), (ToolChoice("none"), "without", False)):
+            work = resolver.chat(Chat(model, HI, tools=(ToolSpec("f"),), tool_choice=choice)).work
+            assert isinstance(work, Generate)
+            assert isinstance(work.prompt, ChatPrompt)
+            assert bool(work.prompt.tools) == there
 
     def test_infill(self, resolver: Resolver, make: Make) -> None:
         make("m")

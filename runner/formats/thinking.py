@@ -1,7 +1,7 @@
 """The markers by which model families frame a thought, as plain data.
 
 Both ends use this table: `prompt` to see whether a rendered prompt already opened a thought, `reply` to split the
-thought from the answer. (The markers of tool calls join it with the tool parsers.)
+thought from the answer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ class Thinking(msgspec.Struct, frozen=True):
 THINKING: tuple[Thinking, ...] = (
     Thinking("<think>", "</think>"),
     Thinking("<seed:think>", "</seed:think>"),
+    Thinking("<think:opensource>", "</think:opensource>"),
+    Thinking("<|channel>thought", "<channel|>"),
     Thinking("[THINK]", "[/THINK]"),
     Thinking("<|START_THINKING|>", "<|END_THINKING|>"),
 )
