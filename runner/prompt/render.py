@@ -23,13 +23,15 @@ class Rendered:
     in_thought: bool
 
 
-def render(prompt: ChatPrompt, template: Template | None, *, bos: str, eos: str, thinking: Thinking | None) -> Rendered:
-    """Render the conversation so that the assistant speaks next.
+def render(
+    prompt: ChatPrompt, template: Template | None, *, bos: str, eos: str, thinking: Thinking | None, sees: bool = False
+) -> Rendered:
+    """Render the conversation so that the assistant speaks next. A model that `sees` is shown images as content parts.
 
     A model without a template (a base model) is given a single user turn as plain text, as Ollama does; anything more
     is refused, since no framing would be the one that the model knows. Raises TemplateFailed, Unsupported.
     """
-    if any(message.images for message in prompt.messages):
+    if not sees and any(message.images for message in prompt.messages):
         raise Unsupported("this model cannot see images", field="messages")
     if template is None:
         return Rendered(_plain(prompt), False)
@@ -103,7 +105,11 @@ def _thinking_variables(prompt: ChatPrompt) -> dict[str, Any]:
 
 
 def _as_template_wants(message: Message) -> dict[str, Any]:
-    told: dict[str, Any] = {"role": message.role, "content": message.content}
+    content: Any = message.content
+    if message.images:
+        text = [{"type": "text", "text": message.content}] if message.content else []
+        content = [*({"type": "image"} for _ in message.images), *text]
+    told: dict[str, Any] = {"role": message.role, "content": content}
     if message.thinking:
         told["reasoning_content"] = told["thinking"] = message.thinking
     if message.tool_calls:
