@@ -25,6 +25,7 @@ from runner.engine.clerk import Clerk, News
 from runner.engine.crew import Crew
 from runner.engine.draft import Drafts
 from runner.engine.embed import Embedder
+from runner.engine.eye import Eye
 from runner.engine.intake import Intake
 from runner.engine.lanes import Lane, Lanes, Wide
 from runner.engine.loop import Item, Loop, Widened
@@ -39,6 +40,7 @@ from runner.llama import library
 from runner.llama.context import Context, threads
 from runner.llama.model import Model
 from runner.llama.state import States
+from runner.llama.vision import Vision
 from runner.prompt.jinja import Template
 from runner.protocol.codec import FrameReader, unpack_command
 from runner.protocol.commands import Cancel, Command, Load, Stop, Work
@@ -114,6 +116,7 @@ class Worker:
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._lanes = self._make_lanes()
         self._second = self._second_model()
+        self._eye = self._make_eye()
         self._embedder = Embedder(self._embedding_context, self._model.n_pooled)
         if load.embedding:
             self._embedder.prepare()
@@ -131,6 +134,8 @@ class Worker:
             generates=self._lanes.pool is not None,
             speculates=self._model.is_cuttable,
             has_draft_model=self._second is not None,
+            eye=self._eye,
+            step=self._lanes.pool.context.batch if self._lanes.pool is not None else 0,
         )
         self._stopping = threading.Event()
         crew = Crew(threads(options))
@@ -224,6 +229,17 @@ class Worker:
         context = Context(model, options, self._log, cells=cells, sequences=sequences, batch=batch)
         return SecondModel(model, context, self._model.n_vocab)
 
+    def _make_eye(self) -> Eye | None:
+        """What looks at images, where the model has a projector and generates."""
+        path = self._load.projector
+        if path is None or self._lanes.pool is None:
+            return None
+        vision = Vision(path, self._model, self._load.options, self._log)
+        weights = self._log.sizes.weights
+        device = next(iter(weights), "CPU")
+        weights[device] = weights.get(device, 0) + os.stat(path).st_size
+        return Eye(vision)
+
     def _embedding_context(self) -> Context:
         # llama.cpp reserves for a whole number of tokens per sequence and, with pooling, aborts when that is not the
         # size of the batch: so the batch is a multiple of the sequences.
@@ -255,6 +271,7 @@ class Worker:
             engine=library.version(),
             has_template=has_template,
             thinking=thinking,
+            vision=self._eye is not None,
         )
 
 
