@@ -31,6 +31,7 @@ from registry.progress import Cancel, Report
 from registry.store import Store
 from runner import __version__, config, log
 from runner.api.app import Services, build_app
+from runner.api.remote import Remote
 from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
 from runner.inference.jobs import Jobs
@@ -74,7 +75,8 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     resolver = Resolver(
         store, context_length=settings.context_length, num_parallel=settings.num_parallel, prefixes=prefixes
     )
-    service = Service(scheduler, resolver, threads)
+    fetch = Remote(settings.image_urls).fetch if settings.image_urls else None
+    service = Service(scheduler, resolver, threads, fetch=fetch)
     models = Models(store, threads, service.unload, prefixes)
 
     def pull(name: str, report: Report, cancelled: Cancel) -> object:
