@@ -26,7 +26,7 @@ def seeing(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def create(daemon: Daemon, folder: Path) -> str:
-    model, projector = vision_models.write_pair(folder, "mlp")
+    model, projector = vision_models.write_pair(folder, "text-like")
     template = vision_models.TEMPLATE.replace("{", "{{").replace("}", "}}")  # the Modelfile is formatted
     daemon.create("seeing", model, f'FROM {{path}}\nFROM {projector}\nTEMPLATE """{template}"""\n')
     return "seeing"
@@ -85,7 +85,7 @@ def test_a_projector_makes_a_model_see(daemon: Daemon, seeing: str) -> None:
     assert "vision" in shown["capabilities"]
     red, again, blue = (native(daemon, image) for image in (png(1), png(1), png(2)))
     assert red["message"]["content"] == again["message"]["content"]
-    assert red["prompt_eval_count"] == blue["prompt_eval_count"] >= vision_models.TOKENS["mlp"]
+    assert red["prompt_eval_count"] == blue["prompt_eval_count"] >= vision_models.TOKENS
     assert red["message"]["content"] != blue["message"]["content"]
 
 

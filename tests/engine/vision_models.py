@@ -1,8 +1,8 @@
 """Small vision models with random weights: a language model and the projector that goes with it, and pictures to show.
 
 What they say means nothing. But it depends on every pixel, so an embedding in the wrong place or of the wrong image
-shows. One pair for each way in which llama.cpp places an image: like text (`mlp`), seen as a whole (`gemma3`), and on a
-grid of its own (`qwen2vl`).
+shows. One pair for each way in which llama.cpp places an image: like text (`mlp`), seen as a whole (`gemma3`, also
+beside a sliding window), and on a grid of its own (`qwen2vl`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ from tests.engine import random_models
 
 SIZE, PATCH, WIDTH, INNER, LAYERS = 32, 8, 32, 64, 2  # of the encoder: pixels, pixels, values, values, blocks
 TEXT_WIDTH = random_models.WIDTH
-KINDS = {"mlp": "llama", "gemma3": "llama", "qwen2vl_merger": "qwen2vl"}
-TOKENS = {"mlp": 16, "gemma3": 16}  # of any image; the third kind takes some for each part of one
+KINDS = {  # the projector's type, and the language model's architecture
+    "text-like": ("mlp", "llama"),
+    "whole": ("gemma3", "llama"),
+    "window": ("gemma3", "gemma2"),
+    "grid": ("qwen2vl_merger", "qwen2vl"),
+}
+TOKENS = 16  # of any image; on a grid some for each part of one
 Tensor = tuple[str, tuple[int, ...]]
 
 TEMPLATE = (
@@ -34,12 +39,13 @@ TEMPLATE = (
 
 def write_pair(folder: Path, kind: str, *, context: int = 512) -> tuple[Path, Path]:
     """A language model and a projector of this kind, in a folder that is there."""
-    model = random_models.write(folder / f"{kind}-model.gguf", KINDS[kind], context=context)
-    return model, write_projector(folder / f"mmproj-{kind}.gguf", kind)
+    projector, architecture = KINDS[kind]
+    model = random_models.write(folder / f"{kind}-model.gguf", architecture, context=context)
+    return model, write_projector(folder / f"mmproj-{kind}.gguf", projector)
 
 
 def write_projector(path: Path, kind: str) -> Path:
-    """A projector alone."""
+    """A projector of this type alone."""
     random = np.random.default_rng(7)
     writer = gguf.GGUFWriter(path, "clip")
     writer.add_type("mmproj")

@@ -21,7 +21,7 @@ from runner.protocol.options import LoadOptions, SampleOptions
 from tests.engine import vision_models
 from tests.engine.worker_process import WorkerProcess
 
-TOLERANCE = 0.001  # of log-probability: the worker computes in other pieces. Other images make it 0.05 and more
+TOLERANCE = 0.005  # of log-probability: sums in another order. Other images make it 0.05 and more
 OPTIONS = LoadOptions(num_ctx=512, num_parallel=1, num_thread=2)
 
 
