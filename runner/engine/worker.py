@@ -114,9 +114,11 @@ class Worker:
         self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
         self._adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        vision = self._projector()
+        self._eye = Eye(vision) if vision is not None else None
+        self._at_once = vision.at_once if vision is not None else 0
         self._lanes = self._make_lanes()
         self._second = self._second_model()
-        self._eye = self._make_eye()
         self._embedder = Embedder(self._embedding_context, self._model.n_pooled)
         if load.embedding:
             self._embedder.prepare()
@@ -208,7 +210,7 @@ class Worker:
 
     def _generation_context(self, cells: int, sequences: int, *, split: bool) -> Context:
         options = self._load.options
-        batch = max(options.num_batch, sequences)
+        batch = max(options.num_batch, sequences, min(self._at_once, cells))
         context = Context(self._model, options, self._log, cells=cells, sequences=sequences, batch=batch, split=split)
         context.apply_adapters(self._adapters)
         return context
@@ -229,16 +231,16 @@ class Worker:
         context = Context(model, options, self._log, cells=cells, sequences=sequences, batch=batch)
         return SecondModel(model, context, self._model.n_vocab)
 
-    def _make_eye(self) -> Eye | None:
-        """What looks at images, where the model has a projector and generates."""
+    def _projector(self) -> Vision | None:
+        """What images are embedded with, where the model has it and generates."""
         path = self._load.projector
-        if path is None or self._lanes.pool is None:
+        if path is None or self._load.embedding:
             return None
         vision = Vision(path, self._model, self._load.options, self._log)
         weights = self._log.sizes.weights
         device = next(iter(weights), "CPU")
         weights[device] = weights.get(device, 0) + os.stat(path).st_size
-        return Eye(vision)
+        return vision
 
     def _embedding_context(self) -> Context:
         # llama.cpp reserves for a whole number of tokens per sequence and, with pooling, aborts when that is not the

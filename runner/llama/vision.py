@@ -25,6 +25,7 @@ from runner.protocol.options import LoadOptions
 Embedding = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int32]
 
+_LARGE = 4096  # pixels a side
 _NOWHERE = b"/nonexistent"  # what is no image might be a film, which mtmd would hand to programs found in the path
 
 
@@ -77,15 +78,27 @@ class Vision:
         options.video_params.ffmpeg_bin_dir = _NOWHERE
         buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
         decoded = mtmd.mtmd_helper_bitmap_init_from_buf_wrapper(self.handle, buffer, len(data), False, options)
-        if not decoded.bitmap:
-            return None
-        part = mtmd.mtmd_input_part(None, decoded.bitmap)
+        return self._cut_up(decoded.bitmap) if decoded.bitmap else None
+
+    @property
+    def at_once(self) -> int:
+        """Embeddings that have to be computed together at most: those of a large image where they see each other."""
+        opened = self._cut_up(mtmd.mtmd_bitmap_init(_LARGE, _LARGE, None)) if self.is_whole else None
+        if opened is None:
+            return 0
+        with opened:
+            most = max((part.count for part in opened.parts() if isinstance(part, Tile)), default=0)
+        return most + most // 8  # other shapes take a few more than a square
+
+    def _cut_up(self, bitmap: mtmd.mtmd_bitmap_p | None) -> Opened | None:
+        """Takes the bitmap and frees it."""
+        part = mtmd.mtmd_input_part(None, bitmap)
         parts = (ctypes.POINTER(mtmd.mtmd_input_part) * 1)(ctypes.pointer(part))
         chunks = mtmd.mtmd_input_chunks_init()
         try:
             failed = mtmd.mtmd_tokenize_from_parts(self.handle, chunks, parts, 1, False)
         finally:
-            mtmd.mtmd_bitmap_free(decoded.bitmap)
+            mtmd.mtmd_bitmap_free(bitmap)
         opened = Opened(self, chunks)
         if failed:
             opened.close()

@@ -72,3 +72,21 @@ def reference(path: Path, projector: Path, text: str, images: list[bytes]) -> np
     vision.close()
     model.close()
     return (logits - logits.max() - math.log(np.exp(logits - logits.max()).sum())).astype(np.float32)
+
+
+def test_what_has_to_be_seen_as_a_whole_is_computed_in_one_step(tmp_path: Path) -> None:
+    """Though it has more embeddings than a step would have tokens."""
+    model, projector = vision_models.write_pair(tmp_path, "whole")
+    image = vision_models.png(1)
+    wanted = reference(model, projector, "look: {}, and?", [image])
+    prompt = ChatPrompt((Message("user", ", and?", images=(image,)),))
+    parts = "{% for part in messages[0]['content'] %}{{ '<image>' if part['type'] == 'image' else part['text'] }}"
+    template = "look: " + parts + "{% endfor %}"
+    sampling = SampleOptions(temperature=0.0, num_predict=1, ignore_eos=True)
+    worker = WorkerProcess(model, projector=projector, template=template, num_batch=8, num_parallel=1)
+    try:
+        answer = worker.ask(Generate(1, prompt, sampling, logprobs=10))[1]
+    finally:
+        worker.close()
+    best = np.sort(wanted)[::-1][:10]
+    assert [each.logprob for each in answer.scores[0][0].top] == pytest.approx(best.tolist(), abs=TOLERANCE)
