@@ -175,6 +175,38 @@ def _aliases(value: object) -> Mapping[str, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """From where something may be fetched: `hosts` in lower case, `*` for any, which have to have public addresses, and
+    `networks`, which need not be public. Nothing at all where both are empty."""
+
+    hosts: frozenset[str] = frozenset()
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.hosts or self.networks)
+
+    def __str__(self) -> str:
+        return ", ".join([*sorted(self.hosts), *map(str, self.networks)])
+
+
+_HOST = re.compile(r"\*|[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+
+
+def parse_places(value: object) -> Places:
+    """Host names, addresses and networks, comma-separated."""
+    hosts: set[str] = set()
+    networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+    for word in _words(value):
+        try:
+            networks.append(ipaddress.ip_network(word))
+        except ValueError:
+            if not _HOST.fullmatch(word):
+                raise ValueError(f"takes host names, addresses, networks or *, not {word!r}") from None
+            hosts.add(word.lower())
+    return Places(frozenset(hosts), tuple(networks))
+
+
 def _path(value: object) -> Path | None:
     text = _text(value)
     try:
@@ -233,6 +265,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("api_key", _key, "", "key that clients must send; required when listening beyond loopback"),
     Setting("origins", _words, "", "web origins allowed beside loopback ones, comma-separated"),
     Setting("allowed_hosts", _words, "", "host names accepted in the Host header beside loopback ones"),
+    Setting(
+        "image_urls",
+        parse_places,
+        "",
+        "where images may be fetched from: host names or networks, comma-separated; * for any public address",
+    ),
     Setting("max_body", _whole(1024, 2**40), 64 * 1024 * 1024, "largest request body in bytes, blobs apart"),
     Setting("autostart", _boolean, True, "start the daemon when a command needs one and none answers"),
     Setting("log_level", _choice("debug", "info", "warning", "error"), "info", "least serious message that is logged"),
@@ -272,6 +310,7 @@ class Settings:
     api_key: str | None = field(repr=False)  # lest it be printed with the rest
     origins: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
+    image_urls: Places
     max_body: int
     autostart: bool
     log_level: str

@@ -6,7 +6,7 @@ are. Nothing here knows templates, tokens or HTTP.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -20,6 +20,19 @@ class ToolCall(msgspec.Struct, frozen=True):
     name: str
     arguments: dict[str, Any]
     id: str | None = None
+
+
+class RemoteImage(bytes):
+    """An image that is elsewhere: its URL, in place of the file that has to be fetched. `field` asked for it."""
+
+    field: str
+
+    @classmethod
+    def at(cls, url: str, field: str) -> Self:
+        """The image at this URL."""
+        made = cls(url.encode("utf-8", "replace"))
+        made.field = field
+        return made
 
 
 class Message(msgspec.Struct, frozen=True):

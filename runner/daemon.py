@@ -32,6 +32,7 @@ from registry.store import Store
 from runner import __version__, config, log
 from runner.api.app import Services, build_app
 from runner.api.openai.responses.store import ResponseStore
+from runner.api.remote import Remote
 from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
 from runner.inference.aliases import Aliases
@@ -81,7 +82,8 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         prefixes=prefixes,
         aliases=aliases,
     )
-    service = Service(scheduler, resolver, threads)
+    fetch = Remote(settings.image_urls).fetch if settings.image_urls else None
+    service = Service(scheduler, resolver, threads, fetch=fetch)
     models = Models(store, threads, service.unload, prefixes, aliases)
 
     def pull(name: str, report: Report, cancelled: Cancel) -> object:

@@ -15,7 +15,7 @@ from runner.api.body import json_response, to_json
 from runner.api.failures import shutting_down
 from runner.api.fields import Answers
 from runner.api.inflight import IN_FLIGHT
-from runner.config import SETTINGS, Address, Settings
+from runner.config import SETTINGS, Address, Places, Settings
 from runner.inference.models import Models
 
 _SECRETS = frozenset({"api_key"})
@@ -130,4 +130,4 @@ def _shown(name: str, value: Any) -> Any:
         return "(set)" if value else None
     if value == float("inf"):
         return -1  # as the settings themselves write "for ever"
-    return str(value) if isinstance(value, Address | Path) else value
+    return str(value) if isinstance(value, Address | Path | Places) else value

@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from runner.config import parse_duration
-from runner.conversation import ThinkLevel
+from runner.conversation import RemoteImage, ThinkLevel
 from runner.errors import InvalidRequest, Unsupported
 from runner.inference.requests import MOST_ALTERNATIVES, MOST_CHOICES
 
@@ -85,6 +85,15 @@ def logprobs(wanted: bool | None, top: int | None) -> int | None:
     if top:
         raise InvalidRequest("top_logprobs needs logprobs to be true", field="top_logprobs")
     return None
+
+
+def image_at(url: str, field: str) -> bytes:
+    """The image that a URL holds, or is the place of: that one is fetched later, if it may be."""
+    if url[:8].lower().startswith(("http://", "https://")):
+        return RemoteImage.at(url, field)
+    if not url.startswith("data:"):
+        raise Unsupported(f"{field} must be a data: URI, or one with http: or https:", field=field)
+    return image(url, field)
 
 
 def image(text: str, field: str) -> bytes:

@@ -1,7 +1,8 @@
 """Commands on their way to the loop: cancels pass at once, requests are prepared first, on threads of their own.
 
 So neither a long conversation nor a slow template stands between a Cancel and the sequence it ends, and one slow
-request does not hold up all others.
+request does not hold up all others. Images take longest to prepare: they have a thread of their own, and so one is
+looked at at a time, and text never waits for any.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from runner.engine.loop import Item
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
 from runner.engine.sequence import Sequence
-from runner.errors import ContextOverflow, RunnerError
-from runner.protocol.commands import Cancel, Embed, Generate, Rank, Work
+from runner.engine.sight import has_images
+from runner.errors import Cancelled, ContextOverflow, RunnerError
+from runner.protocol.commands import Cancel, Embed, Generate, Preview, Rank, Work
 from runner.protocol.events import Done, Failed, Told, Usage
 
 _THREADS = 2
@@ -32,7 +34,12 @@ class Intake:
         self._lock = threading.Lock()
         self._pending: dict[int, bool] = {}  # request to whether it was cancelled
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, name=f"prepare-{n}", daemon=True) for n in range(_THREADS)]
+        self._images: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        places = [self._queue] * _THREADS + [self._images]
+        self._threads = [
+            threading.Thread(target=self._work, args=(place,), name=f"prepare-{n}", daemon=True)
+            for n, place in enumerate(places)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -41,7 +48,8 @@ class Intake:
         with self._lock:
             if not isinstance(command, Cancel):
                 self._pending[command.id] = False
-                self._queue.put(command)
+                shows = isinstance(command, Generate | Preview) and has_images(command.prompt)
+                (self._images if shows else self._queue).put(command)
             elif command.id in self._pending:
                 self._pending[command.id] = True
             else:
@@ -51,27 +59,29 @@ class Intake:
         """Stop preparing; what is still pending ends as cancelled. False if a thread is still inside native code."""
         with self._lock:
             self._pending = dict.fromkeys(self._pending, True)
-        for _ in self._threads:
-            self._queue.put(None)
+        for place in [self._queue] * _THREADS + [self._images]:
+            place.put(None)
         for thread in self._threads:
             thread.join(timeout)
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _work(self) -> None:
-        while (command := self._queue.get()) is not None:
+    def _work(self, place: queue.SimpleQueue[Work | None]) -> None:
+        while (command := place.get()) is not None:
             self._settle(command, None if self._pending[command.id] else self._prepare(command))
 
-    def _prepare(self, command: Work) -> Sequence | Inputs | Told | Failed:
+    def _prepare(self, command: Work) -> Sequence | Inputs | Told | Failed | None:
         try:
             match command:
                 case Generate():
-                    return self._mailbox.sequence(command)
+                    return self._mailbox.sequence(command, lambda: self._pending[command.id])
                 case Rank():
                     return self._mailbox.pairs(command)
                 case Embed():
                     return self._mailbox.inputs(command)
                 case _:
                     return self._mailbox.tell(command)
+        except Cancelled:
+            return None
         except ContextOverflow as error:
             return Failed(command.id, error.code, error.message, error.field, tokens=error.tokens, limit=error.limit)
         except RunnerError as error:

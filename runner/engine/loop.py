@@ -16,6 +16,7 @@ from runner.engine.crew import Crew
 from runner.engine.draft import Drafts
 from runner.engine.embed import Embedder, Inputs
 from runner.engine.lanes import Lane, Lanes
+from runner.engine.looking import look, stretch
 from runner.engine.meter import Meter
 from runner.engine.outbox import Outbox
 from runner.engine.plan import Step, plan
@@ -180,16 +181,27 @@ class Loop:
         return max(0, spare)
 
     def _compute(self, lane: Lane, step: Step) -> None:
-        events: list[Event] = []
+        """The step's tokens in one decode, and then a picture, of one sequence, in a decode of its own."""
         lane.gather()
-        filled = self._fill(lane, step)
-        self._meter.filled(lane.batch.size)
+        filled, pictured = self._fill(lane, step)
+        if filled and not self._decode(lane, filled, lane.batch.size, lambda: lane.context.decode(lane.batch)):
+            return
+        if pictured is not None:
+            if filled:
+                self._meter.begin()
+            lane.slots.make_room(pictured.count)
+            self._decode(lane, [pictured], pictured.count, lambda: look(lane.context, pictured))
+
+    def _decode(self, lane: Lane, filled: list[Filled], size: int, compute: Callable[[], Outcome]) -> bool:
+        """Compute what is filled in, `size` rows, and settle what comes of it. False when nothing was computed."""
+        events: list[Event] = []
+        self._meter.filled(size)
         began = time.monotonic()
-        outcome = lane.context.decode(lane.batch)
+        outcome = compute()
         if outcome is Outcome.DONE:
             events += self._answers.settle(lane, filled, began)
             prompt = sum(each.count for each in filled if each.is_prompt)
-            lane.pace.observe(lane.batch.size - prompt, prompt, time.monotonic() - began)
+            lane.pace.observe(size - prompt, prompt, time.monotonic() - began)
         else:
             self._meter.waited()
             events += self._answers.make_room(lane) if outcome is Outcome.NO_ROOM else self._answers.fail_all(lane)
@@ -198,6 +210,7 @@ class Loop:
         if lane.running:  # if nobody is there, nobody minds what is left there, and its owner may come back
             self._reuse.tidy(lane)
         self._meter.ended()
+        return outcome is Outcome.DONE
 
     def _embed(self) -> None:
         self._meter.begin()
@@ -240,27 +253,38 @@ class Loop:
             )
         return events
 
-    def _fill(self, lane: Lane, step: Step) -> list[Filled]:
-        """Write the planned rows into the batch; say for each whose it is and which of its rows give logits."""
+    def _fill(self, lane: Lane, step: Step) -> tuple[list[Filled], Filled | None]:
+        """Write the planned rows into the batch; say for each whose it is and which of its rows give logits.
+
+        Rows of pictures can't stand beside tokens: those of the first sequence that comes to one are returned apart,
+        and others wait for another step.
+        """
         by_key = {sequence.key: sequence for sequence in lane.running}
         lane.batch.clear()
         lane.slots.make_room(sum(row.count for row in step.rows))
         filled: list[Filled] = []
+        pictured: Filled | None = None
         first, spare = 0, lane.context.outputs - len(step.rows)  # one row of logits is kept for each sequence
         for row in lane.ordered(step.rows):
             sequence = by_key[row.key]
             start = sequence.computed
-            count = min(row.count, sequence.remaining)  # a reused prefix may have left less than was planned
+            # A reused prefix may have left less than was planned.
+            count = self._reuse.step_of(sequence, min(row.count, sequence.remaining))
+            if sequence.pictures and sequence.pictures.at(start) is not None:
+                pictured = pictured or stretch(sequence, count, lane.batch.capacity)
+                continue
+            count = sequence.pictures.before_next(start, count)
             draft = sequence.draft[: row.count - 1] if sequence.is_decoding else []
-            count, outputs = sequence.outputs(self._reuse.step_of(sequence, count), 1 + spare)
+            count, outputs = sequence.outputs(count, 1 + spare)
             outputs += len(draft)
             spare -= max(0, outputs - 1)
             assert sequence.slot is not None
-            lane.batch.add(sequence.slot, start, [*sequence.tokens[start : start + count], *draft], outputs=outputs)
+            tokens = [*sequence.tokens[start : start + count], *draft]
+            lane.batch.add(sequence.slot, sequence.pictures.position(start), tokens, outputs=outputs)
             place = range(first, first + outputs)
             filled.append(Filled(sequence, sequence.slot, count, place, not sequence.is_decoding, tuple(draft)))
             first += outputs
-        return filled
+        return filled, pictured
 
     # -- what others may want to know
 

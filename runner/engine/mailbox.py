@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,10 +19,13 @@ from runner.engine.demand import Demand, Offer, written
 from runner.engine.draft import Speculation
 from runner.engine.echo import Echo
 from runner.engine.embed import Inputs
+from runner.engine.eye import Eye
 from runner.engine.gap import Gap
 from runner.engine.lookup import Lookup
 from runner.engine.pairs import pairing
+from runner.engine.pictures import Pictures
 from runner.engine.sequence import Request, Sequence
+from runner.engine.sight import Sight, has_images
 from runner.engine.text import TextStream
 from runner.errors import ContextOverflow, InvalidRequest, Unsupported
 from runner.formats import GENERIC, CallFormat, Thinking
@@ -29,6 +33,7 @@ from runner.llama.model import Model
 from runner.llama.sampler import Sampler
 from runner.prompt.choose import Templates
 from runner.prompt.fit import cut_middle, drop_oldest_turns
+from runner.prompt.placing import own_mark
 from runner.prompt.render import Rendered, render
 from runner.protocol import codec
 from runner.protocol.commands import (
@@ -60,7 +65,8 @@ _MOST_SCORES = 1 << 19  # of an echoed prompt; they travel in one frame
 
 class Mailbox:
     """Turns commands into work. `context_length` is the most that one request may use; `input_limit` the longest input
-    of an embedding. Where the model's state can't be cut, nothing `speculates`."""
+    of an embedding. Where the model's state can't be cut, nothing `speculates`. With an `eye` images are looked at;
+    `step` tokens can be computed together."""
 
     def __init__(
         self,
@@ -74,6 +80,8 @@ class Mailbox:
         generates: bool,
         speculates: bool = False,
         has_draft_model: bool = False,
+        eye: Eye | None = None,
+        step: int = 0,
     ) -> None:
         self._model = model
         self._templates = templates
@@ -86,21 +94,30 @@ class Mailbox:
         self._has_draft_model = has_draft_model
         self._bos = model.text_of(model.bos)
         self._eos = model.text_of(model.eos)
+        self._sight: Sight | None = None
+        if eye is not None:
+            mark = own_mark(templates.usual, bos=self._bos, eos=self._eos)
+            self._sight = Sight(eye, mark, self._render, self._tokenize, most=step)
         self._grammars: Grammars | None = None
         self._lock = threading.Lock()  # the grammars are made once
 
-    def sequence(self, command: Generate) -> Sequence:
-        """The work that a Generate asks for. Raises InvalidRequest and its kinds."""
+    def sequence(self, command: Generate, given_up: Callable[[], bool] = lambda: False) -> Sequence:
+        """The work that a Generate asks for. Raises InvalidRequest and its kinds.
+
+        While images are looked at, `given_up` is asked whether anybody waits; if not, Cancelled is raised. Requests
+        with images belong to one thread.
+        """
         if not self._generates:
             raise Unsupported("this model makes embeddings; it cannot generate text", field="model")
         arrived = time.monotonic_ns()
         limit = min(command.context_length or self._context_length, self._context_length)
-        tokens, in_thought, lost = self._prompt(command, limit)
+        tokens, in_thought, lost, pictures = self._prompt(command, limit, given_up)
         if not tokens:
             raise InvalidRequest("the prompt is empty", field="prompt")
         self._check_sampling(command.sampling)
         echo = self._echo(command, tokens)
-        sampler, *unforked = self._choosers(command, tokens, in_thought=in_thought)
+        text = [token for token in tokens if token >= 0] if pictures else tokens
+        sampler, *unforked = self._choosers(command, text, in_thought=in_thought)
         return Sequence(
             command=command,
             tokens=tokens,
@@ -112,13 +129,16 @@ class Mailbox:
             text=TextStream(command.sampling.stop, position=len(echo.text) if echo else 0),
             arrived_ns=arrived,
             request=Request(unforked, echo),
-            speculation=self._speculation(command, tokens),
+            speculation=self._speculation(command, tokens) if not pictures else None,  # drafts know only text
+            pictures=pictures,
         )
 
     def close(self) -> None:
         """Give up what outlives a request. Nothing is prepared any more."""
         if self._grammars is not None:
             self._grammars.close()
+        if self._sight is not None:
+            self._sight.close()
 
     def inputs(self, command: Embed) -> Inputs:
         """The work that an Embed asks for. Raises InvalidRequest and its kinds."""
@@ -176,7 +196,7 @@ class Mailbox:
                 self._check(tokens, "tokens")
             case Preview():
                 text, tokens = self._preview(command.prompt)
-        pieces = tuple(self._model.spelling(token) for token in tokens)
+        pieces = tuple(self._model.spelling(token) if token >= 0 else b"" for token in tokens)
         if text is None:
             text = b"".join(pieces).decode("utf-8", "replace")
         return Told(command.id, tuple(tokens), pieces, text)
@@ -185,6 +205,9 @@ class Mailbox:
         """A prompt as text, if it is one, and as tokens, however many."""
         match prompt:
             case ChatPrompt():
+                if self._sight is not None and has_images(prompt):
+                    seen = self._sight.measure(prompt)
+                    return seen.text, seen.tokens
                 rendered = self._render(prompt)
                 return rendered.text, self._tokens_of(rendered)
             case TextPrompt():
@@ -282,8 +305,20 @@ class Mailbox:
             return Echo(self._model, tokens, None, command.logprobs)
         raise InvalidRequest("only a plain prompt can be echoed", field="echo")
 
-    def _prompt(self, command: Generate, limit: int) -> tuple[list[int], bool, int]:
-        """Token ids, whether they end inside a thought, and how many tokens were left out to make them fit."""
+    def _prompt(
+        self, command: Generate, limit: int, given_up: Callable[[], bool]
+    ) -> tuple[list[int], bool, int, Pictures]:
+        """Token ids, whether they end inside a thought, how many tokens were left out to make them fit, and which of
+        them stand for images."""
+        prompt = command.prompt
+        if self._sight is not None and isinstance(prompt, ChatPrompt) and has_images(prompt):
+            room = limit - _answer_room(command, limit) if command.truncate else None
+            seen = self._sight.see(prompt, limit, room, given_up)
+            return seen.tokens, seen.in_thought, seen.lost, seen.pictures
+        return *self._text_prompt(command, limit), Pictures()
+
+    def _text_prompt(self, command: Generate, limit: int) -> tuple[list[int], bool, int]:
+        """The same without images."""
         prompt = command.prompt
         if isinstance(prompt, ChatPrompt):
             whole = self._render(prompt)
@@ -328,12 +363,16 @@ class Mailbox:
             eos=self._eos,
             thinking=self._thinking,
             calls=self._calls,
+            sees=self._sight is not None,
         )
 
     def _tokens_of(self, rendered: Rendered) -> list[int]:
+        return self._tokenize(rendered.text, True)
+
+    def _tokenize(self, text: str, is_beginning: bool) -> list[int]:
         # Many templates write the BOS themselves; two of them confuse a model.
-        has_bos = bool(self._bos) and rendered.text.startswith(self._bos)
-        return self._model.tokenize(rendered.text, special=True, bos=not has_bos)
+        has_bos = bool(self._bos) and text.startswith(self._bos)
+        return self._model.tokenize(text, special=True, bos=is_beginning and not has_bos)
 
     def _infill(self, prompt: InfillPrompt, command: Generate, limit: int) -> tuple[list[int], bool, int]:
         gap = self._gap(prompt)

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from runner.engine.clerk import Clerk, Filed, Listed, News
+from runner.engine.pictures import whole
 from runner.engine.prefixes import Prefixes
 from runner.engine.sequence import Sequence
 from runner.engine.shelf import Awaited, Saved, Shelf
@@ -142,7 +143,7 @@ class Reuse:
         """Let it wait for one that computes what it would have to compute as well, beyond what is `found` already."""
         tokens, most = sequence.tokens, sequence.reusable
         match = self._prompts.match(tokens)
-        shared = min(match.length, len(tokens) - 1 if most is None else most)
+        shared = whole(tokens, min(match.length, len(tokens) - 1 if most is None else most))
         if shared < found + LEAST:
             return
         leader = max(match.near(), key=lambda each: each.computed)
@@ -231,9 +232,9 @@ class Reuse:
 
         One token before it, because that one's logits are wanted even by who sends the same again.
         """
-        wanted = {known, *sequence.borders}
+        wanted = {whole(sequence.tokens, known), *sequence.borders}
         if not sequence.generated:
-            wanted.add(len(sequence.tokens) - 1)
+            wanted.add(whole(sequence.tokens, len(sequence.tokens) - 1))
         sequence.borders = sorted(
             border for border in wanted if sequence.computed + LEAST <= border < len(sequence.tokens)
         )

@@ -13,6 +13,7 @@ from itertools import count
 from runner.engine.constrain import Guide
 from runner.engine.draft import Speculation
 from runner.engine.echo import Echo
+from runner.engine.pictures import Pictures
 from runner.engine.shelf import Awaited
 from runner.engine.text import TextStream
 from runner.llama.sampler import Sampler
@@ -47,7 +48,8 @@ class Request:
 class Sequence:
     """A request, or one of its choices, from its acceptance to its end. Changed by the engine's loop only.
 
-    `tokens` holds the prompt, then what was generated; `computed` of them stand in the KV cache of `slot`.
+    `tokens` holds the prompt, then what was generated; `computed` of them stand in the KV cache of `slot`. `pictures`
+    says which of the prompt's stand for images.
     """
 
     command: Generate
@@ -61,6 +63,7 @@ class Sequence:
     arrived_ns: int
     request: Request = field(default_factory=Request)
     speculation: Speculation | None = None
+    pictures: Pictures = Pictures()  # noqa: RUF009 -- frozen
     choice: int = 0
     slot: int | None = None
     computed: int = 0
@@ -89,6 +92,7 @@ class Sequence:
             arrived_ns=self.arrived_ns,
             request=self.request,
             speculation=self.speculation.fork() if self.speculation else None,
+            pictures=self.pictures,
             choice=choice,
         )
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from runner.engine.pictures import is_inside, whole
 from runner.engine.prefixes import Prefixes
 from runner.llama.state import Data
 
@@ -67,10 +68,10 @@ class Shelf:
         match = self._prefixes.match(tokens)
         limit = len(tokens) - 1 if most is None else min(most, len(tokens) - 1)
         if not self._cuttable:
-            usable = [end for end in match.ends if end[0] <= limit]
+            usable = [end for end in match.ends if end[0] <= limit and not is_inside(tokens, end[0])]
             length = usable[-1][0] if usable else 0
             return length, _handiest([saved for at, saved in usable if at == length]), match.length
-        length = max(0, min(match.length, limit))
+        length = whole(tokens, max(0, min(match.length, limit)))
         return length, _handiest(match.near()) if length else None, match.length
 
     def has(self, tokens: Sequence[int]) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from runner.engine.pictures import is_inside, position, whole
 from runner.engine.prefixes import Match, Prefixes
 
 _KEPT = 4  # an idle prefix is taken over where what is reused is at least one part in so many of what stands there
@@ -129,9 +130,9 @@ class Slots:
         """
         match = self._prefixes.match(tokens)
         limit = len(tokens) - 1 if most is None else min(most, len(tokens) - 1)
-        usable = [end for end in match.ends if end[0] <= limit]
+        usable = [end for end in match.ends if end[0] <= limit and not is_inside(tokens, end[0])]
         if self.cuttable:
-            length = min(match.length, limit)
+            length = whole(tokens, min(match.length, limit))
             if length >= self._least or (length > 0 and not self._slots[self._best(match)].busy):
                 return Found(length, self._best(match), match.length)
             usable = [end for end in usable if not self._slots[end[1]].busy]  # for so few, one is taken over or none
@@ -400,14 +401,16 @@ class Slots:
         return size
 
     def _cut(self, index: int, start: int) -> int:
-        """Let go of the cells from position `start` on; those that others hold as well stay with them.
+        """Let go of the cells from token `start` on, or from the picture on that it would cut; those that others hold
+        as well stay with them.
 
         Returns how many tokens are left: none when the state could not be cut there.
         """
         slot = self._slots[index]
         if len(slot.tokens) <= start:
             return start
-        if not self._forget(index, start):
+        start = whole(slot.tokens, start)
+        if not self._forget(index, position(slot.tokens, start)):
             self._forget(index, 0)
             start = 0
         excess = len(slot.tokens) - start

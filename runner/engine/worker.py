@@ -26,6 +26,7 @@ from runner.engine.cost import idle_cells
 from runner.engine.crew import Crew
 from runner.engine.draft import Drafts
 from runner.engine.embed import Embedder
+from runner.engine.eye import Eye
 from runner.engine.intake import Intake
 from runner.engine.lanes import Lane, Lanes, Wide
 from runner.engine.loop import Item, Loop, Widened
@@ -40,6 +41,7 @@ from runner.llama import library
 from runner.llama.context import Context, threads
 from runner.llama.model import Model
 from runner.llama.state import States
+from runner.llama.vision import Vision
 from runner.prompt.choose import Templates
 from runner.protocol.codec import FrameReader, unpack_command
 from runner.protocol.commands import Cancel, Command, Load, Stop, Work
@@ -113,6 +115,9 @@ class Worker:
         self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
         self._adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        vision = self._projector()
+        self._eye = Eye(vision) if vision is not None else None
+        self._at_once = vision.at_once if vision is not None else 0
         self._lanes = self._make_lanes()
         self._second = self._second_model()
         self._embedder = Embedder(self._embedding_context, self._model.n_pooled)
@@ -136,6 +141,8 @@ class Worker:
             generates=self._lanes.pool is not None,
             speculates=self._model.is_cuttable,
             has_draft_model=self._second is not None,
+            eye=self._eye,
+            step=self._lanes.pool.context.batch if self._lanes.pool is not None else 0,
         )
         self._stopping = threading.Event()
         crew = Crew(threads(options))
@@ -210,7 +217,7 @@ class Worker:
 
     def _generation_context(self, cells: int, sequences: int, *, split: bool) -> Context:
         options = self._load.options
-        batch = max(options.num_batch, sequences)
+        batch = max(options.num_batch, sequences, min(self._at_once, cells))
         context = Context(self._model, options, self._log, cells=cells, sequences=sequences, batch=batch, split=split)
         context.apply_adapters(self._adapters)
         return context
@@ -230,6 +237,17 @@ class Worker:
         cells = self._lanes.pool.context.cells
         context = Context(model, options, self._log, cells=cells, sequences=sequences, batch=batch)
         return SecondModel(model, context, self._model.n_vocab)
+
+    def _projector(self) -> Vision | None:
+        """What images are embedded with, where the model has it and generates."""
+        path = self._load.projector
+        if path is None or self._load.embedding:
+            return None
+        vision = Vision(path, self._model, self._load.options, self._log)
+        weights = self._log.sizes.weights
+        device = next(iter(weights), "CPU")
+        weights[device] = weights.get(device, 0) + os.stat(path).st_size
+        return vision
 
     def _embedding_context(self) -> Context:
         # llama.cpp reserves for a whole number of tokens per sequence and, with pooling, aborts when that is not the
@@ -263,6 +281,7 @@ class Worker:
             has_template=has_template,
             thinking=thinking,
             calls=calls,
+            vision=self._eye is not None,
         )
 
 

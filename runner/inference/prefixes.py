@@ -39,6 +39,6 @@ class PrefixFolders:
 
 
 def _key(model: StoredModel) -> str:
-    """Names what decides a prefix's state: weights and adapters, whatever the model is called or told to say."""
-    layers = (*model.manifest.of(media.MODEL), *model.manifest.of(media.ADAPTER))
+    """Names what decides a prefix's state: weights, adapters, projector, whatever it is called or told to say."""
+    layers = [layer for kind in (media.MODEL, media.ADAPTER, media.PROJECTOR) for layer in model.manifest.of(kind)]
     return hashlib.sha256(" ".join(str(layer.digest) for layer in layers).encode()).hexdigest()[:32]

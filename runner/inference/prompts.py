@@ -36,6 +36,7 @@ def of_chat(request: Chat, system: str | None, history: Sequence[tuple[str, str]
         think=request.think,
         open_ended=request.messages[-1].role == "assistant",
         variables=dict(request.variables),
+        image_fields=tuple(field for _, field in pictures_of(request)),
     )
 
 
@@ -54,7 +55,24 @@ def of_completion(request: Complete, system: str | None, history: Sequence[tuple
     system = request.system if request.system is not None else system
     first = [Message("system", system)] if system else []
     turn = Message("user", request.prompt, images=request.images)
-    return ChatPrompt(messages=(*first, *_history(history), turn), think=request.think, template=request.template)
+    names = tuple(field for _, field in pictures_of(request))
+    return ChatPrompt(
+        messages=(*first, *_history(history), turn),
+        think=request.think,
+        template=request.template,
+        image_fields=names,
+    )
+
+
+def pictures_of(request: Chat | Complete) -> list[tuple[bytes, str]]:
+    """Every image of a request, with its field."""
+    if isinstance(request, Complete):
+        return [(image, f"images[{index}]") for index, image in enumerate(request.images)]
+    return [
+        (image, f"messages[{place}].images[{index}]")
+        for place, message in enumerate(request.messages)
+        for index, image in enumerate(message.images)
+    ]
 
 
 def _history(messages: Sequence[tuple[str, str]]) -> list[Message]:

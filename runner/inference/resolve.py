@@ -26,7 +26,7 @@ from runner.inference.aliases import Aliases
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.requests import Chat, Complete, Detokenize, Embed, Preview, Rerank, Tokenize
 from runner.inference.templates import choose
-from runner.protocol import commands
+from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Load, PrefixStore, Prompt
 from runner.scheduler.memory import Footprint
@@ -90,7 +90,8 @@ class Resolver:
         """What a Chat wants. Raises UnknownModel, InvalidRequest and its kinds, LoadFailed."""
         source = self._find(request.model, request.options)
         source.need("completion", "chat")
-        _check_extras(source, request.think, any(message.images for message in request.messages), "messages")
+        _check_extras(source, request.think)
+        _check_pictures(source, request, "messages")
         _check_tools(source, request)
         prompt = prompts.of_chat(request, source.model.system, source.model.messages)
         return self._generation(source, request, prompt)
@@ -99,7 +100,8 @@ class Resolver:
         """What a Complete wants. Raises as `chat` does."""
         source = self._find(request.model, request.options)
         source.need("completion", "generate")
-        _check_extras(source, request.think, bool(request.images), "images")
+        _check_extras(source, request.think)
+        _check_pictures(source, request, "images")
         if request.suffix is not None and request.template is None:
             source.need("insert", "insert", field="suffix")
         prompt = prompts.of_completion(request, source.model.system, source.model.messages)
@@ -161,12 +163,14 @@ class Resolver:
             _check_sendable(work)
         found, draft = source.facts, source.draft_facts
         borrowed = sum(path.stat().st_size for path in source.draft) if source.draft != source.model.draft else 0
+        projector = source.model.projector.stat().st_size if load.projector and source.model.projector else 0
         footprint = Footprint(
-            weights=source.model.size + borrowed,
+            weights=source.model.size + borrowed - projector,
             kv=found.kv_bytes_per_token() + (draft.kv_bytes_per_token() if draft else 0),
             state=found.cache.state_bytes,
             vocabulary=found.vocabulary,
             width=found.embedding_length,
+            projector=projector,
         )
         return Want(
             model=str(source.model.name),
@@ -190,6 +194,7 @@ class Resolver:
             ),
             adapters=tuple(str(path) for path in model.adapters),
             draft=tuple(str(path) for path in source.draft),
+            projector=str(model.projector) if model.projector and source.has("vision") else None,
             template=None if template.is_own else template.text,  # the worker reads the GGUF's own by itself
             embedding=not source.has("completion"),
             prefixes=self._prefixes.of(model) if self._prefixes else PrefixStore(),
@@ -245,12 +250,25 @@ def _check_sendable(work: commands.Work) -> None:
         raise InvalidRequest(f"this request cannot be passed on to the model: {error}") from error
 
 
-def _check_extras(source: _Source, think: object, has_images: bool, field: str) -> None:
+def _check_extras(source: _Source, think: object) -> None:
     if think:
         source.need("thinking", "thinking", field="think")
-    if has_images:
-        source.need("vision", "vision", field=field)
-        raise Unsupported("images are not supported yet by this version of Runner", field=field)
+
+
+def _check_pictures(source: _Source, request: Chat | Complete, field: str) -> None:
+    """Whether the model sees, and whether what it is shown are images that may be decoded."""
+    pictures = prompts.pictures_of(request)
+    if not pictures:
+        return
+    source.need("vision", "vision", field=field)
+    if source.model.projector is None:
+        raise Unsupported(f'"{source.asked}" has no projector, so it cannot be shown images', field=field)
+    if isinstance(request, Complete) and (request.raw or request.suffix is not None):
+        raise InvalidRequest("images belong to a conversation: not with raw, nor with a suffix", field=field)
+    if len(pictures) > image_file.MOST:
+        raise InvalidRequest(f"{len(pictures)} images are too many; a request may have {image_file.MOST}", field=field)
+    for image, name in pictures:
+        image_file.check(image, name)
 
 
 def _check_tools(source: _Source, request: Chat) -> None:

@@ -11,12 +11,14 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from registry.errors import BadName
 from registry.names import Name
 from runner.errors import InvalidRequest
+from runner.inference.elsewhere import Fetch, with_images
 from runner.inference.embed import embedded
 from runner.inference.generate import answer
 from runner.inference.rank import ranked
@@ -46,7 +48,8 @@ T = TypeVar("T")
 
 
 class Service:
-    """Constructed by the daemon only. `threads` runs what reads the disk; `clock` is the scheduler's, in seconds."""
+    """Constructed by the daemon only. `threads` runs what reads the disk; `clock` is the scheduler's, in seconds;
+    `fetch` gets images from other places, where that is allowed."""
 
     def __init__(
         self,
@@ -55,12 +58,14 @@ class Service:
         threads: Executor,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        fetch: Fetch | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._resolver = resolver
         self._threads = threads
         self._clock = clock
         self._clock_ns = clock_ns
+        self._fetch = fetch
 
     async def generate(self, request: Chat | Complete) -> AsyncGenerator[AnswerPart, None]:
         """Answer a request: pieces, then exactly one Finished.
@@ -69,6 +74,7 @@ class Service:
         failure. Closing the iterator, or cancelling the task, cancels the request in the worker.
         """
         arrived = self._clock_ns()
+        request = await with_images(request, self._fetch)
         if isinstance(request, Chat):
             want = await self._in_thread(self._resolver.chat, request)
         else:
@@ -94,6 +100,8 @@ class Service:
 
     async def tell(self, question: Tokenize | Detokenize | Preview) -> Told:
         """Answer from the model's vocabulary and template. Raises as `generate` does, before its first item."""
+        if isinstance(question, Preview):
+            question = replace(question, of=await with_images(question.of, self._fetch))
         want = await self._in_thread(self._resolver.question, question)
         return await told(self._scheduler, want)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
+import numpy.typing as npt
 
 
 class Batch:
@@ -58,3 +59,31 @@ class Batch:
     def want_all(self) -> None:
         """Mark every row as an output, as pooling over whole inputs wants."""
         self._output[: self.size] = 1
+
+
+class EmbeddingBatch:
+    """One decode call for embeddings in place of tokens, all of one sequence.
+
+    `rows` has shape (count, width), `places` the positions, shape (n, count): one of each row, or four for models that
+    place an image on a grid. With `output` the last row gives logits.
+    """
+
+    def __init__(self, seq: int, rows: npt.NDArray[np.float32], places: npt.NDArray[np.int32], *, output: bool) -> None:
+        count = len(rows)
+        self.size = count
+        self._rows = np.ascontiguousarray(rows, np.float32)
+        self._places = np.ascontiguousarray(places, np.int32)
+        self._output = np.zeros(count, np.int8)
+        self._output[-1] = output
+        self._count = np.ones(count, np.int32)
+        self._seq = np.array([seq], np.int32)
+        self._seq_rows = np.full(count, self._seq.ctypes.data, np.uintp)  # every row is of the same sequence
+        self.raw = lib.llama_batch(
+            n_tokens=count,
+            token=None,
+            embd=self._rows.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
+            pos=self._places.ctypes.data_as(ctypes.POINTER(lib.llama_pos)),
+            n_seq_id=self._count.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            seq_id=ctypes.cast(self._seq_rows.ctypes.data, ctypes.POINTER(ctypes.POINTER(lib.llama_seq_id))),
+            logits=self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import psutil
 
 from runner.errors import InvalidRequest, LoadFailed
-from runner.llama.batch import Batch
+from runner.llama.batch import Batch, EmbeddingBatch
 from runner.llama.library import Log
 from runner.llama.model import Model
 from runner.protocol.options import LoadOptions, outputs_of
@@ -122,9 +122,16 @@ class Context:
         if lib.llama_set_adapters_lora(self.handle, handles, len(adapters), scales) != 0:
             raise LoadFailed("llama.cpp could not apply the adapter to this model")
 
-    def decode(self, batch: Batch) -> Outcome:
-        """Compute the batch's rows. Blocks on the CPU backend; a GPU may still be at work when it returns."""
+    def decode(self, batch: Batch | EmbeddingBatch, *, causal: bool = True) -> Outcome:
+        """Compute the batch's rows. Blocks on the CPU backend; a GPU may still be at work when it returns.
+
+        Not `causal`: each row sees all rows of its sequence in the batch, those behind it too.
+        """
+        if not causal:
+            lib.llama_set_causal_attn(self.handle, False)
         code = lib.llama_decode(self.handle, batch.raw)
+        if not causal:
+            lib.llama_set_causal_attn(self.handle, True)
         if code == 0:
             return Outcome.DONE
         return Outcome.NO_ROOM if code == 1 else Outcome.FAILED

@@ -70,8 +70,8 @@ class Log:
         self._tail: deque[str] = deque(maxlen=20)
         self._level = 0
         # ctypes callbacks die with their Python object, and llama.cpp keeps calling: hold it for the process's life.
-        self._callback = lib.llama_log_callback(self._on_line)
-        lib.llama_log_set(self._callback, ctypes.c_void_p(0))
+        self.callback = lib.llama_log_callback(self._on_line)
+        lib.llama_log_set(self.callback, ctypes.c_void_p(0))
 
     def errors(self) -> str:
         """The last error lines, for a message to a person."""

@@ -39,6 +39,11 @@ class Templates:
         self._brought: OrderedDict[bytes, Template | GoTemplate] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def usual(self) -> Template | GoTemplate | None:
+        """The model's, if there is one that can be used."""
+        return None if isinstance(self._usual, TemplateFailed) else self._usual
+
     def of_chat(self, prompt: ChatPrompt) -> Template | GoTemplate | None:
         """What renders a conversation; None for a model without any. Raises TemplateFailed."""
         if prompt.template is not None:

@@ -34,13 +34,14 @@ def render(
     eos: str,
     thinking: Thinking | None,
     calls: CallFormat | None = None,
+    sees: bool = False,
 ) -> Rendered:
-    """Render the conversation so that the assistant speaks next.
+    """Render the conversation so that the assistant speaks next. A model that `sees` is shown images as content parts.
 
     A model without a template (a base model) is given a single user turn as plain text, as Ollama does; anything more
     is refused, since no framing would be the one that the model knows. Raises TemplateFailed, Unsupported.
     """
-    if any(message.images for message in prompt.messages):
+    if not sees and any(message.images for message in prompt.messages):
         raise Unsupported("this model cannot see images", field="messages")
     if template is None:
         return Rendered(_plain(prompt), False)

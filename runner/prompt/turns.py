@@ -186,7 +186,10 @@ def _one_thought(message: Message) -> Message:
 
 
 def _turn(message: Message, style: Style) -> dict[str, Any]:
-    content = None if style.no_content and message.tool_calls and not message.content else message.content
+    content: Any = None if style.no_content and message.tool_calls and not message.content else message.content
+    if message.images:
+        text = [{"type": "text", "text": message.content}] if message.content else []
+        content = [*({"type": "image"} for _ in message.images), *text]
     turn: dict[str, Any] = {"role": message.role, "content": content}
     if message.thinking:
         turn["reasoning_content"] = turn["thinking"] = message.thinking

@@ -13,7 +13,8 @@ from runner.protocol.options import LoadOptions, SampleOptions
 class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
     """A conversation, rendered in the worker by the model's chat template, or by the request's own `template`.
 
-    With `open_ended`, a last message of the assistant is continued instead of answered.
+    With `open_ended`, a last message of the assistant is continued instead of answered. `image_fields` are the client's
+    names of all images, in order.
     """
 
     messages: tuple[Message, ...]
@@ -23,6 +24,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
     open_ended: bool = False
     variables: dict[str, Any] = {}
     template: str | None = None
+    image_fields: tuple[str, ...] = ()
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
@@ -63,12 +65,13 @@ class PrefixStore(msgspec.Struct, frozen=True):
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """Bring a model into memory. `weights` are the shards in order, `draft` those of the model that drafts for it;
-    `template` replaces all of the GGUF's own (Jinja or Go)."""
+    `projector` shows it images; `template` replaces all of the GGUF's own (Jinja or Go)."""
 
     weights: tuple[str, ...]
     options: LoadOptions
     adapters: tuple[str, ...] = ()
     draft: tuple[str, ...] = ()
+    projector: str | None = None
     template: str | None = None
     embedding: bool = False  # a model for embeddings: no generation, pooled vectors
     warm_up: bool = True

@@ -42,6 +42,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
     has_template: bool
     thinking: Thinking | None = None
     calls: CallFormat | None = None
+    vision: bool = False  # it is shown images
 
 
 class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
@@ -133,7 +134,10 @@ class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
 
 
 class Told(msgspec.Struct, frozen=True, tag="told"):
-    """The end of a question: tokens, the bytes of each, and their text as it was rendered or is read."""
+    """The end of a question: tokens, the bytes of each, and their text as it was rendered or is read.
+
+    Numbers below 0 stand for the embeddings of images; they have no bytes.
+    """
 
     id: int
     tokens: tuple[int, ...]

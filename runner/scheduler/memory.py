@@ -23,6 +23,8 @@ _POOLS_SHARE = 4  # and of that the pool takes a quarter beside a wide lane, or 
 
 _MASK = 2  # bytes that say for each row of a step and each cell whether one sees the other
 _LIVE = 8  # activations of a token that live at the same time, in multiples of the hidden width
+_LOOKING = 1.5  # of a projector's file: it is read into memory, and computes with about half as much again
+_SEEN = 256 * 2**20  # embeddings of images that a worker remembers
 _PROCESS = 96 * 2**20  # interpreter, libraries and the tokenizer's tables
 _BYTES_PER_VALUE = {
     "f32": 4.0,
@@ -46,6 +48,7 @@ class Footprint:
     state: int  # of one sequence, whatever its length (recurrent models)
     vocabulary: int  # tokens
     width: int  # values of the hidden state
+    projector: int = 0  # the file of what shows it images
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ def need(footprint: Footprint, options: LoadOptions) -> Need:
     moving = _lane(footprint, options, sequences, cells, seen=cells)
     wide = options.wide_sequences
     later = _lane(footprint, options, wide, wide * options.wide_cells, seen=options.wide_cells) if wide else 0
-    return Need(footprint.weights, moving + _PROCESS, later)
+    sight = round(_LOOKING * footprint.projector) + _SEEN if footprint.projector else 0
+    return Need(footprint.weights, moving + _PROCESS + sight, later)
 
 
 def least(footprint: Footprint, options: LoadOptions) -> Need:

@@ -553,7 +553,7 @@ def test_models(server: Served) -> None:
             {
                 **CHAT,
                 "messages": [
-                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}
+                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x/y.png"}}]}
                 ],
             },
             "messages[0].content[0].image_url",

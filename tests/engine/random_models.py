@@ -18,7 +18,7 @@ Tensor = tuple[str, tuple[int, ...]]
 
 
 def write(path: Path, architecture: str, *, context: int = 512) -> Path:
-    """A model of this architecture: llama, qwen2, gemma2 (sliding window), mamba (recurrent) or jamba (hybrid)."""
+    """A model of this architecture: llama, qwen2(vl), gemma2 (sliding window), mamba (recurrent) or jamba (hybrid)."""
     random = np.random.default_rng(5)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(context)
@@ -55,8 +55,10 @@ def _describe(writer: gguf.GGUFWriter, architecture: str) -> None:
     writer.add_head_count_kv([0, 1] if architecture == "jamba" else 1)  # of jamba, the first layer is a mamba's
     writer.add_key_length(32)
     writer.add_value_length(32)
-    if architecture in ("llama", "qwen2"):
+    if architecture in ("llama", "qwen2", "qwen2vl"):
         writer.add_rope_dimension_count(32)
+    if architecture == "qwen2vl":
+        writer.add_rope_dimension_sections([4, 6, 6, 0])  # of half the dimensions: time, height, width
     if architecture == "gemma2":
         writer.add_sliding_window(WINDOW)
         writer.add_attn_logit_softcapping(50.0)
@@ -107,7 +109,7 @@ def _recurrent(block: str, architecture: str) -> Iterator[Tensor]:
 def _attention(block: str, architecture: str) -> Iterator[Tensor]:
     for name, rows in (("q", 64), ("k", 32), ("v", 32)):
         yield f"{block}.attn_{name}.weight", (rows, WIDTH)
-        if architecture == "qwen2":
+        if architecture in ("qwen2", "qwen2vl"):
             yield f"{block}.attn_{name}.bias", (rows,)
     yield f"{block}.attn_output.weight", (WIDTH, 64)
     if architecture == "gemma2":

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from unittest.mock import Mock
 
 import pytest
 
+from runner.conversation import Message
 from runner.engine.embed import Inputs
 from runner.engine.intake import Intake
 from runner.engine.loop import Item
 from runner.engine.sequence import Request, Sequence
 from runner.engine.text import TextStream
-from runner.errors import ContextOverflow, InvalidRequest
+from runner.errors import Cancelled, ContextOverflow, InvalidRequest
 from runner.llama.sampler import Sampler
-from runner.protocol.commands import Cancel, Embed, Generate, TextPrompt
+from runner.protocol.commands import Cancel, ChatPrompt, Embed, Generate, TextPrompt
 from runner.protocol.events import Done, Event, Failed
 from runner.protocol.options import SampleOptions
 
@@ -30,9 +31,11 @@ class Mailbox:
         self.go = threading.Event()
         self.samplers: list[Mock] = []
 
-    def sequence(self, command: Generate) -> Sequence:
+    def sequence(self, command: Generate, given_up: Callable[[], bool]) -> Sequence:
         self.inside.release()
         self.go.wait(30)
+        if given_up() and isinstance(command.prompt, ChatPrompt):  # between two of its images
+            raise Cancelled("nobody waits")
         self.samplers = [Mock(Sampler) for _ in range(command.choices)]
         sampler, *unforked = self.samplers
         return Sequence(command, [1], 1, 9, 0, False, sampler, TextStream(), 0, Request(unforked))
@@ -122,6 +125,34 @@ def test_the_samplers_of_all_choices_of_such_a_request_are_freed(desk: Desk) -> 
     desk.mailbox.go.set()
     assert isinstance(desk.outbox.events.get(timeout=30), Done)
     assert [sampler.close.call_count for sampler in desk.mailbox.samplers] == [1, 1, 1]
+
+
+def show(request: int) -> Generate:
+    return Generate(request, ChatPrompt((Message("user", "what?", images=(b"one", b"two")),)), SampleOptions())
+
+
+def test_images_are_looked_at_one_request_at_a_time_and_text_does_not_wait(desk: Desk) -> None:
+    for request in (1, 2, 3):
+        desk.intake.take(show(request))
+    desk.mailbox.inside.acquire()
+    desk.intake.take(Embed(4, ("text",)))
+    item = desk.inbox.get(timeout=30)
+    assert isinstance(item, Inputs)
+    assert not desk.mailbox.inside.acquire(blocking=False)  # nobody looks at a second one
+    desk.mailbox.go.set()
+    for _ in range(3):
+        assert isinstance(desk.inbox.get(timeout=30), Sequence)
+
+
+def test_a_request_given_up_between_its_images_is_cancelled(desk: Desk) -> None:
+    desk.intake.take(show(1))
+    desk.mailbox.inside.acquire()
+    desk.intake.take(Cancel(1))
+    desk.mailbox.go.set()
+    end = desk.outbox.events.get(timeout=30)
+    assert isinstance(end, Done)
+    assert (end.id, end.reason) == (1, "cancelled")
+    assert desk.mailbox.samplers == []
 
 
 def test_a_cancel_after_the_preparation_follows_the_request(desk: Desk) -> None:

@@ -73,7 +73,7 @@ def decode() -> Iterator[Decode]:
 
     lib.llama_log_set(listener, ctypes.c_void_p(0))
     yield passes
-    lib.llama_log_set(library.start()._callback, ctypes.c_void_p(0))
+    lib.llama_log_set(library.start().callback, ctypes.c_void_p(0))
     context.close()
     model.close()
 

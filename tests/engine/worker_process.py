@@ -56,6 +56,7 @@ class WorkerProcess:
         embedding: bool = False,
         template: str | None = None,
         draft: Path | None = None,
+        projector: Path | None = None,
         prefixes: PrefixStore | None = None,
         **options: Any,
     ) -> None:
@@ -77,6 +78,7 @@ class WorkerProcess:
                 (str(weights),),
                 load,
                 draft=(str(draft),) if draft else (),
+                projector=str(projector) if projector else None,
                 embedding=embedding,
                 template=template,
                 prefixes=store,

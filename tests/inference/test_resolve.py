@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,12 @@ from runner.conversation import Message, ToolChoice, ToolSpec
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference.requests import Chat, Complete, Embed, Rerank
 from runner.inference.resolve import Resolver
+from runner.protocol import image_file
 from runner.protocol.commands import ChatPrompt, Constraint, Generate, Rank
 from runner.protocol.commands import Embed as EmbedCommand
 from runner.scheduler.ticket import Want
+from tests import tiny_gguf
+from tests.engine.vision_models import png
 from tests.inference.conftest import THINKING_CHAT, TOOLS_CHAT, Make
 from tests.tiny_gguf import FLOAT32, STRING, UINT32, Tensor, Typed, array
 
@@ -155,6 +159,29 @@ class TestCapabilities:
         with pytest.raises(Unsupported) as caught:
             resolver.complete(Complete("blind", "what?", images=(b"png",)))
         assert caught.value.field == "images"
+
+    def test_images_are_looked_at_before_the_model_is(self, resolver: Resolver, make: Make, tmp_path: Path) -> None:
+        (tmp_path / "mmproj.gguf").write_bytes(tiny_gguf.projector())
+        made = make("seeing", "FROM ./mmproj.gguf")
+        want = resolver.chat(Chat("seeing", (*HI, Message("user", "and this?", images=(png(1), png(2))))))
+        assert want.load.projector == str(made.projector)
+        assert want.footprint.projector == len(tiny_gguf.projector())
+        assert want.footprint.weights + want.footprint.projector == made.size
+        prompt = work(want).prompt
+        assert isinstance(prompt, ChatPrompt)
+        assert prompt.image_fields == tuple(f"messages[{len(HI)}].images[{index}]" for index in range(2))
+        shown = work(resolver.complete(Complete("seeing", "what?", images=(png(1),)))).prompt
+        assert isinstance(shown, ChatPrompt)
+        assert shown.image_fields == ("images[0]",)
+        for wrong, field in [
+            (Complete("seeing", "what?", images=(png(1), b"no")), "images[1]"),
+            (Complete("seeing", "what?", images=(png(1),), raw=True), "images"),
+            (Complete("seeing", "what?", images=(png(1),), suffix="."), "images"),
+            (Complete("seeing", "what?", images=(png(1),) * (image_file.MOST + 1)), "images"),
+        ]:
+            with pytest.raises(InvalidRequest) as caught:
+                resolver.complete(wrong)
+            assert caught.value.field == field
 
     def test_tools(self, resolver: Resolver, make: Make) -> None:
         make("m")

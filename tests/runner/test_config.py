@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 
 import platformdirs
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import config
-from runner.config import SETTINGS, Address, ConfigError, load, parse_address, parse_duration
+from runner.config import SETTINGS, Address, ConfigError, Places, load, parse_address, parse_duration
 
 # For each setting: what a flag, the environment and the file may give, and the value that must come out.
 GIVEN: Mapping[str, tuple[object, str, str, tuple[object, object, object]]] = {
@@ -35,6 +36,14 @@ GIVEN: Mapping[str, tuple[object, str, str, tuple[object, object, object]]] = {
     "origins": ("http://a", "http://b,http://c", "[http://d, http://e]",
                 (("http://a",), ("http://b", "http://c"), ("http://d", "http://e"))),
     "allowed_hosts": ("a", "b , c", "d", (("a",), ("b", "c"), ("d",))),
+    "image_urls": (
+        "Example.com", "*, 10.0.0.0/8", "::1",
+        (
+            Places(frozenset({"example.com"})),
+            Places(frozenset({"*"}), (ip_network("10.0.0.0/8"),)),
+            Places(networks=(ip_network("::1"),)),
+        ),
+    ),
     "max_body": (2048, "4096", "8192", (2048, 4096, 8192)),
     "autostart": (False, "no", "off", (False, False, False)),
     "log_level": ("debug", "WARNING", "error", ("debug", "warning", "error")),
@@ -55,6 +64,7 @@ DEFAULTS = {
     "api_key": None,
     "origins": (),
     "allowed_hosts": (),
+    "image_urls": Places(),
     "max_body": 64 * 1024 * 1024,
     "autostart": True,
     "log_level": "info",
@@ -175,6 +185,8 @@ BAD = [
     ("stored_responses", "-1", "from 0"),
     ("stored_responses_size", "much", "such as 512MB"),
     ("load_timeout", "1w", "such as 5m"),
+    ("image_urls", "http://x/", "host names"),
+    ("image_urls", "10.0.0.1/8", "host names"),
     ("max_body", "1023", "from 1024"),
     ("autostart", "maybe", "true or false"),
     ("log_level", "loud", "debug, info, warning, error"),

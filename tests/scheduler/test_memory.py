@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +36,13 @@ def test_with_less_memory_slots_are_shorter_then_fewer_then_there_is_a_pool_only
     assert slots[3].wide_cells == 512
     assert (slots[4].wide_sequences, slots[4].wide_cells) == (0, 0)
     assert 1 < slots[4].num_parallel <= 32
+
+
+def test_a_projector_takes_its_place_beside_the_weights() -> None:
+    seeing = replace(HALF_B, projector=800 * 2**20)
+    blind, more = memory.need(HALF_B, options(4)), memory.need(seeing, options(4))
+    assert more.moving - blind.moving >= seeing.projector
+    assert (more.weights, more.later) == (blind.weights, blind.later)
 
 
 def test_auto_takes_only_a_share_of_what_is_left() -> None:

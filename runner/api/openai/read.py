@@ -225,9 +225,7 @@ def _image(image: wire.ImageURL | str | None, field: str) -> bytes:
     url = image.url if isinstance(image, wire.ImageURL) else image
     if not url:
         raise InvalidRequest(f"{field} is required", field=field)
-    if not url.startswith("data:"):
-        raise Unsupported(f"{field} must be a data: URI; Runner fetches nothing from other places", field=field)
-    return values.image(url, field)
+    return values.image_at(url, field)
 
 
 def _calls(message: wire.Message, at: str) -> tuple[ToolCall, ...]:
