@@ -1,17 +1,20 @@
 """What a coding assistant needs to be tried with the demo model: room for its prompt, a call to make, a repository.
 
 The demo's context is 4,096 tokens and the prompts of assistants are longer. So its weights are also offered under a
-header that says 32,768 (`roomy`: the text means nothing, the protocol is whole), and under a template that shows the
-model one tool and one request in place of the client's pages (`caller`: it makes a call, and answers its result).
+header that says 32,768 (`roomy`: the text means nothing, the protocol is whole), and with a chat template that shows
+the model one tool and one request in place of the client's pages (`caller`: it makes a call, and answers its result).
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import gguf
 
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
@@ -21,7 +24,8 @@ from tests.clients.environments import own_environment
 CONTEXT = 32768
 GREETING = 'def greet():\n    print("hello")\n'
 _LIMIT = 300.0
-_UINT32 = 4  # GGUF's number of that type
+_UINT32, _STRING = 4, 8  # GGUF's numbers of these types
+_BOUNDARY = 32  # where tensors may begin, as no header says otherwise here
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +67,15 @@ def repository(folder: Path) -> Path:
     return made
 
 
-def roomy_gguf(folder: Path) -> Path:
-    """The demo's weights with another context length in their header."""
-    data = bytearray(Path(demo_gguf()).read_bytes())
-    key = b"llama.context_length"
-    start = data.index(key) + len(key)
-    assert int.from_bytes(data[start : start + 4], "little") == _UINT32
-    data[start + 4 : start + 8] = CONTEXT.to_bytes(4, "little")
-    path = folder / "roomy.gguf"
-    path.write_bytes(data)
-    return path
+def create_roomy(daemon: Daemon, folder: Path, parameters: str = "") -> str:
+    """A model that takes 32,768 tokens. `parameters` are lines of its Modelfile."""
+    weights = folder / "roomy.gguf"
+    weights.write_bytes(_with_context(Path(demo_gguf()).read_bytes()))
+    modelfile = f"FROM {weights}\nPARAMETER temperature 0\nPARAMETER num_ctx {CONTEXT}\n{parameters}"
+    return _create(daemon, "roomy-brief" if parameters else "roomy", modelfile)
 
 
-def create_roomy(daemon: Daemon, weights: Path) -> str:
-    """A model that takes 32,768 tokens and says at most 100 unless a client asks for more."""
-    parameters = f"PARAMETER temperature 0\nPARAMETER num_ctx {CONTEXT}\nPARAMETER num_predict 100\n"
-    return _create(daemon, "roomy", f"FROM {weights}\n{parameters}")
-
-
-def create_caller(daemon: Daemon, weights: Path, tool: str, parameter: str) -> str:
+def create_caller(daemon: Daemon, folder: Path, tool: str, parameter: str) -> str:
     """A model that calls `tool` to run `ls`, and when there is a result answers the one question that all are asked."""
     schema = {"type": "object", "properties": {parameter: {"type": "string"}}, "required": [parameter]}
     offer = {"name": tool, "description": "Run a shell command", "parameters": schema}
@@ -101,12 +95,47 @@ Run the command ls<|im_end|>
 {{% endif -%}}
 <|im_start|>assistant
 """
+    weights = folder / f"{tool}.gguf"
+    weights.write_bytes(_with_template(_with_context(Path(demo_gguf()).read_bytes()), template))
     stops = "".join(f'PARAMETER stop "{mark}"\n' for mark in ("<|im_start|>", "<|im_end|>"))
     parameters = f"PARAMETER temperature 0\nPARAMETER num_ctx {CONTEXT}\n{stops}"
-    return _create(daemon, f"caller-{tool}".lower(), f'FROM {weights}\nTEMPLATE """{template}"""\n{parameters}')
+    return _create(daemon, f"caller-{tool}".lower(), f"FROM {weights}\n{parameters}")
 
 
 def _create(daemon: Daemon, name: str, modelfile: str) -> str:
     answer = daemon.post("/api/create", {"model": name, "modelfile": modelfile, "stream": False})
     assert answer == {"status": "success"}, answer
     return name
+
+
+def _with_context(data: bytes) -> bytes:
+    """A GGUF with another context length."""
+    start = _value_of(data, b"llama.context_length", _UINT32)
+    return data[:start] + CONTEXT.to_bytes(4, "little") + data[start + 4 :]
+
+
+def _with_template(data: bytes, template: str) -> bytes:
+    """A GGUF with another chat template: the header grows or shrinks, and the tensors follow it at a new boundary."""
+    start = _value_of(data, b"tokenizer.chat_template", _STRING)
+    end = start + 8 + int.from_bytes(data[start : start + 8], "little")
+    text = template.encode()
+    # What lies between the last entry of the header and the tensors is padding, of less than one boundary.
+    tensors = next(at for at in range(0, len(data), _BOUNDARY) if at >= _header_end(data))
+    header = data[:start] + len(text).to_bytes(8, "little") + text + data[end : _header_end(data)]
+    return header + bytes(-len(header) % _BOUNDARY) + data[tensors:]
+
+
+def _value_of(data: bytes, key: bytes, kind: int) -> int:
+    """Where the value of a key begins."""
+    start = data.index(key) + len(key)
+    assert int.from_bytes(data[start : start + 4], "little") == kind
+    return start + 4
+
+
+def _header_end(data: bytes) -> int:
+    """Where the last entry of the header ends: that of the last tensor."""
+    with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+        file.write(data)
+        file.flush()
+        last = gguf.GGUFReader(file.name).tensors[-1].field
+        return int(last.offset) + sum(int(part.nbytes) for part in last.parts)

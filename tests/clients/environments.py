@@ -25,7 +25,7 @@ PYTHON: Mapping[str, tuple[str, ...]] = {
     "ollama": ("ollama==0.6.3",),
     "langchain_openai": ("langchain-openai==1.7.3",),
     "langchain_ollama": ("langchain-ollama==1.1.0",),
-    "litellm": ("litellm==1.106.2",),
+    "litellm": ("litellm[mcp]==1.106.2",),  # without that part it fails on tools
     "llama_index": ("llama-index-llms-ollama==0.11.0",),
     "chromadb": ("chromadb==1.5.9", "ollama==0.6.3"),
     "aider": ("aider-chat==0.86.2",),

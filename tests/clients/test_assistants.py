@@ -21,12 +21,14 @@ pytestmark = pytest.mark.assistants
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return assistants.roomy_gguf(tmp_path_factory.mktemp("weights"))
+    """The folder for models' files."""
+    return tmp_path_factory.mktemp("weights")
 
 
 @pytest.fixture(scope="module")
 def roomy(daemon: Daemon, weights: Path) -> str:
-    return assistants.create_roomy(daemon, weights)
+    """Ends by itself, at the first full stop or line: what it says means nothing, and would go on for long."""
+    return assistants.create_roomy(daemon, weights, 'PARAMETER stop "."\nPARAMETER stop "\\n"\n')
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ const said = (content) => [{ role: "user", content }];
 const offered = [
   { name: asked.tool.name, description: asked.tool.description, input_schema: asked.tool.parameters },
 ];
-const used = (answer) => [answer.usage.input_tokens, answer.usage.output_tokens];
+// What was read from the cache is not among the input tokens.
+const used = ({ usage }) => [usage.input_tokens + usage.cache_read_input_tokens, usage.output_tokens];
 const calls = (answer) =>
   answer.content
     .filter((block) => block.type === "tool_use")
@@ -43,7 +44,7 @@ export async function unknown_model() {
 export async function count_tokens() {
   const counted = await client.messages.countTokens({ model, messages: said(asked.question) });
   const answer = await client.messages.create({ model, max_tokens: 1, messages: said(asked.question) });
-  return { counted: counted.input_tokens, used: answer.usage.input_tokens };
+  return { counted: counted.input_tokens, used: used(answer)[0] };
 }
 
 export async function thinking() {

@@ -29,7 +29,7 @@ def plain():
     return {
         "text": block.text,
         "reason": answer.stop_reason,
-        "tokens": [answer.usage.input_tokens, answer.usage.output_tokens],
+        "tokens": _used(answer),
     }
 
 
@@ -40,7 +40,7 @@ def streamed():
     return {
         "pieces": pieces,
         "reason": answer.stop_reason,
-        "tokens": [answer.usage.input_tokens, answer.usage.output_tokens],
+        "tokens": _used(answer),
     }
 
 
@@ -62,7 +62,7 @@ def unknown_model():
 def count_tokens():
     counted = client.messages.count_tokens(model=MODEL, messages=_said(ASKED["question"]))
     answer = client.messages.create(model=MODEL, max_tokens=1, messages=_said(ASKED["question"]))
-    return {"counted": counted.input_tokens, "used": answer.usage.input_tokens}
+    return {"counted": counted.input_tokens, "used": _used(answer)[0]}
 
 
 def thinking():
@@ -104,6 +104,11 @@ def tool_result():
     messages += [{"role": "assistant", "content": answer.content}, {"role": "user", "content": [result]}]
     after = client.messages.create(**asked, messages=messages)
     return {"text": "".join(block.text for block in after.content if block.type == "text")}
+
+
+def _used(answer):
+    # What was read from the cache is not among the input tokens.
+    return [answer.usage.input_tokens + answer.usage.cache_read_input_tokens, answer.usage.output_tokens]
 
 
 def _calls(answer):
