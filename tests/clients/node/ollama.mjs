@@ -78,8 +78,9 @@ export async function shown() {
 }
 
 export async function aborted() {
-  // The stream is left after its first part; the client says so by an error of its own.
-  const stream = await client.chat({ model, messages: said("Tell me everything."), stream: true });
+  // A stream that would go on for long is left after its first part; the client says so by an error of its own.
+  const options = { num_predict: 2000 };
+  const stream = await client.generate({ model, prompt: "import os\n", raw: true, stream: true, options });
   try {
     for await (const _ of stream) stream.abort();
   } catch (error) {
