@@ -8,6 +8,8 @@ the model one tool and one request in place of the client's pages (`caller`: it 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -43,17 +45,23 @@ def run(command: Sequence[str], repository: Path, **environment: str) -> Ran:
     """A command in the repository, with a home of its own beside it."""
     home = repository.with_name("home")
     home.mkdir(exist_ok=True)
-    ran = subprocess.run(
+    started = subprocess.Popen(
         command,
         cwd=repository,
         env=own_environment(home, **environment),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=_LIMIT,
-        check=False,
+        start_new_session=True,
     )
-    return Ran(ran.returncode, ran.stdout, ran.stderr)
+    try:
+        out, err = started.communicate(timeout=_LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(started.pid, signal.SIGKILL)  # its children too: they hold the pipes
+        out, err = started.communicate()
+        raise AssertionError(f"{command} did not end:\n{out[-2000:]}\n{err[-2000:]}") from None
+    return Ran(started.returncode, out, err)
 
 
 def repository(folder: Path) -> Path:
