@@ -27,8 +27,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def roomy(daemon: Daemon, weights: Path) -> str:
-    """Ends by itself, at the first full stop or line: what it says means nothing, and would go on for long."""
-    return assistants.create_roomy(daemon, weights, 'PARAMETER stop "."\nPARAMETER stop "\\n"\n')
+    """Ends by itself, at the first blank: what it says means nothing, and would go on for long."""
+    return assistants.create_roomy(daemon, weights, 'PARAMETER stop " "\nPARAMETER stop "\\n"\n')
 
 
 @pytest.fixture
@@ -89,8 +89,11 @@ class TestAider:
         assert ran.status == 0, ran.err
         return ran.out
 
-    def test_an_edit(self, installed: Callable[[str, str], Path], daemon: Daemon, repository: Path, roomy: str) -> None:
-        assert "Applied edit to hello.py" in self.run(installed, daemon, repository, roomy)
+    def test_an_edit(
+        self, installed: Callable[[str, str], Path], daemon: Daemon, repository: Path, weights: Path
+    ) -> None:
+        model = assistants.create_roomy(daemon, weights)
+        assert "Applied edit to hello.py" in self.run(installed, daemon, repository, model)
         assert (repository / "hello.py").read_text() == assistants.GREETING.replace("hello", "hello, Runner")
 
     def test_an_unknown_model(self, installed: Callable[[str, str], Path], daemon: Daemon, repository: Path) -> None:
