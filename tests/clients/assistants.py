@@ -128,9 +128,9 @@ def _with_template(data: bytes, template: str) -> bytes:
     end = start + 8 + int.from_bytes(data[start : start + 8], "little")
     text = template.encode()
     # What lies between the last entry of the header and the tensors is padding, of less than one boundary.
-    tensors = next(at for at in range(0, len(data), _BOUNDARY) if at >= _header_end(data))
-    header = data[:start] + len(text).to_bytes(8, "little") + text + data[end : _header_end(data)]
-    return header + bytes(-len(header) % _BOUNDARY) + data[tensors:]
+    last = _header_end(data)
+    header = data[:start] + len(text).to_bytes(8, "little") + text + data[end:last]
+    return header + bytes(-len(header) % _BOUNDARY) + data[last + -last % _BOUNDARY :]
 
 
 def _value_of(data: bytes, key: bytes, kind: int) -> int:
