@@ -101,8 +101,7 @@ Run the command ls<|im_end|>
 <|im_start|>user
 {QUESTION}<|im_end|>
 {{% endif -%}}
-<|im_start|>assistant
-"""
+<|im_start|>assistant{{{{ "\\n" }}}}"""
     weights = folder / f"{tool}.gguf"
     weights.write_bytes(_with_template(_with_context(Path(demo_gguf()).read_bytes()), template))
     stops = "".join(f'PARAMETER stop "{mark}"\n' for mark in ("<|im_start|>", "<|im_end|>"))
