@@ -45,10 +45,13 @@ class Reply:
 
     @property
     def events(self) -> list[Any]:
-        """The data of server-sent events; `[DONE]` as it stands, comments left out."""
+        """The data of server-sent events; `[DONE]` as it stands, comments left out. Where events have names, all do."""
         assert self.headers["Content-Type"] == "text/event-stream"
         assert self.body.endswith(b"\n\n")
         blocks = [block for block in self.body[:-2].split(b"\n\n") if not block.startswith(b":")]
+        if blocks and blocks[0].startswith(b"event: "):
+            names, blocks = zip(*(block.split(b"\n", 1) for block in blocks), strict=True)
+            assert names == tuple(b"event: " + json.loads(block[6:])["type"].encode() for block in blocks)
         assert all(block.startswith(b"data: ") and b"\n" not in block for block in blocks)
         return [json.loads(block[6:]) if block != b"data: [DONE]" else "[DONE]" for block in blocks]
 

@@ -408,7 +408,7 @@ class TestRequest:
             ("user", {"type": "image", "source": {"type": "base64", "data": "?"}}, ".source.data is not base64"),
             (
                 "user",
-                {"type": "image", "source": {"type": "url", "url": "http://x/y.png"}},
+                {"type": "image", "source": {"type": "url", "url": "ftp://x/y.png"}},
                 ".source.url must be a data:",
             ),
             ("user", {"type": "image", "source": {"type": "file", "file_id": "f"}}, ".source.type 'file' is not"),

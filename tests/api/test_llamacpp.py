@@ -61,7 +61,7 @@ def test_a_conversation_is_rendered(server: Served) -> None:
     ]  # fmt: skip
     body = {"model": "demo", "messages": messages, "tools": [tool], "chat_template_kwargs": {"enable_thinking": True}}
     assert server.post("/apply-template", body).json == {
-        "prompt": "system: Be\nbrief.\nuser: Hi\nassistant: \ntool: 2\n"
+        "prompt": "system: Be\nbrief.\nuser: Hi\nassistant: \ntool: 2\nf\n"
     }
     (asked,) = server.service.seen
     assert isinstance(asked, Preview)

@@ -67,7 +67,7 @@ async def events_of(runs: list[Any], reason: str, summary: str | None) -> list[d
     """The stream of an answer that consists of this; without a reason to end, it breaks off."""
     body = wire.ResponseRequest(model="m", input="x", tools=TOOLS, reasoning=wire.Reasoning(summary=summary))
     kept: list[str] = []
-    writing = Writing(read(body, ResponseStore(1, 1000)), lambda response: kept.append(response.status))
+    writing = Writing(read(body, ResponseStore(1, 1000)), body, lambda response: kept.append(response.status))
 
     async def parts() -> AsyncIterator[AnswerPart]:
         for piece in pieces(runs):
@@ -139,7 +139,7 @@ async def test_items_come_one_after_the_other_and_add_up(runs: list[Any], reason
 
 async def test_a_token_without_text_has_its_score() -> None:
     body = wire.ResponseRequest(model="m", input="x", top_logprobs=1)
-    writing = Writing(read(body, ResponseStore(0, 0)), lambda response: None)
+    writing = Writing(read(body, ResponseStore(0, 0)), body, lambda response: None)
 
     async def parts() -> AsyncIterator[AnswerPart]:
         yield Piece(thinking="h", logprobs=(Logprob(b"h", -1.0, 0),), in_thought=True)

@@ -197,7 +197,7 @@ def image(url: str) -> list[dict[str, Any]]:
         ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
-        ({"input": image("https://example.com/a.png")}, "input[0].content[0].image_url"),
+        ({"input": image("ftp://example.com/a.png")}, "input[0].content[0].image_url"),
         ({"input": image("data:image/png;base64,!")}, "input[0].content[0].image_url"),
         ({"input": [{"type": "computer_call"}]}, "input[0].type"),
         ({"input": [{**CALL, "arguments": "[1]"}]}, "input[0].arguments"),

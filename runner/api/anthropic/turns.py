@@ -198,11 +198,8 @@ def _image(block: wire.Block, at: str) -> bytes:
     if source.type == "base64":
         return values.image(values.required(source.data, f"{at}.data"), f"{at}.data")
     if source.type != "url":
-        raise Unsupported(f"{at}.type {source.type[:40]!r} is not supported; base64 is", field=f"{at}.type")
-    url = values.required(source.url, f"{at}.url")
-    if not url.startswith("data:"):
-        raise Unsupported(f"{at}.url must be a data: URI; Runner fetches nothing from other places", field=f"{at}.url")
-    return values.image(url, f"{at}.url")
+        raise Unsupported(f"{at}.type {source.type[:40]!r} is not supported; base64 and url are", field=f"{at}.type")
+    return values.image_at(values.required(source.url, f"{at}.url"), f"{at}.url")
 
 
 def _texts(content: list[wire.Block], at: str) -> list[str]:

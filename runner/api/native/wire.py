@@ -443,6 +443,7 @@ ANSWERS: Mapping[str, Answers] = {
     "/api/copy": Answers(),
     "/api/delete": Answers(),
     "/api/pull": Answers(Status, Status),
+    "/api/push": Answers(status=(501,)),
     "/api/create": Answers(Status, Status),
     "/api/blobs/{digest}": Answers(status=(200, 201)),
 }

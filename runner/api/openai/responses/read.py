@@ -30,7 +30,6 @@ class Asked:
     """What was asked, and what the answer depends on. `before` and `items` are the conversation up to here;
     `items`, which are this request's own, only where they are to be kept."""
 
-    body: wire.ResponseRequest
     chat: Chat
     toolbox: tools.Toolbox
     before: tuple[Kept, ...]
@@ -40,7 +39,7 @@ class Asked:
     wants_thoughts: bool  # sealed in an item, so that a client that keeps nothing else of a thought gives it back
 
 
-def read(body: wire.ResponseRequest, store: ResponseStore) -> Asked:
+def read(body: wire.CountRequest, store: ResponseStore) -> Asked:
     """Raises InvalidRequest naming the field; `store` is where earlier answers and items are looked up."""
     values.refuse(body, wire.FIELDS["/v1/responses"].later)
     model = values.required(body.model, "model")
@@ -66,7 +65,6 @@ def read(body: wire.ResponseRequest, store: ResponseStore) -> Asked:
         constraint=_form(body.text),
     )
     return Asked(
-        body=body,
         chat=chat,
         toolbox=toolbox,
         before=before,
@@ -128,7 +126,7 @@ def _messages(instructions: str | None, before: Iterable[Kept], items: Iterable[
     return turns.take()
 
 
-def _options(body: wire.ResponseRequest) -> Mapping[str, Any]:
+def _options(body: wire.CountRequest) -> Mapping[str, Any]:
     given = {ours: getattr(body, theirs) for theirs, ours in wire.OPTIONS.items()}
     options = {name: value for name, value in given.items() if value is not None}
     if body.stop:

@@ -43,7 +43,7 @@ class Responses:
         body = await read_body(request, wire.ResponseRequest)
         asked = read(body, self._store)
         note_model(request, asked.chat.model)
-        writing = Writing(asked, lambda response: self._keep(asked, response))
+        writing = Writing(asked, body, lambda response: self._keep(asked, response))
         parts = streams.answer(self._service.generate(asked.chat), request)
         if body.stream:
             frames = writing.stream(parts, request.app[streams.PATIENCE])
@@ -52,7 +52,7 @@ class Responses:
 
     async def input_tokens(self, request: web.Request) -> web.Response:
         """Count the tokens that a request would put before its model."""
-        asked = read(await read_body(request, wire.ResponseRequest), self._store)
+        asked = read(await read_body(request, wire.CountRequest), self._store)
         note_model(request, asked.chat.model)
         told = await self._service.tell(Preview(asked.chat))
         return json_response(to_json(events.InputTokens(input_tokens=len(told.tokens))))

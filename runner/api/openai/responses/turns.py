@@ -156,10 +156,7 @@ def _given(text: str | None, field: str) -> str:
 
 
 def _image(url: str | None, field: str) -> bytes:
-    url = values.required(url, field)
-    if not url.startswith("data:"):
-        raise Unsupported(f"{field} must be a data: URI; Runner fetches nothing from other places", field=field)
-    return values.image(url, field)
+    return values.image_at(values.required(url, field), field)
 
 
 def _arguments(text: str | None, field: str) -> dict[str, Any]:

@@ -100,15 +100,15 @@ class TextConfig(msgspec.Struct, kw_only=True, omit_defaults=True):
     verbosity: str | None = None
 
 
-class ResponseRequest(msgspec.Struct, kw_only=True):
-    """From `frequency_penalty` on, fields that OpenAI doesn't have here, as the other endpoints take them."""
+class CountRequest(msgspec.Struct, kw_only=True):
+    """What a prompt is made of, and how it is gone on from. From `frequency_penalty` on, fields that OpenAI doesn't
+    have here, as the other endpoints take them."""
 
     model: str | None = None
     input: str | list[Item] | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
     store: bool | None = None
-    stream: bool | None = None
     tools: list[Tool] | None = None
     tool_choice: str | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -120,10 +120,6 @@ class ResponseRequest(msgspec.Struct, kw_only=True):
     top_p: float | None = None
     top_logprobs: int | None = None
     truncation: str | None = None
-    metadata: dict[str, str] | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
     background: Any = None
     conversation: Any = None
     prompt: Any = None
@@ -136,6 +132,16 @@ class ResponseRequest(msgspec.Struct, kw_only=True):
     repetition_penalty: float | None = None
     num_ctx: int | None = None
     keep_alive: Any = None
+
+
+class ResponseRequest(CountRequest, kw_only=True):
+    """All that an answer depends on; what it doesn't is told again in the answer."""
+
+    stream: bool | None = None
+    metadata: dict[str, str] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
 
 
 OPTIONS: Mapping[str, str] = {
@@ -170,26 +176,27 @@ UNUSED_ITEMS: Mapping[str, str] = {
 """Types of `input` that are left out, and why that is harmless."""
 
 _SCHEMA = "the schema says it all"
-_FIELDS = Fields(
-    ResponseRequest,
-    {"background": (), "conversation": (), "prompt": ()},
-    {
-        "stream_options": "nothing is obfuscated",
-        "service_tier": "there is one tier: this machine",
-        "max_tool_calls": "it counts calls of tools that the server runs, and there are none",
-        "prompt_cache_options": "equal prefixes are found without being told",
-        "prompt_cache_retention": "how long prefixes are kept is the machine's affair",
-        "context_management": "nothing is compacted: a prompt that is too long is refused with both numbers",
-        "moderation": "nothing is moderated",
-        "text.verbosity": "models here have no such setting",
-        "text.format.name": _SCHEMA,
-        "text.format.description": _SCHEMA,
-        "text.format.strict": "the schema is kept to, or refused, in either case",
-        "tools[].strict": "it changes nothing about how calls are made",
-        "input[].content[].detail": "there is one way to look at an image",
-        **{f"tools[type={name}]": why for name, why in UNUSED_TOOLS.items()},
-        **{f"input[type={name}]": why for name, why in UNUSED_ITEMS.items()},
-    },
-)
-FIELDS: Mapping[str, Fields] = {"/v1/responses": _FIELDS, "/v1/responses/input_tokens": _FIELDS}
+_LATER: Mapping[str, tuple[object, ...]] = {"background": (), "conversation": (), "prompt": ()}
+_IGNORED: Mapping[str, str] = {
+    "stream_options": "nothing is obfuscated",
+    "service_tier": "there is one tier: this machine",
+    "max_tool_calls": "it counts calls of tools that the server runs, and there are none",
+    "prompt_cache_options": "equal prefixes are found without being told",
+    "prompt_cache_retention": "how long prefixes are kept is the machine's affair",
+    "context_management": "nothing is compacted: a prompt that is too long is refused with both numbers",
+    "moderation": "nothing is moderated",
+    "text.verbosity": "models here have no such setting",
+    "text.format.name": _SCHEMA,
+    "text.format.description": _SCHEMA,
+    "text.format.strict": "the schema is kept to, or refused, in either case",
+    "tools[].strict": "it changes nothing about how calls are made",
+    "input[].content[].detail": "there is one way to look at an image",
+    **{f"tools[type={name}]": why for name, why in UNUSED_TOOLS.items()},
+    **{f"input[type={name}]": why for name, why in UNUSED_ITEMS.items()},
+}
+_TOLD = dict.fromkeys(("stream", "metadata", "user", "safety_identifier", "prompt_cache_key"), "tokens are counted")
+FIELDS: Mapping[str, Fields] = {
+    "/v1/responses": Fields(ResponseRequest, _LATER, _IGNORED),
+    "/v1/responses/input_tokens": Fields(CountRequest, _LATER, {**_IGNORED, **_TOLD}),
+}
 """What becomes of each field."""

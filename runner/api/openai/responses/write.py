@@ -34,9 +34,9 @@ class Writing:
     Every event has to be written before the next is asked for: they share what is still growing.
     """
 
-    def __init__(self, asked: Asked, keep: Callable[[events.Response], None]) -> None:
+    def __init__(self, asked: Asked, body: wire.ResponseRequest, keep: Callable[[events.Response], None]) -> None:
         """Raises InvalidRequest for a request that can't be told back."""
-        self.response = _opening(asked)
+        self.response = _opening(asked, body)
         _check_depth(self.response)
         self._asked = asked
         self._keep = keep
@@ -186,9 +186,9 @@ class Writing:
         return b"".join(frames)
 
 
-def _opening(asked: Asked) -> events.Response:
+def _opening(asked: Asked, body: wire.ResponseRequest) -> events.Response:
     """The response before anything has come of it."""
-    body, text = asked.body, asked.body.text or wire.TextConfig()
+    text = body.text or wire.TextConfig()
     return events.Response(
         id=f"resp_{uuid.uuid4().hex}",
         created_at=int(time.time()),
