@@ -209,7 +209,7 @@ def _shown(stored: StoredModel, header: Header, projector: Header | None, verbos
         system=stored.system or "",
         details=_details(stored.config),
         messages=[wire.Turn(role=role, content=content) for role, content in stored.messages],
-        model_info=_model_info(header.metadata, stored.config.parameter_count, verbose),
+        model_info=_model_info(header.metadata, stored, verbose),
         projector_info=_info(projector.metadata, verbose) if projector else UNSET,
         tensors=[{"name": each.name, "type": each.type.name, "shape": each.shape} for each in header.tensors]
         if verbose
@@ -249,13 +249,17 @@ def _parameters(parameters: Mapping[str, Any]) -> str:
     )
 
 
-def _model_info(metadata: Mapping[str, Any], parameter_count: int, verbose: bool) -> dict[str, Any]:
-    """The GGUF's metadata; long arrays come empty unless asked for. The template stands in a field of its own."""
+def _model_info(metadata: Mapping[str, Any], stored: StoredModel, verbose: bool) -> dict[str, Any]:
+    """The GGUF's metadata; long arrays come empty unless asked for. The template stands in a field of its own.
+
+    VS Code shows `general.basename`, so a model whose header has none goes by the name it is stored under.
+    """
     architecture = str(metadata.get("general.architecture", ""))
     # Some clients take the first key that says context_length, so the true one goes ahead of the rest.
     first = ("general.architecture", f"{architecture}.context_length")
     keys: Iterable[str] = dict.fromkeys((*(key for key in first if key in metadata), *metadata))
-    return {"general.parameter_count": parameter_count} | _info({key: metadata[key] for key in keys}, verbose)
+    told = {"general.parameter_count": stored.config.parameter_count, "general.basename": stored.name.model}
+    return told | _info({key: metadata[key] for key in keys}, verbose)
 
 
 def _info(metadata: Mapping[str, Any], verbose: bool) -> dict[str, Any]:
