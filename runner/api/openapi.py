@@ -21,6 +21,7 @@ from runner.api.fields import Answers, Dialect, Fields
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _EMPTY = "null, false, an empty text, list or object"
+_UPLOADS = frozenset({"/api/blobs/{digest}"})
 _KEYLESS = frozenset({"/health", "/livez"})
 _HEADERS = {
     "x-should-retry": ("whether another try may end better: true or false", "string"),
@@ -149,7 +150,7 @@ def _operation(path: str, method: str, route: web.AbstractRoute, written: _Writt
         ]
     if fields is not None:
         said["requestBody"] = _body("application/json", written.of(fields.body))
-    elif method == "POST" and names:  # an upload
+    elif method == "POST" and path in _UPLOADS:
         said["requestBody"] = _body("application/octet-stream", {"type": "string", "format": "binary"})
     content = {} if method == "HEAD" else _content(written, answers)
     success = {"description": "success", "content": content} if content else {"description": "success"}

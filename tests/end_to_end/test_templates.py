@@ -37,7 +37,8 @@ def test_a_modelfiles_template_in_go_is_what_the_model_gets(daemon: Daemon) -> N
     answer = daemon.post("/api/chat", {"model": name, "messages": MESSAGES, "stream": False})
     assert "runner pull" in answer["message"]["content"]
     said = daemon.post("/api/show", {"model": name})
-    assert (said["template"], said["template_source"]) == (GO, "modelfile")
+    # The model fills gaps by tokens of its own, which some clients learn from the template's text alone.
+    assert (said["template"], said["template_source"]) == ("{{/* takes .Suffix */}}" + GO, "modelfile")
 
 
 @pytest.mark.parametrize(

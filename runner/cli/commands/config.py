@@ -9,7 +9,7 @@ from typing import Any
 from runner.cli import output, wording
 from runner.cli.arguments import AsJson, Host
 from runner.cli.connect import settings
-from runner.config import SETTINGS, Address
+from runner.config import SETTINGS, Address, Places
 
 EXAMPLES = """
 runner config
@@ -48,7 +48,7 @@ def _shown(name: str, value: Any) -> Any:
         return f"{value / 2**20:g}MB"
     if name == "num_parallel" and value == 0:
         return "auto"
-    if isinstance(value, Address | Path):
+    if isinstance(value, Address | Path | Places):
         return str(value)
     if isinstance(value, Mapping):
         return [f"{name}={model}" for name, model in value.items()]
