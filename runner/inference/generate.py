@@ -94,7 +94,7 @@ class _Reply:
         if not choice.is_told:
             yield from choice.finish()
             choice.is_told = True
-            choice.outcome = "tool_calls" if reason == "stop" and choice.called else reason
+            choice.outcome = "tool_calls" if reason == "stop" and choice.has_called else reason
             self._going -= 1
             if self._going:
                 yield ChoiceEnded(choice.index, choice.outcome, stop)
@@ -150,11 +150,17 @@ class _Choice:
         self._parts: list[AnyPart] = []
         self._logprobs: list[Logprob] = []
         self._tokens = 0
+        self._breaks_off = False  # in a call, unless more of it comes
 
     @property
     def called(self) -> bool:
-        """Whether it has called a tool."""
+        """Whether it has called a tool, or begun to."""
         return self._assembly.called
+
+    @property
+    def has_called(self) -> bool:
+        """Whether its calls can be made: there are some, and none broke off."""
+        return self.called and not self._breaks_off
 
     @property
     def is_over(self) -> bool:
@@ -186,7 +192,9 @@ class _Choice:
         for run in _runs(parts):
             first = run[0]
             if isinstance(first, Call):
-                yield self._piece([], call=_call_part(run))
+                call = _call_part(run)
+                self._breaks_off = not call.complete
+                yield self._piece([], call=call)
                 continue
             texts = [part for part in run if isinstance(part, Part)]
             text = "".join(part.text for part in texts)

@@ -47,6 +47,14 @@ async def test_a_call_comes_apart_from_the_words_before_it(served: Served) -> No
     assert sum(part.tokens for part in told if isinstance(part, Piece)) == told[-1].completion_tokens
 
 
+@pytest.mark.parametrize("said", [CALL[:40], f"{CALL}{CALL[:40]}"])
+async def test_a_call_that_breaks_off_is_none_to_be_made(served: Served, said: str) -> None:
+    told = await parts(served, said)
+    assert not calls(told)[-1].complete
+    assert isinstance(told[-1], Finished)
+    assert told[-1].reason == "stop"
+
+
 async def test_words_alone_end_as_they_did(served: Served) -> None:
     told = await parts(served, "no tools needed")
     assert text(told) == "no tools needed"

@@ -135,7 +135,7 @@ class Gathered:
 
 
 def _input(text: str) -> dict[str, Any]:
-    """A call's input. One that was cut short, as `stop_reason` tells, has none."""
+    """A call's input. One that broke off has none, and `stop_reason` isn't `tool_use` then."""
     try:
         found = msgspec.json.decode(text or "{}")
     except (msgspec.DecodeError, RecursionError):

@@ -148,7 +148,8 @@ class Writing:
 
     def _finish(self, end: Finished) -> Iterator[events.Event]:
         response, is_cut = self.response, end.reason == "length"
-        yield from self._close("incomplete" if is_cut else "completed")
+        breaks_off = is_cut or isinstance(self._growing, Call)  # a call that is complete has been closed
+        yield from self._close("incomplete" if breaks_off else "completed")
         if not is_cut and all(isinstance(item, events.Reasoning) for item in response.output):
             # An answer of no text is one all the same: clients look for the message.
             yield from self._open(Text(self._place()))
