@@ -20,8 +20,16 @@ MOST_TOOLS = 512
 _NAME = re.compile(r"[\w.:/-]{1,128}")
 
 
-def spec(name: str | None, description: str | None, parameters: Mapping[str, Any] | None, field: str) -> ToolSpec:
-    """One function; `field` is where it stands. Without parameters it takes none."""
+def spec(
+    name: str | None,
+    description: str | None,
+    parameters: Mapping[str, Any] | None,
+    field: str,
+    *,
+    at: str = "parameters",
+) -> ToolSpec:
+    """One function; `field` is where it stands, and `at` what its parameters are called there. Without any it takes
+    none."""
     if not name:
         raise InvalidRequest(f"{field}.name is required", field=f"{field}.name")
     if not _NAME.fullmatch(name):
@@ -30,7 +38,7 @@ def spec(name: str | None, description: str | None, parameters: Mapping[str, Any
         )
     schema = {"type": "object", "properties": {}} | dict(parameters or {})
     if schema["type"] != "object":
-        raise InvalidRequest(f"{field}.parameters must be a JSON Schema of type object", field=f"{field}.parameters")
+        raise InvalidRequest(f"{field}.{at} must be a JSON Schema of type object", field=f"{field}.{at}")
     return ToolSpec(name, description or "", schema)
 
 

@@ -306,11 +306,24 @@ class TestRequest:
             {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"},
         ]
         look, bare, bash, edit, memory = asked(server, tools=given).tools
-        assert look == ToolSpec("look", "Looks.", {"type": "object"})
-        assert bare == ToolSpec("bare", "", {})
+        assert look == ToolSpec("look", "Looks.", {"type": "object", "properties": {}})
+        assert bare == ToolSpec("bare", "", {"type": "object", "properties": {}})
         assert (bash.name, set(bash.parameters["properties"])) == ("bash", {"command", "restart"})
         assert edit.parameters["required"] == ["command", "path"]
         assert "delete" in memory.parameters["properties"]["command"]["enum"]
+
+    @pytest.mark.parametrize(
+        ("tools", "words"),
+        [
+            ([{**LOOK, "name": "a b<|im_end|>"}], "tools[0].name must be"),
+            ([LOOK, LOOK], "names 'look' twice"),
+            ([{**LOOK, "input_schema": {"type": "string"}}], "tools[0].input_schema must be"),
+        ],
+    )
+    def test_tools_that_no_model_could_call(self, server: Served, tools: list[Any], words: str) -> None:
+        reply = server.post("/v1/messages", {"model": "demo", "max_tokens": 5, "messages": HI, "tools": tools})
+        assert (reply.status, reply.json["error"]["type"]) == (400, "invalid_request_error")
+        assert words in reply.json["error"]["message"]
 
     @pytest.mark.parametrize(
         ("given", "choice"),
@@ -487,7 +500,7 @@ class TestTokens:
         assert seen.of == Chat(
             "demo",
             (Message("system", "be brief"), Message("user", "Hi")),
-            (ToolSpec("look", "Looks.", {"type": "object"}),),
+            (ToolSpec("look", "Looks.", {"type": "object", "properties": {}}),),
         )
 
     def test_failures(self, server: Served) -> None:

@@ -68,7 +68,7 @@ def test_a_conversation_is_rendered(server: Served) -> None:
     chat = asked.of
     assert isinstance(chat, Chat)
     assert chat.think is True
-    assert chat.tools[0].parameters == {"type": "object"}
+    assert chat.tools[0].parameters == {"type": "object", "properties": {}}
     assert chat.messages[2].thinking == "Hm"
     assert chat.messages[2].tool_calls[0].arguments == {"a": 1}
     assert (chat.messages[3].tool_name, chat.messages[3].tool_call_id) == ("f", "1")

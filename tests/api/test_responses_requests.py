@@ -149,7 +149,7 @@ FUNCTIONS = [
 def test_tools_that_can_be_called(server: Served) -> None:
     request = seen(server, tools=FUNCTIONS)
     assert [tool.name for tool in request.tools] == ["a", "ns__b", "patch"]
-    assert request.tools[0] == ToolSpec("a", "d", {"type": "object"})
+    assert request.tools[0] == ToolSpec("a", "d", {"type": "object", "properties": {}})
     assert request.tools[2].parameters["required"] == ["input"]
     assert 'start: "x"' in request.tools[2].description
     echo = answer(server, tools=FUNCTIONS)["tools"]

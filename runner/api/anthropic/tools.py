@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runner.api import tools as tools_of
 from runner.api import values
 from runner.api.anthropic import wire
 from runner.conversation import ToolChoice, ToolSpec
@@ -64,7 +65,7 @@ _NEEDLESS = "tool_search_tool_"  # finds tools that are kept back; here all of t
 def specs(tools: Sequence[wire.Tool] | None) -> tuple[ToolSpec, ...]:
     """What the model is offered. Raises InvalidRequest naming the field."""
     found = (_spec(tool, f"tools[{index}]") for index, tool in enumerate(tools or ()))
-    return tuple(each for each in found if each is not None)
+    return tools_of.distinct([each for each in found if each is not None], "tools")
 
 
 def choice(given: wire.ToolChoice | None, offered: Sequence[ToolSpec]) -> ToolChoice:
@@ -93,13 +94,13 @@ def _spec(tool: wire.Tool, at: str) -> ToolSpec | None:
     if kind == "custom" or tool.input_schema is not None:
         if tool.input_schema is None:
             raise InvalidRequest(f"{at}.input_schema is required", field=f"{at}.input_schema")
-        return ToolSpec(values.required(tool.name, f"{at}.name"), tool.description or "", tool.input_schema)
+        return tools_of.spec(tool.name, tool.description, tool.input_schema, at, at="input_schema")
     if kind.startswith(_NEEDLESS):
         return None
     for beginning, (name, description, properties, required) in _DEFINED.items():
         if kind.startswith(beginning):
             schema = {"type": "object", "properties": properties, "required": list(required)}
-            return ToolSpec(tool.name or name, tool.description or description, schema)
+            return tools_of.spec(tool.name or name, tool.description or description, schema, at, at="input_schema")
     raise Unsupported(
         f"{at}.type {kind[:40]!r} is not supported: Runner runs no tools. Those that you run yourself are, with an "
         "input_schema",

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from runner.api import forms, values
+from runner.api import forms, tools, values
 from runner.api.llamacpp import wire
 from runner.conversation import Message, Role, ToolCall, ToolSpec
 from runner.errors import InvalidRequest, Unsupported
@@ -152,7 +152,8 @@ def _think(variables: Mapping[str, Any]) -> bool | None:
 def _tool(tool: wire.Tool, at: str) -> ToolSpec:
     if tool.type not in (None, "function"):
         raise InvalidRequest(f"{at}.type must be function", field=f"{at}.type")
-    return ToolSpec(tool.function.name, tool.function.description or "", tool.function.parameters or {})
+    function = tool.function
+    return tools.spec(function.name, function.description, function.parameters, f"{at}.function")
 
 
 def _message(message: wire.Message, at: str) -> Message:

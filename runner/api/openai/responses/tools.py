@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from runner.api import tools as offered
 from runner.api.openai.responses import wire
 from runner.conversation import ToolChoice, ToolSpec
 from runner.errors import InvalidRequest, Unsupported
@@ -78,10 +79,11 @@ def _tools(tool: wire.Tool, at: str, namespace: str | None) -> Iterable[tuple[st
     elif tool.type in ("function", "custom"):
         name = _name(tool, at)
         is_custom = tool.type == "custom"
-        spec = ToolSpec(
+        spec = offered.spec(
             joined(name, namespace),
-            _custom_description(tool) if is_custom else tool.description or "",
+            _custom_description(tool) if is_custom else tool.description,
             _TEXT if is_custom else _parameters(tool.parameters, f"{at}.parameters"),
+            at,
         )
         yield at, Tool(spec, name, namespace, is_custom)
     else:
