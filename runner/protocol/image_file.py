@@ -26,6 +26,8 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of PNG's kinds of colour
 _DEPTHS = frozenset({1, 2, 4, 8, 16})
 _PASSES = 8  # an interlaced PNG comes in seven passes, whose rows begin with a byte each
 _STEP = 1 << 16
+_SCANS = 100  # of a JPEG: each takes a pass over the whole image, and usual ones have ten
+_SCAN = b"\xff\xda"
 
 
 def check(data: bytes, field: str) -> tuple[int, int]:
@@ -55,9 +57,11 @@ def check(data: bytes, field: str) -> tuple[int, int]:
 
 
 def check_body(data: bytes, field: str) -> None:
-    """`check`, and that a PNG unpacks to no more than its size takes, which a decoder finds out too late. Raises as it
-    does."""
+    """`check`, and that an image takes no more than its size says, which a decoder finds out too late: a PNG unpacks to
+    so much, a JPEG is passed over so often. Raises as it does."""
     width, height = check(data, field)
+    if data.startswith(_JPEG) and data.count(_SCAN) > _SCANS:
+        raise InvalidRequest(f"{field} has more than {_SCANS} scans", field=field)
     if not data.startswith(_PNG):
         return
     depth, colour = data[24], data[25]
@@ -67,7 +71,11 @@ def check_body(data: bytes, field: str) -> None:
     room = _PASSES * (row + height) + row * height
     unpacker = zlib.decompressobj()
     try:
-        for packed in _packed(data):
+        for kind, packed in _chunks(data):
+            if kind == b"CgBI":  # a dialect of PNG whose rows are packed without a head, so what follows would mislead
+                raise Unsupported(f"{field} is an image for iOS; PNG, JPEG and GIF are supported", field=field)
+            if kind != b"IDAT":
+                continue
             while packed and not unpacker.eof:
                 room -= len(unpacker.decompress(packed, _STEP))
                 if room < 0:
@@ -109,13 +117,12 @@ def _size_of_jpeg(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _packed(data: bytes) -> Iterator[bytes]:
-    """The packed rows of a PNG, chunk by chunk."""
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The kinds of a PNG's chunks and what is in them, up to its end."""
     at = len(_PNG)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"IDAT":
-            yield data[at + 8 : at + 8 + length]
-        elif kind == b"IEND":
+        if kind == b"IEND":
             return
+        yield kind, data[at + 8 : at + 8 + length]
         at += 12 + length

@@ -88,6 +88,20 @@ def test_a_png_holds_as_much_as_its_size_takes(depth: int, colour: int, row: int
         check_body(png(100, 50, bomb, depth=depth, colour=colour), "here")
 
 
+def test_an_image_that_is_passed_over_for_ever_is_refused() -> None:
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00"
+    check_body(jpeg(8, 8) + scan * 10, "here")
+    with pytest.raises(InvalidRequest, match="more than 100 scans"):
+        check_body(jpeg(8, 8) + scan * 101, "here")
+
+
+def test_a_png_whose_rows_are_packed_another_way_is_refused() -> None:
+    whole = png(8, 8, zlib.compress(bytes(8 * 25)))
+    check_body(whole, "here")
+    with pytest.raises(Unsupported, match="for iOS"):
+        check_body(whole[:33] + chunk(b"CgBI", bytes(4)) + whole[33:], "here")
+
+
 def test_a_bomb_is_found_before_it_is_unpacked() -> None:
     packer = zlib.compressobj(9)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
