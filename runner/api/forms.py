@@ -14,7 +14,7 @@ import msgspec
 from runner.errors import InvalidRequest
 from runner.protocol.commands import CONSTRAINT_LIMIT, Constraint, ConstraintKind
 
-_GBNF = re.compile(r"^\s*[\w-]+\s*::=", re.MULTILINE)
+_GBNF = re.compile(r"^[ \t]*[\w-]+[ \t]*::=", re.MULTILINE)
 
 
 def any_object(field: str) -> Constraint:

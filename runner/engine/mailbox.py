@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 _FRAMING = 1024  # bytes of a frame of vectors that are no vectors
 _PREDICTED = 8  # tokens of an answer that the client predicts, tried in one step at most
 _MOST_BREAKERS = 16  # llama.cpp looks each up in the whole vocabulary
+_MOST_TOLD = 1 << 22  # tokens of the answer to a question, and four times as many characters: it is one frame
 _MOST_SCORES = 1 << 19  # of an echoed prompt; they travel in one frame
 
 
@@ -196,6 +197,8 @@ class Mailbox:
                 self._check(tokens, "tokens")
             case Preview():
                 text, tokens = self._preview(command.prompt)
+        if len(tokens) > _MOST_TOLD:
+            raise InvalidRequest(f"{len(tokens)} tokens are too many to tell; {_MOST_TOLD} are allowed", field="prompt")
         pieces = tuple(self._model.spelling(token) if token >= 0 else b"" for token in tokens)
         if text is None:
             text = b"".join(pieces).decode("utf-8", "replace")
@@ -211,6 +214,8 @@ class Mailbox:
                 rendered = self._render(prompt)
                 return rendered.text, self._tokens_of(rendered)
             case TextPrompt():
+                if len(prompt.text) > 4 * _MOST_TOLD:
+                    raise InvalidRequest(f"{len(prompt.text)} characters are too many to look at", field="prompt")
                 return prompt.text, self._model.tokenize(prompt.text, special=True, bos=True)
             case TokenPrompt():
                 self._check([*prompt.tokens], "prompt")

@@ -34,7 +34,8 @@ async def with_images(request: Asked, fetch: Fetch | None) -> Asked:
         raise Unsupported(f"{field} is elsewhere, and Runner fetches nothing: send it as a data: URI", field=field)
     if len(images) > MOST:
         raise InvalidRequest(f"{len(images)} images are too many; a request may have {MOST}", field=remote[0].field)
-    fetched = {image: await fetch(image) for image in remote}  # one after the other: they are few, and may be large
+    # One after the other: they are few, and may be large.
+    fetched = {image: await fetch(image) for image in dict.fromkeys(remote)}
 
     def here(image: bytes) -> bytes:
         return fetched[image] if isinstance(image, RemoteImage) else image

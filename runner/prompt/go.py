@@ -139,14 +139,16 @@ def _data(think: bool | str | None, told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _collated(messages: Sequence[Message]) -> list[Message]:
     """Neighbours of the same role as one message, unless they have more than a text."""
-    found: list[Message] = []
+    found: list[list[Message]] = []
     for message in messages:
-        last = found[-1] if found else None
+        last = found[-1][-1] if found else None
         if last is not None and last.role == message.role and _is_plain(last) and _is_plain(message):
-            found[-1] = Message(message.role, f"{last.content}\n\n{message.content}")
+            found[-1].append(message)
         else:
-            found.append(message)
-    return found
+            found.append([message])
+    return [
+        each[0] if len(each) == 1 else Message(each[0].role, "\n\n".join(one.content for one in each)) for each in found
+    ]
 
 
 def _is_plain(message: Message) -> bool:

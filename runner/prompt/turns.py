@@ -10,6 +10,7 @@ import functools
 import hashlib
 import itertools
 import json
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,23 +113,21 @@ def _in_turns(messages: Sequence[Message], style: Style) -> Iterator[Message]:
         if len(message.tool_calls) < 2:
             yield message
             continue
+        results: defaultdict[str | None, deque[int]] = defaultdict(deque)
+        for later in itertools.takewhile(lambda at: messages[at].role == "tool", range(index + 1, len(messages))):
+            results[messages[later].tool_call_id].append(later)
         for number, call in enumerate(message.tool_calls):
             alone = msgspec.structs.replace(message, tool_calls=(call,))
             yield alone if not number else msgspec.structs.replace(alone, content="", thinking=None)
-            for later in range(index + 1, len(messages)):
-                result = messages[later]
-                if result.role != "tool":
-                    break
-                if result.tool_call_id == call.id and later not in used:
-                    used.add(later)
-                    yield result
-                    break
+            if results[call.id]:
+                used.add(results[call.id][0])
+                yield messages[results[call.id].popleft()]
 
 
 def _matched(messages: Sequence[Message], *, nine: bool) -> list[Message]:
     """Every call with an id, every result with that of its call and its name."""
     matched: list[Message] = []
-    waiting: list[ToolCall] = []
+    waiting = _Waiting(())
     given = {call.id for message in messages for call in message.tool_calls}
     ids = (name for number in itertools.count() if (name := f"call_{number}") not in given)
     for message in messages:
@@ -136,13 +135,11 @@ def _matched(messages: Sequence[Message], *, nine: bool) -> list[Message]:
             calls = [
                 msgspec.structs.replace(call, id=_id(call.id or next(ids), nine=nine)) for call in message.tool_calls
             ]
-            waiting = list(calls)
+            waiting = _Waiting(calls)
             matched.append(msgspec.structs.replace(message, tool_calls=tuple(calls)))
         elif message.role == "tool":
             wanted = _id(message.tool_call_id, nine=nine) if message.tool_call_id else None
-            found = _its_call(waiting, wanted, message.tool_name)
-            if found is not None:
-                waiting.remove(found)
+            found = waiting.take(wanted, message.tool_name)
             matched.append(
                 msgspec.structs.replace(
                     message,
@@ -155,11 +152,25 @@ def _matched(messages: Sequence[Message], *, nine: bool) -> list[Message]:
     return matched
 
 
-def _its_call(waiting: Sequence[ToolCall], wanted: str | None, name: str | None) -> ToolCall | None:
-    """The call that a result belongs to: the one it names, or else the first without one."""
-    if wanted is not None:
-        return next((call for call in waiting if call.id == wanted), None)
-    return next((call for call in waiting if name in (None, call.name)), None)
+class _Waiting:
+    """Calls without a result, found by id, by name or by their order. A conversation may well have thousands."""
+
+    def __init__(self, calls: Sequence[ToolCall]) -> None:
+        self._calls = dict(enumerate(calls))
+        self._places: defaultdict[tuple[str, str | None], deque[int]] = defaultdict(deque)
+        for place, call in self._calls.items():
+            for key in (("id", call.id), ("name", call.name), ("any", None)):
+                self._places[key].append(place)
+
+    def take(self, wanted: str | None, name: str | None) -> ToolCall | None:
+        """The call that a result belongs to: the one it names, or else the first without one. It waits no longer."""
+        key = ("id", wanted) if wanted is not None else ("name", name) if name is not None else ("any", None)
+        places = self._places[key]
+        while places:
+            found = self._calls.pop(places.popleft(), None)
+            if found is not None:
+                return found
+        return None
 
 
 def _id(given: str, *, nine: bool) -> str:

@@ -31,18 +31,19 @@ def system(given: _Content | None) -> tuple[Message, ...]:
 
 def spoken(given: Sequence[wire.Message]) -> tuple[Message, ...]:
     """The conversation. Neighbours of one role become one turn, as Anthropic has it."""
-    turns: list[Message] = []
+    turns: list[list[Message]] = []
     tools: dict[str, str] = {}  # names by the ids of calls
     for index, message in enumerate(given):
         for turn in _turns(message, f"messages[{index}]", tools):
-            if turns and turn.role in ("user", "assistant") and turns[-1].role == turn.role:
-                turns[-1] = _joined(turns[-1], turn)
+            if turns and turn.role in ("user", "assistant") and turns[-1][0].role == turn.role:
+                turns[-1].append(turn)
             else:
-                turns.append(turn)
-    if turns[-1].role == "assistant" and turns[-1].tool_calls:
+                turns.append([turn])
+    whole = tuple(each[0] if len(each) == 1 else _joined(each) for each in turns)
+    if whole[-1].role == "assistant" and whole[-1].tool_calls:
         field = f"messages[{len(given) - 1}].content"
         raise InvalidRequest(f"{field} calls a tool, and no tool_result follows", field=field)
-    return tuple(turns)
+    return whole
 
 
 def _turns(message: wire.Message, at: str, tools: dict[str, str]) -> Iterator[Message]:
@@ -57,13 +58,13 @@ def _turns(message: wire.Message, at: str, tools: dict[str, str]) -> Iterator[Me
         raise InvalidRequest(f"{at}.role must be user, assistant or system", field=f"{at}.role")
 
 
-def _joined(first: Message, second: Message) -> Message:
+def _joined(turns: Sequence[Message]) -> Message:
     return Message(
-        role=first.role,
-        content="\n".join(text for text in (first.content, second.content) if text),
-        images=first.images + second.images,
-        thinking="\n".join(text for text in (first.thinking, second.thinking) if text) or None,
-        tool_calls=first.tool_calls + second.tool_calls,
+        role=turns[0].role,
+        content="\n".join(turn.content for turn in turns if turn.content),
+        images=tuple(image for turn in turns for image in turn.images),
+        thinking="\n".join(turn.thinking for turn in turns if turn.thinking) or None,
+        tool_calls=tuple(call for turn in turns for call in turn.tool_calls),
     )
 
 

@@ -80,8 +80,9 @@ class Llamacpp:
 
     async def _context_length(self, model: str) -> int:
         """As loaded; of a model that has left already, as it was made."""
-        key = Name.parse(model).key
+        stored = await self._models.show(model)
+        key = stored.name.key
         for each in self._service.residents():
             if Name.parse(each.name).key == key:
                 return each.context_length
-        return (await self._models.show(model)).config.context_length
+        return stored.config.context_length

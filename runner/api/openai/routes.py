@@ -86,10 +86,6 @@ class OpenAI:
         return json_response(to_json(_model(known_as(asked, stored), stored)))
 
 
-def _wants_usage(body: wire.Sampling) -> bool:
-    return bool(body.stream_options and body.stream_options.include_usage)
-
-
 def _model(name: str, stored: StoredModel) -> wire.Model:
     return wire.Model(
         id=name,

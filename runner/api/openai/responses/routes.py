@@ -90,7 +90,7 @@ class Responses:
                 raise InvalidRequest(f"after: there is no item {after[:100]!r}", field="after")
             items = items[places[0] + 1 :]
         limit = query.get("limit", str(_LISTED))
-        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _MOST_LISTED:
+        if not limit.isascii() or not limit.isdigit() or len(limit) > 9 or not 1 <= int(limit) <= _MOST_LISTED:
             raise InvalidRequest(f"limit must be between 1 and {_MOST_LISTED}", field="limit")
         return json_response(_page(items[: int(limit)], has_more=len(items) > int(limit)))
 

@@ -48,6 +48,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._turns: list[Message] = []
+        self._instructions: list[str] = []  # neighbours, which become one turn
         self._names: dict[str, str] = {}  # of the tools that were called, by the call
         self._thoughts: list[str] = []
         self._texts: list[str] = []
@@ -56,6 +57,7 @@ class Turns:
     def take(self) -> tuple[Message, ...]:
         """All turns. Nothing can be added after it."""
         self._end_own()
+        self._end_instructions()
         return tuple(self._turns)
 
     def add(self, item: wire.Item, at: str) -> None:
@@ -85,10 +87,20 @@ class Turns:
             self._texts.append(content)
             return
         self._end_own()
-        if role == "system" and self._turns and self._turns[-1].role == "system":
+        if role == "system":
             # Many templates know one system turn, at the beginning; clients send instructions and more beside them.
-            content = f"{self._turns.pop().content}\n\n{content}"
-        self._turns.append(Message(role=cast("Role", role), content=content, images=images))
+            self._instructions.append(content)
+            return
+        self._say(Message(role=cast("Role", role), content=content, images=images))
+
+    def _say(self, turn: Message) -> None:
+        self._end_instructions()
+        self._turns.append(turn)
+
+    def _end_instructions(self) -> None:
+        if self._instructions:
+            self._turns.append(Message("system", "\n\n".join(self._instructions)))
+            self._instructions.clear()
 
     def _call(self, item: wire.Item, at: str) -> None:
         name = joined(values.required(item.name, f"{at}.name"), item.namespace)
@@ -105,12 +117,12 @@ class Turns:
         call = values.required(item.call_id, f"{at}.call_id")
         content, images = _content(item.output, f"{at}.output")
         name = self._names.get(call) or item.name
-        self._turns.append(Message("tool", content, images, tool_name=name, tool_call_id=call))
+        self._say(Message("tool", content, images, tool_name=name, tool_call_id=call))
 
     def _end_own(self) -> None:
         """What the model said up to here is a turn."""
         if self._thoughts or self._texts or self._calls:
-            self._turns.append(
+            self._say(
                 Message(
                     "assistant",
                     "\n".join(self._texts),
