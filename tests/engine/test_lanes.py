@@ -215,12 +215,12 @@ class Known(Cost):
 
 @pytest.mark.parametrize(
     ("users", "share", "is_wide"),
-    [(4, 0.3, True), (4, 0.05, False), (1, 0.3, False), (8, 0.05, False), (9, 0.05, True)],
+    [(8, 0.3, False), (9, 0.3, True), (9, 0.05, False), (16, 0.05, False), (17, 0.05, True)],
 )
-def test_what_was_measured_decides_for_as_many_as_the_pool_has_sequences(
+def test_what_was_measured_decides_for_more_than_a_few_and_as_many_as_the_pool_has_sequences(
     users: int, share: float, is_wide: bool
 ) -> None:
-    machine, items = Machine(pool=8), crowd(users)
+    machine, items = Machine(pool=16), crowd(users)
     machine.lanes.cost = Known(share)
     all_said(machine.run([items, *[[] for _ in range(4)], [Widened()]]), items)
     assert (machine.wide != []) == is_wide
