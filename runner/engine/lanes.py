@@ -8,14 +8,12 @@ given up when it hasn't been needed for a while. Knows nothing of what a step co
 from __future__ import annotations
 
 import math
-import os
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from collections.abc import Sequence as Seq
-from contextlib import suppress
 from dataclasses import dataclass
 
 from runner.engine import ubatches
@@ -31,7 +29,6 @@ from runner.llama.state import States
 
 PATIENCE = 60.0  # seconds that the wide lane stays when no crowd is there, and before another try when it wasn't made
 WORTHWHILE = 0.1  # of a step's time: what a split cache has to save before its memory is taken
-_NICE = 15  # a thirtieth of what an ordinary thread gets, where there is not enough for all
 ANSWER = 256  # tokens that an answer is taken to have; longer ones were asked for
 
 
@@ -222,7 +219,6 @@ class Lanes:
         self._retry = now + PATIENCE
 
         def make() -> None:
-            _step_back()
             try:
                 self._made = plan.make()
             except RunnerError as error:  # everybody stays in the pool, and it is tried again later
@@ -234,16 +230,6 @@ class Lanes:
 
         self._maker = threading.Thread(target=make, name="widen", daemon=True)
         self._maker.start()
-
-
-def _step_back() -> None:
-    """Let this thread take what the others leave, where threads can be told apart (Linux).
-
-    It fills gigabytes with zeros, and llama.cpp's threads wait for each other: who has to give way delays them all.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _waiting(sequence: Sequence, now: int) -> Work:
