@@ -148,6 +148,7 @@ class _Choice:
         self.all_tokens = 0
         self._assembly = assembly
         self._parts: list[AnyPart] = []
+        self._counts: list[int] = []  # tokens of each part
         self._logprobs: list[Logprob] = []
         self._tokens = 0
         self._breaks_off = False  # in a call, unless more of it comes
@@ -171,25 +172,38 @@ class _Choice:
         """The choice has gained this."""
         if self.is_told:
             return
-        self._tokens += event.tokens
         self.all_tokens += event.tokens
         self._logprobs += event.logprobs
-        self._parts += self._assembly.feed(event.text)
+        self._add(self._assembly.feed(event.text), event.tokens)
 
     def finish(self) -> Iterable[Piece]:
         """The rest, now that nothing follows."""
         if not self.is_over:
-            self._parts += self._assembly.finish()
+            self._add(self._assembly.finish(), 0)
         yield from self.pieces()
         if self.called:  # what is left scores calls, but for the end
             self._logprobs = [each for each in self._logprobs if each.is_end]
         if self._logprobs:
             yield self._piece(self._logprobs, in_thought=self._assembly.answer_at is None)
 
+    def _add(self, parts: list[AnyPart], tokens: int) -> None:
+        """Tokens count with the last part that they led to; those that led to none yet, with the next."""
+        self._tokens += tokens
+        if parts:
+            self._parts += parts
+            self._counts += [*([0] * (len(parts) - 1)), self._tokens]
+            self._tokens = 0
+
     def pieces(self) -> Iterable[Piece]:
         """What can be given now: neighbours of a kind as one."""
-        parts, self._parts = self._parts, []
+        (parts, self._parts), (counts, self._counts) = (self._parts, []), (self._counts, [])
+        rest, self._tokens = (self._tokens, 0) if parts else (0, self._tokens)
+        at = 0
         for run in _runs(parts):
+            self._tokens += sum(counts[at : at + len(run)])
+            at += len(run)
+            if at == len(parts):
+                self._tokens += rest
             first = run[0]
             if isinstance(first, Call):
                 call = _call_part(run)
