@@ -1,5 +1,7 @@
 """Model names: `[host/][namespace/]model[:tag]`, parsed, printed and made safe as file paths.
 
+Registries of containers have names of more parts and of fewer: their namespace may hold slashes, or be empty.
+
 Knows no catalog and no store: whether a name exists is someone else's question.
 """
 
@@ -14,6 +16,8 @@ DEFAULT_HOST = "runner.local"
 DEFAULT_NAMESPACE = "library"
 DEFAULT_TAG = "latest"
 HUGGING_FACE = "hf.co"
+OLLAMA = "ollama.com"
+DOCKER = "docker.io"
 
 # 128 is what OCI allows a tag; Hugging Face's repositories stay below 97, Ollama's parts below 81.
 _PART_LIMIT = 128
@@ -22,7 +26,17 @@ _PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_-])?")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
 # Windows opens a device for these, whatever the extension; a store must survive being carried there.
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
-_HOST_ALIASES = {"huggingface.co": HUGGING_FACE, "www.huggingface.co": HUGGING_FACE}
+_HOST_ALIASES = {
+    "huggingface.co": HUGGING_FACE,
+    "www.huggingface.co": HUGGING_FACE,
+    "registry.ollama.ai": OLLAMA,
+    "index.docker.io": DOCKER,
+    "registry-1.docker.io": DOCKER,
+}
+# Where people leave the namespace out. None: it has to be there.
+_NAMESPACES = {DEFAULT_HOST: DEFAULT_NAMESPACE, HUGGING_FACE: None, OLLAMA: DEFAULT_NAMESPACE, DOCKER: "ai"}
+_SLASH, _EMPTY = "%2F", "-"  # no part of a name holds the one or is the other
+_DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +59,23 @@ class Name:
             raise BadName(f"invalid model name {_shown(text)}: a name carries no digest (no '@')")
         path, tag = _split_tag(rest)
         parts = path.split("/")
-        if len(parts) > 3:
-            raise BadName(f"invalid model name {_shown(text)}: at most host/namespace/model, then :tag")
-        if len(parts) == 2 and _looks_like_host(parts[0]):
+        if len(parts) > 2 or (len(parts) == 2 and _looks_like_host(parts[0])):
+            host, *parts = parts
+        else:
+            host = DEFAULT_HOST
+        host = _checked_host(_HOST_ALIASES.get(host.lower(), host.lower()), text)
+        *namespaces, model = parts
+        default = _NAMESPACES.get(host, "")
+        if not namespaces and default is None:
             raise BadName(
-                f"invalid model name {_shown(text)}: {parts[0]!r} is a host, so a namespace must follow: "
-                f"{parts[0]}/namespace/{parts[1]}"
+                f"invalid model name {_shown(text)}: {host!r} is a host, so a namespace must follow: "
+                f"{host}/namespace/{model}"
             )
-        model = parts[-1]
-        namespace = parts[-2] if len(parts) > 1 else DEFAULT_NAMESPACE
-        host = parts[0].lower() if len(parts) == 3 else DEFAULT_HOST
+        if len(namespaces) > (1 if host in _NAMESPACES else _DEPTH):
+            raise BadName(f"invalid model name {_shown(text)}: at most host/namespace/model, then :tag")
         return cls(
-            _checked_host(_HOST_ALIASES.get(host, host), text),
-            _checked("namespace", namespace, text),
+            host,
+            "/".join(_checked("namespace", each, text) for each in namespaces) or default or "",
             _checked("model", model, text),
             _checked("tag", tag if tag is not None else DEFAULT_TAG, text),
         )
@@ -70,15 +88,19 @@ class Name:
     @property
     def parts(self) -> tuple[str, str, str, str]:
         """The folders and file of this name's manifest; safe on every file system (a colon is not)."""
-        return (self.host.replace(":", "%3A"), self.namespace, self.model, self.tag)
+        return (self.host.replace(":", "%3A"), self.namespace.replace("/", _SLASH) or _EMPTY, self.model, self.tag)
 
     @classmethod
     def from_parts(cls, host: str, namespace: str, model: str, tag: str) -> Name:
         """The inverse of `parts`; raises BadName for anything that `parse` would not have made."""
         shown = "/".join((host, namespace, model, tag))
+        checked_host = _checked_host(host.replace("%3A", ":"), shown)
+        namespaces = [] if namespace == _EMPTY else namespace.split(_SLASH)
+        if len(namespaces) > _DEPTH or (len(namespaces) != 1 and checked_host in _NAMESPACES):
+            raise BadName(f"invalid model name {_shown(shown)}: {namespace[:100]!r} is no namespace there")
         return cls(
-            _checked_host(host.replace("%3A", ":"), shown),
-            _checked("namespace", namespace, shown),
+            checked_host,
+            "/".join(_checked("namespace", each, shown) for each in namespaces),
             _checked("model", model, shown),
             _checked("tag", tag, shown),
         )
@@ -86,14 +108,14 @@ class Name:
     @property
     def repository(self) -> str:
         """`namespace/model`, as remote hosts call it."""
-        return f"{self.namespace}/{self.model}"
+        return f"{self.namespace}/{self.model}" if self.namespace else self.model
 
     @property
     def short(self) -> str:
         """The name without its tag, in its shortest form."""
         # A dot in a two-part name reads as a host, so such names are printed whole.
         if self.host != DEFAULT_HOST or _looks_like_host(self.namespace):
-            return f"{self.host}/{self.namespace}/{self.model}"
+            return f"{self.host}/{self.repository}"
         return self.model if self.namespace == DEFAULT_NAMESPACE else f"{self.namespace}/{self.model}"
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 """Pull: a name's files from their source into the store, verified, and made a model.
 
-A file comes from the store if it is there, else from the hub's cache, else over the network; it takes its
+A file comes from the store if it is there, else from the cache of its source, else over the network; it takes its
 space once. Knows neither HTTP nor file names: those are the source's.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from modelfiles.errors import ParameterError
@@ -33,15 +34,16 @@ from registry.gguf.check import check as check_gguf
 from registry.gguf.check import shard_position
 from registry.gguf.reader import read_header
 from registry.ingest import Ingest
-from registry.manifest import SOURCE
+from registry.manifest import REFERENCE, REVISION, SOURCE, ModelConfig
 from registry.names import Name
+from registry.origins import Reach, open_source
 from registry.progress import Cancel, Progress, Report, never, unheard
-from registry.resolve import resolve
-from registry.sources.huggingface import HubSettings, HuggingFace
-from registry.sources.source import Offer, RemoteFile
+from registry.resolve import Pin, Reference, Wanted, refer
+from registry.sources.source import Offer, RemoteFile, Source
 from registry.store import Lease, Store
-from registry.stored import StoredModel
+from registry.stored import StoredModel, read_messages
 from registry.transfer.download import WAITS, download
+from registry.transfer.http import Http
 
 log = logging.getLogger(__name__)
 
@@ -54,54 +56,70 @@ _LOOKS = (1 << 18, 1 << 21, 1 << 23, 1 << 24, 1 << 25, 1 << 26, 1 << 27)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullSettings:
-    """How to pull. None leaves a value to huggingface_hub and its environment variables.
+    """How to pull. `memory` is bytes that a model may have when a name leaves the choice to us.
 
-    `memory` is bytes that a model may have when a name leaves the choice to us. `waits` are seconds between
-    tries while the network is down; `timeout` is seconds of silence that count as down.
+    `waits` are seconds between tries while the network is down, `connections` as many as one host is asked for at once.
     """
 
-    hf_endpoint: str | None = None
-    hf_token: str | None = None
-    hub_cache: Path | None = None
+    reach: Reach = field(default_factory=Reach)
     memory: int | None = None
-    timeout: float = 20.0
     waits: tuple[float, ...] = WAITS
+    connections: int = 8
+    rate: int = 0
 
 
 def pull(
     store: Store,
-    name: Name | str,
+    wanted: Wanted | str,
     *,
     progress: Report = unheard,
     cancelled: Cancel = never,
     settings: PullSettings | None = None,
+    http: Http | None = None,
 ) -> StoredModel:
     """Fetch a model, or bring it up to date. Returns it once it is durable.
 
-    Raises NotFound, UnknownTag, Denied, Unreachable, HashMismatch, BadGGUF, UnsupportedModel, NoSpace or
-    another StorageFault, or Cancelled. Then no model has changed; what has arrived of a file is kept for
-    the next try, unless it is the reason.
+    `http` is shared with others where it is given. Raises NotFound, UnknownTag, Denied, Unreachable, HashMismatch,
+    BadGGUF, UnsupportedModel, NoSpace or another StorageFault, or Cancelled. Then no model has changed; what has
+    arrived of a file is kept for the next try, unless it is the reason.
     """
-    wanted = Name.parse(name) if isinstance(name, str) else name
-    if wanted.key == embedded.NAME.key:
-        return embedded.ensure_demo(store, progress)
+    wanted = Wanted(reference=wanted) if isinstance(wanted, str) else wanted
     settings = settings or PullSettings()
-    place = resolve(wanted)
+    if _means_demo(wanted):
+        return embedded.ensure_demo(store, progress)
+    reference = refer(wanted.reference)
+    name = Name.parse(wanted.name) if wanted.name else reference.name
+    reach = replace(settings.reach, insecure=True) if wanted.insecure else settings.reach
     progress(Progress("pulling manifest"))
-    hub = HuggingFace(
-        HubSettings(
-            endpoint=settings.hf_endpoint,
-            token=settings.hf_token,
-            cache=settings.hub_cache,
-            timeout=settings.timeout,
-        ),
-        place.repository,
-    )
-    offer = hub.look(place.tag, settings.memory)
-    titles = ", ".join(each.title for each in offer.files)
-    progress(Progress(f"found {titles} ({human_bytes(offer.size)})"))
-    with store.lease() as lease:
-        return _Pull(store, lease, hub, progress, cancelled, settings.waits).run(wanted, offer)
+    with nullcontext(http) if http else Http(timeout=reach.timeout, connections=settings.connections) as opened:
+        source = open_source(reference, opened, reach)
+        offer = source.look(settings.memory, wanted.pin.revision if wanted.pin else None)
+        if wanted.pin is not None:
+            _check_pin(reference, offer, wanted.pin)
+        titles = ", ".join(each.title for each in offer.files)
+        progress(Progress(f"found {titles} ({human_bytes(offer.size)})"))
+        with store.lease() as lease:
+            work = _Pull(store, lease, source, progress, cancelled, settings.waits)
+            return work.run(name, reference, offer)
+
+
+def _means_demo(wanted: Wanted) -> bool:
+    if "://" in wanted.reference or "@" in wanted.reference:
+        return False
+    return Name.parse(wanted.reference).key == embedded.NAME.key
+
+
+def _check_pin(reference: Reference, offer: Offer, pin: Pin) -> None:
+    """Raises HashMismatch where the source has other files at a revision than when it was written down."""
+    if not pin.digests:
+        return
+    found = {each.title: each.digest for each in offer.files}
+    if found != dict(pin.digests):
+        raise HashMismatch(
+            f"{reference.text} as locked ({', '.join(f'{title} {digest}' for title, digest in pin.digests)})",
+            ", ".join(f"{title} {digest}" for title, digest in found.items()),
+            None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,32 +128,31 @@ class _Pull:
 
     store: Store
     lease: Lease
-    hub: HuggingFace
+    source: Source
     report: Report
     cancelled: Cancel
     waits: tuple[float, ...]
     shown: dict[Digest, int] = field(default_factory=dict)
 
-    def run(self, name: Name, offer: Offer) -> StoredModel:
+    def run(self, name: Name, reference: Reference, offer: Offer) -> StoredModel:
         for file in offer.files:
             if file.digest is not None:
                 self.lease.hold(file.digest)
         self._check_room(offer.files)
-        overrides = {what: self._small(file).decode("utf-8", "replace") for what, file in offer.overrides.items()}
-        parts = [Part(self._fetch(file, index > 0), file.title) for index, file in enumerate(offer.files)]
+        texts = [(each.kind, self._small(each.file)) for each in offer.texts]
+        parts = {file: Part(self._fetch(file, index > 0), file.title) for index, file in enumerate(offer.files)}
         recipe = Recipe(
-            files=tuple(parts),
-            template=overrides.get("template"),
-            system=overrides.get("system"),
-            parameters=_parameters(overrides.get("params", "")),
+            files=tuple(parts[file] for file in (*offer.weights, *offer.projectors)),
+            adapters=tuple(parts[file] for file in offer.adapters),
+            draft=tuple(parts[file] for file in offer.draft),
             quantization=offer.quantization,
             created=offer.created,
-            annotations={SOURCE: offer.origin},
+            annotations={SOURCE: offer.origin, REVISION: offer.revision, REFERENCE: reference.text},
         )
         try:
-            model = assemble(self.store, self.lease, name, recipe, self.report)
+            model = assemble(self.store, self.lease, name, _with_texts(recipe, texts), self.report)
         except (BadGGUF, UnsupportedModel, BadSource):
-            self._reject([each.digest for each in parts])
+            self._reject([each.digest for each in parts.values()])
             raise
         self._share(offer.files)
         self.report(Progress("success"))
@@ -168,8 +185,9 @@ class _Pull:
 
     def _cached(self, file: RemoteFile, digest: Digest) -> bool:
         """Whether the file could be taken from the hub's cache. Wrong bytes there are put aside and removed."""
-        path = self.hub.cached(file)
-        if path is None:
+        cache = self.source.cache
+        path = cache.find(file) if cache else None
+        if cache is None or path is None:
             return False
         status = f"reading {file.title} from the hub's cache"
         try:
@@ -181,7 +199,7 @@ class _Pull:
             )
         except HashMismatch as error:
             log.warning("the hub's cache has a bad %s: %s", file.title, error)
-            self.hub.forget(file, self.store.disk)
+            cache.forget(file, self.store.disk)
             return False
         except BadSource as error:
             log.info("can't take %s from the hub's cache: %s", file.title, error)
@@ -221,7 +239,7 @@ class _Pull:
             self._tell(digest, file.size, count)
 
         self._tell(digest, file.size, ingest.size)
-        download(self.hub.open_at(file), ingest, file.size, arrived, self.cancelled, self.waits)
+        download(self.source.open_at(file), ingest, file.size, arrived, self.cancelled, self.waits)
 
     def _tell(self, digest: Digest, size: int, count: int) -> None:
         """Report how far a file is: never less than before, and no more often than anyone could watch."""
@@ -233,20 +251,23 @@ class _Pull:
 
     def _share(self, files: Iterable[RemoteFile]) -> None:
         """Let other programs find the files in the hub's cache, where that takes no space."""
+        cache = self.source.cache
+        if cache is None:
+            return
         for file in files:
-            if file.digest is None or self.hub.cached(file) is not None:
+            if file.digest is None or cache.find(file) is not None:
                 continue
-            if self.hub.share(file, self.store.blobs.path(file.digest), self.store.disk):
+            if cache.share(file, self.store.blobs.path(file.digest), self.store.disk):
                 # A further name changes the file's stamp, and only that.
                 self.store.blobs.stamp(file.digest)
 
     def _small(self, file: RemoteFile) -> bytes:
         """A small file's bytes, checked against the hash that the source gives it."""
         if file.size > _SMALL:
-            raise Unreachable(f"the hub gives no SHA-256 for {file.path}, which has {human_bytes(file.size)}")
+            raise Unreachable(f"the source gives no SHA-256 for {file.path}, which has {human_bytes(file.size)}")
         ingest = self.store.blobs.begin()
         try:
-            download(self.hub.open_at(file), ingest, file.size, lambda count: None, self.cancelled, self.waits)
+            download(self.source.open_at(file), ingest, file.size, lambda count: None, self.cancelled, self.waits)
             data = ingest.path.read_bytes()
             actual = ingest.digest()
         finally:
@@ -254,7 +275,7 @@ class _Pull:
         if file.digest is not None:
             if actual != file.digest:
                 raise HashMismatch(str(file.digest), str(actual), None)
-        elif (named := _git_hash(data)) != file.git_hash:
+        elif file.git_hash and (named := _git_hash(data)) != file.git_hash:
             raise HashMismatch(f"git:{file.git_hash}", f"git:{named}", None)
         return data
 
@@ -271,8 +292,8 @@ class _Pull:
             raise NoSpace(self.store.root, int(missing * _ROOM), free)
 
     def _at_hand(self, file: RemoteFile) -> bool:
-        """Whether the hub's cache has the file where it can be shared rather than copied."""
-        path = self.hub.cached(file)
+        """Whether the source's cache has the file where it can be shared rather than copied."""
+        path = self.source.cache.find(file) if self.source.cache else None
         return path is not None and path.stat().st_dev == self.store.root.stat().st_dev
 
     def _reject(self, digests: list[Digest]) -> None:
@@ -297,7 +318,35 @@ def _sound(path: Path, file: RemoteFile, late: bool) -> bool:
     return True
 
 
-def _parameters(text: str) -> dict[str, Value]:
+def _with_texts(recipe: Recipe, texts: Sequence[tuple[str, bytes]]) -> Recipe:
+    """The recipe with what small files set. Raises BadManifest for one that Runner wrote itself and is wrong."""
+    by_kind: dict[str, list[bytes]] = {}
+    for kind, data in texts:
+        by_kind.setdefault(kind, []).append(data)
+    last = {kind: given[-1].decode("utf-8", "replace") for kind, given in by_kind.items()}
+    recipe = replace(
+        recipe,
+        template=last.get("template"),
+        system=last.get("system"),
+        parameters=_parameters(last.get("params", "")),
+        messages=read_messages(by_kind.get("messages", ())),
+        licenses=tuple(data.decode("utf-8", "replace") for data in by_kind.get("license", ())),
+    )
+    if "config" not in by_kind:
+        return recipe
+    config = ModelConfig.from_json(by_kind["config"][-1])
+    return replace(
+        recipe,
+        renderer=config.renderer,
+        parser=config.parser,
+        requires=config.requires,
+        parent=config.parent,
+        quantization=config.quantization,
+        created=config.created,
+    )
+
+
+def _parameters(text: str) -> Mapping[str, Value]:
     """The author's parameters, as far as Runner knows them."""
     if not text:
         return {}

@@ -6,7 +6,7 @@ Reads through `blobs` and checks what it reads. Knows nothing of how models are 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -109,7 +109,7 @@ def load(name: Name, data: bytes, modified_at: datetime, blobs: Blobs, sizes: Si
         template=_last_text(manifest.of(media.TEMPLATE), read),
         system=_last_text(manifest.of(media.SYSTEM), read),
         parameters=_parameters(manifest.of(media.PARAMS), read),
-        messages=_messages(manifest.of(media.MESSAGES), read),
+        messages=read_messages(read(layer.digest) for layer in manifest.of(media.MESSAGES)),
         licenses=tuple(_text(layer, read) for layer in manifest.of(media.LICENSE)),
     )
 
@@ -153,10 +153,11 @@ def _parameters(layers: tuple[Layer, ...], read: Callable[[Digest], bytes]) -> d
     return found
 
 
-def _messages(layers: tuple[Layer, ...], read: Callable[[Digest], bytes]) -> tuple[Message, ...]:
+def read_messages(layers: Iterable[bytes]) -> tuple[Message, ...]:
+    """The messages that layers hold as JSON lists of roles and contents; raises BadManifest."""
     found: list[Message] = []
-    for layer in layers:
-        listed = media.read_json(read(layer.digest), "messages")
+    for data in layers:
+        listed = media.read_json(data, "messages")
         if not isinstance(listed, list):
             raise BadManifest("messages: it must be a list")
         for each in listed:

@@ -272,6 +272,14 @@ SETTINGS: tuple[Setting, ...] = (
         "where images may be fetched from: host names or networks, comma-separated; * for any public address",
     ),
     Setting("max_body", _whole(1024, 2**40), 64 * 1024 * 1024, "largest request body in bytes, blobs apart"),
+    Setting(
+        "registries",
+        _words,
+        "",
+        "hosts that models may come from and go to, such as runner.local,hf.co,ghcr.io; empty for any",
+    ),
+    Setting("download_rate", parse_size, 0, "bytes a second that downloads take at most; 0 for no limit"),
+    Setting("download_connections", _whole(1, 64), 8, "connections to one host at once while pulling and pushing"),
     Setting("autostart", _boolean, True, "start the daemon when a command needs one and none answers"),
     Setting("log_level", _choice("debug", "info", "warning", "error"), "info", "least serious message that is logged"),
 )
@@ -312,6 +320,9 @@ class Settings:
     allowed_hosts: tuple[str, ...]
     image_urls: Places
     max_body: int
+    registries: tuple[str, ...]
+    download_rate: int  # bytes a second, 0 for no limit
+    download_connections: int
     autostart: bool
     log_level: str
     sources: Mapping[str, str]

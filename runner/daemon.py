@@ -28,6 +28,7 @@ from aiohttp import web
 from registry.embedded import ensure_demo
 from registry.errors import Locked, RegistryError, StorageFault
 from registry.progress import Cancel, Report
+from registry.resolve import Wanted
 from registry.store import Store
 from runner import __version__, config, log
 from runner.api.app import Services, build_app
@@ -86,15 +87,21 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     service = Service(scheduler, resolver, threads, fetch=fetch)
     models = Models(store, threads, service.unload, prefixes, aliases)
 
-    def pull(name: str, report: Report, cancelled: Cancel) -> object:
+    def pull(wanted: Wanted, report: Report, cancelled: Cancel) -> object:
         # On use: the hub's client is as large as the rest of the daemon.
+        from registry.origins import Reach
         from registry.pull import PullSettings
         from registry.pull import pull as fetch
 
-        chosen = PullSettings(memory=machine.available_memory())
-        return fetch(store, name, progress=report, cancelled=cancelled, settings=chosen)
+        chosen = PullSettings(
+            reach=Reach(registries=settings.registries),
+            memory=machine.available_memory(),
+            connections=settings.download_connections,
+            rate=wanted.rate or settings.download_rate,
+        )
+        return fetch(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
 
-    jobs = Jobs(store, pull, ThreadPoolExecutor(4, "job"))
+    jobs = Jobs(store, pull, ThreadPoolExecutor(8, "job"))
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     app = build_app(Services(service, models, jobs, responses, settings, shutdown))
     return Daemon(app, scheduler, workers, jobs)

@@ -2,34 +2,35 @@
 
 huggingface_hub (2.x) keeps no partial file: a broken download starts from nothing the next time. So it
 resolves, authenticates and names URLs here, and `transfer` fetches them. Imported on use: it is large.
+What is public of a repository's contents is true of one commit: the tree API tells it, with SHA-256 of large files.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from registry.digests import Digest
 from registry.disk import Disk
 from registry.errors import BadDigest, Denied, NotFound, RegistryError, Unreachable
+from registry.resolve import HubPlace
 from registry.sources.choice import candidates, choose, projector_for
-from registry.sources.source import Offer, RemoteFile
-from registry.transfer.download import Incoming
-
-if TYPE_CHECKING:
-    import httpx2
+from registry.sources.source import Build, Offer, RemoteFile, Text, TextKind
+from registry.transfer.download import Incoming, Opener
+from registry.transfer.http import Http
+from registry.transfer.ranges import incoming, range_of
 
 log = logging.getLogger(__name__)
 
 _MOST_FILES = 50_000
-_OVERRIDES = ("template", "system", "params")
+_OVERRIDES: tuple[TextKind, ...] = ("template", "system", "params")
 _OVERRIDE_LIMIT = 1 << 20
 _REVISION = "main"
 
@@ -53,37 +54,51 @@ class HuggingFace:
     Methods raise Unreachable, Denied, NotFound or UnknownTag; `share` and `forget` raise nothing.
     """
 
-    def __init__(self, settings: HubSettings, repository: str) -> None:
+    def __init__(self, settings: HubSettings, http: Http, place: HubPlace) -> None:
         from huggingface_hub import HfApi, constants
 
         self._api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="runner")
+        self._http = http
         self._token = settings.token
         self._timeout = settings.timeout
         self._cache = settings.cache or Path(constants.HF_HUB_CACHE)
-        self._repository = repository
+        self._repository = place.repository
+        self._tag = place.tag
         self._commit = ""
+        self._files: tuple[RemoteFile, ...] = ()
 
-    def look(self, tag: str, memory: int | None = None) -> Offer:
-        """What the repository offers under a tag, at the commit that its main branch has now."""
-        repository = self._repository
+    @property
+    def cache(self) -> HuggingFace:
+        """The hub's cache, which other programs use as well."""
+        return self
+
+    def look(self, memory: int | None = None, revision: str | None = None) -> Offer:
+        """What the repository offers under the tag, at the commit that its main branch has now, or at `revision`."""
+        repository, tag = self._repository, self._tag
         shown = f"hf.co/{repository}:{tag}"
         with _sensible(shown), _translated(shown):
-            info = self._api.model_info(repository, revision=_REVISION, timeout=self._timeout)
+            info = self._api.model_info(repository, revision=revision or _REVISION, timeout=self._timeout)
             if not info.sha:
                 raise Unreachable(f"{self._api.endpoint} doesn't say at which commit {repository} is")
             self._commit = info.sha
-            files = [_file(each) for each in self._tree() if each["type"] == "file"]
+            files = self._files = tuple(_file(each) for each in self._tree() if each["type"] == "file")
         build = choose(shown, candidates(files), tag, memory)
         projector = projector_for(files, build)
         small = {each.path: each for each in files if each.size <= _OVERRIDE_LIMIT}
         return Offer(
             origin=f"https://hf.co/{repository}/tree/{self._commit}",
+            revision=self._commit,
             quantization=build.label,
             weights=build.files,
-            extras=(projector,) if projector else (),
-            overrides={name: small[name] for name in _OVERRIDES if name in small},
+            projectors=(projector,) if projector else (),
+            texts=tuple(Text(name, small[name]) for name in _OVERRIDES if name in small),
             created=_utc(info.last_modified),
         )
+
+    def builds(self) -> tuple[Build, ...]:
+        """Every whole build of the commit."""
+        whole = (each for each in candidates(self._files) if each.whole)
+        return tuple(Build(each.tag, each.quantization, each.files) for each in whole)
 
     def _tree(self) -> Iterator[dict[str, Any]]:
         """Every file and folder of the commit, as the hub describes it."""
@@ -100,38 +115,25 @@ class HuggingFace:
         headers: dict[str, str] = build_hf_headers(token=self._token, library_name="runner")
         return headers
 
-    def open_at(self, file: RemoteFile) -> Callable[[int], AbstractContextManager[Incoming]]:
-        """A function that opens the file's bytes from an offset on; a fresh redirect is asked for each time."""
-        return lambda offset: self._open(file, offset)
+    def open_at(self, file: RemoteFile) -> Opener:
+        """A function that opens the file's bytes; a fresh redirect is asked for each time."""
+        return lambda start, stop: self._open(file, start, stop)
 
     @contextmanager
-    def _open(self, file: RemoteFile, offset: int) -> Iterator[Incoming]:
-        import httpx2
-        from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
+    def _open(self, file: RemoteFile, start: int, stop: int | None) -> Iterator[Incoming]:
+        from huggingface_hub import hf_hub_url, hf_raise_for_status
 
         url = hf_hub_url(self._repository, file.path, revision=self._commit, endpoint=self._api.endpoint)
-        headers = self._headers()
-        # Lengths and offsets are those of the file only if nothing compresses it on the way.
-        headers["Accept-Encoding"] = "identity"
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
-        timeout = httpx2.Timeout(self._timeout)
         with (
             _translated(f"hf.co/{self._repository}/{file.path}"),
-            get_session().stream("GET", url, headers=headers, timeout=timeout) as response,
+            self._http.open("GET", url, headers=range_of(start, stop), secret=self._headers()) as response,
         ):
-            if response.status_code == 416:
-                # There is nothing beyond what we have, so what we have is of another file.
-                yield Incoming(0, iter(()))
-                return
-            if response.status_code >= 400:
+            if response.status_code >= 400 and response.status_code != 416:
                 response.read()
-            hf_raise_for_status(response)
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise Unreachable(f"{url}: compressed, though plain bytes were asked for")
-            yield Incoming(_start(response), response.iter_raw())
+                hf_raise_for_status(response)
+            yield incoming(response, url)
 
-    def cached(self, file: RemoteFile) -> Path | None:
+    def find(self, file: RemoteFile) -> Path | None:
         """The file in the hub's cache, whoever put it there."""
         blob = self._cached_blob(file)
         if blob is None or not blob.is_file():
@@ -193,18 +195,6 @@ def _file(entry: Mapping[str, Any]) -> RemoteFile:
         return RemoteFile(path, size, Digest.parse(f"sha256:{entry['lfs']['oid']}"))
     except BadDigest as error:
         raise Unreachable(f"the hub gives {path} a hash that is none: {error}") from error
-
-
-def _start(response: httpx2.Response) -> int:
-    """Where the body begins in the file."""
-    if response.status_code != 206:
-        return 0
-    said = response.headers.get("Content-Range", "")
-    unit, _, rest = said.partition(" ")
-    start = rest.partition("-")[0]
-    if unit != "bytes" or not start.isdigit():
-        raise Unreachable(f"the hub sent a part of the file without saying which: {said[:60]!r}")
-    return int(start)
 
 
 def _utc(when: datetime | None) -> datetime | None:

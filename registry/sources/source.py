@@ -5,14 +5,18 @@ Values and a contract; each kind of source is a module beside this one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 from registry.digests import Digest
-from registry.transfer.download import Incoming
+from registry.disk import Disk
+from registry.transfer.download import Opener
+
+TextKind = Literal["template", "system", "params", "messages", "license", "config"]
+"""What a small file of a model sets: an instruction of its Modelfile, or `config`, the config of a model that Runner
+published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +37,54 @@ class RemoteFile:
         return self.path.rpartition("/")[2]
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A small file of a model, and what it sets."""
+
+    kind: TextKind
+    file: RemoteFile
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One of the things that a repository offers: the tag to pull it by, its quantization, and its GGUF files."""
+
+    tag: str
+    quantization: str
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(each.size for each in self.files)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """What a name stands for at its source, at one fixed revision.
 
-    `weights` are the model's shards in order, `extras` what goes with them as GGUF (a projector).
-    `overrides` are small files that the author meant as Modelfile instructions, by what they set.
+    `origin` is where that is, for people; `revision` is the commit or the manifest's digest. `weights` are the model's
+    shards in order, `projectors`, `adapters` and `draft` what goes with them as GGUF, `texts` what the author meant as
+    Modelfile instructions. `why` says in words how the build was chosen, where the name left that open. `licence` is
+    as the source tells it.
     """
 
     origin: str
+    revision: str
     quantization: str
     weights: tuple[RemoteFile, ...]
-    extras: tuple[RemoteFile, ...] = ()
-    overrides: dict[str, RemoteFile] = field(default_factory=dict)
+    projectors: tuple[RemoteFile, ...] = ()
+    adapters: tuple[RemoteFile, ...] = ()
+    draft: tuple[RemoteFile, ...] = ()
+    texts: tuple[Text, ...] = ()
     created: datetime | None = None
+    licence: str = ""
+    why: str = ""
 
     @property
     def files(self) -> tuple[RemoteFile, ...]:
         """All GGUF files."""
-        return (*self.weights, *self.extras)
+        return (*self.weights, *self.projectors, *self.adapters, *self.draft)
 
     @property
     def size(self) -> int:
@@ -59,14 +92,34 @@ class Offer:
         return sum(each.size for each in self.files)
 
 
+class SharedCache(Protocol):
+    """A cache of the source's that other programs use as well. Methods raise nothing."""
+
+    def find(self, file: RemoteFile) -> Path | None:
+        """The file, whoever put it there."""
+
+    def share(self, file: RemoteFile, blob: Path, disk: Disk) -> bool:
+        """Give a blob of ours its names there; False where that can't be."""
+
+    def forget(self, file: RemoteFile, disk: Disk) -> None:
+        """Remove a file with wrong bytes, so that nobody is served it again."""
+
+
 class Source(Protocol):
     """One repository somewhere. Methods raise Unreachable, Denied, NotFound or UnknownTag."""
 
-    def look(self, tag: str, memory: int | None) -> Offer:
-        """What it offers under a tag; with the tag `latest`, the best that fits `memory` bytes.
+    @property
+    def cache(self) -> SharedCache | None:
+        """The cache that goes with this source, if there is one."""
 
-        Comes first: it fixes the revision that everything else is read from.
+    def look(self, memory: int | None = None, revision: str | None = None) -> Offer:
+        """What it offers under the wanted tag; with the tag `latest`, the best that fits `memory` bytes.
+
+        Comes first: it fixes the revision that everything else is read from. With `revision`, what stood there then.
         """
 
-    def open_at(self, file: RemoteFile) -> Callable[[int], AbstractContextManager[Incoming]]:
-        """A function that opens the file's bytes from an offset on."""
+    def builds(self) -> tuple[Build, ...]:
+        """All that could be pulled from here; nothing where the source can't say. Comes after `look`."""
+
+    def open_at(self, file: RemoteFile) -> Opener:
+        """A function that opens a file's bytes from an offset on, up to another offset or the end."""

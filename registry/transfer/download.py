@@ -22,13 +22,18 @@ _SLICE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """Bytes on their way: `start` is where in the file they begin, which need not be where we asked."""
+    """Bytes on their way: `start` is where in the file they begin, which need not be where we asked.
+
+    `version` is the sender's word for this state of the file (an ETag), or empty: parts of two versions don't fit.
+    """
 
     start: int
     chunks: Iterator[bytes]
+    version: str = ""
 
 
-Opener = Callable[[int], AbstractContextManager[Incoming]]
+Opener = Callable[[int, int | None], AbstractContextManager[Incoming]]
+"""Opens a file's bytes from an offset on, up to a second one (exclusive) or to the end."""
 
 
 def download(
@@ -62,7 +67,7 @@ def download(
 
 
 def _receive(open_at: Opener, ingest: Ingest, size: int, arrived: Callable[[int], None], cancelled: Cancel) -> None:
-    with open_at(ingest.size) as incoming:
+    with open_at(ingest.size, None) as incoming:
         if incoming.start != ingest.size:
             # A server that ignores ranges begins at the beginning; anything else is beyond repair.
             if incoming.start != 0:

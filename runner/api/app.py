@@ -26,7 +26,7 @@ from runner.api.openai.responses.store import ResponseStore
 from runner.api.openai.routes import OpenAI
 from runner.api.openai.write import error as openai_error
 from runner.api.openapi import OpenAPI
-from runner.api.own import Own
+from runner.api.own.daemon import Own
 from runner.api.streams import PATIENCE, Patience
 from runner.api.traffic import Traffic
 from runner.api.unknown import UNKNOWN, Unknown

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner.api import own
 from runner.api.anthropic import wire as anthropic
 from runner.api.fields import Answers, Dialect
 from runner.api.llamacpp import wire as llamacpp
@@ -13,6 +12,7 @@ from runner.api.openai import rerank
 from runner.api.openai import wire as openai
 from runner.api.openai.responses import events as responses
 from runner.api.openai.responses.wire import FIELDS as RESPONSE_FIELDS
+from runner.api.own import tables as own
 
 DIALECTS = (
     Dialect("ollama", "Ollama's", native.Error, native.FIELDS, native.ANSWERS, streams="application/x-ndjson"),
@@ -36,7 +36,8 @@ DIALECTS = (
         "runner",
         "Runner's own",
         native.Error,
-        answers={**own.ANSWERS, "/metrics": Answers("text/plain"), "/openapi.json": Answers(dict[str, Any])},
+        own.FIELDS,
+        {**own.ANSWERS, "/metrics": Answers("text/plain"), "/openapi.json": Answers(dict[str, Any])},
     ),
 )
 

@@ -1,16 +1,17 @@
-"""Pulls and creates under way: on threads of their own, watched by any number of callers.
+"""Work on the store that takes a while: on threads of its own, watched by any number of callers.
 
-A pull of a name happens once however many ask for it; whoever comes later sees where it stands. When the last watcher
-leaves, the job is cancelled. Knows nothing of sources: how to pull is given.
+The same work happens once however many ask for it; whoever comes later sees where it stands. When the last watcher
+leaves, a job is cancelled, unless it was to stay. Knows nothing of sources: how to pull is given.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 from modelfiles.instructions import Modelfile
@@ -19,9 +20,11 @@ from registry.digests import Digest
 from registry.errors import NotFound
 from registry.names import Name
 from registry.progress import Cancel, Progress, Report
+from registry.resolve import Wanted
 from registry.store import Store
 
-Pull = Callable[[str, Report, Cancel], object]
+Pull = Callable[[Wanted, Report, Cancel], object]
+Work = Callable[[Report, Cancel], object]
 _Key = tuple[str, Digest | None]
 
 
@@ -32,18 +35,31 @@ class Jobs:
         self._store = store
         self._pull = pull
         self._threads = threads
-        self._pulls: dict[tuple[str, ...], _Job] = {}
+        self._by_key: dict[Hashable, _Job] = {}
         self._running: set[_Job] = set()
 
-    async def pull(self, name: str) -> AsyncGenerator[Progress, None]:
+    async def pull(self, wanted: Wanted) -> AsyncGenerator[Progress, None]:
         """Pull a model and tell how it goes. Raises what the pull raises, to everybody who watches."""
-        key = Name.parse(name).key
-        while (job := self._pulls.get(key)) is not None and job.is_given_up:
-            await job.ended.wait()  # its thread still holds what a new pull needs
+        key = _same(wanted)
+        async with aclosing(self.run(lambda *told: self._pull(wanted, *told), key=("pull", key))) as watched:
+            async for progress in watched:
+                yield progress
+
+    async def run(
+        self, work: Work, *, key: Hashable | None = None, stays: bool = False
+    ) -> AsyncGenerator[Progress, None]:
+        """Do a piece of work and tell how it goes. Raises what the work raises, to everybody who watches.
+
+        Work under a `key` that is under way already is joined. With `stays` it goes on when nobody watches any more.
+        """
+        while key is not None and (job := self._by_key.get(key)) is not None and job.is_given_up:
+            await job.ended.wait()  # its thread still holds what new work needs
+        job = self._by_key.get(key) if key is not None else None
         if job is None:
-            job = self._start(lambda report, cancelled: self._pull(name, report, cancelled))
-            self._pulls[key] = job
-            job.when_ended(lambda: self._pulls.pop(key, None))
+            job = self._start(work, stays)
+            if key is not None:
+                self._by_key[key] = job
+                job.when_ended(lambda: self._by_key.pop(key, None))
         async with aclosing(job.watch()) as watched:  # a watcher must be seen to leave
             async for progress in watched:
                 yield progress
@@ -60,10 +76,10 @@ class Jobs:
                     self._store, wanted, modelfile, base=base, files=files, progress=report, cancelled=cancelled
                 )
             except NotFound as missing:
-                self._pull(missing.name, report, cancelled)
+                self._pull(Wanted(reference=missing.name), report, cancelled)
             return create(self._store, wanted, modelfile, base=base, files=files, progress=report, cancelled=cancelled)
 
-        async with aclosing(self._start(work).watch()) as watched:
+        async with aclosing(self.run(work)) as watched:
             async for progress in watched:
                 yield progress
 
@@ -80,18 +96,26 @@ class Jobs:
             wait.cancel()
         return not late
 
-    def _start(self, work: Callable[[Report, Cancel], object]) -> _Job:
-        job = _Job(self._threads, work)
+    def _start(self, work: Work, stays: bool) -> _Job:
+        job = _Job(self._threads, work, stays)
         self._running.add(job)
         job.when_ended(lambda: self._running.discard(job))
         return job
 
 
+def _same(wanted: Wanted) -> Wanted:
+    """One spelling of what is wanted, whatever the case of its name: pulls of the same are one."""
+    if "://" in wanted.reference or "@" in wanted.reference:
+        return wanted
+    return replace(wanted, reference="/".join(Name.parse(wanted.reference).key))
+
+
 class _Job:
     """One piece of work on a thread, and what it has said so far. All but the work itself runs on the event loop."""
 
-    def __init__(self, threads: Executor, work: Callable[[Report, Cancel], object]) -> None:
+    def __init__(self, threads: Executor, work: Work, stays: bool) -> None:
         self.ended = asyncio.Event()
+        self._stays = stays
         self._error: BaseException | None = None
         self._said: dict[_Key, Progress] = {}  # the latest of each step, in order of appearance
         self._watchers: set[_Watcher] = set()
@@ -132,7 +156,7 @@ class _Job:
                 await watcher.news.wait()
         finally:
             self._watchers.discard(watcher)
-            if not self._watchers and not self.ended.is_set():
+            if not self._watchers and not self._stays and not self.ended.is_set():
                 self.give_up()
         if self._error is not None:
             raise self._error

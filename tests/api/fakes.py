@@ -26,6 +26,7 @@ from registry.gguf.reader import Header, TensorInfo
 from registry.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, ModelConfig
 from registry.names import Name
 from registry.progress import Progress
+from registry.resolve import Wanted
 from registry.sources.local import looks_like_path
 from registry.stored import StoredModel
 from runner import errors
@@ -399,11 +400,12 @@ class FakeJobs:
     """`runner.inference.jobs.Jobs`: `nowhere` fails at once, `halfway` in the middle, everything else succeeds."""
 
     created: list[tuple[str, Modelfile, Path | None, Mapping[str, Digest]]] = field(default_factory=list)
-    pulled: list[str] = field(default_factory=list)
+    pulled: list[Wanted] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
-    async def pull(self, name: str) -> AsyncIterator[Progress]:
-        self.pulled.append(name)
+    async def pull(self, wanted: Wanted) -> AsyncIterator[Progress]:
+        name = wanted.reference
+        self.pulled.append(wanted)
         try:
             if name == "nowhere":
                 raise NotFound(name)

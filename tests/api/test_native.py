@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from modelfiles.parse import parse
+from registry.digests import digest_of
+from registry.resolve import Pin, Wanted
 from runner.conversation import Message, ToolCall
 from runner.inference.requests import Chat, Complete, Embed, Preview
 from tests.api.fakes import HAVE, TEXT, THOUGHT, stored
@@ -429,7 +431,31 @@ def test_pull(server: Served) -> None:
         {"status": "success"},
     ]
     assert server.post("/api/pull", {"name": "y", "stream": False}).json == {"status": "success"}
-    assert server.jobs.pulled == ["x", "y"]
+    pinned = {"as": "z", "revision": "abc", "digests": {"m.gguf": digest}, "insecure": True, "limit_rate": "1MB"}
+    assert server.post("/api/pull", {"model": "y", "stream": False, **pinned}).json == {"status": "success"}
+    pin = Pin("abc", (("m.gguf", digest_of(b"layer")),))
+    assert server.jobs.pulled == [
+        Wanted(reference="x"),
+        Wanted(reference="y"),
+        Wanted(reference="y", name="z", pin=pin, insecure=True),
+    ]
+    assert server.jobs.pulled[2].rate == 2**20
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"digests": {"m.gguf": "sha256:" + "0" * 64}}, "revision"),
+        ({"revision": "abc", "digests": {"m.gguf": "12"}}, "digests"),
+        ({"limit_rate": "fast"}, "limit_rate"),
+        ({"insecure": "yes"}, "insecure"),
+    ],
+)
+def test_pulls_that_make_no_sense(server: Served, given: dict[str, Any], field: str) -> None:
+    answer = server.post("/api/pull", {"model": "x", **given})
+    assert answer.status == 400
+    assert field in answer.json["error"]
+    assert server.jobs.pulled == []
 
 
 def test_pull_failures(server: Served) -> None:

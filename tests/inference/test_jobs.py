@@ -16,6 +16,7 @@ from modelfiles.parse import parse
 from registry.digests import digest_of
 from registry.errors import BadName, Cancelled, NotFound, Unreachable
 from registry.progress import Cancel, Progress, Report
+from registry.resolve import Wanted
 from registry.store import Store
 from runner.inference.jobs import Jobs
 from tests import tiny_gguf
@@ -35,8 +36,8 @@ class Source:
     over: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
 
-    def pull(self, name: str, report: Report, cancelled: Cancel) -> object:
-        self.pulled.append(name)
+    def pull(self, wanted: Wanted, report: Report, cancelled: Cancel) -> object:
+        self.pulled.append(wanted.reference)
         self.begun.set()
         try:
             for done in range(1, 4):
@@ -49,7 +50,7 @@ class Source:
             report(Progress("success"))
             return None
         finally:
-            self.ended.append(name)
+            self.ended.append(wanted.reference)
             self.over.set()
 
     def allow(self, steps: int = 3) -> None:
@@ -77,17 +78,17 @@ async def collect(items: AsyncIterator[Progress]) -> list[Progress]:
 
 async def test_progress_then_success(works: Works) -> None:
     works.source.allow()
-    seen = await collect(works.jobs.pull("m"))
+    seen = await collect(works.jobs.pull(Wanted(reference="m")))
     assert seen[-1] == Progress("success")
     assert seen[-2].completed == 3
     assert [p.completed for p in seen[:-1]] == sorted(p.completed for p in seen[:-1])
 
 
 async def test_who_comes_later_joins_and_sees_where_it_stands(works: Works) -> None:
-    first = works.jobs.pull("m")
+    first = works.jobs.pull(Wanted(reference="m"))
     works.source.allow(1)
     assert (await anext(first)).completed == 1
-    second = works.jobs.pull("M:latest")
+    second = works.jobs.pull(Wanted(reference="M:latest"))
     assert (await anext(second)).completed == 1
     works.source.allow(2)
     for rest in await asyncio.gather(collect(first), collect(second)):
@@ -96,7 +97,7 @@ async def test_who_comes_later_joins_and_sees_where_it_stands(works: Works) -> N
 
 
 async def test_one_who_leaves_takes_nothing_from_the_others(works: Works) -> None:
-    first, second = works.jobs.pull("m"), works.jobs.pull("m")
+    first, second = works.jobs.pull(Wanted(reference="m")), works.jobs.pull(Wanted(reference="m"))
     works.source.allow(1)
     await anext(first)
     await anext(second)
@@ -106,11 +107,11 @@ async def test_one_who_leaves_takes_nothing_from_the_others(works: Works) -> Non
 
 
 async def test_the_last_who_leaves_cancels_and_the_next_begins_anew(works: Works) -> None:
-    first = works.jobs.pull("m")
+    first = works.jobs.pull(Wanted(reference="m"))
     works.source.allow(1)
     await anext(first)
     await first.aclose()
-    again = works.jobs.pull("m")
+    again = works.jobs.pull(Wanted(reference="m"))
     task = asyncio.create_task(collect(again))
     await asyncio.to_thread(works.source.over.wait, 10)
     works.source.allow()
@@ -119,7 +120,7 @@ async def test_the_last_who_leaves_cancels_and_the_next_begins_anew(works: Works
 
 
 async def test_cancelling_the_task_is_leaving(works: Works) -> None:
-    task = asyncio.create_task(collect(works.jobs.pull("m")))
+    task = asyncio.create_task(collect(works.jobs.pull(Wanted(reference="m"))))
     await asyncio.to_thread(works.source.begun.wait, 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -130,7 +131,7 @@ async def test_cancelling_the_task_is_leaving(works: Works) -> None:
 
 async def test_an_error_reaches_everybody(works: Works) -> None:
     works.source.error = Unreachable("the hub doesn't answer")
-    tasks = [asyncio.create_task(collect(works.jobs.pull("m"))) for _ in range(3)]
+    tasks = [asyncio.create_task(collect(works.jobs.pull(Wanted(reference="m")))) for _ in range(3)]
     works.source.allow()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [Unreachable] * 3
@@ -138,7 +139,7 @@ async def test_an_error_reaches_everybody(works: Works) -> None:
 
 async def test_a_name_that_is_none(works: Works) -> None:
     with pytest.raises(BadName):
-        await collect(works.jobs.pull("no name"))
+        await collect(works.jobs.pull(Wanted(reference="no name")))
 
 
 async def test_create(works: Works, store: Store, tmp_path: Path) -> None:
@@ -149,10 +150,22 @@ async def test_create(works: Works, store: Store, tmp_path: Path) -> None:
     assert store.show("mine").parameters == {}
 
 
+async def test_work_that_stays_goes_on_alone_and_is_found_again(works: Works) -> None:
+    def work(report: Report, cancelled: Cancel) -> object:
+        return works.source.pull(Wanted(reference="m"), report, cancelled)
+
+    async with aclosing(works.jobs.run(work, key="one", stays=True)) as first:
+        works.source.allow(1)
+        assert (await anext(first)).completed == 1
+    works.source.allow(2)
+    assert [each.status for each in await collect(works.jobs.run(work, key="one"))][-1] == "success"
+    assert works.source.pulled == ["m"]
+
+
 async def test_create_pulls_a_base_that_is_not_here(
     works: Works, make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def pull(name: str, report: Report, cancelled: Cancel) -> object:
+    def pull(wanted: Wanted, report: Report, cancelled: Cancel) -> object:
         report(Progress("pulling"))
         return make("base")
 
@@ -171,7 +184,7 @@ async def test_create_with_a_base_that_is_nowhere(works: Works) -> None:
 
 
 async def test_closing_cancels_what_runs(works: Works) -> None:
-    async with aclosing(works.jobs.pull("m")) as items:
+    async with aclosing(works.jobs.pull(Wanted(reference="m"))) as items:
         works.source.allow(1)
         await anext(items)
         assert await works.jobs.close(10)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.origins import Reach
 from registry.pull import PullSettings
 from registry.store import Store
 from tests.hub import Hub, running
@@ -33,4 +34,5 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture
 def settings(hub: Hub, tmp_path: Path) -> PullSettings:
     """Pull from that hub, with a cache of its own and no waiting."""
-    return PullSettings(hf_endpoint=hub.endpoint, hub_cache=tmp_path / "hub", waits=(0.0,) * 5, timeout=5.0)
+    reach = Reach(hf_endpoint=hub.endpoint, hub_cache=tmp_path / "hub", timeout=5.0)
+    return PullSettings(reach=reach, waits=(0.0,) * 5)

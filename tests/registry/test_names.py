@@ -29,6 +29,11 @@ HOST = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?\.[a-z]{2,5}(:[0-9]{1,5
         ("localhost:5000/me/demo:1", ("localhost:5000", "me", "demo", "1"), "localhost:5000/me/demo:1"),
         ("hf.co/org/repo:Model-Q4_K_M.gguf", ("hf.co", "org", "repo", "Model-Q4_K_M.gguf"), None),
         ("runner.local/a.b/demo", ("runner.local", "a.b", "demo", "latest"), "runner.local/a.b/demo:latest"),
+        ("localhost:5000/demo", ("localhost:5000", "", "demo", "latest"), "localhost:5000/demo:latest"),
+        ("ghcr.io/org/team/demo:1", ("ghcr.io", "org/team", "demo", "1"), "ghcr.io/org/team/demo:1"),
+        ("ollama.com/qwen3:8b", ("ollama.com", "library", "qwen3", "8b"), "ollama.com/library/qwen3:8b"),
+        ("registry.ollama.ai/me/x", ("ollama.com", "me", "x", "latest"), "ollama.com/me/x:latest"),
+        ("docker.io/smollm2", ("docker.io", "ai", "smollm2", "latest"), "docker.io/ai/smollm2:latest"),
     ],
 )
 def test_names_mean_what_people_type(text: str, full: tuple[str, ...], shortest: str | None) -> None:
@@ -45,13 +50,15 @@ def test_names_mean_what_people_type(text: str, full: tuple[str, ...], shortest:
         ("demo:", "the tag is empty"),
         ("/demo", "the namespace is empty"),
         ("a//b", "the namespace is empty"),
-        ("a/b/c/d", "at most host/namespace/model"),
+        ("hf.co/b/c/d", "at most host/namespace/model"),
+        ("ghcr.io/" + "a/" * 9 + "d", "at most host/namespace/model"),
         ("hf.co/repo", "a namespace must follow"),
         ("demo@sha256:" + "0" * 64, "no digest"),
         ("..", "may hold"),
-        ("../../etc/passwd", "at most host"),
+        ("../../etc/passwd", "isn't a host"),
         ("../../etc", "a host"),
-        ("../etc", "a namespace must follow"),
+        ("../etc", "isn't a host"),
+        ("ghcr.io/../etc", "may hold"),
         ("demo:..", "may hold"),
         (".hidden", "may hold"),
         ("-x", "may hold"),
@@ -79,7 +86,7 @@ def test_bad_names_say_what_is_wrong(text: str, complaint: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-@given(host=HOST, namespace=PART, model=PART, tag=PART)
+@given(host=HOST, namespace=PART | st.lists(PART, min_size=2, max_size=4).map("/".join), model=PART, tag=PART)
 def test_printing_and_parsing_agree(host: str, namespace: str, model: str, tag: str) -> None:
     try:
         name = Name.parse(f"{host}/{namespace}/{model}:{tag}")
@@ -109,6 +116,7 @@ def test_no_text_leads_out_of_the_root(text: str) -> None:
     root = Path("/store/manifests")
     path = root.joinpath(*name.parts)
     assert path.parents[3] == root
+    assert Name.from_parts(*name.parts) == name
     assert all(part not in ("", ".", "..") and "/" not in part and "\\" not in part for part in name.parts)
     assert all(part.isascii() and part.isprintable() and ":" not in part for part in name.parts)
 

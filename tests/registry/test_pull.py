@@ -10,6 +10,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,11 +50,15 @@ def model(seed: str = "x", megabytes: float = 0.0) -> bytes:
     return tiny_gguf.model(extra=extra, tensors=[Tensor("t", (int(megabytes * 2**20) // 4,))]).build()
 
 
+def _with(settings: PullSettings, **changed: Any) -> PullSettings:
+    return replace(settings, reach=replace(settings.reach, **changed))
+
+
 def hub_blob(settings: PullSettings, repository: str, data: bytes) -> Path:
     """Where the hub's cache keeps a file."""
-    assert settings.hub_cache is not None
+    assert settings.reach.hub_cache is not None
     folder = f"models--{repository.replace('/', '--')}"
-    return settings.hub_cache / folder / "blobs" / hashlib.sha256(data).hexdigest()
+    return settings.reach.hub_cache / folder / "blobs" / hashlib.sha256(data).hexdigest()
 
 
 def test_a_pulled_model_is_whole_and_says_where_it_came_from(store: Store, hub: Hub, settings: PullSettings) -> None:
@@ -112,6 +117,7 @@ def test_a_later_pull_goes_on_where_an_earlier_one_gave_up(store: Store, hub: Hu
 KILLED = """
 import os, sys
 from pathlib import Path
+from registry.origins import Reach
 from registry.pull import PullSettings, pull
 from registry.store import Store
 
@@ -121,7 +127,7 @@ def progress(step):
 
 root, endpoint, cache = sys.argv[1:]
 pull(Store.open(Path(root)), "hf.co/org/tiny:Q8_0", progress=progress,
-     settings=PullSettings(hf_endpoint=endpoint, hub_cache=Path(cache)))
+     settings=PullSettings(reach=Reach(hf_endpoint=endpoint, hub_cache=Path(cache))))
 """
 
 
@@ -129,7 +135,7 @@ def test_after_kill_9_nothing_is_fetched_twice(root: Path, hub: Hub, settings: P
     data = model(megabytes=3)
     hub.add("org/tiny", {"tiny-Q8_0.gguf": data})
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(root), hub.endpoint, str(settings.hub_cache)],
+        [sys.executable, "-c", KILLED, str(root), hub.endpoint, str(settings.reach.hub_cache)],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         check=False,
     )
@@ -232,7 +238,7 @@ def test_the_file_takes_its_space_once(store: Store, hub: Hub, settings: PullSet
     # The library itself finds it there, offline.
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache("org/tiny", "tiny-Q8_0.gguf", cache_dir=settings.hub_cache, revision=COMMIT)
+    found = try_to_load_from_cache("org/tiny", "tiny-Q8_0.gguf", cache_dir=settings.reach.hub_cache, revision=COMMIT)
     assert isinstance(found, str)
     assert Path(found).read_bytes() == data
     # A second name doesn't count as a change.
@@ -244,7 +250,7 @@ def test_what_the_hubs_cache_has_is_not_fetched(store: Store, hub: Hub, settings
 
     data = model()
     hub.add("org/tiny", {"tiny-Q8_0.gguf": data})
-    path = hf_hub_download("org/tiny", "tiny-Q8_0.gguf", cache_dir=settings.hub_cache, endpoint=hub.endpoint)
+    path = hf_hub_download("org/tiny", "tiny-Q8_0.gguf", cache_dir=settings.reach.hub_cache, endpoint=hub.endpoint)
     mode = Path(path).stat().st_mode
     before = len(hub.downloads())
     pulled = pull(store, "hf.co/org/tiny:Q8_0", settings=settings)
@@ -402,7 +408,7 @@ def test_a_large_repository_is_listed_to_its_end(root: Path, settings: PullSetti
     with running(Hub(page=3)) as hub, Store.open(root) as store:
         files = {f"notes/{index}.txt": File(b"x", lfs=False) for index in range(20)}
         hub.add("org/tiny", {**files, "tiny-Q8_0.gguf": model()})
-        pull(store, "hf.co/org/tiny:Q8_0", settings=replace(settings, hf_endpoint=hub.endpoint))
+        pull(store, "hf.co/org/tiny:Q8_0", settings=_with(settings, hf_endpoint=hub.endpoint))
         assert sum("/tree/" in each.path for each in hub.requests) == 8
 
 
@@ -441,21 +447,21 @@ class TestRefusals:
     def test_a_wrong_token(self, store: Store, hub: Hub, settings: PullSettings) -> None:
         hub.add("org/tiny", {"tiny-Q8_0.gguf": model()})
         with pytest.raises(Denied, match="HF_TOKEN"):
-            pull(store, "hf.co/org/tiny:Q8_0", settings=replace(settings, hf_token="hf_wrong"))
+            pull(store, "hf.co/org/tiny:Q8_0", settings=_with(settings, hf_token="hf_wrong"))
 
     def test_nobody_at_home(self, store: Store, settings: PullSettings) -> None:
         with pytest.raises(Unreachable):
-            pull(store, "hf.co/org/tiny", settings=replace(settings, hf_endpoint="http://127.0.0.1:9"))
+            pull(store, "hf.co/org/tiny", settings=_with(settings, hf_endpoint="http://127.0.0.1:9"))
 
     def test_an_endpoint_that_is_none(self, store: Store, settings: PullSettings) -> None:
         with pytest.raises(Unreachable):
-            pull(store, "hf.co/org/tiny", settings=replace(settings, hf_endpoint="nonsense"))
+            pull(store, "hf.co/org/tiny", settings=_with(settings, hf_endpoint="nonsense"))
 
     def test_a_silent_hub_is_not_waited_for_for_ever(self, store: Store, settings: PullSettings) -> None:
         with socket.create_server(("127.0.0.1", 0)) as deaf:
             endpoint = f"http://127.0.0.1:{deaf.getsockname()[1]}"
             with pytest.raises(Unreachable):
-                pull(store, "hf.co/org/tiny", settings=replace(settings, hf_endpoint=endpoint, timeout=0.2))
+                pull(store, "hf.co/org/tiny", settings=_with(settings, hf_endpoint=endpoint, timeout=0.2))
 
     @pytest.mark.parametrize(
         "answer", [b"[]", b"{}", b"no", b'[{"type":"file"}]', b'[{"type":"file","path":1}]', b"[1]"]
@@ -519,7 +525,7 @@ class TestRefusals:
 
 def test_a_token_opens_a_gate_and_stays_at_the_hub(store: Store, hub: Hub, settings: PullSettings) -> None:
     hub.add("org/tiny", {"tiny-Q8_0.gguf": model()}, gated=True)
-    pull(store, "hf.co/org/tiny:Q8_0", settings=replace(settings, hf_token="hf_good"))
+    pull(store, "hf.co/org/tiny:Q8_0", settings=_with(settings, hf_token="hf_good"))
     at_hub = [each for each in hub.requests if not each.path.startswith("/cdn/")]
     assert {each.authorization for each in at_hub} == {"Bearer hf_good"}
     assert {each.authorization for each in hub.downloads()} == {None}

@@ -45,6 +45,9 @@ GIVEN: Mapping[str, tuple[object, str, str, tuple[object, object, object]]] = {
         ),
     ),
     "max_body": (2048, "4096", "8192", (2048, 4096, 8192)),
+    "registries": (["hf.co"], "hf.co,ghcr.io", "x", (("hf.co",), ("hf.co", "ghcr.io"), ("x",))),
+    "download_rate": (2048, "4096", "8MB", (2048, 4096, 8 * 1024 * 1024)),
+    "download_connections": (1, "2", "3", (1, 2, 3)),
     "autostart": (False, "no", "off", (False, False, False)),
     "log_level": ("debug", "WARNING", "error", ("debug", "warning", "error")),
 }  # fmt: skip
@@ -66,6 +69,9 @@ DEFAULTS = {
     "allowed_hosts": (),
     "image_urls": Places(),
     "max_body": 64 * 1024 * 1024,
+    "registries": (),
+    "download_rate": 0,
+    "download_connections": 8,
     "autostart": True,
     "log_level": "info",
 }

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from registry.digests import Digest
+from registry.errors import BadDigest
+from registry.resolve import Pin, Wanted
 from runner.api import forms, tools, values
 from runner.api.native import context, wire
+from runner.config import parse_size
 from runner.conversation import Message, Role, ToolCall, ToolChoice, ToolSpec
 from runner.errors import InvalidRequest, Unsupported
 from runner.inference.requests import Chat, Complete, Embed
@@ -35,6 +39,27 @@ class Unload:
 def model_of(body: wire.Named) -> str:
     """The model that a body names, by `model` or by the older `name`."""
     return values.required(body.model or body.name, "model")
+
+
+def pull(body: wire.PullRequest) -> Wanted:
+    """What to pull. Raises InvalidRequest naming the field."""
+    if body.digests and not body.revision:
+        raise InvalidRequest("digests need the revision that they are of", field="revision")
+    pin = None
+    if body.revision:
+        pin = Pin(body.revision, tuple((title, _digest(text, title)) for title, text in (body.digests or {}).items()))
+    try:
+        rate = parse_size(body.limit_rate or 0)
+    except ValueError as error:
+        raise InvalidRequest(f"limit_rate {error}", field="limit_rate") from None
+    return Wanted(reference=model_of(body), name=body.called, pin=pin, insecure=body.insecure or False, rate=rate)
+
+
+def _digest(text: str, title: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except BadDigest as error:
+        raise InvalidRequest(f"digests[{title[:100]!r}]: {error}", field="digests") from None
 
 
 def generate(body: wire.GenerateRequest) -> Complete | Chat | Load | Unload:

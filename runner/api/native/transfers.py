@@ -43,7 +43,7 @@ class Transfers:
         """Fetch a model from where it is published."""
         body = await read_body(request, wire.PullRequest)
         values.refuse(body, wire.FIELDS["/api/pull"].later)
-        return await _report(request, self._jobs.pull(read.model_of(body)), body.stream)
+        return await _report(request, self._jobs.pull(read.pull(body)), body.stream)
 
     async def push(self, request: web.Request) -> web.StreamResponse:
         """Publish a model: not yet, which is said of models that are there."""

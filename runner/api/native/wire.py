@@ -127,8 +127,18 @@ class CopyRequest(msgspec.Struct, kw_only=True):
 
 
 class PullRequest(Named, kw_only=True):
+    """`model` is a name with its source, or a URL; `as` is what to call the model instead of that.
+
+    `revision` and `digests` (of the files, by their names) are those of an earlier pull, and nothing else will do.
+    `limit_rate` is bytes a second.
+    """
+
     stream: bool | None = None
-    insecure: Any = None
+    insecure: bool | None = None
+    called: str | None = msgspec.field(default=None, name="as")
+    revision: str | None = None
+    digests: dict[str, str] | None = None
+    limit_rate: int | str | None = None
     username: Any = None
     password: Any = None
 
@@ -175,7 +185,7 @@ FIELDS: Mapping[str, Fields] = {
     "/api/show": Fields(ShowRequest),
     "/api/copy": Fields(CopyRequest),
     "/api/delete": Fields(DeleteRequest),
-    "/api/pull": Fields(PullRequest, {"insecure": (), "username": (), "password": ()}),
+    "/api/pull": Fields(PullRequest, {"username": (), "password": ()}),
     "/api/create": Fields(
         CreateRequest,
         dict.fromkeys(("quantize", "quantization", "draft_quantize", "remote_host", "path"), ()),

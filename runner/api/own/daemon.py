@@ -1,4 +1,4 @@
-"""Runner's own endpoints: signs of life, the line at `/`, and what the command line needs beyond the dialects."""
+"""Signs of life, the line at `/`, and what the command line needs to know of the daemon itself."""
 
 from __future__ import annotations
 

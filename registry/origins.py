@@ -1,0 +1,44 @@
+"""From a place to the source that fetches from it. The one list of the kinds of sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors import BadSource
+from registry.resolve import HubPlace, Reference
+from registry.sources.huggingface import HubSettings, HuggingFace
+from registry.sources.source import Source
+from registry.transfer.http import Http
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How sources are reached. None leaves a value to the source's own tools and their environment variables.
+
+    `docker_config` is the folder of Docker's config.json. `registries` are the hosts that models may come from and go
+    to, all of them where it is empty. `insecure` allows plain HTTP beyond loopback, and unsigned certificates.
+    `timeout` is seconds of silence that count as down.
+    """
+
+    hf_endpoint: str | None = None
+    hf_token: str | None = None
+    hub_cache: Path | None = None
+    docker_config: Path | None = None
+    registries: tuple[str, ...] = ()
+    insecure: bool = False
+    timeout: float = 20.0
+
+
+def open_source(reference: Reference, http: Http, reach: Reach) -> Source:
+    """The source of what a reference means. Asks no network yet; raises BadSource for a host that isn't allowed."""
+    if reach.registries and reference.name.host not in reach.registries:
+        allowed = ", ".join(reach.registries)
+        raise BadSource(f"{reference.text}: models may come from {allowed} only (setting `registries`)")
+    place = reference.place
+    if isinstance(place, HubPlace):
+        settings = HubSettings(
+            endpoint=reach.hf_endpoint, token=reach.hf_token, cache=reach.hub_cache, timeout=reach.timeout
+        )
+        return HuggingFace(settings, http, place)
+    raise BadSource(f"can't pull {reference.text}: {reference.name.host} isn't a source that Runner knows")

@@ -1,0 +1,11 @@
+"""What becomes of each field of Runner's own endpoints, and what comes back, joined from their modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runner.api.fields import Answers, Fields
+from runner.api.own import daemon
+
+FIELDS: Mapping[str, Fields] = {}
+ANSWERS: Mapping[str, Answers] = {**daemon.ANSWERS}
