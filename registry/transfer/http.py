@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_HOPS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 Content = bytes | Iterable[bytes]
 
@@ -166,8 +167,16 @@ def _check_public(target: httpx2.URL, address: str) -> None:
 def is_public(address: str) -> bool:
     """Whether an IP address, as text, belongs to the public internet."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    inner = found.ipv4_mapped or found.sixtofour if isinstance(found, ipaddress.IPv6Address) else None
-    return all(each.is_global and not each.is_multicast for each in (found, inner) if each is not None)
+    # Some addresses of version 6 are one of version 4 in disguise, and lead there.
+    within = [_within(found)] if isinstance(found, ipaddress.IPv6Address) else []
+    return all(each.is_global and not each.is_multicast for each in (found, *within) if each is not None)
+
+
+def _within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
 
 
 def is_loopback(host: str) -> bool:
