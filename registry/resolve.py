@@ -87,6 +87,11 @@ class Wanted:
     rate: int = field(default=0, compare=False)
 
 
+def called(host: str) -> str:
+    """A registry's host as people say it: `docker.io`, where its endpoint is another."""
+    return next((name for name, endpoint in _ENDPOINTS.items() if endpoint == host), host)
+
+
 def refer(text: str) -> Reference:
     """Read what a person types after `pull`: a catalog name, a name with its host, or a URL.
 
