@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from registry.digests import Digest
 from registry.errors import BadName, BadSource, Cancelled, Corrupt, RegistryError
@@ -20,16 +19,14 @@ from registry.names import DEFAULT_HOST, HUGGING_FACE, OLLAMA, Name
 from registry.oci.client import RegistryClient
 from registry.oci.sending import Blob
 from registry.oci.upload import Uploader
-from registry.oci.write import Artifact, Form, write
+from registry.oci.write import Artifact, write
 from registry.origins import Reach
 from registry.progress import Cancel, Progress, Report, never, unheard
-from registry.resolve import OciPlace, refer
+from registry.resolve import Form, Forms, OciPlace, Publication, refer
 from registry.store import Lease, Store
 from registry.stored import StoredModel, require_blobs
 from registry.transfer.download import WAITS
 from registry.transfer.http import Http
-
-Forms = Literal["docker", "cncf", "both"]
 
 CNCF_SUFFIX = "-cncf"
 """What the second tag of a push in both forms ends with."""
@@ -37,6 +34,7 @@ CNCF_SUFFIX = "-cncf"
 _STEPS = 500
 _STEP = 128 << 10
 _TAG_LIMIT = 128
+_PATIENCE = 120.0  # seconds
 # What container registries take: lower case, and separators only between letters and digits.
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _OTHER = re.compile(r"[^a-z0-9/]+")
@@ -44,7 +42,7 @@ _OTHER = re.compile(r"[^a-z0-9/]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushSettings:
-    """How to push. `waits` are seconds between tries while nothing gets through, `connections` as many blobs at once."""
+    """How to push: `waits` are seconds between tries while nothing gets through, `connections` go at once."""
 
     reach: Reach = field(default_factory=Reach)
     waits: tuple[float, ...] = WAITS
@@ -62,28 +60,27 @@ class Pushed:
 
 def push(
     store: Store,
-    model: Name | str,
-    target: str | None = None,
+    wanted: Publication,
     *,
-    form: Forms = "docker",
     progress: Report = unheard,
     cancelled: Cancel = never,
     settings: PushSettings | None = None,
     http: Http | None = None,
 ) -> tuple[Pushed, ...]:
-    """Publish a model under `target`, or under its own name; returns what was made, the one of `target` first.
+    """Publish a model; returns what was made, the one with the name that was asked for first.
 
-    `form` `both` makes a second tag in ModelPack's form. Raises NotFound, Corrupt (a blob with other bytes than it had;
-    nothing of it was published), BadName or BadSource for a target that is no place for it, Denied, Unreachable,
-    Cancelled or a StorageFault. Then blobs may have arrived, and the next try finds them there.
+    Both forms make two tags, of which ModelPack's ends with CNCF_SUFFIX. Raises NotFound, Corrupt (a blob with other
+    bytes than it had; nothing has a name then), BadName or BadSource for a target that is no place for it, Denied,
+    Unreachable, HashMismatch, Cancelled or a StorageFault. Blobs may have arrived all the same: the next try skips
+    them.
     """
     settings = settings or PushSettings()
-    source = Name.parse(model) if isinstance(model, str) else model
-    progress(Progress("retrieving manifest"))
-    place, name = target_of(target if target is not None else str(source), source, settings.reach, form)
-    reach = settings.reach
+    reach = replace(settings.reach, insecure=True) if wanted.insecure else settings.reach
+    source, form = Name.parse(wanted.model), wanted.form
+    place, name = target_of(wanted.target or str(source), source, reach, form)
     with store.lease() as lease, nullcontext(http) if http else _http(settings) as opened:
         stored = _held(store, lease, source)
+        progress(Progress("retrieving manifest"))
         artifacts = [write(stored, each) for each in (("docker", "cncf") if form == "both" else (form,))]
         client = RegistryClient(
             opened,
@@ -150,7 +147,8 @@ def _tagged(name: Name, artifact: Artifact, form: Forms) -> Name:
 
 
 def _http(settings: PushSettings) -> Http:
-    return Http(timeout=settings.reach.timeout, connections=settings.connections)
+    # A registry looks through all bytes of a blob before it says that it has it.
+    return Http(timeout=settings.reach.timeout, patience=_PATIENCE, connections=settings.connections)
 
 
 def _held(store: Store, lease: Lease, name: Name) -> StoredModel:
@@ -191,15 +189,14 @@ class _Push:
             wanted[each.config_digest] = Blob(each.config_digest, len(each.config), each.config)
         failed = threading.Event()
         stopped: Cancel = lambda: failed.is_set() or self.cancelled()  # noqa: E731  # names what follows
-        errors: list[BaseException] = []
+        errors: list[Exception] = []
 
         def bring(blob: Blob) -> None:
             try:
                 self._bring(blob, stopped)
-            except BaseException as error:
-                # What fails after the first was told to stop by it.
+            except Exception as error:  # noqa: BLE001 - raised below, once no thread is at work any more
                 errors.append(error)
-                failed.set()
+                failed.set()  # whatever fails from here on was told to stop
 
         with ThreadPoolExecutor(connections, "push") as threads:
             wait([threads.submit(bring, each) for each in wanted.values()])

@@ -13,7 +13,6 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -109,21 +108,21 @@ class Registry:
             self.process.kill()
             self.process.wait()
 
-    def ask(self, method: str, path: str, **headers: str) -> tuple[int, Mapping[str, str], bytes]:
-        """A plain request below /v2/, as any client would make it: status, headers and body."""
+    def ask(self, method: str, path: str, **headers: str) -> tuple[int, bytes]:
+        """A plain request below /v2/, as any client would make it: status and body."""
         if self.locked:
             headers["Authorization"] = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         request = urllib.request.Request(f"{self.url}/v2/{path}", method=method, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                return response.status, response.headers, response.read()
+                return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, error.headers, error.read()
+                return error.code, error.read()
 
     def manifest(self, repository: str, tag: str) -> Any:
         """A manifest as JSON."""
-        status, _, body = self.ask(
+        status, body = self.ask(
             "GET", f"{repository}/manifests/{tag}", Accept="application/vnd.oci.image.manifest.v1+json"
         )
         assert status == 200, body
@@ -131,7 +130,7 @@ class Registry:
 
     def blob(self, repository: str, digest: str) -> bytes:
         """A blob's bytes."""
-        status, _, body = self.ask("GET", f"{repository}/blobs/{digest}")
+        status, body = self.ask("GET", f"{repository}/blobs/{digest}")
         assert status == 200, body
         return body
 

@@ -1,7 +1,7 @@
-"""One blob on its way into a repository: its upload begun, filled part by part, gone on with after a break, completed.
+"""One blob on its way into a repository: begun, filled part by part, gone on with after a break, completed.
 
-Every byte is hashed as it is read, and an upload whose bytes aren't those of the digest is never completed. One try at a
-time: how often, and how long to wait between, `upload` decides.
+Every byte is hashed as it is read, and an upload whose bytes aren't those of the digest is never completed. How often
+to try, and how long to wait between, `upload` decides.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BYTES = {"Content-Type": "application/octet-stream"}
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A blob to be brought: a file, or bytes at hand. `origin` is a repository of the same registry that may have it."""
+    """A blob to be brought: a file, or bytes at hand. `origin` is a repository of the registry that may have it."""
 
     digest: Digest
     size: int
@@ -65,7 +65,8 @@ def failure(client: RegistryClient, answer: httpx2.Response, what: str) -> Regis
     """The error that an answer means: Later, Refused, or Denied. `what` names the blob or tag at which it was given."""
     error = client.refusal(answer, what)
     if answer.status_code in _LATER:
-        return Later(str(error), _wanted_wait(answer.headers.get("Retry-After", "")))
+        said = str(error) if what in str(error) else f"{what}: {error}"
+        return Later(said, _wanted_wait(answer.headers.get("Retry-After", "")))
     return Refused(str(error), answer.status_code) if isinstance(error, Unreachable | NotFound) else error
 
 
@@ -99,7 +100,7 @@ class Sending:
             return answer.status_code == 200
 
     def run(self) -> None:
-        """Bring the blob, or go on where the last call was cut off. Raises what a further call may mend: Unreachable."""
+        """Bring the blob, or go on where the last call was cut off. Raises Unreachable: a further call may mend it."""
         start = 0
         if self._is_broken:
             if self.is_there():

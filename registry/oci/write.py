@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Final, Literal
+from typing import Final
 
 from modelfiles.template import is_go_template
 from registry import manifest as own
 from registry.digests import Digest, digest_of
 from registry.manifest import MANIFEST_TYPE, Layer, to_canonical
+from registry.resolve import Form
 from registry.stored import StoredModel
-
-Form = Literal["docker", "cncf"]
 
 FILEPATH: Final = "org.cncf.model.filepath"
 """Annotation of a layer: the path of its file, with `/`, below the model's folder."""
@@ -110,7 +109,7 @@ def _layers(model: StoredModel, form: Form) -> tuple[Layer, ...]:
     for layer in (*manifest.layers, manifest.config):
         kind = _JINJA if layer.media_type == own.TEMPLATE and is_jinja else layer.media_type
         path = _free(shards.pop(0) if kind == own.MODEL and shards else _path(kind, layer.title), taken)
-        taken.add(path)
+        taken.add(path.lower())
         notes = {FILEPATH: path, own.TITLE: path}
         if form == "cncf":
             notes[METADATA] = _metadata(path, layer.size)
@@ -153,10 +152,10 @@ def _is_projector(name: str) -> bool:
 
 
 def _free(path: str, taken: set[str]) -> str:
-    """A path that no other layer has: readers that unpack would take two of a name for one."""
+    """A path that no other layer has, on any file system: readers that unpack would take two of a name for one."""
     wanted = PurePosixPath(path)
     count = 1
-    while path in taken:
+    while path.lower() in taken:
         count += 1
         path = str(wanted.with_name(f"{wanted.stem}-{count}{wanted.suffix}"))
     return path
