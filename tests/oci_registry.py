@@ -1,4 +1,4 @@
-"""A container registry on loopback that can be told to lie, to stall the wrong way, and to ask for credentials anywhere.
+"""A container registry on loopback that can be told to lie, and to ask for credentials anywhere.
 
 It serves manifests, tags and blobs from memory, hands out tokens, and logs who sent it what. A second one serves as
 the stranger that the first sends people to. Knows nothing of Runner.

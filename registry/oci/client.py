@@ -279,7 +279,9 @@ def _said(response: httpx2.Response) -> str:
             break
     text = bytes(data[:_SAID_LIMIT]).decode("utf-8", "replace")
     try:
-        first = json.loads(text)["errors"][0]
+        value = json.loads(text)
+        # As the protocol has it, and as Hugging Face does.
+        first = {"message": value["error"]} if "error" in value else value["errors"][0]
         text = str(first.get("message") or first.get("code") or "")
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         if text.lstrip().startswith(("<", "{")):

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from registry.errors import BadSource
+from registry.sources.shards import SHARD, shards_of
 
 _PATH = re.compile(r"(?:[./~\\]|[A-Za-z]:[/\\]).*", re.DOTALL)
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<index>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.IGNORECASE)
-_MOST_SHARDS = 1024
 _TORCH = (".safetensors", ".bin", ".pth", ".pt")
 _CONVERT = "convert it to GGUF first, with llama.cpp's convert_hf_to_gguf.py, or pull a GGUF of the same model"
 
@@ -33,7 +32,7 @@ def gguf_files(source: str, base: Path) -> tuple[Path, ...]:
     refuse_other_formats(str(path))
     if path.is_dir():
         return _of_folder(path)
-    if _SHARD.fullmatch(path.name):
+    if SHARD.fullmatch(path.name):
         return tuple(path.with_name(name) for name in shards_of(path.name))
     return (path,)
 
@@ -42,18 +41,6 @@ def refuse_other_formats(name: str) -> None:
     """Raise BadSource, with what to do, for weights that are no GGUF by their name."""
     if name.lower().endswith(_TORCH):
         raise BadSource(f"{name}: not a GGUF file; {_CONVERT}")
-
-
-def shards_of(name: str) -> tuple[str, ...]:
-    """The names of all shards of a file that is one of several, in order; the name alone for any other."""
-    found = _SHARD.fullmatch(name)
-    if found is None:
-        return (name,)
-    count = int(found["count"])
-    if not 1 <= int(found["index"]) <= count <= _MOST_SHARDS:
-        raise BadSource(f"{name}: shard {int(found['index'])} of {count} makes no sense")
-    extension = name[-5:]
-    return tuple(f"{found['stem']}-{index:05}-of-{found['count']}{extension}" for index in range(1, count + 1))
 
 
 def _of_folder(folder: Path) -> tuple[Path, ...]:
