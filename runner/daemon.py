@@ -28,7 +28,7 @@ from aiohttp import web
 from registry.embedded import ensure_demo
 from registry.errors import Locked, RegistryError, StorageFault
 from registry.progress import Cancel, Report
-from registry.resolve import Wanted
+from registry.resolve import Publication, Wanted
 from registry.store import Store
 from runner import __version__, config, log
 from runner.api.app import Services, build_app
@@ -101,7 +101,15 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         )
         return fetch(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
 
-    jobs = Jobs(store, pull, ThreadPoolExecutor(8, "job"))
+    def push(wanted: Publication, report: Report, cancelled: Cancel) -> object:
+        from registry.origins import Reach
+        from registry.push import PushSettings
+        from registry.push import push as publish
+
+        chosen = PushSettings(reach=Reach(registries=settings.registries), connections=settings.download_connections)
+        return publish(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
+
+    jobs = Jobs(store, pull, push, ThreadPoolExecutor(8, "job"))
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     app = build_app(Services(service, models, jobs, responses, settings, shutdown))
     return Daemon(app, scheduler, workers, jobs)

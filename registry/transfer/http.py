@@ -32,13 +32,13 @@ Content = bytes | Iterable[bytes]
 class Http:
     """Safe to use from several threads. `timeout` is seconds of silence; `connections` at once to any one host.
 
-    Close it, or use it with `with`.
+    `patience` is seconds of silence before an answer, if more. Close it, or use it with `with`.
     """
 
-    def __init__(self, *, timeout: float = 20.0, connections: int = 8) -> None:
+    def __init__(self, *, timeout: float = 20.0, patience: float = 0.0, connections: int = 8) -> None:
         import httpx2  # on use: as large as the rest of the registry
 
-        self._timeout = httpx2.Timeout(timeout)
+        self._timeout = httpx2.Timeout(timeout, read=max(patience, timeout))
         self._client = _client(self._timeout)
         self._made_lax: httpx2.Client | None = None
         self._connections = connections

@@ -20,20 +20,23 @@ from registry.digests import Digest
 from registry.errors import NotFound
 from registry.names import Name
 from registry.progress import Cancel, Progress, Report
-from registry.resolve import Wanted
+from registry.resolve import Publication, Wanted
 from registry.store import Store
 
 Pull = Callable[[Wanted, Report, Cancel], object]
+Push = Callable[[Publication, Report, Cancel], object]
 Work = Callable[[Report, Cancel], object]
 _Key = tuple[str, Digest | None]
 
 
 class Jobs:
-    """Constructed by the daemon only. `pull` fetches a model into the store; `threads` runs jobs and nothing else."""
+    """Constructed by the daemon only. `pull` fetches a model into the store, `push` publishes one; `threads` runs jobs
+    and nothing else."""
 
-    def __init__(self, store: Store, pull: Pull, threads: Executor) -> None:
+    def __init__(self, store: Store, pull: Pull, push: Push, threads: Executor) -> None:
         self._store = store
         self._pull = pull
+        self._push = push
         self._threads = threads
         self._by_key: dict[Hashable, _Job] = {}
         self._running: set[_Job] = set()
@@ -42,6 +45,12 @@ class Jobs:
         """Pull a model and tell how it goes. Raises what the pull raises, to everybody who watches."""
         key = _same(wanted)
         async with aclosing(self.run(lambda *told: self._pull(wanted, *told), key=("pull", key))) as watched:
+            async for progress in watched:
+                yield progress
+
+    async def push(self, wanted: Publication) -> AsyncGenerator[Progress, None]:
+        """Push a model and tell how it goes. Raises what the push raises, to everybody who watches."""
+        async with aclosing(self.run(lambda *told: self._push(wanted, *told), key=("push", wanted))) as watched:
             async for progress in watched:
                 yield progress
 

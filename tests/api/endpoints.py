@@ -26,6 +26,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/copy": {"source": "demo", "destination": "x"},
     "/api/delete": {"model": "demo"},
     "/api/pull": {"model": "x", "stream": False},
+    "/api/push": {"model": "demo", "to": "ghcr.io/a/b", "stream": False},
     "/api/create": {"model": "x", "from": "demo", "stream": False},
     "/v1/chat/completions": CHAT,
     "/v1/completions": {"model": "demo", "prompt": "x"},

@@ -19,14 +19,14 @@ from typing import Any, ClassVar
 from modelfiles.instructions import Modelfile
 from registry.collect import Pruned
 from registry.digests import Digest, digest_of
-from registry.errors import BadSource, HashMismatch, NotFound, Unreachable
+from registry.errors import BadSource, Denied, HashMismatch, NotFound, Unreachable
 from registry.gguf.arrays import Array
 from registry.gguf.format import STRING, TensorType
 from registry.gguf.reader import Header, TensorInfo
 from registry.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, ModelConfig
 from registry.names import Name
 from registry.progress import Progress
-from registry.resolve import Wanted
+from registry.resolve import Publication, Wanted
 from registry.sources.local import looks_like_path
 from registry.stored import StoredModel
 from runner import errors
@@ -401,6 +401,7 @@ class FakeJobs:
 
     created: list[tuple[str, Modelfile, Path | None, Mapping[str, Digest]]] = field(default_factory=list)
     pulled: list[Wanted] = field(default_factory=list)
+    pushed: list[Publication] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     async def pull(self, wanted: Wanted) -> AsyncIterator[Progress]:
@@ -420,6 +421,17 @@ class FakeJobs:
             yield Progress("success")
         finally:
             self.ended.set()
+
+    async def push(self, wanted: Publication) -> AsyncIterator[Progress]:
+        self.pushed.append(wanted)
+        if wanted.target == "demo":
+            raise BadSource("demo names no container registry to push to")
+        yield Progress("retrieving manifest")
+        if wanted.target is not None and wanted.target.startswith("private.example"):
+            raise Denied("private.example refuses a/b: `docker login private.example`")
+        digest = digest_of(b"layer")
+        yield Progress(f"pushing {digest.short}", digest, 100, 100)
+        yield Progress("success")
 
     async def create(
         self, name: str, modelfile: Modelfile, *, base: Path | None, files: Mapping[str, Digest]

@@ -10,7 +10,7 @@ import pytest
 
 from modelfiles.parse import parse
 from registry.digests import digest_of
-from registry.resolve import Pin, Wanted
+from registry.resolve import Pin, Publication, Wanted
 from runner.conversation import Message, ToolCall
 from runner.inference.requests import Chat, Complete, Embed, Preview
 from tests.api.fakes import HAVE, TEXT, THOUGHT, stored
@@ -410,14 +410,36 @@ def test_the_version_that_clients_ask_for(server: Served) -> None:
         assert (head.status, head.body) == (200, b"")
 
 
-def test_pushing_is_refused_in_words(server: Served) -> None:
-    reply = server.post("/api/push", {"model": "demo"})
-    assert reply.status == 501
-    assert reply.json == {
-        "error": "pushing to a registry is not supported yet by this version of Runner",
-        "code": "not_implemented",
-    }
-    assert server.post("/api/push", {"model": "nothing"}).status == 404
+def test_push(server: Served) -> None:
+    digest = "sha256:" + sha256(b"layer").hexdigest()
+    assert server.post("/api/push", {"model": "demo", "to": "ghcr.io/a/b"}).lines == [
+        {"status": "retrieving manifest"},
+        {"status": f"pushing {digest[7:19]}", "digest": digest, "total": 100, "completed": 100},
+        {"status": "success"},
+    ]
+    both = {"name": "hf.co/org/repo:Q4_K_M", "format": "both", "insecure": True, "stream": False}
+    assert server.post("/api/push", both).json == {"status": "success"}
+    assert server.jobs.pushed == [
+        Publication(model="demo:latest", target="ghcr.io/a/b"),
+        Publication(model="hf.co/org/repo:Q4_K_M", form="both", insecure=True),
+    ]
+
+
+def test_push_failures(server: Served) -> None:
+    assert server.post("/api/push", {"model": "nothing", "to": "ghcr.io/a/b"}).status == 404
+    for given, field in (
+        ({"format": "tar"}, "format"),
+        ({"insecure": "yes"}, "insecure"),
+        ({"username": "x"}, "username"),
+    ):
+        answer = server.post("/api/push", {"model": "demo", **given})
+        assert answer.status == 400
+        assert field in answer.json["error"]
+    assert server.jobs.pushed == []
+    assert server.post("/api/push", {"model": "demo", "to": "demo"}).status == 400
+    denied = server.post("/api/push", {"model": "demo", "to": "private.example/a/b"})
+    assert denied.lines[-1]["code"] == "source_denied"
+    assert "docker login" in denied.lines[-1]["error"]
 
 
 def test_pull(server: Served) -> None:

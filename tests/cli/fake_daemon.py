@@ -268,6 +268,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._stream(self._pulled(wanted))
 
+    def _push(self, body: Json) -> None:
+        if self._known(body["model"]) is None:
+            return
+        name = body.get("to") or body["model"]
+        layer = {"digest": LAYER, "total": 100_000_000, "completed": 100_000_000}
+        pushed = {"status": f"pushed {name} ({LAYER})"}
+        self._stream(iter([{"status": f"pushing {LAYER[7:19]}", **layer}, pushed, {"status": "success"}]))
+
     def _pulled(self, wanted: str) -> Iterator[Json]:
         yield {"status": "pulling manifest"}
         for completed in (0, 40_000_000, 80_000_000, 100_000_000):
@@ -358,6 +366,7 @@ _ROUTES: dict[tuple[str, str], Callable[[_Handler, Any], None]] = {
     ("POST", "/api/embed"): _Handler._embed,
     ("POST", "/api/pull"): _Handler._pull,
     ("POST", "/api/create"): _Handler._create,
+    ("POST", "/api/push"): _Handler._push,
     ("POST", "/runner/prune"): _Handler._prune,
     ("POST", "/runner/shutdown"): _Handler._shutdown,
 }

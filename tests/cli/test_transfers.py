@@ -70,6 +70,20 @@ def test_a_pull_that_fails(daemon: FakeDaemon, runner: CommandLine) -> None:
     assert "closed the connection" in runner("pull", "tiny", check=69).stderr
 
 
+def test_push_asks_for_what_was_typed(daemon: FakeDaemon, runner: CommandLine) -> None:
+    result = runner("push", "demo", "ghcr.io/a/demo:v1", "--format", "both", "--insecure")
+    assert result.stderr.splitlines()[0] == "pushing cd34cd34cd34: 100 MB"
+    assert result.stderr.splitlines()[-1] == "success"
+    updates = [json.loads(line) for line in runner("push", "demo", "--json").stdout.splitlines()]
+    assert updates[-1] == {"status": "success"}
+    assert [each.body for each in daemon.asked("/api/push")] == [
+        {"model": "demo", "to": "ghcr.io/a/demo:v1", "format": "both", "insecure": True, "stream": True},
+        {"model": "demo", "format": "docker", "stream": True},
+    ]
+    assert "not 'tar'" in runner("push", "demo", "--format", "tar", check=2).stderr
+    assert "not found" in runner("push", "nothing", check=1).stderr
+
+
 def test_create_sends_the_text_and_the_folder(daemon: FakeDaemon, runner: CommandLine) -> None:
     folder = runner.folder / "deeper"
     folder.mkdir()

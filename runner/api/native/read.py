@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from registry.digests import Digest
 from registry.errors import BadDigest
-from registry.resolve import Pin, Wanted
+from registry.resolve import Forms, Pin, Publication, Wanted
 from runner.api import forms, tools, values
 from runner.api.native import context, wire
 from runner.config import parse_size
@@ -17,6 +17,7 @@ from runner.errors import InvalidRequest, Unsupported
 from runner.inference.requests import Chat, Complete, Embed
 from runner.protocol.commands import Constraint
 
+_FORMS = ("docker", "cncf", "both")
 _ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -53,6 +54,16 @@ def pull(body: wire.PullRequest) -> Wanted:
     except ValueError as error:
         raise InvalidRequest(f"limit_rate {error}", field="limit_rate") from None
     return Wanted(reference=model_of(body), name=body.called, pin=pin, insecure=body.insecure or False, rate=rate)
+
+
+def push(body: wire.PushRequest, model: str) -> Publication:
+    """What to push; `model` is the name of the one that is meant. Raises InvalidRequest naming the field."""
+    form = body.form or "docker"
+    if form not in _FORMS:
+        raise InvalidRequest(f"format must be {', '.join(_FORMS[:-1])} or {_FORMS[-1]}", field="format")
+    return Publication(
+        model=model, target=body.target or None, form=cast("Forms", form), insecure=body.insecure or False
+    )
 
 
 def _digest(text: str, title: str) -> Digest:

@@ -1,4 +1,4 @@
-"""/api/pull, /api/create and /api/blobs: models on their way into the store, with progress."""
+"""/api/pull, /api/push, /api/create and /api/blobs: models on their way into the store and out of it, with progress."""
 
 from __future__ import annotations
 
@@ -46,9 +46,11 @@ class Transfers:
         return await _report(request, self._jobs.pull(read.pull(body)), body.stream)
 
     async def push(self, request: web.Request) -> web.StreamResponse:
-        """Publish a model: not yet, which is said of models that are there."""
-        await self._models.show(read.model_of(await read_body(request, wire.PushRequest)))
-        raise web.HTTPNotImplemented(text="pushing to a registry is not supported yet by this version of Runner")
+        """Publish a model in a container registry."""
+        body = await read_body(request, wire.PushRequest)
+        values.refuse(body, wire.FIELDS["/api/push"].later)
+        stored = await self._models.show(read.model_of(body))
+        return await _report(request, self._jobs.push(read.push(body, str(stored.name))), body.stream)
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Make a model from a Modelfile."""

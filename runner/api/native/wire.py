@@ -144,7 +144,17 @@ class PullRequest(Named, kw_only=True):
 
 
 class PushRequest(Named, kw_only=True):
-    pass
+    """`model` is one of the store, and `to` what to call it in a container registry, if not so.
+
+    `format` is how it lies there: `docker` (if nothing is said), `cncf` for ModelPack's, or `both`.
+    """
+
+    stream: bool | None = None
+    insecure: bool | None = None
+    target: str | None = msgspec.field(default=None, name="to")
+    form: str | None = msgspec.field(default=None, name="format")
+    username: Any = None
+    password: Any = None
 
 
 class CreateRequest(Named, kw_only=True):
@@ -186,6 +196,11 @@ FIELDS: Mapping[str, Fields] = {
     "/api/copy": Fields(CopyRequest),
     "/api/delete": Fields(DeleteRequest),
     "/api/pull": Fields(PullRequest, {"username": (), "password": ()}),
+    "/api/push": Fields(
+        PushRequest,
+        {"username": (), "password": ()},
+        notes={"format": "`docker` (the default), `cncf`, or `both` under two tags"},
+    ),
     "/api/create": Fields(
         CreateRequest,
         dict.fromkeys(("quantize", "quantization", "draft_quantize", "remote_host", "path"), ()),
@@ -453,7 +468,7 @@ ANSWERS: Mapping[str, Answers] = {
     "/api/copy": Answers(),
     "/api/delete": Answers(),
     "/api/pull": Answers(Status, Status),
-    "/api/push": Answers(status=(501,)),
+    "/api/push": Answers(Status, Status),
     "/api/create": Answers(Status, Status),
     "/api/blobs/{digest}": Answers(status=(200, 201)),
 }
