@@ -22,6 +22,7 @@ VERBS = (
     "stop",
     "cp",
     "rm",
+    "verify",
     "prune",
     "bench",
     "serve",

@@ -191,7 +191,7 @@ def test_a_changed_blob_is_noticed_by_its_stamp(root: Path, tmp_path: Path) -> N
 def test_an_unchanged_blob_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blobs = Blobs(root)
     digest = blobs.write(DATA)
-    monkeypatch.setattr("registry.blobs.hash_file", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr("registry.blobs.hash_fd", lambda *_: pytest.fail("hashed again"))
     blobs.ensure_intact(digest)
 
 
