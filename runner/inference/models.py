@@ -118,8 +118,10 @@ class Models:
         return True
 
     def _awaits(self, digest: Digest) -> bool:
+        if not self._store.blobs.has(digest):
+            return False
         self._store.expect(digest)
-        return self._store.blobs.has(digest)
+        return self._store.blobs.has(digest)  # a prune may have been quicker
 
     def _sweep(self) -> None:
         if self._prefixes is not None:

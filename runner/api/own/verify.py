@@ -181,6 +181,8 @@ async def _lines(steps: AsyncGenerator[Progress | Verified, None]) -> AsyncGener
 
 def _sample(body: VerifyRequest) -> Sample | None:
     if body.sample is None:
+        if body.seed is not None:
+            raise InvalidRequest("seed needs the sample that it is to choose", field="seed")
         return None
     try:
         return Sample.parse(str(body.sample), body.seed)

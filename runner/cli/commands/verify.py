@@ -64,12 +64,12 @@ def _tell(result: Json) -> None:
         name = bad.get("digest") or bad.get("path")
         users = ", ".join(bad.get("models") or []) or "no model"
         output.line(output.on_one_line(f"{bad.get('outcome')}: {name} {bad.get('reason')}"))
-        output.line(output.on_one_line(f"    file: {bad.get('path')}"))
+        output.line("    " + output.on_one_line(f"file: {bad.get('path')}"))
         if bad.get("quarantined"):
-            output.line(output.on_one_line(f"    put aside in: {bad['quarantined']}"))
-        output.line(output.on_one_line(f"    needed by: {users}"))
+            output.line("    " + output.on_one_line(f"put aside in: {bad['quarantined']}"))
+        output.line("    " + output.on_one_line(f"needed by: {users}"))
         if bad.get("advice"):
-            output.line(output.on_one_line(f"    what to do: {bad['advice']}"))
+            output.line("    " + output.on_one_line(f"what to do: {bad['advice']}"))
     checked, files = int(result.get("checked") or 0), int(result.get("files") or 0)
     of = f"{checked} of {files} files" if checked != files else f"{files} {'file' if files == 1 else 'files'}"
     seed = f", a sample with seed {result['seed']}" if result.get("seed") is not None else ""
