@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 from uuid import uuid4
 
-from registry.digests import CHUNK, Digest, digest_of, hash_file
+from registry.digests import CHUNK, Digest, digest_of, hash_fd
 from registry.disk import Disk, storage
-from registry.errors import Cancelled, Corrupt, HashMismatch
+from registry.errors import BadBlob, Cancelled, Corrupt, HashMismatch, StorageFault
 from registry.foreign import take_in
 from registry.ingest import Ingest
 from registry.manifest import SIZE_LIMIT, to_canonical
@@ -30,6 +30,10 @@ from registry.stamps import Stamps
 log = logging.getLogger(__name__)
 
 _BLOB_NAME = re.compile(r"sha256-([0-9a-f]{64})")
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+NOTE = ".json"
+"""What the name of a note adds to that of the quarantined file that it is about."""
 
 Progress = Callable[[int], None]
 Cancel = Callable[[], bool]
@@ -43,7 +47,7 @@ class Blobs:
         self._ingest = root / "ingest"
         self._quarantine = root / "quarantine"
         self._disk = disk or Disk()
-        self._stamps = Stamps(root / "stamps")
+        self._stamps = Stamps(root / "stamps", self._disk)
         self._turn = threading.Condition()
         self._busy: set[Digest] = set()
 
@@ -72,10 +76,19 @@ class Blobs:
         """A small blob's bytes, checked against its digest; raises Corrupt."""
         if self.size(digest) > SIZE_LIMIT:
             raise Corrupt(f"blob {digest} is too large for a text layer")
-        data = self.path(digest).read_bytes()
+        path = self.path(digest)
+        data = bytearray()
+        with storage("reading a blob", path):
+            fd = self._disk.open(path)
+            try:
+                buffer = memoryview(bytearray(64 << 10))
+                while got := self._disk.read_into(fd, buffer):
+                    data += buffer[:got]
+            finally:
+                os.close(fd)
         if digest_of(data) != digest:
             raise Corrupt(f"blob {digest} in {self._folder} has other bytes; pull or create the model again")
-        return data
+        return bytes(data)
 
     def write(
         self,
@@ -184,45 +197,103 @@ class Blobs:
     def ensure_intact(self, digest: Digest, progress: Progress | None = None, cancelled: Cancel | None = None) -> None:
         """Make sure of a blob: hash it if its stamp is missing or differs, else do nothing.
 
-        A blob with other bytes goes to quarantine, and Corrupt says so.
+        A blob with other bytes goes to quarantine, and BadBlob says so. Raises Corrupt if it isn't there, and a
+        StorageFault if it can't be read.
         """
         self.size(digest)
+        if not self._stamps.fits(digest, os.lstat(self.path(digest))):
+            self.rehash(digest, progress, cancelled)
+
+    def rehash(self, digest: Digest, progress: Progress | None = None, cancelled: Cancel | None = None) -> None:
+        """As `ensure_intact`, whatever the stamp says."""
         path = self.path(digest)
-        before = os.lstat(path)
-        if self._stamps.fits(digest, before):
-            return
-        with storage("reading a blob", path):
-            actual = hash_file(path, progress, cancelled)
+        try:
+            with storage("reading a blob", path):
+                fd = self._disk.open(path)
+                try:
+                    before = os.fstat(fd)
+                    actual, count = hash_fd(fd, progress, cancelled, self._disk.read_into)
+                    after = os.fstat(fd)
+                finally:
+                    os.close(fd)
+        except StorageFault as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                self.size(digest)
+            raise
+        if count != after.st_size:
+            raise StorageFault(f"only {count} of {after.st_size} bytes of {path} could be read", path)
         if actual != digest:
-            kept = self.quarantine(path, str(digest), str(actual))
-            self._stamps.forget(digest)
-            raise Corrupt(
-                f"blob {digest} has other bytes than when it was stored; they were put aside in {kept}. "
-                "Pull or create the model again."
-            )
+            raise self._condemned(digest, "has other bytes than when it was stored", before, str(actual))
         self._stamps.put(digest, before)
 
-    def quarantine(self, path: Path, expected: str, actual: str) -> Path | None:
-        """Move bytes that can't be trusted out of the way, with a note; None if the disk refuses."""
+    def odd(self, digest: Digest) -> str:
+        """What is wrong with the thing at a blob's place as a file, or nothing: asks for no bytes of it."""
+        try:
+            found = os.lstat(self.path(digest))
+        except FileNotFoundError:
+            return "is missing"
+        if not stat.S_ISREG(found.st_mode):
+            return f"is {_KINDS.get(stat.S_IFMT(found.st_mode), 'a device')} in place of a file"
+        if os.name == "posix" and not found.st_mode & 0o444:
+            return f"may not be read by anybody (mode {stat.S_IMODE(found.st_mode):03o})"
+        return ""
+
+    def mend(self, digest: Digest) -> bool:
+        """Give an own file that nobody may read its mode back; True if that was what it needed."""
+        found = self._status(digest)
+        if found is None or found.st_nlink > 1 or found.st_mode & 0o444:
+            return False
+        with storage("making a blob readable", self.path(digest)):
+            self._disk.protect(self.path(digest))
+        return True
+
+    def condemn(self, digest: Digest, reason: str) -> BadBlob | None:
+        """Put aside what stands at a blob's place, whatever it is; the error to raise or report, None if it is gone."""
+        try:
+            found = os.lstat(self.path(digest))
+        except FileNotFoundError:
+            return None
+        return self._condemned(digest, reason, found, None)
+
+    def _condemned(self, digest: Digest, reason: str, seen: os.stat_result, actual: str | None) -> BadBlob:
+        path = self.path(digest)
+        kept = None
+        with suppress(FileNotFoundError):
+            now = os.lstat(path)
+            # Somebody may have put a good one there since: only what was looked at goes.
+            if (now.st_dev, now.st_ino) == (seen.st_dev, seen.st_ino):
+                kept = self.quarantine(path, str(digest), actual or reason, or_remove=actual is not None)
+        self._stamps.forget(digest)
+        return BadBlob(path, str(digest), reason, actual, kept)
+
+    def quarantine(self, path: Path, expected: str, actual: str, or_remove: bool = True) -> Path | None:
+        """Move bytes that can't be trusted out of the way, with a note; None if the disk refuses.
+
+        Then they are removed, as far as that can be, or with `or_remove` False left where they are.
+        """
         kept = self._quarantine / f"{path.name.removesuffix('.part')}.{uuid4().hex[:8]}"
         note = {"expected": expected, "actual": actual, "when": int(time.time())}
         try:
             self._disk.make_dir(self._quarantine)
             self._disk.rename(path, kept)
             with suppress(OSError):  # the note is a kindness; the bytes are out of the way without it
-                fd = self._disk.create(kept.with_name(kept.name + ".json"))
+                fd = self._disk.create(kept.with_name(kept.name + NOTE))
                 try:
                     self._disk.write(fd, to_canonical(note))
                 finally:
                     self._disk.close(fd)
         except OSError:
-            with suppress(OSError):
-                self._disk.remove(path)
+            if or_remove:
+                with suppress(OSError):
+                    self._disk.remove(path)
             return None
         return kept
 
-    def all(self) -> Iterator[tuple[Digest, os.stat_result]]:
-        """Every blob with its status. Other files in the folder aren't ours to name, so they are left out."""
+    def all(self, odd: bool = False) -> Iterator[tuple[Digest, os.stat_result]]:
+        """Every blob with its status. Other files in the folder aren't ours to name, so they are left out.
+
+        With `odd`, whatever has a blob's name: folders, links and pipes as well.
+        """
         with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
                 named = _BLOB_NAME.fullmatch(entry.name)
@@ -230,13 +301,23 @@ class Blobs:
                     continue
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode):
+                    if odd or stat.S_ISREG(status.st_mode):
                         yield Digest(named[1]), status
 
     def remove(self, digest: Digest) -> None:
         """Remove a blob; missing is fine. Whether anyone needs it is the caller's question."""
         with storage("removing a blob", self.path(digest)):
             self._disk.remove(self.path(digest))
+        self._stamps.forget(digest)
+
+    def stray_stamps(self) -> list[tuple[Digest, os.stat_result]]:
+        """Stamps whose blob is gone."""
+        named = ((_BLOB_NAME.fullmatch(name), status) for name, status in self._stamps.all())
+        found = ((Digest(name[1]), status) for name, status in named if name is not None)
+        return [(digest, status) for digest, status in found if not os.path.lexists(self.path(digest))]
+
+    def forget(self, digest: Digest) -> None:
+        """Remove a blob's stamp."""
         self._stamps.forget(digest)
 
     @contextmanager

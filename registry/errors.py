@@ -11,6 +11,7 @@
     ├── NotFound             no such model; carries near names
     │   └── UnknownTag       the repository is there, this quantization isn't; carries what is
     ├── Corrupt              bytes that aren't what their digest says
+    │   ├── BadBlob          found in the store; says which blob, and where it was put
     │   └── HashMismatch     found while taking bytes in; says where they were put aside
     ├── Unreachable          the other end doesn't answer, or answers nonsense
     ├── Denied               the other end knows us not, or not enough
@@ -94,6 +95,23 @@ class UnknownTag(NotFound):
 
 class Corrupt(RegistryError):
     """Bytes in the store that aren't what their digest says, or aren't there at all."""
+
+
+class BadBlob(Corrupt):
+    """A blob that can't be what its name says. `actual` is the digest that its bytes have, if they were read;
+    `quarantined` is where they lie now, None where they couldn't be moved."""
+
+    def __init__(self, path: Path, digest: str, reason: str, actual: str | None, quarantined: Path | None) -> None:
+        self.path = path
+        self.digest = digest
+        self.reason = reason
+        self.actual = actual
+        self.quarantined = quarantined
+        where = f"it was put aside in {quarantined}" if quarantined else f"it can't be moved from {path}"
+        super().__init__(
+            f"blob {digest} {reason}; {where}. `runner verify --repair` brings it back if it came from a source; "
+            "else pull or create the model again"
+        )
 
 
 class HashMismatch(Corrupt):

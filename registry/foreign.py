@@ -37,7 +37,7 @@ def take_in(
     ingest: Ingest | None = None
     try:
         ingest, how = _begin(disk, source, fd, before, target, share_inode)
-        _fill(ingest, fd if how == "copied" else ingest.fd, how == "copied", progress, cancelled)
+        _fill(disk, ingest, fd if how == "copied" else ingest.fd, how == "copied", progress, cancelled)
         if _look(os.fstat(fd)) != _look(before) or ingest.size != before.st_size:
             raise BadSource(f"{source}: it changed while it was being read; try again")
     except BaseException:
@@ -59,7 +59,7 @@ def _begin(
                 return ingest, "cloned"
             if share_inode and _link_over(disk, source, status, target):
                 ingest.keep()
-                return Ingest(disk, target, os.open(target, os.O_RDONLY | getattr(os, "O_BINARY", 0))), "linked"
+                return Ingest(disk, target, disk.open(target)), "linked"
             free = disk.free(target.parent)
         if free < status.st_size:
             raise NoSpace(target, status.st_size, free)
@@ -90,6 +90,7 @@ def _link_over(disk: Disk, source: Path, status: os.stat_result, target: Path) -
 
 
 def _fill(
+    disk: Disk,
     ingest: Ingest,
     fd: int,
     copy: bool,
@@ -99,8 +100,8 @@ def _fill(
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     os.lseek(fd, 0, os.SEEK_SET)
-    with open(fd, "rb", buffering=0, closefd=False) as file:
-        while got := file.readinto(buffer):
+    with storage("reading a file", ingest.path):
+        while got := disk.read_into(fd, view):
             if copy:
                 ingest.write(view[:got])
             else:

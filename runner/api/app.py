@@ -27,6 +27,7 @@ from runner.api.openai.routes import OpenAI
 from runner.api.openai.write import error as openai_error
 from runner.api.openapi import OpenAPI
 from runner.api.own.daemon import Own
+from runner.api.own.verify import Upkeep
 from runner.api.streams import PATIENCE, Patience
 from runner.api.traffic import Traffic
 from runner.api.unknown import UNKNOWN, Unknown
@@ -86,6 +87,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         of_anthropic,
         Llamacpp(services.service, services.models),
         Own(services.models, services.settings, services.shutdown),
+        Upkeep(services.jobs, services.models),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),
     ):

@@ -23,6 +23,7 @@ VERBS = (
     "stop",
     "cp",
     "rm",
+    "verify",
     "prune",
     "bench",
     "serve",

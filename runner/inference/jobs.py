@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import replace
@@ -22,6 +22,7 @@ from registry.names import Name
 from registry.progress import Cancel, Progress, Report
 from registry.resolve import Publication, Wanted
 from registry.store import Store
+from registry.verify import Sample, Verified, verify
 
 Pull = Callable[[Wanted, Report, Cancel], object]
 Push = Callable[[Publication, Report, Cancel], object]
@@ -91,6 +92,32 @@ class Jobs:
         async with aclosing(self.run(work)) as watched:
             async for progress in watched:
                 yield progress
+
+    async def verify(
+        self, models: Sequence[str], *, sample: Sample | None, repair: bool
+    ) -> AsyncGenerator[Progress | Verified, None]:
+        """Verify the store, or some models of it, and tell how it goes; what was found comes last."""
+        names = [Name.parse(each) for each in models]
+        found: list[Verified] = []
+
+        def work(report: Report, cancelled: Cancel) -> None:
+            found.append(
+                verify(
+                    self._store,
+                    models=names,
+                    sample=sample,
+                    repair=repair,
+                    fetch=self._pull,
+                    progress=report,
+                    cancelled=cancelled,
+                )
+            )
+
+        async with aclosing(self.run(work)) as watched:
+            async for progress in watched:
+                yield progress
+        for each in found:
+            yield each
 
     async def close(self, grace: float) -> bool:
         """Cancel everything; whether all of it ended within `grace` seconds."""

@@ -39,6 +39,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/tokenize": {"model": "demo", "content": "x"},
     "/detokenize": {"model": "demo", "tokens": [1]},
     "/apply-template": {"model": "demo", "messages": HI},
+    "/runner/verify": {"stream": False},
+    "/runner/prune": {},
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
 }
 TABLE: dict[str, Fields] = {path: fields for dialect in DIALECTS for path, fields in dialect.fields.items()}

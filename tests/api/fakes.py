@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from modelfiles.instructions import Modelfile
-from registry.collect import Pruned
+from registry.collect import Garbage, Pruned, Quarantined
 from registry.digests import Digest, digest_of
 from registry.errors import BadSource, Denied, HashMismatch, NotFound, Unreachable
 from registry.gguf.arrays import Array
@@ -29,6 +29,7 @@ from registry.progress import Progress
 from registry.resolve import Publication, Wanted
 from registry.sources.local import looks_like_path
 from registry.stored import StoredModel
+from registry.verify import Bad, Sample, Verified
 from runner import errors
 from runner.inference.requests import (
     AnswerPart,
@@ -377,9 +378,9 @@ class FakeModels:
         del self.stored[str(Name.parse(name))]
         self.changes.append(f"remove {name}")
 
-    async def prune(self) -> Pruned:
-        self.changes.append("prune")
-        return Pruned(3, 4096)
+    async def prune(self, grace: float | None = None, dry_run: bool = False) -> Pruned:
+        self.changes.append(f"prune {grace} {dry_run}")
+        return Pruned(1, 4096, 0, (Garbage("blob", Path("/store/blobs/sha256-x"), 4096),))
 
     async def has_blob(self, digest: Digest) -> bool:
         return digest in self.blobs
@@ -395,6 +396,29 @@ class FakeModels:
         return True
 
 
+VERIFIED = Verified(
+    models=1,
+    blobs=2,
+    there=3,
+    size=100,
+    seed=7,
+    bad=(
+        Bad(
+            kind="blob",
+            path=Path("/store/blobs/sha256-x"),
+            digest=digest_of(b"x"),
+            reason="is missing",
+            models=("demo:latest",),
+            advice="create it again",
+        ),
+    ),
+    unfinished=0,
+    unfinished_size=0,
+    quarantined=(Quarantined(Path("/store/quarantine/y"), 5, "sha256:1", "sha256:2", 3),),
+)
+"""What a verification of the fake store finds."""
+
+
 @dataclass
 class FakeJobs:
     """`runner.inference.jobs.Jobs`: `nowhere` fails at once, `halfway` in the middle, everything else succeeds."""
@@ -402,6 +426,7 @@ class FakeJobs:
     created: list[tuple[str, Modelfile, Path | None, Mapping[str, Digest]]] = field(default_factory=list)
     pulled: list[Wanted] = field(default_factory=list)
     pushed: list[Publication] = field(default_factory=list)
+    verified: list[tuple[tuple[str, ...], Sample | None, bool]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     async def pull(self, wanted: Wanted) -> AsyncIterator[Progress]:
@@ -432,6 +457,20 @@ class FakeJobs:
         digest = digest_of(b"layer")
         yield Progress(f"pushing {digest.short}", digest, 100, 100)
         yield Progress("success")
+
+    async def verify(
+        self, models: Sequence[str], *, sample: Sample | None, repair: bool
+    ) -> AsyncIterator[Progress | Verified]:
+        self.verified.append((tuple(models), sample, repair))
+        try:
+            yield Progress("verifying blobs", None, 100, 50)
+            if "nowhere" in models:
+                raise NotFound("nowhere")
+            if "forever" in models:
+                await asyncio.Event().wait()
+            yield VERIFIED
+        finally:
+            self.ended.set()
 
     async def create(
         self, name: str, modelfile: Modelfile, *, base: Path | None, files: Mapping[str, Digest]
