@@ -1,5 +1,6 @@
 """Blobs: files named by the hash of their bytes. The only way to a blob's path, and the only way in.
 
+A blob may lie in another tool's place instead, with a reference here; a file of our own counts before a reference.
 Every blob is written aside, hashed on the way, compared, made durable, and only then given its name; what
 doesn't match goes to quarantine. Knows nothing of models: which blobs are needed is the store's affair.
 """
@@ -15,17 +16,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 from uuid import uuid4
 
 from registry.digests import CHUNK, Digest, digest_of, hash_file
 from registry.disk import Disk, storage
-from registry.errors import Cancelled, Corrupt, HashMismatch
-from registry.foreign import take_in
+from registry.errors import Cancelled, Corrupt, HashMismatch, StorageFault
+from registry.foreign import Taken, take_in
 from registry.ingest import Ingest
 from registry.manifest import SIZE_LIMIT, to_canonical
-from registry.stamps import Stamps
+from registry.references import Reference, References
+from registry.stamps import Stamps, stamp_of
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +47,16 @@ class Blobs:
         self._quarantine = root / "quarantine"
         self._disk = disk or Disk()
         self._stamps = Stamps(root / "stamps")
+        self.references = References(root, self._disk)
         self._turn = threading.Condition()
         self._busy: set[Digest] = set()
 
     def path(self, digest: Digest) -> Path:
         """Where a blob lies, or would lie. A Digest can't be anything but 64 hex digits: no path escapes."""
-        return self._folder / digest.file_name
+        reference = self.references.get(digest)
+        if reference is not None and self._own_status(digest) is None:
+            return reference.path
+        return self._own(digest)
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """Whether the blob is there as a regular file, and of `size` bytes if that is given."""
@@ -60,8 +67,13 @@ class Blobs:
         """The blob's bytes; raises Corrupt if it isn't there."""
         found = self.size_if_there(digest)
         if found is None:
-            raise Corrupt(f"blob {digest} is missing from {self._folder}; pull or create the model again")
+            raise Corrupt(self.why_missing(digest))
         return found
+
+    def why_missing(self, digest: Digest) -> str:
+        """What to tell of a blob that isn't there."""
+        trouble = self.references.trouble(digest)
+        return trouble or f"blob {digest} is missing from {self._folder}; pull or create the model again"
 
     def size_if_there(self, digest: Digest) -> int | None:
         """The blob's bytes, or None."""
@@ -113,26 +125,47 @@ class Blobs:
         progress: Progress | None = None,
         cancelled: Cancel | None = None,
         hold: Callable[[Digest], None] | None = None,
+        owner: str = "",
     ) -> Digest:
-        """Take in a local file: by shared blocks if the file system has them, else by hard link, else by copy.
+        """Take in a local file: by shared blocks if the file system has them, else by hard link, else by reference.
 
-        mode `copy` rules out the hard link, after which file and blob are one. The file itself is never
-        changed. `hold` is told the digest before the blob can be seen, so that a lease can't come too late.
-        Raises BadSource, HashMismatch, Cancelled or a StorageFault; then the store is as before.
+        A reference leaves the file where it is; only a temporary place is copied from instead. mode `copy` rules out
+        the hard link, after which file and blob are one, and the reference. The file itself is never changed. `hold`
+        is told the digest before the blob can be seen, so that a lease can't come too late. `owner` is whose the file
+        is, in words. Raises BadSource, HashMismatch, Cancelled or a StorageFault; then the store is as before.
         """
         if expected is not None and self._sound(expected, cancelled):
             return expected
+        shared = mode == "link"
+        if shared and expected is None and (known := self._known_file(path)) is not None:
+            if hold is not None:
+                hold(known)
+            if self._sound(known, cancelled):
+                return known
         self._prepare()
-        ingest, how = take_in(
-            self._disk, path, self._ingest / f"{uuid4().hex}.part", mode == "link", progress, cancelled
-        )
+        refer = shared and self.may_refer_to(path)
+        aside = self._ingest / f"{uuid4().hex}.part"
+        taken = take_in(self._disk, path, aside, shared, refer, progress, cancelled)
         try:
             if hold is not None:
-                hold(ingest.digest())
-            return self.commit(ingest, expected, own=how != "linked")
+                hold(taken.digest)
+            if taken.ingest is None:
+                return self._refer(taken, expected, owner)
+            return self.commit(taken.ingest, expected, own=taken.how != "linked")
         except BaseException:
-            ingest.abandon()
+            if taken.ingest is not None:
+                taken.ingest.abandon()
             raise
+
+    def may_refer_to(self, path: Path) -> bool:
+        """Whether a file may stay where it is: it will last, and isn't the store's own."""
+        inside = self._folder.parent in Path(os.path.realpath(path)).parents
+        return not inside and self.references.may_lead_to(path)
+
+    def is_ours_alone(self, digest: Digest) -> bool:
+        """Whether the blob is a file here that no other program has under a name of its own."""
+        own = self._own_status(digest)
+        return own is not None and own.st_nlink == 1
 
     def begin(self, digest: Digest | None = None, cancelled: Cancel | None = None) -> Ingest:
         """A file to write into, to be given to `commit` or abandoned.
@@ -156,12 +189,15 @@ class Blobs:
         if expected not in (None, actual) or size not in (None, ingest.size):
             ingest.keep()
             wrong = f"{expected or actual}" + (f" of {size} bytes" if size is not None else "")
+            if not own:  # whoever it belongs to has it still
+                ingest.abandon()
+                raise HashMismatch(wrong, f"{actual} of {ingest.size} bytes", None)
             kept = self.quarantine(ingest.path, wrong, f"{actual} of {ingest.size} bytes")
             raise HashMismatch(wrong, f"{actual} of {ingest.size} bytes", kept)
         ingest.seal(own)
-        target = self.path(actual)
+        target = self._own(actual)
         with storage("publishing a blob", target):
-            if self.has(actual, ingest.size) and self._sound(actual):
+            if self._own_status(actual) is not None and self._sound(actual):
                 self._disk.remove(ingest.path)
             else:
                 self._clear(actual)
@@ -172,6 +208,7 @@ class Blobs:
                     with suppress(OSError):  # a name that may not last is worse than none
                         self._disk.remove(target)
                     raise
+            self.references.remove(actual)
         self.stamp(actual)
         return actual
 
@@ -194,13 +231,13 @@ class Blobs:
         with storage("reading a blob", path):
             actual = hash_file(path, progress, cancelled)
         if actual != digest:
-            kept = self.quarantine(path, str(digest), str(actual))
             self._stamps.forget(digest)
-            raise Corrupt(
-                f"blob {digest} has other bytes than when it was stored; they were put aside in {kept}. "
-                "Pull or create the model again."
-            )
+            raise Corrupt(self._put_aside(digest, path, actual, before))
         self._stamps.put(digest, before)
+        reference = self.references.get(digest)
+        if reference is not None and reference.path == path and not reference.describes(before):
+            with suppress(StorageFault):  # the stamp says the same, as long as it lasts
+                self.references.put(digest, Reference.to(path, before, reference.owner))
 
     def quarantine(self, path: Path, expected: str, actual: str) -> Path | None:
         """Move bytes that can't be trusted out of the way, with a note; None if the disk refuses."""
@@ -222,7 +259,18 @@ class Blobs:
         return kept
 
     def all(self) -> Iterator[tuple[Digest, os.stat_result]]:
-        """Every blob with its status. Other files in the folder aren't ours to name, so they are left out."""
+        """Every blob with the status of its file, wherever it lies."""
+        seen = set()
+        for digest, status in self.own():
+            seen.add(digest)
+            yield digest, status
+        for digest in self.references.digests():
+            found = None if digest in seen else self.references.status(digest)
+            if found is not None:
+                yield digest, found
+
+    def own(self) -> Iterator[tuple[Digest, os.stat_result]]:
+        """Every blob that has a file here. Other files in the folder aren't ours to name, so they are left out."""
         with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
                 named = _BLOB_NAME.fullmatch(entry.name)
@@ -234,9 +282,10 @@ class Blobs:
                         yield Digest(named[1]), status
 
     def remove(self, digest: Digest) -> None:
-        """Remove a blob; missing is fine. Whether anyone needs it is the caller's question."""
-        with storage("removing a blob", self.path(digest)):
-            self._disk.remove(self.path(digest))
+        """Remove a blob, or the reference to it; missing is fine. Whether anyone needs it is the caller's question."""
+        with storage("removing a blob", self._own(digest)):
+            self._disk.remove(self._own(digest))
+            self.references.remove(digest)
         self._stamps.forget(digest)
 
     @contextmanager
@@ -266,17 +315,56 @@ class Blobs:
             return False
         return True
 
-    def _status(self, digest: Digest) -> os.stat_result | None:
+    def _refer(self, taken: Taken, expected: Digest | None, owner: str) -> Digest:
+        """Note where a file lies that has just been hashed. Raises HashMismatch; nothing is put aside then."""
+        if expected not in (None, taken.digest):
+            raise HashMismatch(str(expected), f"{taken.digest} of {taken.status.st_size} bytes", None)
+        if self._own_status(taken.digest) is None or not self._sound(taken.digest):
+            self.references.put(taken.digest, Reference.to(taken.path, taken.status, owner))
+            self._stamps.put(taken.digest, taken.status)
+        return taken.digest
+
+    def _known_file(self, path: Path) -> Digest | None:
+        """The digest of a file that is a blob already, under its own name or another, and hasn't changed."""
         try:
-            found = os.lstat(self.path(digest))
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        for digest, found in self.all():
+            if (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino) and self._stamps.fits(digest, status):
+                return digest
+        return None
+
+    def _put_aside(self, digest: Digest, path: Path, actual: Digest, status: os.stat_result) -> str:
+        """Have a blob with other bytes count as missing, and say so."""
+        reference = self.references.get(digest)
+        if reference is not None and reference.path == path:
+            with suppress(StorageFault):  # then it is hashed again the next time
+                self.references.put(digest, replace(reference, wrong=stamp_of(status)))
+            return self.references.trouble(digest) or ""
+        kept = self.quarantine(path, str(digest), str(actual))
+        return (
+            f"blob {digest} has other bytes than when it was stored; they were put aside in {kept}. "
+            "Pull or create the model again."
+        )
+
+    def _own(self, digest: Digest) -> Path:
+        return self._folder / digest.file_name
+
+    def _status(self, digest: Digest) -> os.stat_result | None:
+        return self._own_status(digest) or self.references.status(digest)
+
+    def _own_status(self, digest: Digest) -> os.stat_result | None:
+        try:
+            found = os.lstat(self._own(digest))
         except FileNotFoundError:
             return None
         return found if stat.S_ISREG(found.st_mode) else None
 
     def _clear(self, digest: Digest) -> None:
         """Put aside what stands where a blob must go: a folder, a link, or a file of the wrong length."""
-        if os.path.lexists(self.path(digest)):
-            self.quarantine(self.path(digest), str(digest), "another kind of file, or another length")
+        if os.path.lexists(self._own(digest)):
+            self.quarantine(self._own(digest), str(digest), "another kind of file, or another length")
 
     def _prepare(self) -> None:
         with storage("making the store's folders", self._folder):

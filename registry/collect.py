@@ -16,7 +16,7 @@ from pathlib import Path
 
 from registry.blobs import Blobs
 from registry.digests import Digest
-from registry.disk import Disk
+from registry.disk import Disk, storage
 
 _REFERENCE = re.compile(rb"sha256:([0-9a-f]{64})")
 _PART_NAME = re.compile(r"sha256-([0-9a-f]{64})\.part")
@@ -29,12 +29,14 @@ KEEP_SECONDS = 7 * 24 * 3600.0
 class Pruned:
     """What a sweep removed: blobs and unfinished files, and the bytes that the disk has back.
 
-    `shared` is bytes of removed files that other programs still hold by a name of their own.
+    `shared` is bytes of removed files that other programs still hold by a name of their own. `references` are notes of
+    files in another tool's place that were removed; those files stay as they are, and don't count anywhere.
     """
 
     count: int
     bytes: int
     shared: int = 0
+    references: int = 0
 
 
 def marked(manifests: Iterable[bytes]) -> set[Digest]:
@@ -46,16 +48,23 @@ def sweep(blobs: Blobs, keep: Collection[Digest], grace: float, only: Collection
     """Remove blobs outside `keep`, and inside `only` if that is given, that are older than `grace` seconds."""
     now = time.time()
     count = freed = shared = 0
-    for digest, status in list(blobs.all()):
-        if digest in keep or (only is not None and digest not in only) or not _older(status, grace, now):
-            continue
+
+    def unneeded(found: Iterable[tuple[Digest, os.stat_result]]) -> list[tuple[Digest, os.stat_result]]:
+        wanted = ((digest, status) for digest, status in found if only is None or digest in only)
+        return [each for each in wanted if each[0] not in keep and _older(each[1], grace, now)]
+
+    referred = unneeded(blobs.references.files())
+    for digest, _ in referred:
+        with storage("removing a reference", blobs.path(digest)):
+            blobs.references.remove(digest)
+    for digest, status in unneeded(blobs.own()):
         blobs.remove(digest)
         count += 1
         if status.st_nlink > 1:
             shared += status.st_size
         else:
             freed += status.st_size
-    return Pruned(count, freed, shared)
+    return Pruned(count, freed, shared, len(referred))
 
 
 def sweep_unfinished(ingest: Path, disk: Disk, leased: Collection[Digest], age: float, all_others: bool) -> Pruned:

@@ -26,7 +26,7 @@ class Stamps:
         """Whether the file is the same as when it was stamped, as far as the file system tells."""
         try:
             with open(self._folder / digest.file_name, "rb") as file:
-                return bool(json.loads(file.read(_LIMIT)) == _of(status))
+                return bool(json.loads(file.read(_LIMIT)) == list(stamp_of(status)))
         except (OSError, ValueError):
             return False
 
@@ -34,7 +34,7 @@ class Stamps:
         """Note that a file with this status has just hashed right."""
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / digest.file_name).write_text(json.dumps(_of(status)))
+            (self._folder / digest.file_name).write_text(json.dumps(stamp_of(status)))
 
     def forget(self, digest: Digest) -> None:
         """Remove a stamp; missing is fine."""
@@ -42,6 +42,7 @@ class Stamps:
             (self._folder / digest.file_name).unlink(missing_ok=True)
 
 
-def _of(status: os.stat_result) -> list[int]:
+def stamp_of(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is written to."""
     # The change time can't be set from outside, so a file rewritten under its old date is noticed too.
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

@@ -84,6 +84,7 @@ class Store:
         # Leases live in memory: the store's lock says that no other process is at work here.
         self._leased: Counter[Digest] = Counter()
         self._read: dict[Path, _Entry] = {}
+        self._referred = self.blobs.references.state
 
     @classmethod
     def open(cls, root: Path, disk: Disk | None = None) -> Store:
@@ -174,7 +175,10 @@ class Store:
                 sweep_quarantine(self.root / "quarantine", self.disk, age),
             ]
         return Pruned(
-            sum(each.count for each in parts), sum(each.bytes for each in parts), sum(each.shared for each in parts)
+            sum(each.count for each in parts),
+            sum(each.bytes for each in parts),
+            sum(each.shared for each in parts),
+            sum(each.references for each in parts),
         )
 
     def publish(self, name: Name | str, manifest: Manifest) -> StoredModel:
@@ -184,7 +188,7 @@ class Store:
         """
         wanted = _named(name)
         with self._lock:
-            require_blobs(manifest, self.blobs.size_if_there)
+            require_blobs(manifest, self.blobs.size_if_there, self.blobs.why_missing)
             data = manifest.to_json()
             existing = self._manifests.find(wanted)
             replaced = self._found(existing[1]) if existing else b""
@@ -232,9 +236,12 @@ class Store:
     def _entry(self, name: Name, path: Path, sizes: Sizes) -> StoredModel | BrokenModel | None:
         """What a manifest's file holds now: from memory if nothing has changed since. None if it is gone."""
         try:
+            if self._referred != self.blobs.references.state:  # paths of models may lead elsewhere now
+                self._referred = self.blobs.references.state
+                self._read.clear()
             known = self._read.get(path)
             if known is not None and known[0] == stamp_of(os.stat(path)) and isinstance(known[1], StoredModel):
-                require_blobs(known[1].manifest, sizes)
+                require_blobs(known[1].manifest, sizes, self.blobs.why_missing)
                 return known[1]
             data, status = self._manifests.read(path)
             modified = datetime.fromtimestamp(status.st_mtime, UTC)
