@@ -154,7 +154,7 @@ class _Pull:
             annotations={SOURCE: offer.origin, REVISION: offer.revision, REFERENCE: reference.text},
         )
         try:
-            model = assemble(self.store, self.lease, name, _with_texts(recipe, texts), self.report)
+            model = assemble(self.store, self.lease, name, with_texts(recipe, texts), self.report)
         except (BadGGUF, UnsupportedModel, BadSource):
             self._reject([each.digest for each in parts.values()])
             raise
@@ -336,7 +336,7 @@ def _sound(path: Path, file: RemoteFile, late: bool) -> bool:
     return True
 
 
-def _with_texts(recipe: Recipe, texts: Sequence[tuple[str, bytes]]) -> Recipe:
+def with_texts(recipe: Recipe, texts: Sequence[tuple[str, bytes]]) -> Recipe:
     """The recipe with what small files set. Raises BadManifest for one that Runner wrote itself and is wrong."""
     by_kind: dict[str, list[bytes]] = {}
     for kind, data in texts:
