@@ -1,5 +1,6 @@
 """Blobs: files named by the hash of their bytes. The only way to a blob's path, and the only way in.
 
+A blob may lie in another tool's place instead, with a reference here; a file of our own counts before a reference.
 Every blob is written aside, hashed on the way, compared, made durable, and only then given its name; what
 doesn't match goes to quarantine. Knows nothing of models: which blobs are needed is the store's affair.
 """
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 from uuid import uuid4
@@ -22,10 +24,11 @@ from uuid import uuid4
 from registry.digests import CHUNK, Digest, digest_of, hash_fd
 from registry.disk import Disk, storage
 from registry.errors import BadBlob, Cancelled, Corrupt, HashMismatch, StorageFault
-from registry.foreign import take_in
+from registry.foreign import Taken, take_in
 from registry.ingest import Ingest
 from registry.manifest import SIZE_LIMIT, to_canonical
-from registry.stamps import Stamps
+from registry.references import Reference, References
+from registry.stamps import Stamps, stamp_of
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +51,16 @@ class Blobs:
         self._quarantine = root / "quarantine"
         self._disk = disk or Disk()
         self._stamps = Stamps(root / "stamps", self._disk)
+        self.references = References(root, self._disk)
         self._turn = threading.Condition()
         self._busy: set[Digest] = set()
 
     def path(self, digest: Digest) -> Path:
         """Where a blob lies, or would lie. A Digest can't be anything but 64 hex digits: no path escapes."""
-        return self._folder / digest.file_name
+        reference = self.references.get(digest)
+        if reference is not None and self._own_status(digest) is None:
+            return reference.path
+        return self._own(digest)
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """Whether the blob is there as a regular file, and of `size` bytes if that is given."""
@@ -64,8 +71,13 @@ class Blobs:
         """The blob's bytes; raises Corrupt if it isn't there."""
         found = self.size_if_there(digest)
         if found is None:
-            raise Corrupt(f"blob {digest} is missing from {self._folder}; pull or create the model again")
+            raise Corrupt(self.why_missing(digest))
         return found
+
+    def why_missing(self, digest: Digest) -> str:
+        """What to tell of a blob that isn't there."""
+        trouble = self.references.trouble(digest)
+        return trouble or f"blob {digest} is missing from {self._folder}; pull or create the model again"
 
     def size_if_there(self, digest: Digest) -> int | None:
         """The blob's bytes, or None."""
@@ -126,26 +138,47 @@ class Blobs:
         progress: Progress | None = None,
         cancelled: Cancel | None = None,
         hold: Callable[[Digest], None] | None = None,
+        owner: str = "",
     ) -> Digest:
-        """Take in a local file: by shared blocks if the file system has them, else by hard link, else by copy.
+        """Take in a local file: by shared blocks if the file system has them, else by hard link, else by reference.
 
-        mode `copy` rules out the hard link, after which file and blob are one. The file itself is never
-        changed. `hold` is told the digest before the blob can be seen, so that a lease can't come too late.
-        Raises BadSource, HashMismatch, Cancelled or a StorageFault; then the store is as before.
+        A reference leaves the file where it is; only a temporary place is copied from instead. mode `copy` rules out
+        the hard link, after which file and blob are one, and the reference. The file itself is never changed. `hold`
+        is told the digest before the blob can be seen, so that a lease can't come too late. `owner` is whose the file
+        is, in words. Raises BadSource, HashMismatch, Cancelled or a StorageFault; then the store is as before.
         """
         if expected is not None and self._sound(expected, cancelled):
             return expected
+        shared = mode == "link"
+        if shared and expected is None and (known := self._known_file(path)) is not None:
+            if hold is not None:
+                hold(known)
+            if self._sound(known, cancelled):
+                return known
         self._prepare()
-        ingest, how = take_in(
-            self._disk, path, self._ingest / f"{uuid4().hex}.part", mode == "link", progress, cancelled
-        )
+        refer = shared and self.may_refer_to(path)
+        aside = self._ingest / f"{uuid4().hex}.part"
+        taken = take_in(self._disk, path, aside, shared, refer, progress, cancelled)
         try:
             if hold is not None:
-                hold(ingest.digest())
-            return self.commit(ingest, expected, own=how != "linked")
+                hold(taken.digest)
+            if taken.ingest is None:
+                return self._refer(taken, expected, owner)
+            return self.commit(taken.ingest, expected, own=taken.how != "linked")
         except BaseException:
-            ingest.abandon()
+            if taken.ingest is not None:
+                taken.ingest.abandon()
             raise
+
+    def may_refer_to(self, path: Path) -> bool:
+        """Whether a file may stay where it is: it will last, and isn't the store's own."""
+        inside = self._folder.parent in Path(os.path.realpath(path)).parents
+        return not inside and self.references.may_lead_to(path)
+
+    def is_ours_alone(self, digest: Digest) -> bool:
+        """Whether the blob is a file here that no other program has under a name of its own."""
+        own = self._own_status(digest)
+        return own is not None and own.st_nlink == 1
 
     def begin(self, digest: Digest | None = None, cancelled: Cancel | None = None) -> Ingest:
         """A file to write into, to be given to `commit` or abandoned.
@@ -169,12 +202,15 @@ class Blobs:
         if expected not in (None, actual) or size not in (None, ingest.size):
             ingest.keep()
             wrong = f"{expected or actual}" + (f" of {size} bytes" if size is not None else "")
+            if not own:  # whoever it belongs to has it still
+                ingest.abandon()
+                raise HashMismatch(wrong, f"{actual} of {ingest.size} bytes", None)
             kept = self.quarantine(ingest.path, wrong, f"{actual} of {ingest.size} bytes")
             raise HashMismatch(wrong, f"{actual} of {ingest.size} bytes", kept)
         ingest.seal(own)
-        target = self.path(actual)
+        target = self._own(actual)
         with storage("publishing a blob", target):
-            if self.has(actual, ingest.size) and self._sound(actual):
+            if self._own_status(actual) is not None and self._sound(actual):
                 self._disk.remove(ingest.path)
             else:
                 self._clear(actual)
@@ -185,6 +221,7 @@ class Blobs:
                     with suppress(OSError):  # a name that may not last is worse than none
                         self._disk.remove(target)
                     raise
+            self.references.remove(actual)
         self.stamp(actual)
         return actual
 
@@ -225,13 +262,20 @@ class Blobs:
         if actual != digest:
             raise self._condemned(digest, "has other bytes than when it was stored", before, str(actual))
         self._stamps.put(digest, before)
+        reference = self.references.get(digest)
+        if reference is not None and reference.path == path and not reference.describes(before):
+            with suppress(StorageFault):  # the stamp says the same, as long as it lasts
+                self.references.put(digest, Reference.to(path, before, reference.owner))
 
     def odd(self, digest: Digest) -> str:
         """What is wrong with the thing at a blob's place as a file, or nothing: asks for no bytes of it."""
         try:
-            found = os.lstat(self.path(digest))
+            found = os.lstat(self._own(digest))
         except FileNotFoundError:
-            return "is missing"
+            if self.references.get(digest) is None:
+                return "is missing"
+            there = self.references.status(digest) is not None
+            return "" if there else self.why_missing(digest).removeprefix(f"blob {digest} ")
         if not stat.S_ISREG(found.st_mode):
             return f"is {_KINDS.get(stat.S_IFMT(found.st_mode), 'a device')} in place of a file"
         if os.name == "posix" and not found.st_mode & 0o444:
@@ -240,17 +284,17 @@ class Blobs:
 
     def mend(self, digest: Digest) -> bool:
         """Give an own file that nobody may read its mode back; True if that was what it needed."""
-        found = self._status(digest)
+        found = self._own_status(digest)
         if found is None or found.st_nlink > 1 or found.st_mode & 0o444:
             return False
-        with storage("making a blob readable", self.path(digest)):
-            self._disk.protect(self.path(digest))
+        with storage("making a blob readable", self._own(digest)):
+            self._disk.protect(self._own(digest))
         return True
 
     def condemn(self, digest: Digest, reason: str) -> BadBlob | None:
-        """Put aside what stands at a blob's place, whatever it is; the error to raise or report, None if it is gone."""
+        """Put aside what stands at a blob's place here, whatever it is; the error to report, None if nothing does."""
         try:
-            found = os.lstat(self.path(digest))
+            found = os.lstat(self._own(digest))
         except FileNotFoundError:
             return None
         return self._condemned(digest, reason, found, None)
@@ -258,6 +302,15 @@ class Blobs:
     def _condemned(self, digest: Digest, reason: str, seen: os.stat_result, actual: str | None) -> BadBlob:
         path = self.path(digest)
         kept = None
+        reference = self.references.get(digest)
+        if reference is not None and reference.path == path:
+            # Another tool's file stays as it is; it only doesn't count as this blob any more.
+            with suppress(StorageFault):  # then it is hashed again the next time
+                self.references.put(digest, replace(reference, wrong=stamp_of(seen)))
+            self._stamps.forget(digest)
+            return BadBlob(
+                path, str(digest), f"is a file of {reference.owner}, which has other bytes now", actual, None
+            )
         with suppress(FileNotFoundError):
             now = os.lstat(path)
             # Somebody may have put a good one there since: only what was looked at goes.
@@ -289,8 +342,19 @@ class Blobs:
             return None
         return kept
 
-    def all(self, odd: bool = False) -> Iterator[tuple[Digest, os.stat_result]]:
-        """Every blob with its status. Other files in the folder aren't ours to name, so they are left out.
+    def all(self) -> Iterator[tuple[Digest, os.stat_result]]:
+        """Every blob with the status of its file, wherever it lies."""
+        seen = set()
+        for digest, status in self.own():
+            seen.add(digest)
+            yield digest, status
+        for digest in self.references.digests():
+            found = None if digest in seen else self.references.status(digest)
+            if found is not None:
+                yield digest, found
+
+    def own(self, odd: bool = False) -> Iterator[tuple[Digest, os.stat_result]]:
+        """Every blob that has a file here. Other files in the folder aren't ours to name, so they are left out.
 
         With `odd`, whatever has a blob's name: folders, links and pipes as well.
         """
@@ -305,9 +369,10 @@ class Blobs:
                         yield Digest(named[1]), status
 
     def remove(self, digest: Digest) -> None:
-        """Remove a blob; missing is fine. Whether anyone needs it is the caller's question."""
-        with storage("removing a blob", self.path(digest)):
-            self._disk.remove(self.path(digest))
+        """Remove a blob, or the reference to it; missing is fine. Whether anyone needs it is the caller's question."""
+        with storage("removing a blob", self._own(digest)):
+            self._disk.remove(self._own(digest))
+            self.references.remove(digest)
         self._stamps.forget(digest)
 
     def stray_stamps(self) -> list[tuple[Digest, os.stat_result]]:
@@ -347,17 +412,43 @@ class Blobs:
             return False
         return True
 
-    def _status(self, digest: Digest) -> os.stat_result | None:
+    def _refer(self, taken: Taken, expected: Digest | None, owner: str) -> Digest:
+        """Note where a file lies that has just been hashed. Raises HashMismatch; nothing is put aside then."""
+        if expected not in (None, taken.digest):
+            raise HashMismatch(str(expected), f"{taken.digest} of {taken.status.st_size} bytes", None)
+        if self._own_status(taken.digest) is None or not self._sound(taken.digest):
+            self.references.put(taken.digest, Reference.to(taken.path, taken.status, owner))
+            self._stamps.put(taken.digest, taken.status)
+        return taken.digest
+
+    def _known_file(self, path: Path) -> Digest | None:
+        """The digest of a file that is a blob already, under its own name or another, and hasn't changed."""
         try:
-            found = os.lstat(self.path(digest))
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        for digest, found in self.all():
+            if (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino) and self._stamps.fits(digest, status):
+                return digest
+        return None
+
+    def _own(self, digest: Digest) -> Path:
+        return self._folder / digest.file_name
+
+    def _status(self, digest: Digest) -> os.stat_result | None:
+        return self._own_status(digest) or self.references.status(digest)
+
+    def _own_status(self, digest: Digest) -> os.stat_result | None:
+        try:
+            found = os.lstat(self._own(digest))
         except FileNotFoundError:
             return None
         return found if stat.S_ISREG(found.st_mode) else None
 
     def _clear(self, digest: Digest) -> None:
         """Put aside what stands where a blob must go: a folder, a link, or a file of the wrong length."""
-        if os.path.lexists(self.path(digest)):
-            self.quarantine(self.path(digest), str(digest), "another kind of file, or another length")
+        if os.path.lexists(self._own(digest)):
+            self.quarantine(self._own(digest), str(digest), "another kind of file, or another length")
 
     def _prepare(self) -> None:
         with storage("making the store's folders", self._folder):

@@ -32,7 +32,7 @@ _PART_NAME = re.compile(r"sha256-([0-9a-f]{64})\.part(?:\..*)?")
 KEEP_SECONDS = 7 * 24 * 3600.0
 """How long an unfinished download, or bytes in quarantine, are kept for another try or a look."""
 
-Kind = Literal["blob", "unfinished", "quarantined", "stamp"]
+Kind = Literal["blob", "reference", "unfinished", "quarantined", "stamp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +50,26 @@ class Garbage:
 class Pruned:
     """What a sweep removed, or would: blobs and unfinished files, and the bytes that the disk has back.
 
-    `shared` is bytes of removed files that other programs still hold by a name of their own. `removed` tells each.
+    `shared` is bytes of removed files that other programs still hold by a name of their own. `references` are notes of
+    files in another tool's place; those files stay as they are, and don't count anywhere. `removed` tells each.
     """
 
     count: int
     bytes: int
     shared: int = 0
+    references: int = 0
     removed: tuple[Garbage, ...] = ()
 
     @classmethod
     def of(cls, removed: Iterable[Garbage]) -> Pruned:
         """Added up. Stamps and notes are no files to anybody, so they don't count."""
         told = tuple(each for each in removed if each.kind != "stamp")
+        files = [each for each in told if each.kind != "reference"]
         return cls(
-            len(told),
-            sum(each.size for each in told if not each.shared),
-            sum(each.size for each in told if each.shared),
+            len(files),
+            sum(each.size for each in files if not each.shared),
+            sum(each.size for each in files if each.shared),
+            len(told) - len(files),
             told,
         )
 
@@ -110,9 +114,18 @@ def unneeded(
     blobs: Blobs, keep: Collection[Digest], grace: float, age: Age, only: Collection[Digest] | None = None
 ) -> Iterator[Garbage]:
     """Blobs outside `keep`, and inside `only` if that is given, that are older than `grace` seconds."""
-    for digest, status in list(blobs.all()):
-        if digest not in keep and (only is None or digest in only) and age.older(status, grace):
+
+    def is_unneeded(digest: Digest, status: os.stat_result) -> bool:
+        return digest not in keep and (only is None or digest in only) and age.older(status, grace)
+
+    own = set()
+    for digest, status in list(blobs.own()):
+        own.add(digest)
+        if is_unneeded(digest, status):
             yield Garbage("blob", blobs.path(digest), status.st_size, status.st_nlink > 1, digest)
+    for digest, status in list(blobs.references.files()):
+        if digest not in own and is_unneeded(digest, status):
+            yield Garbage("reference", blobs.path(digest), 0, digest=digest)
 
 
 def stray_stamps(blobs: Blobs, grace: float, age: Age) -> Iterator[Garbage]:

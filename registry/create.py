@@ -190,6 +190,7 @@ class _Kitchen:
             progress=lambda done: self.progress(Progress(status, None, max(size, done), done)),
             cancelled=self.cancelled,
             hold=self.lease.hold,
+            owner="yours",
         )
         return Part(digest, path.name)
 

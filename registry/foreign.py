@@ -8,15 +8,30 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from registry.digests import CHUNK
+from registry.digests import CHUNK, Digest, hash_fd
 from registry.disk import Disk, open_regular, storage
 from registry.errors import BadSource, Cancelled, NoSpace
 from registry.ingest import Ingest
 
-How = Literal["cloned", "linked", "copied"]
+How = Literal["cloned", "linked", "referred", "copied"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file's bytes, hashed, and how they come in. `ingest` waits to be committed; a referred file has none.
+
+    `path` is the file without links on the way, `status` how it looked before and after.
+    """
+
+    how: How
+    digest: Digest
+    ingest: Ingest | None
+    path: Path
+    status: os.stat_result
 
 
 def take_in(
@@ -24,21 +39,29 @@ def take_in(
     source: Path,
     target: Path,
     share_inode: bool,
+    refer: bool = False,
     progress: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> tuple[Ingest, How]:
+) -> Taken:
     """Bring a file's bytes to `target`, hashed: by shared blocks, else by a hard link, else by a copy.
 
-    `share_inode` permits the hard link, after which target and source are one file. `progress` is told the
-    bytes done. Raises BadSource if the file changes meanwhile, Cancelled, or a StorageFault; then nothing
-    is left at `target`.
+    `share_inode` permits the hard link, after which target and source are one file; `refer` has the file stay where
+    it is rather than be copied. `progress` is told the bytes done. Raises BadSource if the file changes meanwhile,
+    Cancelled, or a StorageFault; then nothing is left at `target`.
     """
     fd, before = open_regular(source)
+    path = Path(os.path.realpath(source))
     ingest: Ingest | None = None
     try:
-        ingest, how = _begin(disk, source, fd, before, target, share_inode)
-        _fill(disk, ingest, fd if how == "copied" else ingest.fd, how == "copied", progress, cancelled)
-        if _look(os.fstat(fd)) != _look(before) or ingest.size != before.st_size:
+        ingest, how = _begin(disk, source, fd, before, target, share_inode, refer)
+        if ingest is None:
+            with storage("reading a file", path):
+                digest, size = hash_fd(fd, progress, cancelled, disk.read_into)
+        else:
+            _fill(disk, ingest, fd if how == "copied" else ingest.fd, how == "copied", progress, cancelled)
+            digest, size = ingest.digest(), ingest.size
+        after = os.fstat(fd)
+        if _look(after) != _look(before) or size != before.st_size or (ingest is None and not _is(path, after)):
             raise BadSource(f"{source}: it changed while it was being read; try again")
     except BaseException:
         if ingest is not None:
@@ -46,12 +69,12 @@ def take_in(
         raise
     finally:
         os.close(fd)
-    return ingest, how
+    return Taken(how, digest, ingest, path, after)
 
 
 def _begin(
-    disk: Disk, source: Path, fd: int, status: os.stat_result, target: Path, share_inode: bool
-) -> tuple[Ingest, How]:
+    disk: Disk, source: Path, fd: int, status: os.stat_result, target: Path, share_inode: bool, refer: bool
+) -> tuple[Ingest | None, How]:
     ingest = Ingest.create(disk, target)
     try:
         with storage("taking in a file", target):
@@ -60,6 +83,10 @@ def _begin(
             if share_inode and _link_over(disk, source, status, target):
                 ingest.keep()
                 return Ingest(disk, target, disk.open(target)), "linked"
+            if refer:
+                ingest.keep()
+                disk.remove(target)
+                return None, "referred"
             free = disk.free(target.parent)
         if free < status.st_size:
             raise NoSpace(target, status.st_size, free)
@@ -75,9 +102,8 @@ def _link_over(disk: Disk, source: Path, status: os.stat_result, target: Path) -
     if not disk.link(Path(os.path.realpath(source)), aside):
         return False
     try:
-        found = os.lstat(aside)
         # The name may have been given to another file since we opened it.
-        same = (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino)
+        same = _is(aside, status)
         if same:
             disk.rename(aside, target)
     except BaseException:
@@ -110,6 +136,15 @@ def _fill(
                 progress(ingest.size)
             if cancelled is not None and cancelled():
                 raise Cancelled("cancelled while reading a file")
+
+
+def _is(path: Path, status: os.stat_result) -> bool:
+    """Whether the name is still that file's."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino)
 
 
 def _look(status: os.stat_result) -> tuple[int, int, int]:

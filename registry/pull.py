@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from modelfiles.errors import ParameterError
@@ -40,7 +41,7 @@ from registry.names import Name
 from registry.origins import Reach, open_source
 from registry.progress import Cancel, Progress, Report, never, unheard
 from registry.resolve import Pin, Reference, Wanted, refer
-from registry.sources.source import Offer, RemoteFile, Source
+from registry.sources.source import HUB_CACHE, Nearby, Offer, RemoteFile, Source
 from registry.store import Lease, Store
 from registry.stored import StoredModel, read_messages
 from registry.transfer.download import WAITS, download
@@ -61,6 +62,7 @@ class PullSettings:
     """How to pull. `memory` is bytes that a model may have when a name leaves the choice to us.
 
     `waits` are seconds between tries while the network is down, `connections` as many as one host is asked for at once.
+    `nearby` is what other tools on this machine have.
     """
 
     reach: Reach = field(default_factory=Reach)
@@ -68,6 +70,7 @@ class PullSettings:
     waits: tuple[float, ...] = WAITS
     connections: int = 8
     rate: int = 0
+    nearby: Nearby | None = None
 
 
 def pull(
@@ -101,7 +104,7 @@ def pull(
         titles = ", ".join(each.title for each in offer.files)
         progress(Progress(f"found {titles} ({human_bytes(offer.size)})"))
         with store.lease() as lease:
-            work = _Pull(store, lease, source, progress, cancelled, settings.waits)
+            work = _Pull(store, lease, source, progress, cancelled, settings.waits, settings.nearby)
             return work.run(name, reference, offer)
 
 
@@ -134,6 +137,7 @@ class _Pull:
     report: Report
     cancelled: Cancel
     waits: tuple[float, ...]
+    nearby: Nearby | None = None
     shown: dict[Digest, int] = field(default_factory=dict)
 
     def run(self, name: Name, reference: Reference, offer: Offer) -> StoredModel:
@@ -155,7 +159,7 @@ class _Pull:
             annotations={SOURCE: offer.origin, REVISION: offer.revision, REFERENCE: reference.text},
         )
         try:
-            model = assemble(self.store, self.lease, name, _with_texts(recipe, texts), self.report)
+            model = assemble(self.store, self.lease, name, with_texts(recipe, texts), self.report)
         except (BadGGUF, UnsupportedModel, BadSource):
             self._reject([each.digest for each in parts.values()])
             raise
@@ -175,7 +179,7 @@ class _Pull:
             self.lease.hold(digest)
             return self.store.blobs.write(data, digest)
         with self.store.blobs.exclusive(file.digest, self.cancelled):
-            if not self._kept(file, file.digest) and not self._cached(file, file.digest):
+            if not self._kept(file, file.digest) and not self._at_others(file, file.digest):
                 self._download(file, file.digest, late)
         self.report(Progress("verifying sha256 digest", file.digest, file.size, file.size))
         return file.digest
@@ -204,29 +208,34 @@ class _Pull:
         self._tell(digest, file.size, file.size)
         return True
 
-    def _cached(self, file: RemoteFile, digest: Digest) -> bool:
-        """Whether the file could be taken from the hub's cache. Wrong bytes there are put aside and removed."""
-        cache = self.source.cache
-        path = cache.find(file) if cache else None
-        if cache is None or path is None:
-            return False
-        status = f"reading {file.title} from the hub's cache"
-        try:
-            self.store.blobs.adopt(
-                path,
-                digest,
-                progress=lambda done: self.report(Progress(status, None, file.size, min(done, file.size))),
-                cancelled=self.cancelled,
-            )
-        except HashMismatch as error:
-            log.warning("the hub's cache has a bad %s: %s", file.title, error)
-            cache.forget(file, self.store.disk)
-            return False
-        except BadSource as error:
-            log.info("can't take %s from the hub's cache: %s", file.title, error)
-            return False
-        self._tell(digest, file.size, file.size)
-        return True
+    def _at_others(self, file: RemoteFile, digest: Digest) -> bool:
+        """Whether the file could be taken from another tool's place. One with wrong bytes stays there as it is."""
+        for owner, path in self._places(file):
+            status = f"reading {file.title} of {owner}"
+            tell = partial(self._tell_reading, status, file.size)
+            try:
+                tell(0)
+                self.store.blobs.adopt(path, digest, progress=tell, cancelled=self.cancelled, owner=owner)
+            except HashMismatch as error:
+                log.warning("%s has a bad %s, which is passed over: %s (%s)", owner, file.title, path, error)
+            except BadSource as error:
+                log.info("can't take %s of %s: %s", file.title, owner, error)
+            else:
+                self._tell(digest, file.size, file.size)
+                return True
+        return False
+
+    def _places(self, file: RemoteFile) -> list[tuple[str, Path]]:
+        """Where files lie on this machine that should be this one, and whose they are; of its length, at least."""
+        found = []
+        if self.source.cache is not None and (path := self.source.cache.find(file)) is not None:
+            found.append((HUB_CACHE, path))
+        if self.nearby is not None and file.digest is not None:
+            found += [each for each in self.nearby(file.digest) if each not in found]
+        return [(owner, path) for owner, path in found if _size(path) == file.size]
+
+    def _tell_reading(self, status: str, size: int, done: int) -> None:
+        self.report(Progress(status, None, size, min(done, size)))
 
     def _download(self, file: RemoteFile, digest: Digest, late: bool) -> None:
         if self.store.blobs.part(digest).exists():
@@ -273,7 +282,7 @@ class _Pull:
         if cache is None:
             return
         for file in files:
-            if file.digest is None or cache.find(file) is not None:
+            if file.digest is None or cache.find(file) is not None or not self.store.blobs.is_ours_alone(file.digest):
                 continue
             if cache.share(file, self.store.blobs.path(file.digest), self.store.disk):
                 # A further name changes the file's stamp, and only that.
@@ -310,9 +319,10 @@ class _Pull:
             raise NoSpace(self.store.root, int(missing * _ROOM), free)
 
     def _at_hand(self, file: RemoteFile) -> bool:
-        """Whether the source's cache has the file where it can be shared rather than copied."""
-        path = self.source.cache.find(file) if self.source.cache else None
-        return path is not None and path.stat().st_dev == self.store.root.stat().st_dev
+        """Whether another tool has the file where it can be shared rather than copied."""
+        blobs = self.store.blobs
+        device = self.store.root.stat().st_dev
+        return any(blobs.may_refer_to(path) or path.stat().st_dev == device for _, path in self._places(file))
 
     def _reject(self, digests: list[Digest]) -> None:
         """Remove blobs that turned out to be no model, once nobody leases them."""
@@ -335,6 +345,14 @@ class _Looks:
                 self._left = []
 
 
+def _size(path: Path) -> int | None:
+    """A file's bytes; None where it can't be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
 def _sound(path: Path, file: RemoteFile, late: bool) -> bool:
     """Look at a header before the rest arrives; False if more of it must arrive first.
 
@@ -351,7 +369,7 @@ def _sound(path: Path, file: RemoteFile, late: bool) -> bool:
     return True
 
 
-def _with_texts(recipe: Recipe, texts: Sequence[tuple[str, bytes]]) -> Recipe:
+def with_texts(recipe: Recipe, texts: Sequence[tuple[str, bytes]]) -> Recipe:
     """The recipe with what small files set. Raises BadManifest for one that Runner wrote itself and is wrong."""
     by_kind: dict[str, list[bytes]] = {}
     for kind, data in texts:

@@ -156,7 +156,8 @@ def _held(store: Store, lease: Lease, name: Name) -> StoredModel:
     stored = store.show(name)
     for layer in stored.manifest.blobs:
         lease.hold(layer.digest)
-    require_blobs(stored.manifest, store.blobs.size_if_there)  # it may have been removed before it was held
+    # It may have been removed before it was held.
+    require_blobs(stored.manifest, store.blobs.size_if_there, store.blobs.why_missing)
     return stored
 
 

@@ -27,7 +27,7 @@ class Stamps:
 
     def fits(self, digest: Digest, status: os.stat_result) -> bool:
         """Whether the file is the same as when it was stamped, as far as the file system tells."""
-        return _of(status) in (self._unwritten.get(digest), self._read(digest))
+        return list(stamp_of(status)) in (self._unwritten.get(digest), self._read(digest))
 
     def put(self, digest: Digest, status: os.stat_result) -> None:
         """Note that a file with this status has just hashed right."""
@@ -36,11 +36,11 @@ class Stamps:
             fd = self._disk.reopen(self._folder / digest.file_name)
             try:
                 self._disk.truncate(fd, 0)
-                self._disk.write(fd, json.dumps(_of(status)).encode())
+                self._disk.write(fd, json.dumps(list(stamp_of(status))).encode())
             finally:
                 self._disk.close(fd)
         except OSError:
-            self._unwritten[digest] = _of(status)
+            self._unwritten[digest] = list(stamp_of(status))
         else:
             self._unwritten.pop(digest, None)
 
@@ -67,6 +67,7 @@ class Stamps:
             return None
 
 
-def _of(status: os.stat_result) -> list[int]:
+def stamp_of(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is written to."""
     # The change time can't be set from outside, so a file rewritten under its old date is noticed too.
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

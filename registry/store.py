@@ -111,6 +111,7 @@ class Store:
         self._age = age
         # Uploads wait for their create, by the time that they came: a clock that no one can set.
         self._awaited: dict[Digest, float] = {}
+        self._referred = self.blobs.references.state
 
     @classmethod
     def open(cls, root: Path, disk: Disk | None = None, age: Age | None = None) -> Store:
@@ -228,7 +229,7 @@ class Store:
         """
         wanted = _named(name)
         with self._lock:
-            require_blobs(manifest, self.blobs.size_if_there)
+            require_blobs(manifest, self.blobs.size_if_there, self.blobs.why_missing)
             data = manifest.to_json()
             existing = self._manifests.find(wanted)
             replaced = self._found(existing[1]) if existing is not None else b""
@@ -281,9 +282,12 @@ class Store:
     def _entry(self, name: Name, path: Path, sizes: Sizes) -> StoredModel | BrokenModel | None:
         """What a manifest's file holds now: from memory if nothing has changed since. None if it is gone."""
         try:
+            if self._referred != self.blobs.references.state:  # paths of models may lead elsewhere now
+                self._referred = self.blobs.references.state
+                self._read.clear()
             known = self._read.get(path)
             if known is not None and known[0] == stamp_of(os.stat(path)) and isinstance(known[1], StoredModel):
-                require_blobs(known[1].manifest, sizes)
+                require_blobs(known[1].manifest, sizes, self.blobs.why_missing)
                 return known[1]
             data, status = self._manifests.read(path)
             modified = datetime.fromtimestamp(status.st_mtime, UTC)

@@ -93,7 +93,7 @@ def load(name: Name, data: bytes, modified_at: datetime, blobs: Blobs, sizes: Si
     """
     read = blobs.read
     manifest = Manifest.from_json(data)
-    require_blobs(manifest, sizes)
+    require_blobs(manifest, sizes, blobs.why_missing)
     projectors = manifest.of(media.PROJECTOR)
     return StoredModel(
         name=name,
@@ -114,12 +114,12 @@ def load(name: Name, data: bytes, modified_at: datetime, blobs: Blobs, sizes: Si
     )
 
 
-def require_blobs(manifest: Manifest, sizes: Sizes) -> None:
+def require_blobs(manifest: Manifest, sizes: Sizes, why_missing: Callable[[Digest], str]) -> None:
     """Make sure that every blob is there and of the right length; raises Corrupt naming the first that isn't."""
     for layer in manifest.blobs:
         size = sizes(layer.digest)
         if size is None:
-            raise Corrupt(f"blob {layer.digest} is missing; pull or create the model again")
+            raise Corrupt(why_missing(layer.digest))
         if size != layer.size:
             raise Corrupt(
                 f"blob {layer.digest} has {size} bytes instead of {layer.size}; pull or create the model again"

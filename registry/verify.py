@@ -175,9 +175,10 @@ class _Look:
 
     def at_blobs(self, sample: Sample | None, all_blobs: bool) -> tuple[int, int]:
         """Look at every blob that is wanted, and hash those of the sample; how many those were, and their bytes."""
-        there = dict(self.store.blobs.all(odd=True))
+        blobs = self.store.blobs
+        there = {**dict(blobs.all()), **dict(blobs.own(odd=True))}
         needed = _users(self.chosen).keys()
-        wanted = sorted(there.keys() | needed if all_blobs else needed)
+        wanted = sorted({*there, *blobs.references.digests(), *needed} if all_blobs else needed)
         self.there = len(wanted)
         sound = [digest for digest in wanted if not self._is_odd(digest)]
         to_hash = sound if sample is None else sorted(sample.of(sound)) if sound else []

@@ -51,7 +51,7 @@ class HubSettings:
 class HuggingFace:
     """One repository of a hub. `look` comes first: it fixes the commit that everything else is read from.
 
-    Methods raise Unreachable, Denied, NotFound or UnknownTag; `share` and `forget` raise nothing.
+    Methods raise Unreachable, Denied, NotFound or UnknownTag; `share` raises nothing.
     """
 
     def __init__(self, settings: HubSettings, http: Http, place: HubPlace) -> None:
@@ -162,20 +162,6 @@ class HuggingFace:
         except OSError as error:
             log.info("%s isn't in the hub's cache under all its names: %s", file.path, error)
         return target.is_file()
-
-    def forget(self, file: RemoteFile, disk: Disk) -> None:
-        """Remove a file with wrong bytes from the hub's cache, so that nobody is served it again."""
-        blob = self._cached_blob(file)
-        if blob is None:
-            return
-        real = Path(os.path.realpath(blob))
-        try:
-            disk.remove(blob)
-            # The cache's own entries may be links within it; a link that leads elsewhere leads to a stranger's file.
-            if Path(os.path.realpath(self._cache)) in real.parents:
-                disk.remove(real)
-        except OSError as error:
-            log.warning("%s has wrong bytes and can't be removed: %s", blob, error)
 
     def _cached_blob(self, file: RemoteFile) -> Path | None:
         from huggingface_hub.file_download import repo_folder_name

@@ -5,6 +5,7 @@ Values and a contract; each kind of source is a module beside this one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -97,6 +98,14 @@ class Offer:
         return sum(each.size for each in self.files)
 
 
+HUB_CACHE = "Hugging Face's cache"
+"""Whose the hub's files are, in words."""
+
+Nearby = Callable[[Digest], Iterable[tuple[str, Path]]]
+"""Tells which other tools on this machine say that they have a file: whose it is in words, and where. Nothing is sure
+of it before it has been hashed."""
+
+
 class SharedCache(Protocol):
     """A cache of the source's that other programs use as well. Methods raise nothing."""
 
@@ -105,9 +114,6 @@ class SharedCache(Protocol):
 
     def share(self, file: RemoteFile, blob: Path, disk: Disk) -> bool:
         """Give a blob of ours its names there; False where that can't be."""
-
-    def forget(self, file: RemoteFile, disk: Disk) -> None:
-        """Remove a file with wrong bytes, so that nobody is served it again."""
 
 
 class Source(Protocol):

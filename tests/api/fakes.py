@@ -380,7 +380,7 @@ class FakeModels:
 
     async def prune(self, grace: float | None = None, dry_run: bool = False) -> Pruned:
         self.changes.append(f"prune {grace} {dry_run}")
-        return Pruned(1, 4096, 0, (Garbage("blob", Path("/store/blobs/sha256-x"), 4096),))
+        return Pruned(1, 4096, 0, 0, (Garbage("blob", Path("/store/blobs/sha256-x"), 4096),))
 
     async def has_blob(self, digest: Digest) -> bool:
         return digest in self.blobs

@@ -125,12 +125,12 @@ def test_a_file_is_adopted_by_link_and_left_as_it_is(root: Path, tmp_path: Path)
     assert mine.read_bytes() == DATA
 
 
-def test_across_file_systems_a_file_is_copied(root: Path, tmp_path: Path) -> None:
+def test_across_file_systems_a_file_is_copied_where_that_is_asked_for(root: Path, tmp_path: Path) -> None:
     mine = tmp_path / "model.gguf"
     mine.write_bytes(DATA)
     seen: list[int] = []
     blobs = Blobs(root, Copying())
-    digest = blobs.adopt(mine, progress=seen.append)
+    digest = blobs.adopt(mine, mode="copy", progress=seen.append)
     assert mine.stat().st_nlink == 1
     assert blobs.path(digest).stat().st_ino != mine.stat().st_ino
     assert stat.S_IMODE(blobs.path(digest).stat().st_mode) == 0o444
