@@ -12,6 +12,7 @@
     │   └── UnknownTag       the repository is there, this quantization isn't; carries what is
     ├── Corrupt              bytes that aren't what their digest says
     │   └── HashMismatch     found while taking bytes in; says where they were put aside
+    ├── QuantizeFailed       the quantizer gave up, or its process died
     ├── Unreachable          the other end doesn't answer, or answers nonsense
     ├── Denied               the other end knows us not, or not enough
     ├── Locked               another process has the store
@@ -105,6 +106,10 @@ class HashMismatch(Corrupt):
         self.quarantined = quarantined
         kept = f"The bytes were put aside in {quarantined}." if quarantined else "Nothing was kept."
         super().__init__(f"hash mismatch: expected {expected}, got {actual}. {kept} Try again.")
+
+
+class QuantizeFailed(RegistryError):
+    """The quantizer gave up, or its process died; nothing of what it wrote was kept."""
 
 
 class Unreachable(RegistryError):
