@@ -205,7 +205,7 @@ BAD: dict[str, tuple[str, type[RegistryError], str]] = {
     "an adapter that isn't there": ("FROM ./one.gguf\nADAPTER ./gone.gguf", BadSource, "no such file"),
     "an adapter as safetensors": ("FROM ./one.gguf\nADAPTER ./lora.safetensors", BadSource, "convert_lora_to_gguf.py"),
     "a folder of them": ("FROM ./one.gguf\nADAPTER ./tuned", BadSource, "convert_lora_to_gguf.py"),
-    "an adapter for another width": ("FROM ./one.gguf\nADAPTER ./wide-lora.gguf", BadGGUF, "is 64 by 1 here, and it chan"),
+    "an adapter for another width": ("FROM ./one.gguf\nADAPTER ./wide-lora.gguf", BadGGUF, "is 64 by 1 here, and"),
     "an adapter for more": ("FROM ./one.gguf\nADAPTER ./deep-lora.gguf", BadGGUF, "no blk.9.ffn_up.weight in"),
     "a draft that is text": ("FROM ./one.gguf\nDRAFT ./text.gguf", BadGGUF, "not a GGUF file"),
 }
