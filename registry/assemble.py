@@ -16,7 +16,7 @@ from registry import manifest as media
 from registry.abilities import abilities
 from registry.digests import Digest, digest_of
 from registry.errors import BadGGUF, BadSource, UnsupportedModel
-from registry.gguf.check import check, shard_position
+from registry.gguf.check import check, check_adapter, shard_position
 from registry.gguf.facts import Facts, kind_of
 from registry.gguf.metadata import Metadata
 from registry.gguf.reader import Header, read_header
@@ -83,7 +83,7 @@ def assemble(store: Store, lease: Lease, name: Name, recipe: Recipe, report: Rep
     found = sort_out(headers, [part.title or str(part.digest) for part in recipe.files])
     adapters = [*recipe.adapters, *(recipe.files[index] for index in found.adapters)]
     for part in adapters:
-        _check_adapter(_header(store, part), part, found.facts)
+        _check_adapter(_header(store, part), part, found.facts, [headers[index] for index in found.weights])
     if recipe.draft:
         sort_out([_header(store, part) for part in recipe.draft], [part.title for part in recipe.draft])
     layers = [
@@ -151,13 +151,14 @@ def _header(store: Store, part: Part) -> Header:
         raise type(error)(error.reason, part.title or str(part.digest)) from error
 
 
-def _check_adapter(header: Header, part: Part, base: Facts) -> None:
+def _check_adapter(header: Header, part: Part, base: Facts, weights: list[Header]) -> None:
     title = part.title or str(part.digest)
     found = _named(title, lambda: check(header))
     if found.kind != "adapter":
         raise BadSource(f"{title}: not an adapter but a {found.kind}")
     if found.architecture != base.architecture:
         raise BadSource(f"{title}: an adapter for {found.architecture}, and the model is {base.architecture}")
+    _named(title, lambda: check_adapter(header, weights))
 
 
 def _weights(store: Store, media_type: str, part: Part) -> Layer:

@@ -13,6 +13,7 @@
     ├── Corrupt              bytes that aren't what their digest says
     │   ├── BadBlob          found in the store; says which blob, and where it was put
     │   └── HashMismatch     found while taking bytes in; says where they were put aside
+    ├── QuantizeFailed       the quantizer gave up, or its process died
     ├── Unreachable          the other end doesn't answer, or answers nonsense
     ├── Denied               the other end knows us not, or not enough
     ├── Locked               another process has the store
@@ -123,6 +124,10 @@ class HashMismatch(Corrupt):
         self.quarantined = quarantined
         kept = f"The bytes were put aside in {quarantined}." if quarantined else "Nothing was kept."
         super().__init__(f"hash mismatch: expected {expected}, got {actual}. {kept} Try again.")
+
+
+class QuantizeFailed(RegistryError):
+    """The quantizer gave up, or its process died; nothing of what it wrote was kept."""
 
 
 class Unreachable(RegistryError):

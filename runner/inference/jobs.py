@@ -20,25 +20,31 @@ from registry.digests import Digest
 from registry.errors import NotFound
 from registry.names import Name
 from registry.progress import Cancel, Progress, Report
+from registry.quantize import Quantization, Quantizer
 from registry.resolve import Publication, Wanted
 from registry.store import Store
 from registry.verify import Sample, Verified, verify
+from runner.inference.quantizer import quantize
 
 Pull = Callable[[Wanted, Report, Cancel], object]
 Push = Callable[[Publication, Report, Cancel], object]
 Work = Callable[[Report, Cancel], object]
 _Key = tuple[str, Digest | None]
+_AS_IT_IS = Quantization()
 
 
 class Jobs:
     """Constructed by the daemon only. `pull` fetches a model into the store, `push` publishes one; `threads` runs jobs
-    and nothing else."""
+    and nothing else; `quantizer` makes models smaller that are created so."""
 
-    def __init__(self, store: Store, pull: Pull, push: Push, threads: Executor) -> None:
+    def __init__(
+        self, store: Store, pull: Pull, push: Push, threads: Executor, quantizer: Quantizer = quantize
+    ) -> None:
         self._store = store
         self._pull = pull
         self._push = push
         self._threads = threads
+        self._quantizer = quantizer
         self._by_key: dict[Hashable, _Job] = {}
         self._running: set[_Job] = set()
 
@@ -75,19 +81,36 @@ class Jobs:
                 yield progress
 
     async def create(
-        self, name: str, modelfile: Modelfile, *, base: Path | None, files: Mapping[str, Digest]
+        self,
+        name: str,
+        modelfile: Modelfile,
+        *,
+        base: Path | None,
+        files: Mapping[str, Digest],
+        quantization: Quantization = _AS_IT_IS,
     ) -> AsyncGenerator[Progress, None]:
         """Create a model and tell how it goes; a FROM that names a model which isn't here is pulled first."""
         wanted = Name.parse(name)
 
+        def make(report: Report, cancelled: Cancel) -> object:
+            return create(
+                self._store,
+                wanted,
+                modelfile,
+                base=base,
+                files=files,
+                progress=report,
+                cancelled=cancelled,
+                quantization=quantization,
+                quantizer=self._quantizer,
+            )
+
         def work(report: Report, cancelled: Cancel) -> object:
             try:
-                return create(
-                    self._store, wanted, modelfile, base=base, files=files, progress=report, cancelled=cancelled
-                )
+                return make(report, cancelled)
             except NotFound as missing:
                 self._pull(Wanted(reference=missing.name), report, cancelled)
-            return create(self._store, wanted, modelfile, base=base, files=files, progress=report, cancelled=cancelled)
+            return make(report, cancelled)
 
         async with aclosing(self.run(work)) as watched:
             async for progress in watched:

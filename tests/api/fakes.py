@@ -26,6 +26,7 @@ from registry.gguf.reader import Header, TensorInfo
 from registry.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, ModelConfig
 from registry.names import Name
 from registry.progress import Progress
+from registry.quantize import Quantization
 from registry.resolve import Publication, Wanted
 from registry.sources.local import looks_like_path
 from registry.stored import StoredModel
@@ -424,6 +425,7 @@ class FakeJobs:
     """`runner.inference.jobs.Jobs`: `nowhere` fails at once, `halfway` in the middle, everything else succeeds."""
 
     created: list[tuple[str, Modelfile, Path | None, Mapping[str, Digest]]] = field(default_factory=list)
+    quantizations: list[Quantization] = field(default_factory=list)
     pulled: list[Wanted] = field(default_factory=list)
     pushed: list[Publication] = field(default_factory=list)
     verified: list[tuple[tuple[str, ...], Sample | None, bool]] = field(default_factory=list)
@@ -473,9 +475,16 @@ class FakeJobs:
             self.ended.set()
 
     async def create(
-        self, name: str, modelfile: Modelfile, *, base: Path | None, files: Mapping[str, Digest]
+        self,
+        name: str,
+        modelfile: Modelfile,
+        *,
+        base: Path | None,
+        files: Mapping[str, Digest],
+        quantization: Quantization,
     ) -> AsyncIterator[Progress]:
         self.created.append((name, modelfile, base, files))
+        self.quantizations.append(quantization)
         for source in modelfile.sources:
             if base is None and source not in files and looks_like_path(source):
                 raise BadSource(f"FROM {source}: files can't be read from here; upload it first")

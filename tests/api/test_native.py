@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from modelfiles.parse import parse
-from registry.digests import digest_of
+from registry.digests import Digest, digest_of
+from registry.gguf.quantizations import quant_type
+from registry.quantize import Quantization
 from registry.resolve import Pin, Publication, Wanted
 from runner.conversation import Message, ToolCall
 from runner.inference.requests import Chat, Complete, Embed, Preview
@@ -575,6 +577,18 @@ class TestCreate:
             ("model.gguf", "lora.gguf", "draft.gguf"), digest
         )
 
+    @pytest.mark.parametrize("field", ["quantize", "quantization"])
+    def test_what_to_quantize_to(self, server: Served, field: str) -> None:
+        digest = "sha256:" + "a" * 64
+        body = {"model": "m", "from": "demo", field: "q4_K_M", "draft_quantize": "Q8_0", "imatrix": digest}
+        assert server.post("/api/create", body).status == 200
+        (asked,) = server.jobs.quantizations
+        assert asked == Quantization(quant_type("Q4_K_M"), quant_type("Q8_0"), Digest("a" * 64))
+        body["imatrix"] = "/home/u/imatrix.gguf"
+        assert server.post("/api/create", body, Forwarded="for=10.0.0.1").status == 403
+        assert server.post("/api/create", body).status == 200
+        assert server.jobs.quantizations[1].imatrix == Path("/home/u/imatrix.gguf")
+
     @pytest.mark.parametrize(
         ("body", "words"),
         [
@@ -592,7 +606,13 @@ class TestCreate:
             ({"from": "demo", "parameters": {"nonsense": 1}}, "parameters.nonsense"),
             ({"from": "demo", "messages": [{"role": "robot", "content": "x"}]}, "messages[0]"),
             ({"from": "demo", "requires": "soon"}, "REQUIRES"),
-            ({"from": "demo", "quantize": "q4_K_M"}, "quantize is not supported yet"),
+            ({"from": "demo", "quantize": "Q4_K_X"}, "quantize: unknown quantization 'Q4_K_X'; did you mean Q4_K_"),
+            ({"from": "demo", "draft_quantize": "small"}, "draft_quantize: unknown quantization 'small'"),
+            ({"from": "demo", "quantize": "q8_0", "quantization": "q4_0"}, "quantization are the same field"),
+            ({"from": "demo", "quantize": "IQ2_xs"}, "quantize: IQ2_XS needs an importance matrix"),
+            ({"from": "demo", "imatrix": "/m.gguf"}, "imatrix) is for quantizing"),
+            ({"from": "demo", "quantize": "q8_0", "imatrix": "m.gguf"}, "imatrix must be an absolute path"),
+            ({"from": "demo", "quantize": "q8_0", "imatrix": "sha256:1"}, "imatrix: invalid digest"),
             ({"from": "demo", "license": 1}, "license must be a string or a list of strings"),
             ({"from": "demo", "base": "here"}, "base must be an absolute path"),
             ({"from": "demo", "files": {"x": 1}}, "files[...] must be a string"),

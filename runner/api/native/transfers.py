@@ -56,7 +56,13 @@ class Transfers:
         """Make a model from a Modelfile."""
         body = await read_body(request, wire.CreateRequest)
         wanted = creation(body, is_from_this_machine(request))
-        progress = self._jobs.create(wanted.name, wanted.modelfile, base=wanted.base, files=wanted.files)
+        progress = self._jobs.create(
+            wanted.name,
+            wanted.modelfile,
+            base=wanted.base,
+            files=wanted.files,
+            quantization=wanted.quantization,
+        )
         return await _report(request, progress, body.stream)
 
     async def has_blob(self, request: web.Request) -> web.Response:

@@ -158,7 +158,11 @@ class PushRequest(Named, kw_only=True):
 
 
 class CreateRequest(Named, kw_only=True):
-    """`modelfile` is the text of a Modelfile, with `base` the folder that its relative paths start from."""
+    """`modelfile` is the text of a Modelfile, with `base` the folder that its relative paths start from.
+
+    `quantize` (`quantization` is its older name) and `draft_quantize` are types that the weights are brought to;
+    `imatrix` is an importance matrix for that, as an uploaded blob's digest or a path.
+    """
 
     stream: bool | None = None
     modelfile: str | None = None
@@ -175,9 +179,10 @@ class CreateRequest(Named, kw_only=True):
     renderer: str | None = None
     parser: str | None = None
     requires: str | None = None
-    quantize: Any = None
-    quantization: Any = None
-    draft_quantize: Any = None
+    quantize: str | None = None
+    quantization: str | None = None
+    draft_quantize: str | None = None
+    imatrix: str | None = None
     remote_host: Any = None
     path: Any = None
 
@@ -203,7 +208,7 @@ FIELDS: Mapping[str, Fields] = {
     ),
     "/api/create": Fields(
         CreateRequest,
-        dict.fromkeys(("quantize", "quantization", "draft_quantize", "remote_host", "path"), ()),
+        dict.fromkeys(("remote_host", "path"), ()),
         {
             "info": "the facts of a model are read from its GGUF",
             **{

@@ -25,6 +25,7 @@ EXAMPLES = """
 runner create mine
 runner create mine -f ./Modelfile
 echo "FROM ./model.gguf" | runner create mine -f -
+runner create mine --quantize Q4_K_M
 """
 _NEAR = 80  # characters before and after a fault that are shown
 _PATH_STARTS = ("./", "../", "/", ".\\", "..\\")
@@ -33,6 +34,15 @@ _PATH_STARTS = ("./", "../", "/", ".\\", "..\\")
 def command(
     model: Model,
     file: Annotated[str, typer.Option("--file", "-f", metavar="FILE", help="The Modelfile; - is stdin.")] = "Modelfile",
+    quantize: Annotated[
+        str, typer.Option("--quantize", "-q", metavar="TYPE", help="Make its F16, BF16 or F32 weights of this type.")
+    ] = "",
+    draft_quantize: Annotated[
+        str, typer.Option("--draft-quantize", metavar="TYPE", help="The same for its draft model.")
+    ] = "",
+    imatrix: Annotated[
+        str, typer.Option("--imatrix", metavar="FILE", help="An importance matrix, which --quantize goes by.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print progress as one JSON object a line.")] = False,
     host: Host = None,
 ) -> None:
@@ -41,10 +51,19 @@ def command(
     modelfile = _parsed(content, name)
     client = daemon(host)
     request: Json = {"model": model, "modelfile": render(modelfile), "stream": True}
+    request |= {key: kind for key, kind in (("quantize", quantize), ("draft_quantize", draft_quantize)) if kind}
+    measured = Path(imatrix).absolute() if imatrix else None
+    if measured is not None and not measured.is_file():
+        raise Failure(f"there is no file {imatrix}")
     if is_local(client):
         request["base"] = str(base)
+        if measured is not None:
+            request["imatrix"] = str(measured)
     else:
         request["files"] = _uploaded(client, modelfile, base, as_json)
+        if measured is not None:
+            with shown(as_json) as show:
+                request["imatrix"] = upload(client, measured, show)
     with client.stream("/api/create", request, is_last) as updates:
         follow(updates, as_json)
 
