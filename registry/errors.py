@@ -12,6 +12,7 @@
     │   └── UnknownTag       the repository is there, this quantization isn't; carries what is
     ├── Corrupt              bytes that aren't what their digest says
     │   └── HashMismatch     found while taking bytes in; says where they were put aside
+    ├── NotAsLocked          sound, but not what a lock file says
     ├── Unreachable          the other end doesn't answer, or answers nonsense
     ├── Denied               the other end knows us not, or not enough
     ├── Locked               another process has the store
@@ -105,6 +106,10 @@ class HashMismatch(Corrupt):
         self.quarantined = quarantined
         kept = f"The bytes were put aside in {quarantined}." if quarantined else "Nothing was kept."
         super().__init__(f"hash mismatch: expected {expected}, got {actual}. {kept} Try again.")
+
+
+class NotAsLocked(RegistryError):
+    """What was pulled, or would be, isn't what was written down of it; says what differs. Nothing was changed."""
 
 
 class Unreachable(RegistryError):

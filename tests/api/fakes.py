@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -28,6 +28,8 @@ from registry.names import Name
 from registry.progress import Progress
 from registry.resolve import Wanted
 from registry.sources.local import looks_like_path
+from registry.sources.source import RemoteFile
+from registry.standing import Known, Standing
 from registry.stored import StoredModel
 from runner import errors
 from runner.inference.requests import (
@@ -393,6 +395,36 @@ class FakeModels:
         self.blobs[digest] = taken
         self.changes.append(f"blob {digest}")
         return True
+
+
+@dataclass
+class FakeUpdates:
+    """`runner.inference.updates.Updates` over `models`; what has a host is outdated, the rest has no source."""
+
+    models: FakeModels
+    insecure: list[bool] = field(default_factory=list)
+
+    async def known(self, texts: Sequence[str]) -> tuple[Known, ...]:
+        names = [Name.parse(each) for each in texts]
+        found = [self.models.stored.get(str(each)) for each in names]
+        return tuple(
+            Known(asked=text, name=name, reference=str(name), stored=model)
+            for text, name, model in zip(texts, names, found, strict=True)
+        )
+
+    async def stored(self) -> tuple[StoredModel, ...]:
+        return await self.models.list()
+
+    async def standing(self, names: Sequence[str] | None, insecure: bool) -> tuple[Standing, ...]:
+        self.insecure.append(insecure)
+        models = await self.models.list() if names is None else [await self.models.show(each) for each in names]
+        file = RemoteFile("weights.gguf", 100, digest_of(b"newer"))
+        return tuple(
+            Standing(model=each, state="outdated", latest="fedcba", files=(file,), size=100)
+            if "/" in str(each.name)
+            else Standing(model=each, state="local")
+            for each in models
+        )
 
 
 @dataclass
