@@ -29,16 +29,17 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A value and where it stands; `field` is the way to it, as in `models[2].name`."""
+    """A value and where it stands; `field` is the way to it, as in `models[2].name`, `key` what it is the value of."""
 
     file: str
     field: str
     node: yaml.Node
+    key: yaml.Node | None = None
 
     @property
     def line(self) -> int:
-        """Where it begins, from 1."""
-        return int(self.node.start_mark.line) + 1
+        """Where it begins, from 1: its key's line where it has one."""
+        return int((self.key or self.node).start_mark.line) + 1
 
     def wrong(self, reason: str) -> FileError:
         """An error about this value, to be raised."""
@@ -56,7 +57,7 @@ class Place:
             name = at.text("a key")
             if name in found:
                 raise Place(self.file, self._inside(name), key).wrong("is given twice")
-            found[name] = Place(self.file, self._inside(name), value)
+            found[name] = Place(self.file, self._inside(name), value, key)
         return found
 
     def fields(self, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, "Place"]:

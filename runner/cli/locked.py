@@ -29,7 +29,7 @@ def pull_all(client: Client, file: str, models: Sequence[str], as_json: bool) ->
         if held is not None and held.digest == entry.digest:
             output.say(f"{name} is as locked")
             return
-        output.say(f"{name} at {entry.revision}")
+        output.say(f"{name} from {entry.source}")
         pull_locked(client, meant[name].name, entry, as_json)
 
     each(wanted, bring)

@@ -6,6 +6,7 @@ Knows the file's place and the daemon's words; what the file means, `modelfiles.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from modelfiles import lockfile
@@ -60,6 +61,8 @@ def write_lock(path: Path, lock: Lock) -> None:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            aside.unlink()
         raise Failure(f"cannot write {path}: {error.strerror}", Exit.IO) from None
 
 

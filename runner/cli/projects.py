@@ -22,7 +22,7 @@ from runner.cli.client import Client
 from runner.cli.failures import Exit, Failure
 from runner.cli.locking import is_demo, pulled_entry, read_text
 from runner.cli.provenance import Held, Meant, ask
-from runner.cli.recipe import parsed
+from runner.cli.recipe import at_home, parsed
 
 Action = Literal["none", "pull", "create"]
 
@@ -217,13 +217,14 @@ def _quantize(target: Target) -> str:
 
 
 def _recipe(path: Path, folder: Path, declared: Created) -> Recipe:
-    modelfile = declared.inline
-    if modelfile is None:
+    if declared.inline is None:
         at = folder / declared.path
-        text = read_text(at)
-        if text is None:
-            raise Failure(f"{path}, line {declared.line}: there is no {at}")
-        modelfile, folder = parsed(text.encode(), str(at)), at.parent
+        try:
+            modelfile, folder = parsed(at.read_bytes(), str(at)), at.parent
+        except OSError as error:
+            raise Failure(f"{path}, line {declared.line}: cannot read {at}: {error.strerror}", Exit.IO) from None
+    else:
+        modelfile = at_home(declared.inline)
     try:
         written = render(modelfile)
     except ModelfileError as error:

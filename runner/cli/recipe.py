@@ -27,11 +27,15 @@ def parsed(content: bytes, name: str) -> Modelfile:
         modelfile = parse(content)
     except ModelfileError as error:
         raise Failure(f"{name}: {error}", detail=_excerpt(content, error)) from None
+    return at_home(modelfile)
+
+
+def at_home(modelfile: Modelfile) -> Modelfile:
+    """`~` means the home of whoever types the command, which the daemon may not share."""
     return Modelfile(tuple(_at_home(each) for each in modelfile.instructions))
 
 
 def _at_home(instruction: Instruction) -> Instruction:
-    """`~` means the home of whoever types the command, which the daemon may not share."""
     match instruction:
         case From(source) | Draft(source) if source.startswith("~"):
             return replace(instruction, source=str(Path(source).expanduser()))
