@@ -73,11 +73,18 @@ class Sorted:
     projector_facts: Facts | None
 
 
-def assemble(store: Store, lease: Lease, name: Name, recipe: Recipe, report: Report) -> StoredModel:
+def assemble(
+    store: Store,
+    lease: Lease,
+    name: Name,
+    recipe: Recipe,
+    report: Report,
+    approve: Callable[[Manifest], None] | None = None,
+) -> StoredModel:
     """Make a model of blobs that are in the store already and leased.
 
-    Raises BadGGUF or UnsupportedModel for what the engine must not see, BadSource for files that don't
-    belong together; then no model has changed.
+    `approve` sees the manifest before anyone else does, and may raise. Raises BadGGUF or UnsupportedModel for what the
+    engine must not see, BadSource for files that don't belong together; then no model has changed.
     """
     headers = [_header(store, part) for part in recipe.files]
     found = sort_out(headers, [part.title or str(part.digest) for part in recipe.files])
@@ -95,7 +102,10 @@ def assemble(store: Store, lease: Lease, name: Name, recipe: Recipe, report: Rep
     ]
     config = _write(store, lease, media.CONFIG_TYPE, _config(recipe, found).to_json())
     report(Progress("writing manifest"))
-    return store.publish(name, Manifest(config, tuple(layers), dict(recipe.annotations)))
+    manifest = Manifest(config, tuple(layers), dict(recipe.annotations))
+    if approve is not None:
+        approve(manifest)
+    return store.publish(name, manifest)
 
 
 def sort_out(headers: list[Header], titles: list[str]) -> Sorted:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
+from modelfiles.errors import ModelfileError
 from modelfiles.instructions import Modelfile
 from modelfiles.parameters import Value
+from modelfiles.render import render
 from registry import manifest as media
 from registry.assemble import Part, Recipe, assemble, sort_out
-from registry.digests import Digest
+from registry.digests import Digest, digest_of
 from registry.errors import BadName, BadSource, Cancelled
 from registry.gguf.quantizations import QuantType
 from registry.gguf.reader import read_header
@@ -61,7 +63,9 @@ def create(
         mill = Mill(store, lease, quantizer, progress, cancelled) if quantizer else None
         kitchen = _Kitchen(store, lease, base, _normal(files or {}), progress, cancelled, taking, quantization, mill)
         with kitchen.cleaning_up():
-            recipe = replace(kitchen.recipe(modelfile), annotations=annotations or {})
+            recipe = kitchen.recipe(modelfile)
+            notes = {**recipe.annotations, **_recipe_note(modelfile), **(annotations or {})}
+            recipe = replace(recipe, annotations=notes)
             if cancelled():
                 raise Cancelled("cancelled before anything was published")
             return assemble(store, lease, wanted, recipe, progress)
@@ -147,6 +151,7 @@ class _Kitchen:
             parser=model.config.parser,
             requires=model.config.requires,
             parent=str(model.name),
+            annotations={media.BASE: str(model.digest)},
             quantization=model.config.quantization,
             created=model.config.created,
         )
@@ -233,6 +238,14 @@ class _Kitchen:
             owner="yours",
         )
         return Part(digest, path.name)
+
+
+def _recipe_note(modelfile: Modelfile) -> dict[str, str]:
+    """What tells, later on, whether a model is still what its Modelfile says. Comments and blanks don't count."""
+    try:
+        return {media.RECIPE: str(digest_of(render(modelfile).encode()))}
+    except ModelfileError:  # made of uploads, or of a text that the language can't write
+        return {}
 
 
 def _normal(files: Mapping[str, Digest]) -> dict[str, Digest]:

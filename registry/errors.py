@@ -14,6 +14,7 @@
     │   ├── BadBlob          found in the store; says which blob, and where it was put
     │   └── HashMismatch     found while taking bytes in; says where they were put aside
     ├── QuantizeFailed       the quantizer gave up, or its process died
+    ├── NotAsLocked          sound, but not what a lock file says
     ├── Unreachable          the other end doesn't answer, or answers nonsense
     ├── Denied               the other end knows us not, or not enough
     ├── Locked               another process has the store
@@ -128,6 +129,10 @@ class HashMismatch(Corrupt):
 
 class QuantizeFailed(RegistryError):
     """The quantizer gave up, or its process died; nothing of what it wrote was kept."""
+
+
+class NotAsLocked(RegistryError):
+    """What was pulled, or would be, isn't what was written down of it; says what differs. Nothing was changed."""
 
 
 class Unreachable(RegistryError):

@@ -66,10 +66,14 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A revision that a model was at: the commit or manifest digest of its source, and its files' digests by title."""
+    """A revision that a model was at: the commit or manifest digest of its source, and its files' digests by title.
+
+    The first title is a file of the model's weights. `model` is the digest of the manifest that Runner made of it.
+    """
 
     revision: str
     digests: tuple[tuple[str, Digest], ...] = ()
+    model: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -30,6 +31,7 @@ from registry.errors import Locked, RegistryError, StorageFault
 from registry.progress import Cancel, Report
 from registry.resolve import Publication, Wanted
 from registry.store import Store
+from registry.stored import StoredModel
 from runner import __version__, config, log
 from runner.api.app import Services, build_app
 from runner.api.openai.responses.store import ResponseStore
@@ -42,9 +44,13 @@ from runner.inference.models import Models
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.resolve import Resolver
 from runner.inference.service import Service
+from runner.inference.updates import Updates
 from runner.scheduler import machine
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.workers import Workers
+
+if TYPE_CHECKING:
+    from registry.standing import Known, Standing
 
 _log = logging.getLogger("runner.daemon")
 
@@ -109,9 +115,24 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         chosen = PushSettings(reach=Reach(registries=settings.registries), connections=settings.download_connections)
         return publish(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
 
+    def know(text: str) -> Known:
+        from registry.standing import known
+
+        return known(store, text)
+
+    def look(model: StoredModel, insecure: bool) -> Standing:
+        from registry.origins import Reach
+        from registry.standing import compare
+        from registry.transfer.http import Http
+
+        reach = Reach(registries=settings.registries, insecure=insecure)
+        with Http(timeout=reach.timeout, connections=settings.download_connections) as http:
+            return compare(store, model, http, reach, machine.available_memory())
+
     jobs = Jobs(store, pull, push, ThreadPoolExecutor(8, "job"))
+    updates = Updates(store, know, look, ThreadPoolExecutor(4, "look"))
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
-    app = build_app(Services(service, models, jobs, responses, settings, shutdown))
+    app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates))
     return Daemon(app, scheduler, workers, jobs)
 
 

@@ -27,6 +27,7 @@ from runner.api.openai.routes import OpenAI
 from runner.api.openai.write import error as openai_error
 from runner.api.openapi import OpenAPI
 from runner.api.own.daemon import Own
+from runner.api.own.origins import Origins
 from runner.api.own.verify import Upkeep
 from runner.api.streams import PATIENCE, Patience
 from runner.api.traffic import Traffic
@@ -35,6 +36,7 @@ from runner.config import Settings
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.service import Service
+from runner.inference.updates import Updates
 
 _OPENAI = ("/v1/", "/v2/", "/rerank")
 """How the paths of OpenAI's dialect begin."""
@@ -56,6 +58,7 @@ class Services:
     responses: ResponseStore
     settings: Settings
     shutdown: Callable[[], None]
+    updates: Updates
 
 
 def build_app(services: Services, patience: Patience | None = None) -> web.Application:
@@ -88,6 +91,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Llamacpp(services.service, services.models),
         Own(services.models, services.settings, services.shutdown),
         Upkeep(services.jobs, services.models),
+        Origins(services.updates),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),
     ):

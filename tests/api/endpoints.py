@@ -13,7 +13,7 @@ from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
 from runner.api.openai.responses.store import ResponseStore
 from runner.config import load
-from tests.api.fakes import FakeJobs, FakeModels, FakeService
+from tests.api.fakes import FakeJobs, FakeModels, FakeService, FakeUpdates
 
 HI = [{"role": "user", "content": "Hi"}]
 CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
@@ -42,6 +42,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/runner/verify": {"stream": False},
     "/runner/prune": {},
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
+    "/runner/provenance": {"models": ["demo"]},
+    "/runner/outdated": {},
 }
 TABLE: dict[str, Fields] = {path: fields for dialect in DIALECTS for path, fields in dialect.fields.items()}
 
@@ -56,6 +58,7 @@ def routes() -> Sequence[web.AbstractRoute]:
 
     async def made() -> web.Application:
         parts: Any = (FakeService(), FakeModels(), FakeJobs(), ResponseStore(1, 1))
-        return build_app(Services(*parts, load({}, environ={}), lambda: None))
+        updates: Any = FakeUpdates(FakeModels())
+        return build_app(Services(*parts, load({}, environ={}), lambda: None, updates))
 
     return list(asyncio.run(made()).router.routes())

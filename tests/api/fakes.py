@@ -29,6 +29,8 @@ from registry.progress import Progress
 from registry.quantize import Quantization
 from registry.resolve import Publication, Wanted
 from registry.sources.local import looks_like_path
+from registry.sources.source import RemoteFile
+from registry.standing import Known, Standing
 from registry.stored import StoredModel
 from registry.verify import Bad, Sample, Verified
 from runner import errors
@@ -418,6 +420,36 @@ VERIFIED = Verified(
     quarantined=(Quarantined(Path("/store/quarantine/y"), 5, "sha256:1", "sha256:2", 3),),
 )
 """What a verification of the fake store finds."""
+
+
+@dataclass
+class FakeUpdates:
+    """`runner.inference.updates.Updates` over `models`; what has a host is outdated, the rest has no source."""
+
+    models: FakeModels
+    insecure: list[bool] = field(default_factory=list)
+
+    async def known(self, texts: Sequence[str]) -> tuple[Known, ...]:
+        names = [Name.parse(each) for each in texts]
+        found = [self.models.stored.get(str(each)) for each in names]
+        return tuple(
+            Known(asked=text, name=name, reference=str(name), stored=model)
+            for text, name, model in zip(texts, names, found, strict=True)
+        )
+
+    async def stored(self) -> tuple[StoredModel, ...]:
+        return await self.models.list()
+
+    async def standing(self, names: Sequence[str] | None, insecure: bool) -> tuple[Standing, ...]:
+        self.insecure.append(insecure)
+        models = await self.models.list() if names is None else [await self.models.show(each) for each in names]
+        file = RemoteFile("weights.gguf", 100, digest_of(b"newer"))
+        return tuple(
+            Standing(model=each, state="outdated", latest="fedcba", files=(file,), size=100)
+            if "/" in str(each.name)
+            else Standing(model=each, state="local")
+            for each in models
+        )
 
 
 @dataclass

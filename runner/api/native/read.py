@@ -44,11 +44,12 @@ def model_of(body: wire.Named) -> str:
 
 def pull(body: wire.PullRequest) -> Wanted:
     """What to pull. Raises InvalidRequest naming the field."""
-    if body.digests and not body.revision:
+    if (body.digests or body.digest) and not body.revision:
         raise InvalidRequest("digests need the revision that they are of", field="revision")
     pin = None
     if body.revision:
-        pin = Pin(body.revision, tuple((title, _digest(text, title)) for title, text in (body.digests or {}).items()))
+        digests = [(title, _digest(text, f"digests[{title[:100]!r}]")) for title, text in (body.digests or {}).items()]
+        pin = Pin(body.revision, tuple(digests), _digest(body.digest, "digest") if body.digest else None)
     try:
         rate = parse_size(body.limit_rate or 0)
     except ValueError as error:
@@ -66,11 +67,11 @@ def push(body: wire.PushRequest, model: str) -> Publication:
     )
 
 
-def _digest(text: str, title: str) -> Digest:
+def _digest(text: str, at: str) -> Digest:
     try:
         return Digest.parse(text)
     except BadDigest as error:
-        raise InvalidRequest(f"digests[{title[:100]!r}]: {error}", field="digests") from None
+        raise InvalidRequest(f"{at}: {error}", field=at.partition("[")[0]) from None
 
 
 def generate(body: wire.GenerateRequest) -> Complete | Chat | Load | Unload:

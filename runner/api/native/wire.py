@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from runner.api.fields import Answers, Fields
+from runner.api.provenance import LayerInfo, Recipe, Source
 
 
 class Named(msgspec.Struct, kw_only=True):
@@ -130,7 +131,7 @@ class PullRequest(Named, kw_only=True):
     """`model` is a name with its source, or a URL; `as` is what to call the model instead of that.
 
     `revision` and `digests` (of the files, by their names) are those of an earlier pull, and nothing else will do.
-    `limit_rate` is bytes a second.
+    `digest` is the model's own, which must come out. `limit_rate` is bytes a second.
     """
 
     stream: bool | None = None
@@ -138,6 +139,7 @@ class PullRequest(Named, kw_only=True):
     called: str | None = msgspec.field(default=None, name="as")
     revision: str | None = None
     digests: dict[str, str] | None = None
+    digest: str | None = None
     limit_rate: int | str | None = None
     username: Any = None
     password: Any = None
@@ -400,8 +402,9 @@ class Running(msgspec.Struct, kw_only=True):
 
 class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
     """All of /api/show. `tensors` comes with `verbose` only. `template_source` (modelfile, gguf, family or none) and
-    `template_reason` are Runner's own: where the template is from, and why that one is used. `projector_info` comes
-    with a model that has a projector."""
+    `template_reason` are Runner's own: where the template is from, and why that one is used. So are `digest` (the
+    model's own), `source` (of a model that was pulled), `recipe` (of one that was created) and `layers`.
+    `projector_info` comes with a model that has a projector."""
 
     license: str = ""
     modelfile: str
@@ -418,6 +421,10 @@ class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
     capabilities: tuple[str, ...]
     modified_at: str
     requires: str = ""
+    digest: str
+    source: Source | UnsetType = UNSET
+    recipe: Recipe | UnsetType = UNSET
+    layers: list[LayerInfo]
 
 
 class Status(msgspec.Struct, kw_only=True, omit_defaults=True):

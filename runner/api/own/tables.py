@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.api.fields import Answers, Fields
-from runner.api.own import daemon, verify
+from runner.api.own import daemon, origins, verify
 
-FIELDS: Mapping[str, Fields] = {**verify.FIELDS}
-ANSWERS: Mapping[str, Answers] = {**daemon.ANSWERS, **verify.ANSWERS}
+FIELDS: Mapping[str, Fields] = {**origins.FIELDS, **verify.FIELDS}
+ANSWERS: Mapping[str, Answers] = {**daemon.ANSWERS, **origins.ANSWERS, **verify.ANSWERS}
