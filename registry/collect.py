@@ -19,7 +19,7 @@ from registry.digests import Digest
 from registry.disk import Disk
 
 _REFERENCE = re.compile(rb"sha256:([0-9a-f]{64})")
-_PART_NAME = re.compile(r"sha256-([0-9a-f]{64})\.part")
+_PART_NAME = re.compile(r"sha256-([0-9a-f]{64})\.part(?:\..*)?")
 
 KEEP_SECONDS = 7 * 24 * 3600.0
 """How long an unfinished download, or bytes in quarantine, are kept for another try or a look."""

@@ -8,8 +8,8 @@ from typing import Any
 from registry.disk import Disk
 
 CHANGES = (
-    "make_dir", "create", "reopen", "write", "truncate", "sync", "close", "protect", "rename", "link", "clone",
-    "symlink", "remove", "remove_dir", "sync_dir",
+    "make_dir", "create", "reopen", "write", "write_at", "truncate", "sync", "close", "protect", "rename", "link",
+    "clone", "symlink", "remove", "remove_dir", "sync_dir",
 )  # fmt: skip
 
 
@@ -57,6 +57,9 @@ def _counted(name: str) -> Callable[..., Any]:
         if name == "write":
             fd, data = arguments
             tear = lambda: os.write(fd, bytes(data)[: len(data) // 2])  # noqa: E731
+        if name == "write_at":
+            fd, offset, data = arguments
+            tear = lambda: os.pwrite(fd, bytes(data)[: len(data) // 2], offset)  # noqa: E731
         return self._step(lambda: real(self, *arguments), tear)
 
     return step
