@@ -27,8 +27,6 @@ from aiohttp import web
 
 from registry.embedded import ensure_demo
 from registry.errors import Locked, RegistryError, StorageFault
-from registry.progress import Cancel, Report
-from registry.resolve import Wanted
 from registry.store import Store
 from runner import __version__, config, log
 from runner.api.app import Services, build_app
@@ -40,6 +38,7 @@ from runner.inference.aliases import Aliases
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.prefixes import PrefixFolders
+from runner.inference.pulls import Pulls
 from runner.inference.resolve import Resolver
 from runner.inference.service import Service
 from runner.scheduler import machine
@@ -62,6 +61,7 @@ class Daemon:
     scheduler: Scheduler
     workers: Workers
     jobs: Jobs
+    pulls: Pulls
 
 
 def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdown: Callable[[], None]) -> Daemon:
@@ -87,24 +87,13 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     service = Service(scheduler, resolver, threads, fetch=fetch)
     models = Models(store, threads, service.unload, prefixes, aliases)
 
-    def pull(wanted: Wanted, report: Report, cancelled: Cancel) -> object:
-        # On use: the hub's client is as large as the rest of the daemon.
-        from registry.origins import Reach
-        from registry.pull import PullSettings
-        from registry.pull import pull as fetch
-
-        chosen = PullSettings(
-            reach=Reach(registries=settings.registries),
-            memory=machine.available_memory(),
-            connections=settings.download_connections,
-            rate=wanted.rate or settings.download_rate,
-        )
-        return fetch(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
-
-    jobs = Jobs(store, pull, ThreadPoolExecutor(8, "job"))
+    pulls = Pulls(
+        store, settings.registries, settings.download_connections, settings.download_rate, machine.available_memory
+    )
+    jobs = Jobs(store, pulls.pull, ThreadPoolExecutor(8, "job"))
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     app = build_app(Services(service, models, jobs, responses, settings, shutdown))
-    return Daemon(app, scheduler, workers, jobs)
+    return Daemon(app, scheduler, workers, jobs, pulls)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -162,6 +151,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
         if not await daemon.jobs.close(_JOBS_GRACE):
             _log.warning("a pull did not end in time and is cut off; what it has fetched is kept")
             _leave(_status(received))
+        daemon.pulls.close()
     _log.info("ended")
     return _status(received)
 

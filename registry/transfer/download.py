@@ -370,18 +370,31 @@ class _Download:
                 self._note(part)
             if self._frontier.wants():
                 self._changed.notify_all()
-            self._unsynced += len(data)
-            # Half a part, and the blocks that aren't noted yet, are less than a part: what a power cut may cost.
-            if self._journal is None or self._syncing or self._unsynced < self._parts.shape.part // 2:
+            if self._journal is None or not self._is_time_to_sync(len(data)):
                 return
-            self._syncing = True
-            self._unsynced = 0
         try:
             self._ingest.sync()
             self._journal.sync()
         finally:
             with self._changed:
                 self._syncing = False
+                self._changed.notify_all()
+
+    def _is_time_to_sync(self, count: int) -> bool:
+        """Whether the caller is to make durable what is there, now that `count` bytes more are. Under the lock.
+
+        What a sync is under way for, what came since, and the blocks that aren't noted yet stay less than a part: so
+        much a power cut may cost.
+        """
+        part = self._parts.shape.part
+        self._unsynced += count
+        while self._syncing and self._unsynced >= part * 3 // 8 and not self._over:
+            self._changed.wait()  # the disk is slower than the network
+        if self._syncing or self._unsynced < part // 4:
+            return False
+        self._syncing = True
+        self._unsynced = 0
+        return True
 
     def _note(self, part: Part) -> None:
         if self._journal is not None and part.upto > part.noted:

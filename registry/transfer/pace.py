@@ -26,7 +26,7 @@ class Pace:
         self.rate = rate
         self._clock = clock
         self._lock = threading.Lock()
-        self._paid = clock()  # up to when the bytes so far fill the time
+        self._paid = clock() - _BURST  # up to when the bytes so far fill the time
 
     def take(self, count: int) -> float:
         """Tell that `count` bytes have come; how many seconds to wait before taking more."""
