@@ -77,29 +77,34 @@ class Header:
 
 
 def read_header(
-    source: str | os.PathLike[str] | int, *, limits: Limits = LIMITS, file_size: int | None = None
+    source: str | os.PathLike[str] | int,
+    *,
+    limits: Limits = LIMITS,
+    file_size: int | None = None,
+    at_hand: int | None = None,
 ) -> Header:
     """Read the header of a file, given by path or as an open descriptor (which stays open).
 
     `file_size` is the size that the file will have once all of it is there; by default the one it has.
+    `at_hand` is how many of its first bytes are true by now, where the rest may be a hole.
     Raises BadGGUF saying what is wrong and where (Truncated where more bytes might help), or BadSource.
     """
     if isinstance(source, int):
-        return _read(source, "", limits, file_size)
+        return _read(source, "", limits, file_size, at_hand)
     path = Path(source)
     fd, _ = open_regular(path)
     try:
-        return _read(fd, str(path), limits, file_size)
+        return _read(fd, str(path), limits, file_size, at_hand)
     finally:
         os.close(fd)
 
 
-def _read(fd: int, path: str, limits: Limits, file_size: int | None) -> Header:
+def _read(fd: int, path: str, limits: Limits, file_size: int | None, at_hand: int | None) -> Header:
     os.lseek(fd, 0, os.SEEK_SET)
     with open(fd, "rb", buffering=0, closefd=False) as file:
         actual = os.fstat(fd).st_size
         try:
-            return _Parser(file, actual if file_size is None else file_size, limits).header()
+            return _Parser(file, actual if file_size is None else file_size, limits, at_hand).header()
         except Truncated as error:
             raise Truncated(error.reason, path) from None
         except BadGGUF as error:
@@ -109,10 +114,11 @@ def _read(fd: int, path: str, limits: Limits, file_size: int | None) -> Header:
 class _Parser:
     """Walks the header once. `data` grows as the walk needs it, never further than the header goes."""
 
-    def __init__(self, file: io.RawIOBase | io.FileIO, size: int, limits: Limits) -> None:
+    def __init__(self, file: io.RawIOBase | io.FileIO, size: int, limits: Limits, at_hand: int | None = None) -> None:
         self.file = file
         self.size = size
         self.limits = limits
+        self.at_hand = size if at_hand is None else at_hand
         self.data = bytearray()
         self.at = 0
 
@@ -286,7 +292,7 @@ class _Parser:
             raise Truncated(f"the header goes on to byte {end}, but the file ends at {self.size}")
         if end > self.limits.header_bytes:
             raise BadGGUF(f"the header is longer than the {self.limits.header_bytes} bytes allowed")
-        goal = min(max(end, 2 * len(self.data), _FIRST_READ), self.size, self.limits.header_bytes)
+        goal = min(max(end, 2 * len(self.data), _FIRST_READ), self.size, self.limits.header_bytes, self.at_hand)
         while len(self.data) < goal:
             more = self.file.read(goal - len(self.data))
             if not more:
