@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -25,7 +25,7 @@ class Blob:
 
     `served` is sent in place of `data`; `ranges` False ignores Range headers; each request is answered with the next
     of `statuses` while there are any; each download ends after the next of `cuts` bytes. `moved` is where requests
-    are redirected to.
+    are redirected to. `headers` come with every answer. Under /cdn/ a blob has any name, and nobody is asked for his.
     """
 
     data: bytes
@@ -34,6 +34,7 @@ class Blob:
     statuses: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     moved: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/token":
             self._token(request)
         elif path.startswith("/cdn/"):
-            self._blob(registry.blobs[path.removeprefix("/cdn/")])
+            found = registry.blobs.get(unquote(path.removeprefix("/cdn/")))
+            if found is None:
+                self._fail(404, "BLOB_UNKNOWN", "no such file")
+            else:
+                self._blob(found)
         elif self._let_in(request):
             self._resource(path.removeprefix("/v2/"))
 
@@ -273,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(307, {"Location": blob.moved}, b"")
             return
         data = blob.data if blob.served is None else blob.served
-        wanted, status, headers = self.headers.get("Range"), 200, {}
+        wanted, status, headers = self.headers.get("Range"), 200, dict(blob.headers)
         if wanted and blob.ranges:
             first, _, last = wanted.removeprefix("bytes=").partition("-")
             start, stop = int(first), int(last) + 1 if last else len(data)
