@@ -398,6 +398,39 @@ def _believing(monkeypatch: pytest.MonkeyPatch) -> object:
     return lambda timeout, verify=True: real(timeout, False)
 
 
+def test_the_same_entry_serves_for_another_port_of_this_machine(http: Http, tmp_path: Path) -> None:
+    with (
+        running(Registry(users={"alice": "s3cret"}, public=False)) as realm,
+        running(Registry(auth="bearer")) as registry,
+    ):
+        registry.realm, registry.tokens = f"{realm.url}/token", realm.tokens
+        registry.add_manifest("a/b", "1", b"{}")
+        alone = docker_config(tmp_path, registry.host)
+        with pytest.raises(Denied, match=f"give {realm.host} the same entry"):
+            RegistryClient(http, registry.host, "a/b", docker_config=alone).manifest("1")
+        assert leaks(realm) == []
+        both = docker_config(tmp_path, registry.host, realm.host)
+        assert RegistryClient(http, registry.host, "a/b", docker_config=both).manifest("1")[0] == b"{}"
+
+
+def test_cookies_are_not_kept(http: Http, served: Registry, tmp_path: Path) -> None:
+    client = RegistryClient(http, served.host, "a/b", docker_config=tmp_path)
+    served.answers["/v2/a/b/manifests/1"] = (200, {"Set-Cookie": "session=s3cret; Path=/"}, b"{}")
+    client.manifest("1")
+    client.manifest("1")
+    assert [each for each in served.requests if "cookie" in each.headers] == []
+
+
+def test_silence_ends(served: Registry, tmp_path: Path) -> None:
+    digest = served.add_blob(b"0123456789", stalls=[4, 0])
+    with Http(timeout=0.3) as hasty:
+        client = RegistryClient(hasty, served.host, "a/b", docker_config=tmp_path)
+        for _ in range(2):
+            with pytest.raises(Unreachable, match="timed out"):
+                read(client, digest)
+        assert read(client, digest) == b"0123456789"
+
+
 def test_a_credential_at_hand_is_sent_first_and_only_there(http: Http, served: Registry, tmp_path: Path) -> None:
     served.auth, served.challenge = "bearer", "Nothing"
     served.tokens.add("token0")
