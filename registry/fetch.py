@@ -146,11 +146,9 @@ class Fetch:
             return self._blobs.write(data, digest)
         size = file.size
         # Without a hash to go by, what an earlier try fetched counts for this very revision alone.
-        digest = file.digest or digest_of(f"{file.version or self._revision} {file.path} {size}".encode())
+        digest = file.digest or digest_of(f"{self._revision} {file.path} {size}".encode())
         with self._blobs.exclusive(digest, self._is_cancelled, lambda done: self._tell(digest, size, done)) as told:
             if file.digest is None:
-                if not file.version:
-                    self._forget(digest)  # nobody says whether it is the same file still
                 digest = self._download(file, digest, late, told)
             elif not self._is_kept(file, digest) and not self._is_at_others(file, digest):
                 self._download(file, digest, late, told)
@@ -197,11 +195,6 @@ class Fetch:
         if self._nearby is not None and file.digest is not None:
             found += [each for each in self._nearby(file.digest) if each not in found]
         return [(owner, path) for owner, path in found if _size(path) == file.size]
-
-    def _forget(self, digest: Digest) -> None:
-        """Remove what an earlier try fetched."""
-        for path in (self._blobs.part(digest), self._blobs.journal(digest)):
-            self._store.disk.remove(path)
 
     def _download(self, file: RemoteFile, digest: Digest, late: bool, told: Callable[[int], None]) -> Digest:
         if self._blobs.part(digest).exists():
