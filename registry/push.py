@@ -186,7 +186,7 @@ class _Push:
             layer.digest: Blob(layer.digest, layer.size, path(layer.digest), origin) for layer in artifacts[0].layers
         }
         for each in artifacts:
-            wanted[each.config_digest] = Blob(each.config_digest, len(each.config), each.config)
+            wanted[each.config_digest] = Blob(each.config_digest, len(each.config), each.config, origin)
         failed = threading.Event()
         stopped: Cancel = lambda: failed.is_set() or self.cancelled()  # noqa: E731  # names what follows
         errors: list[Exception] = []
