@@ -218,11 +218,15 @@ class _Push:
         try:
             self.uploader.bring(blob, tell, stopped)
         except Corrupt as error:
-            # Out of the way with it, so that the next pull or create brings it anew.
-            path = self.store.blobs.path(blob.digest)
-            kept = self.store.blobs.quarantine(path, str(blob.digest), "other bytes, found while pushing")
-            where = f"it was put aside in {kept}" if kept else "it could not be put aside"
-            raise Corrupt(f"model '{self.model.name}': {error}; {where}. Pull or create the model again.") from error
+            raise Corrupt(f"model '{self.model.name}': {self._trouble(blob.digest, error)}") from error
+
+    def _trouble(self, digest: Digest, error: Corrupt) -> str:
+        """What is wrong with a blob, once it is out of the way, so that the next pull or create brings it anew."""
+        try:
+            self.store.blobs.ensure_intact(digest, cancelled=self.cancelled)
+        except Corrupt as found:
+            return f"{found} It was not pushed."
+        return f"{error}. `runner verify --repair` looks at every blob and brings bad ones anew"
 
 
 def _teller(tell: Callable[[int], None], size: int) -> Callable[[int], None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -125,17 +127,17 @@ def test_the_same_model_in_an_empty_home(here: Home, there: Home, registry: Regi
 
 def test_what_others_look_for(here: Home, registry: Registry) -> None:
     here("push", "full", f"{registry.host}/team/others:v1", "--format", "both")
-    as_llama_cpp(registry, "team/others", "v1")
+    as_llama_cpp(registry, "team/others", "v1", tiny_gguf.shards(3)[0])
     as_docker_model_runner(registry, "team/others", "v1")
     as_modelpack(registry, "team/others", "v1-cncf")
 
 
-def as_llama_cpp(registry: Registry, repository: str, tag: str) -> None:
+def as_llama_cpp(registry: Registry, repository: str, tag: str, weights: bytes) -> None:
     """Takes the first layer whose type has 'gguf' in it, and nothing else."""
     layers = registry.manifest(repository, tag)["layers"]
     first = next(each for each in layers if "gguf" in each["mediaType"])
     assert first["mediaType"] == "application/vnd.docker.ai.gguf.v3"
-    assert registry.blob(repository, first["digest"]) == tiny_gguf.shards(3)[0]
+    assert registry.blob(repository, first["digest"]) == weights
 
 
 def as_docker_model_runner(registry: Registry, repository: str, tag: str) -> None:
@@ -210,12 +212,32 @@ def test_a_registry_that_is_killed_in_the_middle(here: Home, tmp_path: Path) -> 
         assert checked(registry, "team/large", layer) == data
 
 
-def wait_for_upload(registry: Registry, size: int) -> None:
+@pytest.mark.parametrize("victim", ["command", "daemon"])
+def test_a_push_that_ends_in_the_middle(here: Home, registry: Registry, tmp_path: Path, victim: str) -> None:
+    data = tiny(f"large {victim}", 160 << 20)
+    here.create(f"large-{victim}", {"large.gguf": data}, "FROM ./large.gguf\n")
+    name = f"{registry.host}/{victim}/large"
+    command = [sys.executable, "-m", "runner", "push", f"large-{victim}", name]
+    with subprocess.Popen(command, env=here.run.environment, stderr=subprocess.PIPE, text=True) as pushing:
+        wait_for_upload(registry, 80 << 20, victim)
+        if victim == "command":
+            pushing.send_signal(signal.SIGINT)
+        else:
+            [at] = here.folder.glob("**/daemon.json")
+            os.kill(json.loads(at.read_bytes())["pid"], signal.SIGKILL)
+        pushing.communicate(timeout=60)
+        assert pushing.returncode == (130 if victim == "command" else 69)
+    assert registry.ask("GET", f"{victim}/large/manifests/latest")[0] == 404
+    here("push", f"large-{victim}", name)
+    as_llama_cpp(registry, f"{victim}/large", "latest", data)
+
+
+def wait_for_upload(registry: Registry, size: int, namespace: str = "**") -> None:
     """Until an upload has as many bytes."""
     root = registry.folder / "storage"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if any(each.stat().st_size >= size for each in root.glob("**/_uploads/*/data")):
+        if any(each.stat().st_size >= size for each in root.glob(f"**/{namespace}/**/_uploads/*/data")):
             return
         time.sleep(0.001)
     raise AssertionError(f"no upload came so far: {registry.requests()[-5:]}")

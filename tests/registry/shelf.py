@@ -19,8 +19,8 @@ class Shelf:
     Troubles: `statuses` answers the next request of a method with a status and headers, before it is looked at; each
     of `cuts` tears the connection of the next upload after so many bytes, which are kept; with `forgets`, what is known
     of a torn upload is gone; `mute` tears it after all bytes, so that only the answer is lost. `largest` is bytes that
-    one request may carry, `parts` whether PATCH is known, `mounts` whether a blob may be had from another repository.
-    `served` is a manifest given back in place of each.
+    one request may carry, `parts` how many an upload may have, `mounts` whether a blob may be had from another
+    repository. `served` is a manifest given back in place of each; uploads go on at `elsewhere`, if given.
     """
 
     statuses: dict[str, list[tuple[int, dict[str, str]]]] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Shelf:
     forgets: bool = False
     mute: bool = False
     largest: int = 1 << 40
-    parts: bool = True
+    parts: int = 1000
     mounts: bool = True
     served: bytes | None = None
     elsewhere: str = ""
@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(204)
         elif self.command == "GET":
             self._answer(204, self._place(repository, upload))
-        elif (self.command == "PATCH" and not shelf.parts) or length > shelf.largest:
+        elif length > shelf.largest or (self.command == "PATCH" and self._is_one_too_many(upload)):
             self.close_connection = True
             self._answer(413 if length > shelf.largest else 405)
         elif self._take(upload, length):
@@ -175,6 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
             del shelf.uploads[upload]
         self.close_connection = True
         return False
+
+    def _is_one_too_many(self, upload: str) -> bool:
+        paths = [path for path in self.server.shelf.asked("PATCH") if f"/{upload}?" in path]
+        return len(paths) > self.server.shelf.parts
 
     def _place(self, repository: str, upload: str) -> dict[str, str]:
         shelf = self.server.shelf

@@ -87,7 +87,7 @@ def test_only_the_answer_was_lost(shelf: Shelf, http: Http, tmp_path: Path) -> N
     assert shelf.received == len(DATA)
 
 
-@pytest.mark.parametrize("trouble", [{"largest": MEGABYTE}, {"parts": False}])
+@pytest.mark.parametrize("trouble", [{"largest": MEGABYTE}, {"parts": 0}, {"parts": 1}])
 def test_a_registry_that_takes_uploads_another_way(
     shelf: Shelf, http: Http, tmp_path: Path, trouble: dict[str, int]
 ) -> None:
