@@ -91,6 +91,7 @@ def push(
             write=True,
         )
         work = _Push(store, stored, Uploader(client, settings.waits), progress, cancelled)
+        work.uploader.greet(name.tag)
         work.blobs(artifacts, settings.connections, _origin(stored, place))
         made = [work.name(_tagged(name, each, form), each) for each in artifacts]
     progress(Progress("success"))
@@ -216,7 +217,8 @@ class _Push:
         status = f"pushing {blob.digest.short}"
         tell = _teller(lambda done: self.report(Progress(status, blob.digest, blob.size, done)), blob.size)
         try:
-            self.uploader.bring(blob, tell, stopped)
+            if not self.uploader.bring(blob, tell, stopped):
+                self.report(Progress(f"{blob.digest.short} is there already", blob.digest, blob.size, blob.size))
         except Corrupt as error:
             raise Corrupt(f"model '{self.model.name}': {self._trouble(blob.digest, error)}") from error
 

@@ -102,15 +102,18 @@ class Sending:
                 raise failure(self._client, answer, self._what)
             return answer.status_code == 200
 
-    def run(self) -> None:
-        """Bring the blob, or go on where the last call was cut off. Raises Unreachable: a further call may mend it."""
+    def run(self) -> bool:
+        """Bring the blob, or go on where the last call was cut off; False if another repository had it.
+
+        Raises Unreachable: a further call may mend it.
+        """
         start = 0
         if self._is_broken:
             if self.is_there():
-                return  # it was complete, and only the answer was lost
+                return True  # it was complete, and only the answer was lost
             start = self._resumed()
         if not self._place and self._begin():
-            return
+            return False
         self._is_broken = True
         try:
             self._fill(start)
@@ -124,6 +127,7 @@ class Sending:
                 raise Unreachable(str(error)) from error
             raise
         self._is_broken = False
+        return True
 
     def adapt(self, status: int) -> bool:
         """Change what the registry didn't take, if there is another way to ask."""

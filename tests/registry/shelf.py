@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         planned = shelf.statuses.get(self.command)
         length = int(self.headers.get("Content-Length") or 0)
         if planned:
-            self.close_connection = bool(length)
+            self.rfile.read(length)
             self._answer(*planned.pop(0))
             return
         path = url.path.removeprefix("/v2/")
@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
             shelf.uploads[upload] = bytearray()
             self._answer(202, self._place(repository, upload))
         elif upload not in shelf.uploads:
-            self.close_connection = bool(length)
+            self.rfile.read(length)
             self._answer(404)
         elif self.command == "DELETE":
             del shelf.uploads[upload]
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.command == "GET":
             self._answer(204, self._place(repository, upload))
         elif length > shelf.largest or (self.command == "PATCH" and self._is_one_too_many(upload)):
-            self.close_connection = True
+            self.rfile.read(length)
             self._answer(413 if length > shelf.largest else 405)
         elif self._take(upload, length):
             self._taken(repository, upload, query)
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         shelf = self.server.shelf
         given = self.headers.get("Content-Range")
         if given is not None and int(given.partition("-")[0]) != len(shelf.uploads[upload]):
-            self.close_connection = True
+            self.rfile.read(length)
             self._answer(416)
             return False
         cut = shelf.cuts.pop(0) if shelf.cuts and length else None
