@@ -45,7 +45,6 @@ from registry.store import Lease, Store
 from registry.stored import StoredModel, read_messages
 from registry.transfer.download import WAITS, download
 from registry.transfer.http import Http
-from registry.unnamed import fetch_unnamed
 
 log = logging.getLogger(__name__)
 
@@ -167,8 +166,6 @@ class _Pull:
 
     def _fetch(self, file: RemoteFile, late: bool) -> Digest:
         """The digest of a file that is in the store when this returns."""
-        if file.digest is None and not file.git_hash:
-            return self._fetch_unnamed(file, late)
         if file.digest is None:
             data = self._small(file)
             digest = digest_of(data)
@@ -179,18 +176,6 @@ class _Pull:
                 self._download(file, file.digest, late)
         self.report(Progress("verifying sha256 digest", file.digest, file.size, file.size))
         return file.digest
-
-    def _fetch_unnamed(self, file: RemoteFile, late: bool) -> Digest:
-        return fetch_unnamed(
-            self.store,
-            self.lease,
-            self.source,
-            file,
-            arrived=_Looks(file, late),
-            report=self.report,
-            cancelled=self.cancelled,
-            waits=self.waits,
-        )
 
     def _kept(self, file: RemoteFile, digest: Digest) -> bool:
         """Whether the store has the file already, and it is sound."""
@@ -250,10 +235,13 @@ class _Pull:
                 ingest.abandon()
 
     def _receive(self, file: RemoteFile, digest: Digest, ingest: Ingest, late: bool) -> None:
-        looks = _Looks(file, late)
+        looks = [each for each in _LOOKS if each < file.size]
 
         def arrived(count: int) -> None:
-            looks(ingest.path, count)
+            if looks and count >= looks[0]:
+                looks[:] = [each for each in looks if each > count]
+                if _sound(ingest.path, file, late):
+                    looks.clear()
             self._tell(digest, file.size, count)
 
         self._tell(digest, file.size, ingest.size)
@@ -318,21 +306,6 @@ class _Pull:
         """Remove blobs that turned out to be no model, once nobody leases them."""
         self.lease.release()
         self.store.discard(digests)
-
-
-class _Looks:
-    """Looks at the header of a file that is arriving, now and then until it has been seen whole. Raises BadGGUF."""
-
-    def __init__(self, file: RemoteFile, late: bool) -> None:
-        self._file = file
-        self._late = late
-        self._left = [each for each in _LOOKS if each < file.size]
-
-    def __call__(self, path: Path, count: int) -> None:
-        if self._left and count >= self._left[0]:
-            self._left = [each for each in self._left if each > count]
-            if _sound(path, self._file, self._late):
-                self._left = []
 
 
 def _sound(path: Path, file: RemoteFile, late: bool) -> bool:

@@ -195,7 +195,9 @@ def _of_registry(text: str, rest: str) -> Reference:
     named, at, digest = rest.partition("@")
     name = Name.parse(named)
     wanted = Digest.parse(digest) if at else None
-    return Reference(text, name, OciPlace(_ENDPOINTS.get(name.host, name.host), name.repository, name.tag, wanted))
+    # Registries of containers know lower case only.
+    place = OciPlace(_ENDPOINTS.get(name.host, name.host), name.repository.lower(), name.tag, wanted)
+    return Reference(text, name, place)
 
 
 def _of_url(text: str) -> Reference:
