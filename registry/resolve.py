@@ -92,11 +92,6 @@ class Wanted:
     rate: int = field(default=0, compare=False)
 
 
-def called(host: str) -> str:
-    """A registry's host as people say it: `docker.io`, where its endpoint is another."""
-    return next((name for name, endpoint in _ENDPOINTS.items() if endpoint == host), host)
-
-
 Form = Literal["docker", "cncf"]
 """How a model lies in a container registry: as Docker Model Runner has it, or by CNCF's ModelPack."""
 Forms = Form | Literal["both"]
@@ -113,6 +108,11 @@ class Publication:
     target: str | None = None
     form: Forms = "docker"
     insecure: bool = False
+
+
+def called(host: str) -> str:
+    """A registry's host as people say it: `docker.io`, where its endpoint is another."""
+    return next((name for name, endpoint in _ENDPOINTS.items() if endpoint == host), host)
 
 
 def refer(text: str) -> Reference:
