@@ -162,6 +162,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes, and the second would wait 40 ms for the first
     server: _Server
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
