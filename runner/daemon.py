@@ -36,6 +36,7 @@ from runner.api.openai.responses.store import ResponseStore
 from runner.api.remote import Remote
 from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
+from runner.inference.adoptions import Adoptions
 from runner.inference.aliases import Aliases
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
@@ -89,6 +90,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
 
     def pull(wanted: Wanted, report: Report, cancelled: Cancel) -> object:
         # On use: the hub's client is as large as the rest of the daemon.
+        from registry.adopt.places import nearby
         from registry.origins import Reach
         from registry.pull import PullSettings
         from registry.pull import pull as fetch
@@ -98,12 +100,14 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
             memory=machine.available_memory(),
             connections=settings.download_connections,
             rate=wanted.rate or settings.download_rate,
+            nearby=nearby(settings.adopt_from),
         )
         return fetch(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
 
     jobs = Jobs(store, pull, ThreadPoolExecutor(8, "job"))
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
-    app = build_app(Services(service, models, jobs, responses, settings, shutdown))
+    adoptions = Adoptions(store, jobs, threads)
+    app = build_app(Services(service, models, jobs, responses, settings, shutdown, adoptions))
     return Daemon(app, scheduler, workers, jobs)
 
 

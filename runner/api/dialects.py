@@ -38,6 +38,7 @@ DIALECTS = (
         native.Error,
         own.FIELDS,
         {**own.ANSWERS, "/metrics": Answers("text/plain"), "/openapi.json": Answers(dict[str, Any])},
+        streams="application/x-ndjson",
     ),
 )
 

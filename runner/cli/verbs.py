@@ -16,6 +16,7 @@ VERBS = (
     "run",
     "pull",
     "create",
+    "adopt",
     "list",
     "show",
     "ps",

@@ -13,7 +13,7 @@ from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
 from runner.api.openai.responses.store import ResponseStore
 from runner.config import load
-from tests.api.fakes import FakeJobs, FakeModels, FakeService
+from tests.api.fakes import FakeAdoptions, FakeJobs, FakeModels, FakeService
 
 HI = [{"role": "user", "content": "Hi"}]
 CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
@@ -38,6 +38,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/tokenize": {"model": "demo", "content": "x"},
     "/detokenize": {"model": "demo", "tokens": [1]},
     "/apply-template": {"model": "demo", "messages": HI},
+    "/runner/adopt": {"from": "ollama", "models": ["tiny"], "stream": False},
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
 }
 TABLE: dict[str, Fields] = {path: fields for dialect in DIALECTS for path, fields in dialect.fields.items()}
@@ -52,7 +53,8 @@ def routes() -> Sequence[web.AbstractRoute]:
     """Every route of an application."""
 
     async def made() -> web.Application:
+        adoptions: Any = FakeAdoptions()
         parts: Any = (FakeService(), FakeModels(), FakeJobs(), ResponseStore(1, 1))
-        return build_app(Services(*parts, load({}, environ={}), lambda: None))
+        return build_app(Services(*parts, load({}, environ={}), lambda: None, adoptions))
 
     return list(asyncio.run(made()).router.routes())

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from runner.cli.arguments import Host, Model
+from runner.cli.commands.adopt import adopt_path, is_path
 from runner.cli.connect import daemon
 from runner.cli.transfer import pull
 
@@ -14,6 +15,7 @@ EXAMPLES = """
 runner pull qwen3:0.6b
 runner pull hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M
 runner pull qwen3 --json
+runner pull ./Tiny-Q8_0.gguf
 """
 
 
@@ -25,6 +27,10 @@ def command(
     """Bring a model into the store.
 
     MODEL is a short name from the catalog, or hf.co/org/repo[:QUANT]. An interrupted pull goes on where it stopped
-    when the same command is given again.
+    when the same command is given again. A path (./model.gguf, or a folder with one model in it) is used where it is,
+    under the file's name with the quantization as its tag.
     """
-    pull(daemon(host), model, as_json)
+    if is_path(model):
+        adopt_path(daemon(host), model, as_json)
+    else:
+        pull(daemon(host), model, as_json)
