@@ -39,7 +39,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and progress as one object a line.")] = False,
     host: Host = None,
 ) -> None:
-    """Use models that other tools on this machine have, without a copy of their files.
+    """Use models that other tools have, without a copy.
 
     Without MODEL and --all it lists what there is. Files are shared, hard-linked or referred to where they lie, and
     never changed. They are hashed first: that goes on in the background when you leave, and the same command shows how
