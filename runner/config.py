@@ -154,6 +154,18 @@ def _words(value: object) -> tuple[str, ...]:
     return tuple(word.strip() for word in _text(value).split(",") if word.strip())
 
 
+_TOOLS = ("huggingface", "ollama", "docker")
+
+
+def _tools(value: object) -> tuple[str, ...]:
+    """Words for tools that call their files by digest."""
+    words = tuple(word.lower() for word in _words(value) if word.lower() != "none")
+    for word in words:
+        if word not in _TOOLS:
+            raise ValueError(f"takes some of {', '.join(_TOOLS)}, or none, not {word!r}")
+    return words
+
+
 _ALIAS = re.compile(r"[^\s,=]+")
 _MODEL = re.compile(r"[^\s,=*]+")
 
@@ -280,6 +292,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("download_rate", parse_size, 0, "bytes a second that downloads take at most; 0 for no limit"),
     Setting("download_connections", _whole(1, 64), 8, "connections to one host at once while pulling and pushing"),
+    Setting(
+        "adopt_from",
+        _tools,
+        "huggingface,ollama,docker",
+        "tools on this machine whose files a pull may use: huggingface, ollama, docker, comma-separated; none for none",
+    ),
     Setting("autostart", _boolean, True, "start the daemon when a command needs one and none answers"),
     Setting("log_level", _choice("debug", "info", "warning", "error"), "info", "least serious message that is logged"),
 )
@@ -323,6 +341,7 @@ class Settings:
     registries: tuple[str, ...]
     download_rate: int  # bytes a second, 0 for no limit
     download_connections: int
+    adopt_from: tuple[str, ...]
     autostart: bool
     log_level: str
     sources: Mapping[str, str]

@@ -35,6 +35,7 @@ from runner.api.openai.responses.store import ResponseStore
 from runner.api.remote import Remote
 from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
+from runner.inference.adoptions import Adoptions
 from runner.inference.aliases import Aliases
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
@@ -93,12 +94,18 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     models = Models(store, threads, service.unload, prefixes, aliases)
 
     sources = Sources(
-        store, settings.registries, settings.download_connections, settings.download_rate, machine.available_memory
+        store,
+        settings.registries,
+        settings.download_connections,
+        settings.download_rate,
+        settings.adopt_from,
+        machine.available_memory,
     )
     jobs = Jobs(store, sources.pull, sources.push, ThreadPoolExecutor(8, "job"))
     updates = Updates(store, sources.know, sources.compare, ThreadPoolExecutor(4, "look"))
+    adoptions = Adoptions(store, jobs, threads)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
-    app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates))
+    app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions))
     return Daemon(app, scheduler, workers, jobs, sources)
 
 

@@ -5,10 +5,9 @@ Whose files they are and where they lie was found before; nothing of them is cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
 
 from registry.adopt.files import read_small
 from registry.adopt.found import Found, FoundFile, FoundText
@@ -21,6 +20,9 @@ from registry.progress import Cancel, Progress, Report, never, unheard
 from registry.store import Lease, Store
 from registry.stored import StoredModel
 from registry.texts import with_texts
+
+_STEPS = 500
+_STEP = 128 << 10
 
 
 def adopt(store: Store, found: Found, progress: Report = unheard, cancelled: Cancel = never) -> StoredModel:
@@ -96,7 +98,7 @@ def _taking_back(store: Store, lease: Lease) -> Iterator[None]:
 
 def _take(store: Store, lease: Lease, file: FoundFile, found: Found, progress: Report, cancelled: Cancel) -> Part:
     """A file's blob, whose bytes have been hashed when this returns."""
-    tell = partial(_tell, progress, f"hashing {file.title} of {found.name}", file.size)
+    tell = _teller(progress, f"hashing {file.title} of {found.name}", file.size)
     tell(0)
     if file.digest is not None:
         lease.hold(file.digest)
@@ -119,8 +121,18 @@ def _take(store: Store, lease: Lease, file: FoundFile, found: Found, progress: R
     return Part(digest, file.title)
 
 
-def _tell(progress: Report, status: str, size: int, done: int) -> None:
-    progress(Progress(status, None, size, min(done, size)))
+def _teller(progress: Report, status: str, size: int) -> Callable[[int], None]:
+    """Tells how far a file is: no more often than anyone could watch."""
+    told = -size
+
+    def tell(done: int) -> None:
+        nonlocal told
+        done = min(done, size)
+        if done == size or done - told >= max(size // _STEPS, _STEP):
+            told = done
+            progress(Progress(status, None, size, done))
+
+    return tell
 
 
 def _recipe(found: Found, files: tuple[Part, ...], adapters: tuple[Part, ...]) -> Recipe:

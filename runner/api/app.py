@@ -26,6 +26,7 @@ from runner.api.openai.responses.store import ResponseStore
 from runner.api.openai.routes import OpenAI
 from runner.api.openai.write import error as openai_error
 from runner.api.openapi import OpenAPI
+from runner.api.own.adopt import Adopting
 from runner.api.own.daemon import Own
 from runner.api.own.origins import Origins
 from runner.api.own.verify import Upkeep
@@ -33,6 +34,7 @@ from runner.api.streams import PATIENCE, Patience
 from runner.api.traffic import Traffic
 from runner.api.unknown import UNKNOWN, Unknown
 from runner.config import Settings
+from runner.inference.adoptions import Adoptions
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.service import Service
@@ -59,6 +61,7 @@ class Services:
     settings: Settings
     shutdown: Callable[[], None]
     updates: Updates
+    adoptions: Adoptions
 
 
 def build_app(services: Services, patience: Patience | None = None) -> web.Application:
@@ -92,6 +95,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Own(services.models, services.settings, services.shutdown),
         Upkeep(services.jobs, services.models),
         Origins(services.updates),
+        Adopting(services.adoptions),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),
     ):

@@ -17,6 +17,7 @@ VERBS = (
     "pull",
     "push",
     "create",
+    "adopt",
     "list",
     "show",
     "ps",

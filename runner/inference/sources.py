@@ -34,26 +34,40 @@ class Line:
 
 class Sources:
     """Constructed by the daemon only. `connections` go to one host at once; `rate` bytes a second come in over all
-    pulls, 0 for no limit. `memory` says how many bytes a model may have when its name leaves the choice to us.
+    pulls, 0 for no limit. `adopt_from` are the tools whose files a pull may use. `memory` says how many bytes a model may have when its name leaves the choice to us.
     """
 
     def __init__(
-        self, store: Store, registries: tuple[str, ...], connections: int, rate: int, memory: Callable[[], int | None]
+        self,
+        store: Store,
+        registries: tuple[str, ...],
+        connections: int,
+        rate: int,
+        adopt_from: tuple[str, ...],
+        memory: Callable[[], int | None],
     ) -> None:
         self._store = store
         self._registries = registries
         self._connections = connections
         self._rate = rate
+        self._adopt_from = adopt_from
         self._memory = memory
         self._lock = threading.Lock()
         self._line: Line | None = None
 
     def pull(self, wanted: Wanted, report: Report, cancelled: Cancel) -> object:
         """Bring a model into the store; see `registry.pull`."""
+        from registry.adopt.places import nearby
         from registry.pull import PullSettings, pull
 
         line = self.line()
-        settings = PullSettings(reach=line.reach, memory=self._memory(), connections=self._connections, pace=line.pace)
+        settings = PullSettings(
+            reach=line.reach,
+            memory=self._memory(),
+            connections=self._connections,
+            nearby=nearby(self._adopt_from),
+            pace=line.pace,
+        )
         return pull(self._store, wanted, progress=report, cancelled=cancelled, settings=settings, http=line.http)
 
     def push(self, wanted: Publication, report: Report, cancelled: Cancel) -> object:

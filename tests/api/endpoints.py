@@ -13,7 +13,7 @@ from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
 from runner.api.openai.responses.store import ResponseStore
 from runner.config import load
-from tests.api.fakes import FakeJobs, FakeModels, FakeService, FakeUpdates
+from tests.api.fakes import FakeAdoptions, FakeJobs, FakeModels, FakeService, FakeUpdates
 
 HI = [{"role": "user", "content": "Hi"}]
 CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
@@ -41,6 +41,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/apply-template": {"model": "demo", "messages": HI},
     "/runner/verify": {"stream": False},
     "/runner/prune": {},
+    "/runner/adopt": {"from": "ollama", "models": ["tiny"], "stream": False},
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
     "/runner/provenance": {"models": ["demo"]},
     "/runner/outdated": {},
@@ -57,8 +58,9 @@ def routes() -> Sequence[web.AbstractRoute]:
     """Every route of an application."""
 
     async def made() -> web.Application:
+        adoptions: Any = FakeAdoptions()
         parts: Any = (FakeService(), FakeModels(), FakeJobs(), ResponseStore(1, 1))
         updates: Any = FakeUpdates(FakeModels())
-        return build_app(Services(*parts, load({}, environ={}), lambda: None, updates))
+        return build_app(Services(*parts, load({}, environ={}), lambda: None, updates, adoptions))
 
     return list(asyncio.run(made()).router.routes())

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from modelfiles.instructions import Modelfile
+from registry.adopt.found import Found, FoundFile, PassedOver
 from registry.collect import Garbage, Pruned, Quarantined
 from registry.digests import Digest, digest_of
 from registry.errors import BadSource, Denied, HashMismatch, NotFound, Unreachable
@@ -34,6 +35,7 @@ from registry.standing import Known, Standing
 from registry.stored import StoredModel
 from registry.verify import Bad, Sample, Verified
 from runner import errors
+from runner.inference.adoptions import Adoptable, Shelf
 from runner.inference.requests import (
     AnswerPart,
     Begun,
@@ -521,3 +523,41 @@ class FakeJobs:
             if base is None and source not in files and looks_like_path(source):
                 raise BadSource(f"FROM {source}: files can't be read from here; upload it first")
         yield Progress("writing manifest")
+
+
+FOUND = Found(
+    name=Name.parse("ollama.com/library/tiny"),
+    owner="Ollama",
+    files=(FoundFile(Path("/theirs/blobs/sha256-x"), "tiny.gguf", 100, digest_of(b"x")),),
+    known_as=("tiny:latest",),
+)
+"""The one model that another tool has."""
+
+
+@dataclass
+class FakeAdoptions:
+    """`runner.inference.adoptions.Adoptions`: Ollama has `tiny`; whoever asks for `nowhere` fails in the middle."""
+
+    looked: list[str | None] = field(default_factory=list)
+    started: list[tuple[Found, ...]] = field(default_factory=list)
+    chosen: list[tuple[str, tuple[str, ...], bool]] = field(default_factory=list)
+
+    async def look(self, where: str | None) -> Shelf:
+        self.looked.append(where)
+        step = Progress("hashing tiny.gguf", None, 100, 43)
+        return Shelf((Adoptable(FOUND, "adopting", step),), (PassedOver("library/cloud/latest", "no weights"),))
+
+    async def choose(self, where: str, names: tuple[str, ...], everything: bool) -> tuple[Found, ...]:
+        self.chosen.append((where, names, everything))
+        if "missing" in names:
+            raise NotFound("missing", ("ollama.com/library/tiny:latest",))
+        return (FOUND, FOUND) if "nowhere" in names else (FOUND,)
+
+    async def adopt(self, models: tuple[Found, ...]) -> AsyncIterator[Progress]:
+        for completed in (0, 100):
+            yield Progress("hashing tiny.gguf", None, 100, completed)
+        if len(models) > 1:
+            raise BadSource("it changed while it was being read; try again")
+
+    def start(self, models: tuple[Found, ...]) -> None:
+        self.started.append(models)

@@ -48,6 +48,7 @@ GIVEN: Mapping[str, tuple[object, str, str, tuple[object, object, object]]] = {
     "registries": (["hf.co"], "hf.co,ghcr.io", "x", (("hf.co",), ("hf.co", "ghcr.io"), ("x",))),
     "download_rate": (2048, "4096", "8MB", (2048, 4096, 8 * 1024 * 1024)),
     "download_connections": (1, "2", "3", (1, 2, 3)),
+    "adopt_from": (["ollama"], "none", "docker, huggingface", (("ollama",), (), ("docker", "huggingface"))),
     "autostart": (False, "no", "off", (False, False, False)),
     "log_level": ("debug", "WARNING", "error", ("debug", "warning", "error")),
 }  # fmt: skip
@@ -72,6 +73,7 @@ DEFAULTS = {
     "registries": (),
     "download_rate": 0,
     "download_connections": 8,
+    "adopt_from": ("huggingface", "ollama", "docker"),
     "autostart": True,
     "log_level": "info",
 }

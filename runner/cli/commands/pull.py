@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from runner.cli.arguments import Host, LockFile
+from runner.cli.commands.adopt import adopt_path, is_path
 from runner.cli.connect import daemon
 from runner.cli.failures import Exit, Failure
 from runner.cli.transfer import pull
@@ -18,6 +19,7 @@ runner pull hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M
 runner pull qwen3 --as small --limit-rate 5MB
 runner pull qwen3 --json
 runner pull --locked
+runner pull ./Tiny-Q8_0.gguf
 """
 
 
@@ -40,7 +42,8 @@ def command(
     """Bring a model into the store.
 
     MODEL is a short name from the catalog, or hf.co/org/repo[:QUANT]. An interrupted pull goes on where it stopped
-    when the same command is given again. With --locked, models come from runner.lock.yaml, all of them unless some are
+    when the same command is given again. A path (./model.gguf, or a folder with one model in it) is used where it is,
+    under the file's name with the quantization as its tag. With --locked, models come from runner.lock.yaml, all of them unless some are
     named, and are the same to the byte as where it was written.
     """
     try:
@@ -54,6 +57,8 @@ def command(
         pull_all(daemon(host), file, models or (), as_json)
     elif models is None or len(models) != 1:
         raise Failure("pull takes one MODEL; with --locked any number, or none for all", Exit.USAGE)
+    elif is_path(models[0]):
+        adopt_path(daemon(host), models[0], as_json)
     else:
         given = {name: value for name, value in more.items() if value is not None}
         pull(daemon(host), models[0], as_json, given)
