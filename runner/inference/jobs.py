@@ -23,7 +23,7 @@ from registry.progress import Cancel, Progress, Report
 from registry.quantize import Quantization, Quantizer
 from registry.resolve import Wanted
 from registry.store import Store
-from runner.inference.quantizer import quantize
+from runner.inference.quantizer import one_at_a_time, quantize
 
 Pull = Callable[[Wanted, Report, Cancel], object]
 Work = Callable[[Report, Cancel], object]
@@ -39,7 +39,7 @@ class Jobs:
         self._store = store
         self._pull = pull
         self._threads = threads
-        self._quantizer = quantizer
+        self._quantizer = one_at_a_time(quantizer)
         self._by_key: dict[Hashable, _Job] = {}
         self._running: set[_Job] = set()
 

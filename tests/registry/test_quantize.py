@@ -76,7 +76,7 @@ def test_a_local_file_is_read_where_it_lies(store: Store, root: Path, tmp_path: 
     # Its own bytes aren't in the store at all: only what became of them, and the config.
     assert len(list((root / "blobs").iterdir())) == 2
     assert unfinished(root) == []
-    steps = [each for each in seen if each.status == "quantizing to Q8_0"]
+    steps = [each for each in seen if each.status == "quantizing F16 model to Q8_0"]
     assert [each.completed for each in steps] == sorted(each.completed for each in steps)
     assert steps[-1].completed == steps[-1].total
 
