@@ -117,6 +117,12 @@ def test_shards_lie_side_by_side_for_the_quantizer(store: Store, root: Path, tmp
     made = make(store, tmp_path, quantizer, text="FROM ./big-00002-of-00003.gguf")
     assert quantizer.sources == [shards]
     assert (len(made.weights), made.manifest.layers[0].title) == (1, "big-Q8_0.gguf")
+    stored = create(store, "whole", parse("FROM ./big-00001-of-00003.gguf"), base=tmp_path, taking="copy")
+    before = [path.stat() for path in stored.weights]
+    assert make(store, tmp_path, quantizer, text="FROM whole").weights == made.weights
+    assert quantizer.sources == [shards, shards]
+    # Untouched, or each would have to be hashed again.
+    assert [path.stat().st_ctime_ns for path in stored.weights] == [each.st_ctime_ns for each in before]
     assert unfinished(root) == []
 
 
