@@ -34,7 +34,8 @@ class Line:
 
 class Sources:
     """Constructed by the daemon only. `connections` go to one host at once; `rate` bytes a second come in over all
-    pulls, 0 for no limit. `adopt_from` are the tools whose files a pull may use. `memory` says how many bytes a model may have when its name leaves the choice to us.
+    pulls, 0 for no limit. `adopt_from` are the tools whose files a pull may use. `memory` says how many bytes a model
+    may have when its name leaves the choice to us.
     """
 
     def __init__(
