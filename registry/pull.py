@@ -32,6 +32,7 @@ from registry.errors import (
 )
 from registry.gguf.check import check as check_gguf
 from registry.gguf.check import shard_position
+from registry.gguf.peek import peek, require_known
 from registry.gguf.reader import read_header
 from registry.ingest import Ingest
 from registry.manifest import REFERENCE, REVISION, SOURCE, ModelConfig
@@ -85,7 +86,7 @@ def pull(
     """
     wanted = Wanted(reference=wanted) if isinstance(wanted, str) else wanted
     settings = settings or PullSettings()
-    if _means_demo(wanted):
+    if embedded.is_meant(wanted.reference):
         return embedded.ensure_demo(store, progress)
     reference = refer(wanted.reference)
     name = Name.parse(wanted.name) if wanted.name else reference.name
@@ -98,15 +99,11 @@ def pull(
             _check_pin(reference, offer, wanted.pin)
         titles = ", ".join(each.title for each in offer.files)
         progress(Progress(f"found {titles} ({human_bytes(offer.size)})"))
+        if offer.why:
+            progress(Progress(f"chose {offer.quantization or titles} ({human_bytes(offer.size)}): {offer.why}"))
         with store.lease() as lease:
             work = _Pull(store, lease, source, progress, cancelled, settings.waits)
             return work.run(name, reference, offer)
-
-
-def _means_demo(wanted: Wanted) -> bool:
-    if "://" in wanted.reference or "@" in wanted.reference:
-        return False
-    return Name.parse(wanted.reference).key == embedded.NAME.key
 
 
 def _check_pin(reference: Reference, offer: Offer, pin: Pin) -> None:
@@ -312,6 +309,9 @@ def _sound(path: Path, file: RemoteFile, late: bool) -> bool:
         if not late and shard_position(header)[1] == 1:
             check_gguf(header)
     except Truncated:
+        if not late:  # its architecture stands in the first bytes, the header's end megabytes on
+            with path.open("rb") as beginning:
+                require_known(peek(beginning.read(_LOOKS[0])))
         return False
     except BadGGUF as error:
         raise type(error)(error.reason, file.title) from error

@@ -46,11 +46,13 @@ class File:
 
 @dataclass
 class Repository:
-    """`gated` wants the hub's token; `private` doesn't even admit to exist without it."""
+    """`gated` wants the hub's token; `private` doesn't even admit to exist without it. `card` is its card's header."""
 
     files: dict[str, File]
     gated: bool = False
     private: bool = False
+    card: dict[str, Any] = field(default_factory=dict)
+    gguf: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Hub:
         self.endpoint = ""
         self.cdn = ""
 
-    def add(self, name: str, files: dict[str, bytes | File], **options: bool) -> Repository:
+    def add(self, name: str, files: dict[str, bytes | File], **options: Any) -> Repository:
         """Publish a repository."""
         made = {path: each if isinstance(each, File) else File(each) for path, each in files.items()}
         self.repositories[name] = Repository(made, **options)
@@ -138,7 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
             Request(self.command, self.path, self.headers.get("Range"), self.headers.get("Authorization"))
         )
         path = unquote(urlsplit(self.path).path).strip("/")
-        if path.startswith("api/models/"):
+        if path == "api/models":
+            self._search()
+        elif path.startswith("api/models/"):
             self._api(path.removeprefix("api/models/"), body)
         elif path.startswith("cdn/"):
             self._cdn(path.removeprefix("cdn/"))
@@ -188,9 +192,26 @@ class _Handler(BaseHTTPRequestHandler):
                 "_id": "0" * 24, "id": name, "modelId": name, "sha": COMMIT, "lastModified": LAST_MODIFIED,
                 "private": repository.private, "gated": "auto" if repository.gated else False, "disabled": False,
                 "downloads": 1, "likes": 1, "tags": ["gguf"],
-                "siblings": [{"rfilename": path} for path in repository.files],
+                "siblings": [{"rfilename": path} for path in repository.files], "cardData": repository.card,
             }
         )  # fmt: skip
+
+    def _search(self) -> None:
+        """As the hub's list of models: the words of `search` in the name, those with all tags of `filter`, in pages."""
+        asked = parse_qs(urlsplit(self.path).query)
+        words = asked.get("search", [""])[0].lower().split()
+        found = [
+            {
+                "_id": "0" * 24, "id": name, "modelId": name, "downloads": 10 * place, "likes": place,
+                "gated": "manual" if repository.gated else False, "lastModified": LAST_MODIFIED,
+                "cardData": repository.card, "gguf": repository.gguf, "tags": ["gguf"],
+            }
+            for place, (name, repository) in enumerate(self.server.hub.repositories.items(), 1)
+            if not repository.private and all(word in name.lower() for word in words)
+            and (asked.get("filter") != ["gguf"] or any(path.endswith(".gguf") for path in repository.files))
+        ]  # fmt: skip
+        found.sort(key=lambda each: -int(each["downloads"]))
+        self._json(found[: int(asked.get("limit", ["1000"])[0])])
 
     def _tree(self, name: str, revision: str) -> None:
         if revision not in ("main", COMMIT):
@@ -245,17 +266,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(file.statuses.pop(0), None, "trouble")
             return
         data = file.data if file.served is None else file.served
-        start = 0
+        start, stop = 0, len(data)
         wanted = self.headers.get("Range")
         status = 200
         if wanted and file.ranges:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start = int(first)
             if start >= len(data):
                 self._fail(416, None, "out of range")
                 return
             status = 206
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        rest = data[start:]
+            stop = min(int(last) + 1, len(data)) if last else len(data)
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
+        rest = data[start:stop]
         self._head(status, headers | {"Content-Length": str(len(rest)), "Accept-Ranges": "bytes"})
         if not body:
             return

@@ -21,7 +21,7 @@ from registry.digests import Digest
 from registry.disk import Disk
 from registry.errors import BadDigest, Denied, NotFound, RegistryError, Unreachable
 from registry.resolve import HubPlace
-from registry.sources.choice import candidates, choose, projector_for
+from registry.sources.choice import candidates, choose, projector_for, why
 from registry.sources.source import Build, Offer, RemoteFile, Text, TextKind
 from registry.transfer.download import Incoming, Opener
 from registry.transfer.http import Http
@@ -82,7 +82,8 @@ class HuggingFace:
                 raise Unreachable(f"{self._api.endpoint} doesn't say at which commit {repository} is")
             self._commit = info.sha
             files = self._files = tuple(_file(each) for each in self._tree() if each["type"] == "file")
-        build = choose(shown, candidates(files), tag, memory)
+        found = candidates(files)
+        build = choose(shown, found, tag, memory)
         projector = projector_for(files, build)
         small = {each.path: each for each in files if each.size <= _OVERRIDE_LIMIT}
         return Offer(
@@ -93,6 +94,8 @@ class HuggingFace:
             projectors=(projector,) if projector else (),
             texts=tuple(Text(name, small[name]) for name in _OVERRIDES if name in small),
             created=_utc(info.last_modified),
+            licence=licence_of(info.card_data),
+            why=why(found, build, tag, memory),
         )
 
     def builds(self) -> tuple[Build, ...]:
@@ -195,6 +198,16 @@ def _file(entry: Mapping[str, Any]) -> RemoteFile:
         return RemoteFile(path, size, Digest.parse(f"sha256:{entry['lfs']['oid']}"))
     except BadDigest as error:
         raise Unreachable(f"the hub gives {path} a hash that is none: {error}") from error
+
+
+def licence_of(card: Any) -> str:
+    """The licence that a repository's card tells, whatever form it takes there."""
+    told = getattr(card, "license", None)
+    if told == "other":
+        told = getattr(card, "license_name", None) or told
+    if isinstance(told, list):
+        told = ", ".join(str(each) for each in told)
+    return str(told or "")[:100]
 
 
 def _utc(when: datetime | None) -> datetime | None:
