@@ -82,6 +82,7 @@ class Look:
     """What was seen. `problem` says why the model can't run here; it is empty where it can, as far as one can tell.
 
     Counts are 0 and texts empty where nothing says. `why` is how the build was chosen where the name left that open.
+    `sampling` is what its authors recommend, by the header or else by the catalog.
     `size` is bytes of all files, `fetch` of those still to come, `free` on the store's disk, `read` what looking cost.
     `stored` says whether the store has this very revision under this name.
     """
@@ -137,7 +138,9 @@ def look(
         offer = source.look(settings.memory, wanted.pin.revision if wanted.pin else None)
         headers = _Headers(store, source, cancelled)
         seen = headers.of(offer)
-        return _made(store, settings, name, reference.text, offer, source.builds(), seen, headers.read, source)
+        made = _made(store, settings, name, reference.text, offer, source.builds(), seen, headers.read, source)
+        # The header's word goes before the catalog's, as it will in the model.
+        return replace(made, sampling={**dict(reference.sampling), **made.sampling})
 
 
 def _of_stored(model: StoredModel, store: Store, settings: LookSettings) -> Look:

@@ -144,6 +144,7 @@ class _Pull:
             draft=tuple(parts[file] for file in offer.draft),
             quantization=offer.quantization,
             created=offer.created,
+            sampling=dict(reference.sampling),
             annotations={SOURCE: offer.origin, REVISION: offer.revision, REFERENCE: reference.text},
         )
         try:
