@@ -76,7 +76,7 @@ class HuggingFace:
         """What the repository offers under the tag, at the commit that its main branch has now, or at `revision`."""
         repository, tag = self._repository, self._tag
         shown = f"hf.co/{repository}:{tag}"
-        with _sensible(shown), _translated(shown):
+        with sensible(shown), translated(shown):
             info = self._api.model_info(repository, revision=revision or _REVISION, timeout=self._timeout)
             if not info.sha:
                 raise Unreachable(f"{self._api.endpoint} doesn't say at which commit {repository} is")
@@ -94,7 +94,7 @@ class HuggingFace:
             projectors=(projector,) if projector else (),
             texts=tuple(Text(name, small[name]) for name in _OVERRIDES if name in small),
             created=_utc(info.last_modified),
-            licence=licence_of(info.card_data),
+            licence=licence_of(vars(info.card_data) if info.card_data else {}),
             why=why(found, build, tag, memory),
         )
 
@@ -128,7 +128,7 @@ class HuggingFace:
 
         url = hf_hub_url(self._repository, file.path, revision=self._commit, endpoint=self._api.endpoint)
         with (
-            _translated(f"hf.co/{self._repository}/{file.path}"),
+            translated(f"hf.co/{self._repository}/{file.path}"),
             self._http.open("GET", url, headers=range_of(start, stop), secret=self._headers()) as response,
         ):
             if response.status_code >= 400 and response.status_code != 416:
@@ -200,11 +200,11 @@ def _file(entry: Mapping[str, Any]) -> RemoteFile:
         raise Unreachable(f"the hub gives {path} a hash that is none: {error}") from error
 
 
-def licence_of(card: Any) -> str:
+def licence_of(card: Mapping[str, Any]) -> str:
     """The licence that a repository's card tells, whatever form it takes there."""
-    told = getattr(card, "license", None)
+    told = card.get("license")
     if told == "other":
-        told = getattr(card, "license_name", None) or told
+        told = card.get("license_name") or told
     if isinstance(told, list):
         told = ", ".join(str(each) for each in told)
     return str(told or "")[:100]
@@ -215,7 +215,7 @@ def _utc(when: datetime | None) -> datetime | None:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def translated(what: str) -> Iterator[None]:
     """Turn the hub's errors into ours."""
     import httpx2
     from huggingface_hub import errors as hub
@@ -246,7 +246,7 @@ def _translated(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _sensible(what: str) -> Iterator[None]:
+def sensible(what: str) -> Iterator[None]:
     """Turn what an answer of the wrong shape does to its reader into an error that says so."""
     try:
         yield
