@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -37,14 +38,19 @@ from runner.api.remote import Remote
 from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
 from runner.inference.aliases import Aliases
+from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.prefixes import PrefixFolders
-from runner.inference.resolve import Resolver
+from runner.inference.resolve import DEFAULT_CONTEXT, Resolver
 from runner.inference.service import Service
 from runner.scheduler import machine
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.workers import Workers
+
+if TYPE_CHECKING:
+    from registry.look import Look
+    from registry.search import Found
 
 _log = logging.getLogger("runner.daemon")
 
@@ -102,9 +108,37 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         return fetch(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
 
     jobs = Jobs(store, pull, ThreadPoolExecutor(8, "job"))
+    discovery = _discovery(settings, store)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
-    app = build_app(Services(service, models, jobs, responses, settings, shutdown))
+    app = build_app(Services(service, models, jobs, responses, settings, shutdown, discovery))
     return Daemon(app, scheduler, workers, jobs)
+
+
+def _discovery(settings: Settings, store: Store) -> Discovery:
+    """What looks at models before they are here."""
+    context = settings.context_length or DEFAULT_CONTEXT
+
+    def look(wanted: Wanted, cancelled: Cancel) -> Look:
+        from registry.look import LookSettings
+        from registry.look import look as look_at
+        from registry.origins import Reach
+
+        chosen = LookSettings(
+            reach=Reach(registries=settings.registries),
+            memory=machine.available_memory(),
+            context=context,
+            connections=settings.download_connections,
+        )
+        return look_at(store, wanted, settings=chosen, cancelled=cancelled)
+
+    def search(text: str, limit: int, hub: bool) -> Found:
+        from registry.origins import Reach
+        from registry.search import search as search_for
+
+        reach, memory = Reach(registries=settings.registries), machine.available_memory()
+        return search_for(store, text, limit=limit, reach=reach, memory=memory, context=context, hub=hub)
+
+    return Discovery(look, search)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

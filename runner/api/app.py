@@ -27,10 +27,13 @@ from runner.api.openai.routes import OpenAI
 from runner.api.openai.write import error as openai_error
 from runner.api.openapi import OpenAPI
 from runner.api.own.daemon import Own
+from runner.api.own.look import Looking
+from runner.api.own.search import Searching
 from runner.api.streams import PATIENCE, Patience
 from runner.api.traffic import Traffic
 from runner.api.unknown import UNKNOWN, Unknown
 from runner.config import Settings
+from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.service import Service
@@ -55,6 +58,7 @@ class Services:
     responses: ResponseStore
     settings: Settings
     shutdown: Callable[[], None]
+    discovery: Discovery
 
 
 def build_app(services: Services, patience: Patience | None = None) -> web.Application:
@@ -86,6 +90,8 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         of_anthropic,
         Llamacpp(services.service, services.models),
         Own(services.models, services.settings, services.shutdown),
+        Looking(services.discovery),
+        Searching(services.discovery),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),
     ):

@@ -13,7 +13,7 @@ from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
 from runner.api.openai.responses.store import ResponseStore
 from runner.config import load
-from tests.api.fakes import FakeJobs, FakeModels, FakeService
+from tests.api.fakes import FakeDiscovery, FakeJobs, FakeModels, FakeService
 
 HI = [{"role": "user", "content": "Hi"}]
 CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
@@ -38,6 +38,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/tokenize": {"model": "demo", "content": "x"},
     "/detokenize": {"model": "demo", "tokens": [1]},
     "/apply-template": {"model": "demo", "messages": HI},
+    "/runner/look": {"model": "x"},
+    "/runner/search": {"text": "x"},
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
 }
 TABLE: dict[str, Fields] = {path: fields for dialect in DIALECTS for path, fields in dialect.fields.items()}
@@ -53,6 +55,7 @@ def routes() -> Sequence[web.AbstractRoute]:
 
     async def made() -> web.Application:
         parts: Any = (FakeService(), FakeModels(), FakeJobs(), ResponseStore(1, 1))
-        return build_app(Services(*parts, load({}, environ={}), lambda: None))
+        discovery: Any = FakeDiscovery()
+        return build_app(Services(*parts, load({}, environ={}), lambda: None, discovery))
 
     return list(asyncio.run(made()).router.routes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.api.fields import Answers, Fields
-from runner.api.own import daemon
+from runner.api.own import daemon, look, search
 
-FIELDS: Mapping[str, Fields] = {}
-ANSWERS: Mapping[str, Answers] = {**daemon.ANSWERS}
+FIELDS: Mapping[str, Fields] = {**look.FIELDS, **search.FIELDS}
+ANSWERS: Mapping[str, Answers] = {**daemon.ANSWERS, **look.ANSWERS, **search.ANSWERS}
