@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 VERBS = (
     "run",
     "pull",
+    "search",
     "create",
     "list",
     "show",
