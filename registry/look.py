@@ -23,7 +23,8 @@ from registry.gguf.reader import Header, read_header
 from registry.gguf.sampling import recommended
 from registry.manifest import REVISION
 from registry.names import Name
-from registry.origins import Reach, open_source
+from registry.offers import find_offer
+from registry.origins import Reach
 from registry.progress import Cancel, never
 from registry.resolve import Wanted, refer
 from registry.sources.header import FIRST, read_remote_header
@@ -134,8 +135,7 @@ def look(
     name = Name.parse(wanted.name) if wanted.name else reference.name
     reach = replace(settings.reach, insecure=True) if wanted.insecure else settings.reach
     with nullcontext(http) if http else Http(timeout=reach.timeout, connections=settings.connections) as opened:
-        source = open_source(reference, opened, reach)
-        offer = source.look(settings.memory, wanted.pin.revision if wanted.pin else None)
+        source, offer = find_offer(store, name, reference, opened, reach, settings.memory, wanted.pin)
         headers = _Headers(store, source, cancelled)
         seen = headers.of(offer)
         made = _made(store, settings, name, reference.text, offer, source.builds(), seen, headers.read, source)
@@ -183,6 +183,8 @@ class _Headers:
 
     def of(self, offer: Offer) -> _Seen:
         """What the headers of the weights and of a projector say."""
+        if not offer.weights:
+            return _Seen(problem="there is no model among its files")
         try:
             first = self._header(offer.weights[0])
             count = len(offer.weights)

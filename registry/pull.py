@@ -37,7 +37,8 @@ from registry.gguf.reader import read_header
 from registry.ingest import Ingest
 from registry.manifest import REFERENCE, REVISION, SOURCE, ModelConfig
 from registry.names import Name
-from registry.origins import Reach, open_source
+from registry.offers import find_offer
+from registry.origins import Reach
 from registry.progress import Cancel, Progress, Report, never, unheard
 from registry.resolve import Pin, Reference, Wanted, refer
 from registry.sources.source import Offer, RemoteFile, Source
@@ -93,8 +94,7 @@ def pull(
     reach = replace(settings.reach, insecure=True) if wanted.insecure else settings.reach
     progress(Progress("pulling manifest"))
     with nullcontext(http) if http else Http(timeout=reach.timeout, connections=settings.connections) as opened:
-        source = open_source(reference, opened, reach)
-        offer = source.look(settings.memory, wanted.pin.revision if wanted.pin else None)
+        source, offer = find_offer(store, name, reference, opened, reach, settings.memory, wanted.pin)
         if wanted.pin is not None:
             _check_pin(reference, offer, wanted.pin)
         titles = ", ".join(each.title for each in offer.files)

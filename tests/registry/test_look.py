@@ -185,6 +185,30 @@ def test_without_a_tag_the_choice_is_told(store: Store, hub: Hub, settings: Pull
     assert not any(each.status.startswith("chose") for each in told)
 
 
+def test_a_name_without_a_tag_keeps_to_its_build(
+    store: Store, hub: Hub, at: LookSettings, settings: PullSettings
+) -> None:
+    """Memory comes and goes; what `latest` means must not."""
+    sizes = {"Q2_K": 1, "Q4_K_M": 2, "Q8_0": 4}
+    files = {
+        f"tiny-{label}.gguf": tiny_gguf.model(tensors=[Tensor("t", (size << 18,))]).build()
+        for label, size in sizes.items()
+    }
+    hub.add("org/tiny", dict(files))
+    poor, rich = 2 << 20, 1 << 30
+    told: list[Progress] = []
+    first = pull(store, "hf.co/org/tiny", settings=replace(settings, memory=poor))
+    assert first.config.quantization == "Q2_K"
+    again = pull(store, "hf.co/org/tiny", progress=told.append, settings=replace(settings, memory=rich))
+    assert again == first
+    assert any(each.status.endswith(": the same as was pulled before") for each in told)
+    assert [each.tag for each in seen(store, "hf.co/org/tiny", at, memory=rich).builds if each.chosen] == ["Q2_K"]
+    assert pull(store, "hf.co/org/tiny:Q8_0", settings=settings).config.quantization == "Q8_0"
+    del hub.repositories["org/tiny"].files["tiny-Q2_K.gguf"]
+    moved = pull(store, "hf.co/org/tiny", settings=replace(settings, memory=rich))
+    assert moved.config.quantization == "Q4_K_M"
+
+
 def test_errors_are_those_of_a_pull(store: Store, hub: Hub, at: LookSettings) -> None:
     hub.add("org/tiny", {"tiny-Q8_0.gguf": tiny_gguf.model().build()})
     hub.add("org/gated", {"tiny-Q8_0.gguf": tiny_gguf.model().build()}, gated=True)
