@@ -40,7 +40,7 @@ def read_remote_header(
     one of the engine's; BadGGUF naming the file for what is no sound header, or longer than MOST; Cancelled; and what
     opening raises (Unreachable after `waits`, seconds between tries).
     """
-    with tempfile.TemporaryFile() as kept:
+    with tempfile.TemporaryFile(buffering=0) as kept:  # it is read through its descriptor as well
         reading = _Reading(source, file, kept, arrived, cancelled, waits)
         goal = first
         while True:
@@ -111,6 +111,5 @@ class _Reading:
                     raise Cancelled(f"cancelled while reading the header of {self._file.title}")
                 if self._size == goal:
                     break
-            self._kept.flush()
         if self._size < goal:
             raise Unreachable(f"{self._file.title}: the connection ended after {self._size} of {goal} bytes")
