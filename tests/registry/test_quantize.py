@@ -93,6 +93,24 @@ def test_a_stored_model_stays_beside_what_is_made_of_it(store: Store, tmp_path: 
     assert make(store, tmp_path, Made(), text="FROM mine").weights == made.weights
 
 
+def test_a_model_may_take_the_place_of_what_it_was_made_of(store: Store, tmp_path: Path) -> None:
+    whole(tmp_path)
+    first = create(store, "mine", parse("FROM ./tiny-F16.gguf"), base=tmp_path, taking="copy")
+    made = make(store, tmp_path, Made(), text="FROM mine")
+    assert made.weights[0].exists()
+    assert not first.weights[0].exists(), "nobody needs the original any more"
+
+
+def test_what_a_killed_process_left_is_gone_after_the_next_start(root: Path, tmp_path: Path) -> None:
+    with Store.open(root):
+        (root / "ingest" / "1234.part").write_bytes(b"half")
+        (root / "ingest" / "1234-00001-of-00002.gguf").symlink_to(whole(tmp_path))
+        (root / "ingest" / "1234-00002-of-00002.gguf").symlink_to(tmp_path / "gone.gguf")
+    with Store.open(root):
+        assert unfinished(root) == []
+    assert (tmp_path / "tiny-F16.gguf").exists()
+
+
 def test_an_upload_may_be_quantized_again(store: Store, tmp_path: Path) -> None:
     digest = store.blobs.write(whole(tmp_path).read_bytes())
     for kind in ("Q8_0", "Q4_0"):
