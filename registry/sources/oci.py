@@ -12,7 +12,7 @@ from registry.resolve import OciPlace
 from registry.sources.choice import label_of
 from registry.sources.image import Images
 from registry.sources.source import Build, Offer, RemoteFile
-from registry.transfer.download import Opener
+from registry.transfer.incoming import Opener
 from registry.transfer.http import Http
 
 _MOST_BUILDS = 24

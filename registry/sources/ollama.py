@@ -14,7 +14,7 @@ from registry.oci.credentials import Credential
 from registry.resolve import OllamaPlace
 from registry.sources.image import Images
 from registry.sources.source import Build, Offer, RemoteFile
-from registry.transfer.download import Opener
+from registry.transfer.incoming import Opener
 from registry.transfer.http import Http
 
 _HUGGING_FACE = "huggingface.co"

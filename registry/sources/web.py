@@ -20,9 +20,9 @@ from registry.resolve import UrlPlace
 from registry.sources.choice import label_of
 from registry.sources.shards import shards_of
 from registry.sources.source import Build, Offer, RemoteFile
-from registry.transfer.download import Incoming, Opener
+from registry.transfer.incoming import Incoming, Opener
 from registry.transfer.http import Http, is_loopback
-from registry.transfer.ranges import incoming, range_of
+from registry.transfer.ranges import incoming, range_of, refuse_passing
 
 if TYPE_CHECKING:
     import httpx2
@@ -104,6 +104,7 @@ class Web:
         if not certain:
             start, stop = 0, None  # nothing would tell if the rest were of another file
         with self._get(seen.url, start, stop) as response:
+            refuse_passing(response, seen.url, _shown(seen.url))
             if response.status_code not in (200, 206, 416):
                 raise _refusal(response, seen.url)
             if response.status_code != 416 and _mark(response) != seen.mark:
