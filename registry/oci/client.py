@@ -120,7 +120,10 @@ class RegistryClient:
                     raise self.refusal(response, self.shown)
                 found += _tags(_limited(response, SIZE_LIMIT, self.shown), self.shown)
                 following = _NEXT.search(response.headers.get("Link", ""))
-            target = urljoin(self._url(target), following[1]) if following else None
+            before = self._url(target)
+            target = urljoin(before, following[1]) if following else None
+            if target == before:
+                break
         return tuple(dict.fromkeys(found[:_MOST_TAGS]))
 
     def open_blob(self, digest: Digest) -> Opener:

@@ -83,4 +83,4 @@ class Oci:
             return error
         named = f"{self._client.shown}:{self._place.tag}"
         shown = ", ".join(tags[:12]) + (", …" if len(tags) > 12 else "")
-        return NotFound(named, near(self._place.tag, tags), f"It has the tags {shown}." if tags else "")
+        return NotFound(named, near(self._place.tag, tags), f"Its tags: {shown}." if tags else "")
