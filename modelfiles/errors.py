@@ -1,8 +1,9 @@
-"""What can be wrong with a Modelfile, a parameter or the catalog.
+"""What can be wrong with a Modelfile, a parameter, the catalog, or a file that declares models.
 
     ModelfileError    text that is no Modelfile, or a value that no Modelfile can carry
     ParameterError    a parameter that does not exist, or a value outside its type or bounds (a ValueError)
     CatalogError      a catalog file that breaks the catalog's rules
+    FileError         a lock file or project file that can't be used
 
 Knows nothing of how an error is shown: the API and the CLI word it for their users.
 """
@@ -49,3 +50,18 @@ class CatalogError(Exception):
 
     def __str__(self) -> str:
         return f"{self.file}: {self.field}: {self.reason}"
+
+
+class FileError(Exception):
+    """A lock file or project file that cannot be used; `line` is 1-based, 0 where unknown, `field` may be empty."""
+
+    def __init__(self, file: str, line: int, field: str, reason: str) -> None:
+        super().__init__(file, line, field, reason)
+        self.file = file
+        self.line = line
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        place = f"{self.file}, line {self.line}" if self.line else self.file
+        return f"{place}: {self.field}: {self.reason}" if self.field else f"{place}: {self.reason}"

@@ -16,7 +16,7 @@ from registry import manifest as media
 from registry.abilities import abilities
 from registry.digests import Digest, digest_of
 from registry.errors import BadGGUF, BadSource, UnsupportedModel
-from registry.gguf.check import check, shard_position
+from registry.gguf.check import check, check_adapter, shard_position
 from registry.gguf.facts import Facts, kind_of
 from registry.gguf.metadata import Metadata
 from registry.gguf.reader import Header, read_header
@@ -73,17 +73,24 @@ class Sorted:
     projector_facts: Facts | None
 
 
-def assemble(store: Store, lease: Lease, name: Name, recipe: Recipe, report: Report) -> StoredModel:
+def assemble(
+    store: Store,
+    lease: Lease,
+    name: Name,
+    recipe: Recipe,
+    report: Report,
+    approve: Callable[[Manifest], None] | None = None,
+) -> StoredModel:
     """Make a model of blobs that are in the store already and leased.
 
-    Raises BadGGUF or UnsupportedModel for what the engine must not see, BadSource for files that don't
-    belong together; then no model has changed.
+    `approve` sees the manifest before anyone else does, and may raise. Raises BadGGUF or UnsupportedModel for what the
+    engine must not see, BadSource for files that don't belong together; then no model has changed.
     """
     headers = [_header(store, part) for part in recipe.files]
     found = sort_out(headers, [part.title or str(part.digest) for part in recipe.files])
     adapters = [*recipe.adapters, *(recipe.files[index] for index in found.adapters)]
     for part in adapters:
-        _check_adapter(_header(store, part), part, found.facts)
+        _check_adapter(_header(store, part), part, found.facts, [headers[index] for index in found.weights])
     if recipe.draft:
         sort_out([_header(store, part) for part in recipe.draft], [part.title for part in recipe.draft])
     layers = [
@@ -95,7 +102,10 @@ def assemble(store: Store, lease: Lease, name: Name, recipe: Recipe, report: Rep
     ]
     config = _write(store, lease, media.CONFIG_TYPE, _config(recipe, found).to_json())
     report(Progress("writing manifest"))
-    return store.publish(name, Manifest(config, tuple(layers), dict(recipe.annotations)))
+    manifest = Manifest(config, tuple(layers), dict(recipe.annotations))
+    if approve is not None:
+        approve(manifest)
+    return store.publish(name, manifest)
 
 
 def sort_out(headers: list[Header], titles: list[str]) -> Sorted:
@@ -151,13 +161,14 @@ def _header(store: Store, part: Part) -> Header:
         raise type(error)(error.reason, part.title or str(part.digest)) from error
 
 
-def _check_adapter(header: Header, part: Part, base: Facts) -> None:
+def _check_adapter(header: Header, part: Part, base: Facts, weights: list[Header]) -> None:
     title = part.title or str(part.digest)
     found = _named(title, lambda: check(header))
     if found.kind != "adapter":
         raise BadSource(f"{title}: not an adapter but a {found.kind}")
     if found.architecture != base.architecture:
         raise BadSource(f"{title}: an adapter for {found.architecture}, and the model is {base.architecture}")
+    _named(title, lambda: check_adapter(header, weights))
 
 
 def _weights(store: Store, media_type: str, part: Part) -> Layer:

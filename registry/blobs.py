@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 from uuid import uuid4
 
-from registry.digests import CHUNK, Digest, digest_of, hash_file
+from registry.digests import CHUNK, Digest, digest_of, hash_fd
 from registry.disk import Disk, storage
-from registry.errors import Cancelled, Corrupt, HashMismatch, StorageFault
+from registry.errors import BadBlob, Cancelled, Corrupt, HashMismatch, StorageFault
 from registry.foreign import Taken, take_in
 from registry.ingest import Ingest
 from registry.manifest import SIZE_LIMIT, to_canonical
@@ -33,6 +33,10 @@ from registry.stamps import Stamps, stamp_of
 log = logging.getLogger(__name__)
 
 _BLOB_NAME = re.compile(r"sha256-([0-9a-f]{64})")
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+NOTE = ".json"
+"""What the name of a note adds to that of the quarantined file that it is about."""
 
 Progress = Callable[[int], None]
 Cancel = Callable[[], bool]
@@ -46,7 +50,7 @@ class Blobs:
         self._ingest = root / "ingest"
         self._quarantine = root / "quarantine"
         self._disk = disk or Disk()
-        self._stamps = Stamps(root / "stamps")
+        self._stamps = Stamps(root / "stamps", self._disk)
         self.references = References(root, self._disk)
         self._turn = threading.Condition()
         self._busy: set[Digest] = set()
@@ -84,10 +88,19 @@ class Blobs:
         """A small blob's bytes, checked against its digest; raises Corrupt."""
         if self.size(digest) > SIZE_LIMIT:
             raise Corrupt(f"blob {digest} is too large for a text layer")
-        data = self.path(digest).read_bytes()
+        path = self.path(digest)
+        data = bytearray()
+        with storage("reading a blob", path):
+            fd = self._disk.open(path)
+            try:
+                buffer = memoryview(bytearray(64 << 10))
+                while got := self._disk.read_into(fd, buffer):
+                    data += buffer[:got]
+            finally:
+                os.close(fd)
         if digest_of(data) != digest:
             raise Corrupt(f"blob {digest} in {self._folder} has other bytes; pull or create the model again")
-        return data
+        return bytes(data)
 
     def write(
         self,
@@ -221,40 +234,111 @@ class Blobs:
     def ensure_intact(self, digest: Digest, progress: Progress | None = None, cancelled: Cancel | None = None) -> None:
         """Make sure of a blob: hash it if its stamp is missing or differs, else do nothing.
 
-        A blob with other bytes goes to quarantine, and Corrupt says so.
+        A blob with other bytes goes to quarantine, and BadBlob says so. Raises Corrupt if it isn't there, and a
+        StorageFault if it can't be read.
         """
         self.size(digest)
+        if not self._stamps.fits(digest, os.lstat(self.path(digest))):
+            self.rehash(digest, progress, cancelled)
+
+    def rehash(self, digest: Digest, progress: Progress | None = None, cancelled: Cancel | None = None) -> None:
+        """As `ensure_intact`, whatever the stamp says."""
         path = self.path(digest)
-        before = os.lstat(path)
-        if self._stamps.fits(digest, before):
-            return
-        with storage("reading a blob", path):
-            actual = hash_file(path, progress, cancelled)
+        try:
+            with storage("reading a blob", path):
+                fd = self._disk.open(path)
+                try:
+                    before = os.fstat(fd)
+                    actual, count = hash_fd(fd, progress, cancelled, self._disk.read_into)
+                    after = os.fstat(fd)
+                finally:
+                    os.close(fd)
+        except StorageFault as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                self.size(digest)
+            raise
+        if count != after.st_size:
+            raise StorageFault(f"only {count} of {after.st_size} bytes of {path} could be read", path)
         if actual != digest:
-            self._stamps.forget(digest)
-            raise Corrupt(self._put_aside(digest, path, actual, before))
+            raise self._condemned(digest, "has other bytes than when it was stored", before, str(actual))
         self._stamps.put(digest, before)
         reference = self.references.get(digest)
         if reference is not None and reference.path == path and not reference.describes(before):
             with suppress(StorageFault):  # the stamp says the same, as long as it lasts
                 self.references.put(digest, Reference.to(path, before, reference.owner))
 
-    def quarantine(self, path: Path, expected: str, actual: str) -> Path | None:
-        """Move bytes that can't be trusted out of the way, with a note; None if the disk refuses."""
+    def odd(self, digest: Digest) -> str:
+        """What is wrong with the thing at a blob's place as a file, or nothing: asks for no bytes of it."""
+        try:
+            found = os.lstat(self._own(digest))
+        except FileNotFoundError:
+            if self.references.get(digest) is None:
+                return "is missing"
+            there = self.references.status(digest) is not None
+            return "" if there else self.why_missing(digest).removeprefix(f"blob {digest} ")
+        if not stat.S_ISREG(found.st_mode):
+            return f"is {_KINDS.get(stat.S_IFMT(found.st_mode), 'a device')} in place of a file"
+        if os.name == "posix" and not found.st_mode & 0o444:
+            return f"may not be read by anybody (mode {stat.S_IMODE(found.st_mode):03o})"
+        return ""
+
+    def mend(self, digest: Digest) -> bool:
+        """Give an own file that nobody may read its mode back; True if that was what it needed."""
+        found = self._own_status(digest)
+        if found is None or found.st_nlink > 1 or found.st_mode & 0o444:
+            return False
+        with storage("making a blob readable", self._own(digest)):
+            self._disk.protect(self._own(digest))
+        return True
+
+    def condemn(self, digest: Digest, reason: str) -> BadBlob | None:
+        """Put aside what stands at a blob's place here, whatever it is; the error to report, None if nothing does."""
+        try:
+            found = os.lstat(self._own(digest))
+        except FileNotFoundError:
+            return None
+        return self._condemned(digest, reason, found, None)
+
+    def _condemned(self, digest: Digest, reason: str, seen: os.stat_result, actual: str | None) -> BadBlob:
+        path = self.path(digest)
+        kept = None
+        reference = self.references.get(digest)
+        if reference is not None and reference.path == path:
+            # Another tool's file stays as it is; it only doesn't count as this blob any more.
+            with suppress(StorageFault):  # then it is hashed again the next time
+                self.references.put(digest, replace(reference, wrong=stamp_of(seen)))
+            self._stamps.forget(digest)
+            return BadBlob(
+                path, str(digest), f"is a file of {reference.owner}, which has other bytes now", actual, None
+            )
+        with suppress(FileNotFoundError):
+            now = os.lstat(path)
+            # Somebody may have put a good one there since: only what was looked at goes.
+            if (now.st_dev, now.st_ino) == (seen.st_dev, seen.st_ino):
+                kept = self.quarantine(path, str(digest), actual or reason, or_remove=actual is not None)
+        self._stamps.forget(digest)
+        return BadBlob(path, str(digest), reason, actual, kept)
+
+    def quarantine(self, path: Path, expected: str, actual: str, or_remove: bool = True) -> Path | None:
+        """Move bytes that can't be trusted out of the way, with a note; None if the disk refuses.
+
+        Then they are removed, as far as that can be, or with `or_remove` False left where they are.
+        """
         kept = self._quarantine / f"{path.name.removesuffix('.part')}.{uuid4().hex[:8]}"
         note = {"expected": expected, "actual": actual, "when": int(time.time())}
         try:
             self._disk.make_dir(self._quarantine)
             self._disk.rename(path, kept)
             with suppress(OSError):  # the note is a kindness; the bytes are out of the way without it
-                fd = self._disk.create(kept.with_name(kept.name + ".json"))
+                fd = self._disk.create(kept.with_name(kept.name + NOTE))
                 try:
                     self._disk.write(fd, to_canonical(note))
                 finally:
                     self._disk.close(fd)
         except OSError:
-            with suppress(OSError):
-                self._disk.remove(path)
+            if or_remove:
+                with suppress(OSError):
+                    self._disk.remove(path)
             return None
         return kept
 
@@ -269,8 +353,11 @@ class Blobs:
             if found is not None:
                 yield digest, found
 
-    def own(self) -> Iterator[tuple[Digest, os.stat_result]]:
-        """Every blob that has a file here. Other files in the folder aren't ours to name, so they are left out."""
+    def own(self, odd: bool = False) -> Iterator[tuple[Digest, os.stat_result]]:
+        """Every blob that has a file here. Other files in the folder aren't ours to name, so they are left out.
+
+        With `odd`, whatever has a blob's name: folders, links and pipes as well.
+        """
         with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
                 named = _BLOB_NAME.fullmatch(entry.name)
@@ -278,7 +365,7 @@ class Blobs:
                     continue
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode):
+                    if odd or stat.S_ISREG(status.st_mode):
                         yield Digest(named[1]), status
 
     def remove(self, digest: Digest) -> None:
@@ -286,6 +373,16 @@ class Blobs:
         with storage("removing a blob", self._own(digest)):
             self._disk.remove(self._own(digest))
             self.references.remove(digest)
+        self._stamps.forget(digest)
+
+    def stray_stamps(self) -> list[tuple[Digest, os.stat_result]]:
+        """Stamps whose blob is gone."""
+        named = ((_BLOB_NAME.fullmatch(name), status) for name, status in self._stamps.all())
+        found = ((Digest(name[1]), status) for name, status in named if name is not None)
+        return [(digest, status) for digest, status in found if not os.path.lexists(self.path(digest))]
+
+    def forget(self, digest: Digest) -> None:
+        """Remove a blob's stamp."""
         self._stamps.forget(digest)
 
     @contextmanager
@@ -334,19 +431,6 @@ class Blobs:
             if (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino) and self._stamps.fits(digest, status):
                 return digest
         return None
-
-    def _put_aside(self, digest: Digest, path: Path, actual: Digest, status: os.stat_result) -> str:
-        """Have a blob with other bytes count as missing, and say so."""
-        reference = self.references.get(digest)
-        if reference is not None and reference.path == path:
-            with suppress(StorageFault):  # then it is hashed again the next time
-                self.references.put(digest, replace(reference, wrong=stamp_of(status)))
-            return self.references.trouble(digest) or ""
-        kept = self.quarantine(path, str(digest), str(actual))
-        return (
-            f"blob {digest} has other bytes than when it was stored; they were put aside in {kept}. "
-            "Pull or create the model again."
-        )
 
     def _own(self, digest: Digest) -> Path:
         return self._folder / digest.file_name

@@ -6,6 +6,7 @@ Knows nothing of where content lies.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 from collections.abc import Callable
@@ -53,28 +54,33 @@ def digest_of(data: bytes | bytearray | memoryview) -> Digest:
     return Digest(hashlib.sha256(data).hexdigest())
 
 
+def _read_into(fd: int, view: memoryview) -> int:
+    return io.FileIO(fd, "rb", closefd=False).readinto(view) or 0
+
+
 def hash_fd(
     fd: int,
     progress: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    read_into: Callable[[int, memoryview], int] = _read_into,
 ) -> tuple[Digest, int]:
     """Hash an open file from its start; returns the digest and the number of bytes read.
 
-    `progress` is told the bytes hashed so far. `cancelled` is asked between chunks; raises Cancelled.
+    `progress` is told the bytes hashed so far. `cancelled` is asked between chunks; raises Cancelled. `read_into`
+    reads on from the file's position into a buffer, and says how many bytes came.
     """
     state = hashlib.sha256()
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     done = 0
     os.lseek(fd, 0, os.SEEK_SET)
-    with open(fd, "rb", buffering=0, closefd=False) as file:
-        while count := file.readinto(buffer):
-            state.update(view[:count])
-            done += count
-            if progress is not None:
-                progress(done)
-            if cancelled is not None and cancelled():
-                raise Cancelled("cancelled while hashing")
+    while count := read_into(fd, view):
+        state.update(view[:count])
+        done += count
+        if progress is not None:
+            progress(done)
+        if cancelled is not None and cancelled():
+            raise Cancelled("cancelled while hashing")
     return Digest(state.hexdigest()), done
 
 

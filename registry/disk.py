@@ -1,4 +1,4 @@
-"""Every operation that changes the store, in one small object.
+"""Every operation that changes the store or reads its content, in one small object.
 
 Tests put an object in its place that fails, fills up or dies at the Nth call; nothing else in the
 registry writes, links, renames or removes. Knows nothing of blobs and manifests.
@@ -7,6 +7,7 @@ registry writes, links, renames or removes. Knows nothing of blobs and manifests
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import stat
@@ -21,6 +22,8 @@ _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _FICLONE = 0x40049409
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What says that this process or machine has run out of something, and nothing about the file."""
 # What link() and FICLONE answer where the file system, its type or its rules don't allow them.
 _CANNOT_SHARE = {
     errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP,
@@ -43,6 +46,14 @@ class Disk:
             if not path.is_dir():
                 raise
         self.sync_dir(path.parent)
+
+    def open(self, path: Path) -> int:
+        """Open an existing file for reading. A link in its place is refused, and a FIFO isn't waited for."""
+        return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+
+    def read_into(self, fd: int, view: memoryview) -> int:
+        """Read on from the file's position; the bytes that came, which may be fewer than fit, or 0 at its end."""
+        return io.FileIO(fd, "rb", closefd=False).readinto(view) or 0
 
     def create(self, path: Path) -> int:
         """Open a file that doesn't exist yet for writing and reading."""
@@ -123,6 +134,17 @@ class Disk:
             raise
         return True
 
+    def remove_tree(self, path: Path) -> None:
+        """Remove a folder with all that is in it; links are removed, never followed."""
+        with os.scandir(path) as entries:
+            found = list(entries)
+        for each in found:
+            if each.is_dir(follow_symlinks=False):
+                self.remove_tree(Path(each.path))
+            else:
+                self.remove(Path(each.path))
+        self.remove_dir(path)
+
     def sync_dir(self, path: Path) -> None:
         """Make the names in a folder durable."""
         if sys.platform == "win32":
@@ -158,6 +180,8 @@ def open_regular(path: Path) -> tuple[int, os.stat_result]:
     except FileNotFoundError as error:
         raise BadSource(f"{path}: no such file") from error
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            raise StorageFault(f"{path}: can't be opened: {error.strerror}", path) from error
         raise BadSource(f"{path}: can't be opened: {getattr(error, 'strerror', None) or error}") from error
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
@@ -179,5 +203,5 @@ def storage(doing: str, path: Path) -> Iterator[None]:
             raise NoSpace(path, free=free) from error
         text = error.strerror or str(error)
         if error.errno in _REFUSED:
-            raise Unwritable(f"can't write while {doing} ({path}): {text}", path) from error
+            raise Unwritable(f"not allowed while {doing} ({path}): {text}", path) from error
         raise StorageFault(f"the disk failed while {doing} ({path}): {text}", path) from error

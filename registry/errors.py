@@ -11,7 +11,10 @@
     ├── NotFound             no such model; carries near names
     │   └── UnknownTag       the repository is there, this quantization isn't; carries what is
     ├── Corrupt              bytes that aren't what their digest says
+    │   ├── BadBlob          found in the store; says which blob, and where it was put
     │   └── HashMismatch     found while taking bytes in; says where they were put aside
+    ├── QuantizeFailed       the quantizer gave up, or its process died
+    ├── NotAsLocked          sound, but not what a lock file says
     ├── Unreachable          the other end doesn't answer, or answers nonsense
     ├── Denied               the other end knows us not, or not enough
     ├── Locked               another process has the store
@@ -96,6 +99,23 @@ class Corrupt(RegistryError):
     """Bytes in the store that aren't what their digest says, or aren't there at all."""
 
 
+class BadBlob(Corrupt):
+    """A blob that can't be what its name says. `actual` is the digest that its bytes have, if they were read;
+    `quarantined` is where they lie now, None where they couldn't be moved."""
+
+    def __init__(self, path: Path, digest: str, reason: str, actual: str | None, quarantined: Path | None) -> None:
+        self.path = path
+        self.digest = digest
+        self.reason = reason
+        self.actual = actual
+        self.quarantined = quarantined
+        where = f"it was put aside in {quarantined}" if quarantined else f"it can't be moved from {path}"
+        super().__init__(
+            f"blob {digest} {reason}; {where}. `runner verify --repair` brings it back if it came from a source; "
+            "else pull or create the model again"
+        )
+
+
 class HashMismatch(Corrupt):
     """Incoming bytes have another hash or length than promised; `quarantined` is where they lie now."""
 
@@ -105,6 +125,14 @@ class HashMismatch(Corrupt):
         self.quarantined = quarantined
         kept = f"The bytes were put aside in {quarantined}." if quarantined else "Nothing was kept."
         super().__init__(f"hash mismatch: expected {expected}, got {actual}. {kept} Try again.")
+
+
+class QuantizeFailed(RegistryError):
+    """The quantizer gave up, or its process died; nothing of what it wrote was kept."""
+
+
+class NotAsLocked(RegistryError):
+    """What was pulled, or would be, isn't what was written down of it; says what differs. Nothing was changed."""
 
 
 class Unreachable(RegistryError):

@@ -55,9 +55,10 @@ def take_in(
     try:
         ingest, how = _begin(disk, source, fd, before, target, share_inode, refer)
         if ingest is None:
-            digest, size = hash_fd(fd, progress, cancelled)
+            with storage("reading a file", path):
+                digest, size = hash_fd(fd, progress, cancelled, disk.read_into)
         else:
-            _fill(ingest, fd if how == "copied" else ingest.fd, how == "copied", progress, cancelled)
+            _fill(disk, ingest, fd if how == "copied" else ingest.fd, how == "copied", progress, cancelled)
             digest, size = ingest.digest(), ingest.size
         after = os.fstat(fd)
         if _look(after) != _look(before) or size != before.st_size or (ingest is None and not _is(path, after)):
@@ -81,7 +82,7 @@ def _begin(
                 return ingest, "cloned"
             if share_inode and _link_over(disk, source, status, target):
                 ingest.keep()
-                return Ingest(disk, target, os.open(target, os.O_RDONLY | getattr(os, "O_BINARY", 0))), "linked"
+                return Ingest(disk, target, disk.open(target)), "linked"
             if refer:
                 ingest.keep()
                 disk.remove(target)
@@ -115,6 +116,7 @@ def _link_over(disk: Disk, source: Path, status: os.stat_result, target: Path) -
 
 
 def _fill(
+    disk: Disk,
     ingest: Ingest,
     fd: int,
     copy: bool,
@@ -124,8 +126,8 @@ def _fill(
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     os.lseek(fd, 0, os.SEEK_SET)
-    with open(fd, "rb", buffering=0, closefd=False) as file:
-        while got := file.readinto(buffer):
+    with storage("reading a file", ingest.path):
+        while got := disk.read_into(fd, view):
             if copy:
                 ingest.write(view[:got])
             else:

@@ -82,9 +82,16 @@ class Ingest:
         with storage("making a file durable", self.path):
             if own:
                 self._disk.protect(self.path)
-            self._disk.sync(self._fd)
-            fd, self._fd = self._fd, -1
-            self._disk.close(fd)
+            try:
+                self._disk.sync(self._fd)
+                fd, self._fd = self._fd, -1
+                self._disk.close(fd)
+            except OSError:
+                # What the kernel couldn't write it may now call clean: a later sync of these bytes would succeed
+                # and mean nothing. So they are lost, and are not kept for another try.
+                self.abandon()
+                self.size = 0
+                raise
 
     def keep(self) -> None:
         """Close, and leave the bytes for another try."""
@@ -103,9 +110,12 @@ class Ingest:
         buffer = bytearray(CHUNK)
         view = memoryview(buffer)
         os.lseek(self._fd, 0, os.SEEK_SET)
-        with open(self._fd, "rb", buffering=0, closefd=False) as file:
-            while got := file.readinto(buffer):
+        with storage("reading what an earlier try fetched", self.path):
+            while got := self._disk.read_into(self._fd, view):
                 self.count(view[:got])
                 if cancelled is not None and cancelled():
                     raise Cancelled("cancelled while reading what an earlier try fetched")
+            # Bytes are appended next: at the end of what was read, wherever the file ends.
+            if os.fstat(self._fd).st_size != self.size:
+                self._disk.truncate(self._fd, self.size)
         self.resumed = self.size

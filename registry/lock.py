@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from registry.disk import Disk
 from registry.errors import Locked
 
 log = logging.getLogger(__name__)
@@ -27,22 +28,24 @@ _WORD_LIMIT = 4096
 class StoreLock:
     """Held from `acquire` to `release`. The file's text only tells people who holds it."""
 
-    def __init__(self, fd: int | None) -> None:
+    def __init__(self, fd: int | None, disk: Disk) -> None:
         self._fd = fd
+        self._disk = disk
 
     @classmethod
-    def acquire(cls, path: Path, guarded: Path) -> StoreLock:
+    def acquire(cls, path: Path, guarded: Path, disk: Disk | None = None) -> StoreLock:
         """Take the lock file at `path` for the store `guarded`; raises Locked at once if another has it.
 
         On a read-only file system, or one without locks, nobody is kept out, and the log says so.
         """
+        disk = disk or Disk()
         try:
-            fd = _open(path)
+            fd = _open(path, disk)
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise
             log.warning("the store %s can't be locked: %s", guarded, error.strerror)
-            return cls(None)
+            return cls(None, disk)
         try:
             _take(fd)
         except OSError as error:
@@ -52,30 +55,35 @@ class StoreLock:
                 raise Locked(guarded, *word) from error
             if error.errno in _NO_LOCKS:
                 log.warning("the file system of %s has no locks; don't open it twice", guarded)
-                return cls(None)
+                return cls(None, disk)
             raise
-        _sign(fd)
-        return cls(fd)
+        try:
+            _sign(fd, disk)
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(fd, disk)
 
     def release(self) -> None:
         """Let the next one in. Calling it twice is fine."""
         if self._fd is not None:
             fd, self._fd = self._fd, None
             # The file stays: removing it would let two openers hold locks on two files of one name.
-            with suppress(OSError):
-                os.ftruncate(fd, 0)
-            os.close(fd)
+            try:
+                with suppress(OSError):
+                    self._disk.truncate(fd, 0)
+            finally:
+                os.close(fd)
 
 
-def _open(path: Path) -> int:
-    flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+def _open(path: Path, disk: Disk) -> int:
     try:
-        return os.open(path, flags | os.O_CREAT, 0o644)
+        return disk.reopen(path)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
             raise
         # A reader's lock file can still be locked: flock asks for no write permission.
-        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        return disk.open(path)
 
 
 def _take(fd: int) -> None:
@@ -91,7 +99,7 @@ def _take(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _sign(fd: int) -> None:
+def _sign(fd: int, disk: Disk) -> None:
     word = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -99,9 +107,8 @@ def _sign(fd: int) -> None:
     }
     # A full or read-only disk mustn't keep us from our own store: the lock holds without the text.
     with suppress(OSError):
-        os.ftruncate(fd, 0)
-        os.lseek(fd, 0, os.SEEK_SET)
-        os.write(fd, json.dumps(word).encode())
+        disk.truncate(fd, 0)
+        disk.write(fd, json.dumps(word).encode())
 
 
 def _read(fd: int) -> tuple[int, str, str]:

@@ -25,7 +25,10 @@ class Manifests:
     def __init__(self, root: Path, disk: Disk) -> None:
         self._folder = root / "manifests"
         self._ingest = root / "ingest"
+        self._quarantine = root / "quarantine"
         self._disk = disk
+        # Folders whose names this process has made durable. One that died may have left others behind.
+        self._settled: set[Path] = set()
 
     def all(self) -> Iterator[tuple[Name, Path]]:
         """Every name with its file. Files whose path is no name aren't ours, and are left out."""
@@ -75,6 +78,7 @@ class Manifests:
         with storage("writing a manifest", target):
             self._disk.make_dir(target.parent)
             self._disk.make_dir(self._ingest)
+            self._make_way(target)
             try:
                 fd = self._disk.create(aside)
                 try:
@@ -88,20 +92,58 @@ class Manifests:
                     self._disk.remove(aside)
                 self._remove_empty(target.parent)
                 raise
-            self._disk.sync_dir(target.parent)
+            self._settled.discard(target.parent)
+            self._settle(target.parent)
         return target
+
+    def settle(self, path: Path) -> None:
+        """Make sure that a manifest which is there is durable, whoever wrote it."""
+        with storage("making a manifest durable", path):
+            self._settle(path.parent)
+
+    def settle_all(self) -> None:
+        """Make sure that a power failure brings back no manifest that is gone; costs something once per process."""
+        with storage("making manifests durable", self._folder):
+            for host in _folders(self._folder):
+                for namespace in _folders(host.path):
+                    for model in _folders(namespace.path):
+                        self._settle(Path(model.path))
+            self._settle(self._folder)
 
     def remove(self, path: Path) -> None:
         """Remove a manifest for good, and the folders that it leaves empty."""
         with storage("removing a manifest", path):
-            self._disk.remove(path)
-            self._disk.sync_dir(path.parent)
+            if path.is_dir() and not path.is_symlink():
+                self._disk.remove_tree(path)
+            else:
+                self._disk.remove(path)
+            self._settled.discard(path.parent)
+            self._settle(path.parent)
         self._remove_empty(path.parent)
 
     def _remove_empty(self, folder: Path) -> None:
         with suppress(OSError):  # an empty folder does no harm
             while folder != self._folder and self._disk.remove_dir(folder):
+                self._settled.discard(folder)
                 folder = folder.parent
+
+    def _settle(self, folder: Path) -> None:
+        """Sync a folder, and those above it up to the store's own, unless this process has done so since a change."""
+        chain = []
+        while folder not in self._settled:
+            chain.append(folder)
+            if folder == self._folder:
+                break
+            folder = folder.parent
+        for each in reversed(chain):
+            self._disk.sync_dir(each)
+            self._settled.add(each)
+
+    def _make_way(self, target: Path) -> None:
+        """A manifest can't replace a folder: whatever it is, it is put aside."""
+        if target.is_dir() and not target.is_symlink():
+            self._disk.make_dir(self._quarantine)
+            self._disk.rename(target, self._quarantine / f"manifest.{uuid4().hex[:8]}")
 
 
 def stamp_of(status: os.stat_result) -> Stamp:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from registry.errors import BadSource
-from registry.resolve import HubPlace, Reference
+from registry.resolve import HubPlace, OciPlace, OllamaPlace, Reference, UrlPlace
 from registry.sources.huggingface import HubSettings, HuggingFace
+from registry.sources.oci import Oci
+from registry.sources.ollama import Ollama
 from registry.sources.source import Source
+from registry.sources.web import Web
 from registry.transfer.http import Http
 
 
@@ -41,4 +45,10 @@ def open_source(reference: Reference, http: Http, reach: Reach) -> Source:
             endpoint=reach.hf_endpoint, token=reach.hf_token, cache=reach.hub_cache, timeout=reach.timeout
         )
         return HuggingFace(settings, http, place)
-    raise BadSource(f"can't pull {reference.text}: {reference.name.host} isn't a source that Runner knows")
+    if isinstance(place, OciPlace):
+        return Oci(http, place, insecure=reach.insecure, docker_config=reach.docker_config)
+    if isinstance(place, OllamaPlace):
+        return Ollama(http, place, insecure=reach.insecure, docker_config=reach.docker_config, hf_token=reach.hf_token)
+    if isinstance(place, UrlPlace):
+        return Web(http, place, insecure=reach.insecure)
+    assert_never(place)

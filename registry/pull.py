@@ -7,26 +7,26 @@ space once. Knows neither HTTP nor file names: those are the source's.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from modelfiles.errors import ParameterError
-from modelfiles.parameters import Value, check
 from registry import embedded
 from registry.assemble import Part, Recipe, assemble
 from registry.digests import Digest, digest_of
 from registry.errors import (
     BadGGUF,
+    BadManifest,
     BadSource,
     Corrupt,
     HashMismatch,
     NoSpace,
+    NotFound,
     Truncated,
+    UnknownTag,
     Unreachable,
     UnsupportedModel,
     human_bytes,
@@ -35,16 +35,19 @@ from registry.gguf.check import check as check_gguf
 from registry.gguf.check import shard_position
 from registry.gguf.reader import read_header
 from registry.ingest import Ingest
-from registry.manifest import REFERENCE, REVISION, SOURCE, ModelConfig
+from registry.manifest import REFERENCE, REVISION, SOURCE
 from registry.names import Name
 from registry.origins import Reach, open_source
+from registry.pins import as_pinned, check_manifest, check_offer
 from registry.progress import Cancel, Progress, Report, never, unheard
 from registry.resolve import Pin, Reference, Wanted, refer
 from registry.sources.source import HUB_CACHE, Nearby, Offer, RemoteFile, Source
 from registry.store import Lease, Store
-from registry.stored import StoredModel, read_messages
+from registry.stored import StoredModel
+from registry.texts import with_texts
 from registry.transfer.download import WAITS, download
 from registry.transfer.http import Http
+from registry.unnamed import fetch_unnamed
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +85,9 @@ def pull(
 ) -> StoredModel:
     """Fetch a model, or bring it up to date. Returns it once it is durable.
 
-    `http` is shared with others where it is given. Raises NotFound, UnknownTag, Denied, Unreachable, HashMismatch,
-    BadGGUF, UnsupportedModel, NoSpace or another StorageFault, or Cancelled. Then no model has changed; what has
-    arrived of a file is kept for the next try, unless it is the reason.
+    `http` is shared with others where it is given. Raises NotFound, UnknownTag, NotAsLocked, Denied, Unreachable,
+    HashMismatch, BadGGUF, UnsupportedModel, NoSpace or another StorageFault, or Cancelled. Then no model has changed;
+    what has arrived of a file is kept for the next try, unless it is the reason.
     """
     wanted = Wanted(reference=wanted) if isinstance(wanted, str) else wanted
     settings = settings or PullSettings()
@@ -95,15 +98,13 @@ def pull(
     reach = replace(settings.reach, insecure=True) if wanted.insecure else settings.reach
     progress(Progress("pulling manifest"))
     with nullcontext(http) if http else Http(timeout=reach.timeout, connections=settings.connections) as opened:
-        source = open_source(reference, opened, reach)
-        offer = source.look(settings.memory, wanted.pin.revision if wanted.pin else None)
-        if wanted.pin is not None:
-            _check_pin(reference, offer, wanted.pin)
+        source = open_source(as_pinned(reference, wanted.pin) if wanted.pin else reference, opened, reach)
+        offer = _look(source, reference, settings.memory, wanted.pin)
         titles = ", ".join(each.title for each in offer.files)
         progress(Progress(f"found {titles} ({human_bytes(offer.size)})"))
         with store.lease() as lease:
             work = _Pull(store, lease, source, progress, cancelled, settings.waits, settings.nearby)
-            return work.run(name, reference, offer)
+            return work.run(name, reference, offer, wanted.pin)
 
 
 def _means_demo(wanted: Wanted) -> bool:
@@ -112,17 +113,18 @@ def _means_demo(wanted: Wanted) -> bool:
     return Name.parse(wanted.reference).key == embedded.NAME.key
 
 
-def _check_pin(reference: Reference, offer: Offer, pin: Pin) -> None:
-    """Raises HashMismatch where the source has other files at a revision than when it was written down."""
-    if not pin.digests:
-        return
-    found = {each.title: each.digest for each in offer.files}
-    if found != dict(pin.digests):
-        raise HashMismatch(
-            f"{reference.text} as locked ({', '.join(f'{title} {digest}' for title, digest in pin.digests)})",
-            ", ".join(f"{title} {digest}" for title, digest in found.items()),
-            None,
-        )
+def _look(source: Source, reference: Reference, memory: int | None, pin: Pin | None) -> Offer:
+    if pin is None:
+        return source.look(memory)
+    try:
+        offer = source.look(memory, pin.revision)
+    except UnknownTag:
+        raise
+    except NotFound as error:
+        hint = f"The lock wants revision {pin.revision}; `runner update` takes what is there now ({error})"
+        raise NotFound(reference.text, hint=hint) from error
+    check_offer(reference, offer, pin)
+    return offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class _Pull:
     nearby: Nearby | None = None
     shown: dict[Digest, int] = field(default_factory=dict)
 
-    def run(self, name: Name, reference: Reference, offer: Offer) -> StoredModel:
+    def run(self, name: Name, reference: Reference, offer: Offer, pin: Pin | None) -> StoredModel:
         for file in offer.files:
             if file.digest is not None:
                 self.lease.hold(file.digest)
@@ -151,19 +153,27 @@ class _Pull:
             draft=tuple(parts[file] for file in offer.draft),
             quantization=offer.quantization,
             created=offer.created,
+            renderer=offer.renderer,
+            parser=offer.parser,
+            requires=offer.requires,
             annotations={SOURCE: offer.origin, REVISION: offer.revision, REFERENCE: reference.text},
         )
         try:
-            model = assemble(self.store, self.lease, name, with_texts(recipe, texts), self.report)
+            approve = partial(check_manifest, reference, pin=pin) if pin is not None else None
+            model = assemble(self.store, self.lease, name, with_texts(recipe, texts), self.report, approve)
         except (BadGGUF, UnsupportedModel, BadSource):
             self._reject([each.digest for each in parts.values()])
             raise
+        except BadManifest as error:
+            raise Unreachable(f"{reference.text}: what its source has makes no sense ({error})") from error
         self._share(offer.files)
         self.report(Progress("success"))
         return model
 
     def _fetch(self, file: RemoteFile, late: bool) -> Digest:
         """The digest of a file that is in the store when this returns."""
+        if file.digest is None and not file.git_hash:
+            return self._fetch_unnamed(file, late)
         if file.digest is None:
             data = self._small(file)
             digest = digest_of(data)
@@ -174,6 +184,18 @@ class _Pull:
                 self._download(file, file.digest, late)
         self.report(Progress("verifying sha256 digest", file.digest, file.size, file.size))
         return file.digest
+
+    def _fetch_unnamed(self, file: RemoteFile, late: bool) -> Digest:
+        return fetch_unnamed(
+            self.store,
+            self.lease,
+            self.source,
+            file,
+            arrived=_Looks(file, late),
+            report=self.report,
+            cancelled=self.cancelled,
+            waits=self.waits,
+        )
 
     def _kept(self, file: RemoteFile, digest: Digest) -> bool:
         """Whether the store has the file already, and it is sound."""
@@ -238,13 +260,10 @@ class _Pull:
                 ingest.abandon()
 
     def _receive(self, file: RemoteFile, digest: Digest, ingest: Ingest, late: bool) -> None:
-        looks = [each for each in _LOOKS if each < file.size]
+        looks = _Looks(file, late)
 
         def arrived(count: int) -> None:
-            if looks and count >= looks[0]:
-                looks[:] = [each for each in looks if each > count]
-                if _sound(ingest.path, file, late):
-                    looks.clear()
+            looks(ingest.path, count)
             self._tell(digest, file.size, count)
 
         self._tell(digest, file.size, ingest.size)
@@ -312,6 +331,21 @@ class _Pull:
         self.store.discard(digests)
 
 
+class _Looks:
+    """Looks at the header of a file that is arriving, now and then until it has been seen whole. Raises BadGGUF."""
+
+    def __init__(self, file: RemoteFile, late: bool) -> None:
+        self._file = file
+        self._late = late
+        self._left = [each for each in _LOOKS if each < file.size]
+
+    def __call__(self, path: Path, count: int) -> None:
+        if self._left and count >= self._left[0]:
+            self._left = [each for each in self._left if each > count]
+            if _sound(path, self._file, self._late):
+                self._left = []
+
+
 def _size(path: Path) -> int | None:
     """A file's bytes; None where it can't be looked at."""
     try:
@@ -334,52 +368,6 @@ def _sound(path: Path, file: RemoteFile, late: bool) -> bool:
     except BadGGUF as error:
         raise type(error)(error.reason, file.title) from error
     return True
-
-
-def with_texts(recipe: Recipe, texts: Sequence[tuple[str, bytes]]) -> Recipe:
-    """The recipe with what small files set. Raises BadManifest for one that Runner wrote itself and is wrong."""
-    by_kind: dict[str, list[bytes]] = {}
-    for kind, data in texts:
-        by_kind.setdefault(kind, []).append(data)
-    last = {kind: given[-1].decode("utf-8", "replace") for kind, given in by_kind.items()}
-    recipe = replace(
-        recipe,
-        template=last.get("template"),
-        system=last.get("system"),
-        parameters=_parameters(last.get("params", "")),
-        messages=read_messages(by_kind.get("messages", ())),
-        licenses=tuple(data.decode("utf-8", "replace") for data in by_kind.get("license", ())),
-    )
-    if "config" not in by_kind:
-        return recipe
-    config = ModelConfig.from_json(by_kind["config"][-1])
-    return replace(
-        recipe,
-        renderer=config.renderer,
-        parser=config.parser,
-        requires=config.requires,
-        parent=config.parent,
-        quantization=config.quantization,
-        created=config.created,
-    )
-
-
-def _parameters(text: str) -> Mapping[str, Value]:
-    """The author's parameters, as far as Runner knows them."""
-    if not text:
-        return {}
-    try:
-        given = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        log.warning("the repository's params aren't JSON: %s", error)
-        return {}
-    found: dict[str, Value] = {}
-    for key, value in given.items() if isinstance(given, dict) else ():
-        try:
-            found[key] = check(key, value)
-        except ParameterError as error:
-            log.warning("a parameter of the repository is left out: %s", error)
-    return found
 
 
 def _git_hash(data: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from modelfiles import catalog
@@ -65,10 +66,14 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A revision that a model was at: the commit or manifest digest of its source, and its files' digests by title."""
+    """A revision that a model was at: the commit or manifest digest of its source, and its files' digests by title.
+
+    The first title is a file of the model's weights. `model` is the digest of the manifest that Runner made of it.
+    """
 
     revision: str
     digests: tuple[tuple[str, Digest], ...] = ()
+    model: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,29 @@ class Wanted:
     pin: Pin | None = None
     insecure: bool = False
     rate: int = field(default=0, compare=False)
+
+
+def called(host: str) -> str:
+    """A registry's host as people say it: `docker.io`, where its endpoint is another."""
+    return next((name for name, endpoint in _ENDPOINTS.items() if endpoint == host), host)
+
+
+Form = Literal["docker", "cncf"]
+"""How a model lies in a container registry: as Docker Model Runner has it, or by CNCF's ModelPack."""
+Forms = Form | Literal["both"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A push as somebody asks for it: a `model` of the store, and what to call it in a container registry.
+
+    Without a `target` it is the model's own name. `insecure` is as for a pull.
+    """
+
+    model: str
+    target: str | None = None
+    form: Forms = "docker"
+    insecure: bool = False
 
 
 def refer(text: str) -> Reference:

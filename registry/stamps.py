@@ -1,7 +1,7 @@
 """Stamps: what a blob's file looked like when its hash was last found right.
 
 A stamp only saves work: where it is missing or differs, the blob is hashed again. So none of this needs
-to be durable, and failing to write one is no error.
+to be durable, and failing to write one is no error: on a read-only disk they are remembered while the process lives.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from registry.digests import Digest
+from registry.disk import Disk
 
 _LIMIT = 1024
 
@@ -19,27 +20,51 @@ _LIMIT = 1024
 class Stamps:
     """One small file per blob, in a folder of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk) -> None:
         self._folder = folder
+        self._disk = disk
+        self._unwritten: dict[Digest, list[int]] = {}
 
     def fits(self, digest: Digest, status: os.stat_result) -> bool:
         """Whether the file is the same as when it was stamped, as far as the file system tells."""
-        try:
-            with open(self._folder / digest.file_name, "rb") as file:
-                return bool(json.loads(file.read(_LIMIT)) == list(stamp_of(status)))
-        except (OSError, ValueError):
-            return False
+        return list(stamp_of(status)) in (self._unwritten.get(digest), self._read(digest))
 
     def put(self, digest: Digest, status: os.stat_result) -> None:
         """Note that a file with this status has just hashed right."""
-        with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / digest.file_name).write_text(json.dumps(stamp_of(status)))
+        try:
+            self._disk.make_dir(self._folder)
+            fd = self._disk.reopen(self._folder / digest.file_name)
+            try:
+                self._disk.truncate(fd, 0)
+                self._disk.write(fd, json.dumps(list(stamp_of(status))).encode())
+            finally:
+                self._disk.close(fd)
+        except OSError:
+            self._unwritten[digest] = list(stamp_of(status))
+        else:
+            self._unwritten.pop(digest, None)
 
     def forget(self, digest: Digest) -> None:
         """Remove a stamp; missing is fine."""
+        self._unwritten.pop(digest, None)
         with suppress(OSError):
-            (self._folder / digest.file_name).unlink(missing_ok=True)
+            self._disk.remove(self._folder / digest.file_name)
+
+    def all(self) -> list[tuple[str, os.stat_result]]:
+        """Every stamp's file name, with the status of the file."""
+        found = []
+        with suppress(OSError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+        return found
+
+    def _read(self, digest: Digest) -> object:
+        try:
+            with open(self._folder / digest.file_name, "rb") as file:
+                return json.loads(file.read(_LIMIT))
+        except (OSError, ValueError, RecursionError):
+            return None
 
 
 def stamp_of(status: os.stat_result) -> tuple[int, ...]:

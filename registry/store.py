@@ -6,13 +6,13 @@ One process holds it at a time; within it any thread may call. Knows no network 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +20,24 @@ from typing import Self
 
 from modelfiles.near import near
 from registry.blobs import Blobs
-from registry.collect import KEEP_SECONDS, Pruned, marked, sweep, sweep_quarantine, sweep_unfinished
+from registry.collect import (
+    KEEP_SECONDS,
+    Age,
+    Garbage,
+    Pruned,
+    Quarantined,
+    discard,
+    marked,
+    outstayed,
+    quarantined,
+    stray_stamps,
+    unfinished,
+    unneeded,
+)
 from registry.digests import Digest
-from registry.disk import Disk, storage
-from registry.errors import BadManifest, Corrupt, NotFound, RegistryError, StorageFault, StoreTooNew, Unwritable
+from registry.disk import EXHAUSTED, Disk, storage
+from registry.errors import BadManifest, Corrupt, NotFound, RegistryError, StorageFault
+from registry.layout import check_format, tidy
 from registry.lock import StoreLock
 from registry.manifest import WEIGHTS, Manifest
 from registry.manifests import Manifests, Stamp, stamp_of
@@ -32,7 +46,6 @@ from registry.stored import BrokenModel, Sizes, StoredModel, load, require_blobs
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
 DEFAULT_GRACE = 3600.0
 """Seconds that a blob without a model is kept: an upload waits this long for its create."""
 
@@ -71,10 +84,21 @@ class Lease:
             self._drop(self._held.pop())
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A manifest as it lies there: its bytes, and what they say, or why they say nothing."""
+
+    name: Name
+    path: Path
+    data: bytes
+    manifest: Manifest | None
+    reason: str = ""
+
+
 class Store:
     """An open store. `root` is its folder, `blobs` its content. Close it, or use it with `with`."""
 
-    def __init__(self, root: Path, lock: StoreLock, disk: Disk) -> None:
+    def __init__(self, root: Path, lock: StoreLock, disk: Disk, age: Age) -> None:
         self.root = root
         self.blobs = Blobs(root, disk)
         self.disk = disk
@@ -84,10 +108,13 @@ class Store:
         # Leases live in memory: the store's lock says that no other process is at work here.
         self._leased: Counter[Digest] = Counter()
         self._read: dict[Path, _Entry] = {}
+        self._age = age
+        # Uploads wait for their create, by the time that they came: a clock that no one can set.
+        self._awaited: dict[Digest, float] = {}
         self._referred = self.blobs.references.state
 
     @classmethod
-    def open(cls, root: Path, disk: Disk | None = None) -> Store:
+    def open(cls, root: Path, disk: Disk | None = None, age: Age | None = None) -> Store:
         """Open the store in a folder, which is made if need be.
 
         Raises Locked if another process has it, StoreTooNew if a later Runner wrote it, or a StorageFault. A
@@ -95,17 +122,18 @@ class Store:
         """
         disk = disk or Disk()
         root = Path(os.path.abspath(root))
-        _check_format(root)
+        check_format(root)
         with storage("opening the store", root):
             disk.make_dir(root)
-            lock = StoreLock.acquire(root / "lock", root)
+            lock = StoreLock.acquire(root / "lock", root, disk)
+        age = age or Age()
         try:
-            _check_format(root)
-            _tidy(root, disk)
+            check_format(root)
+            tidy(root, disk, age)
         except BaseException:
             lock.release()
             raise
-        return cls(root, lock, disk)
+        return cls(root, lock, disk, age)
 
     def close(self) -> None:
         """Let another process open the store. Calling it twice is fine."""
@@ -157,29 +185,42 @@ class Store:
             if found is None:
                 raise self._not_found(wanted)
             path = found[1]
-            own = marked([self._found(path)])
+            own = marked([self._found(path)]) | self._remembered(path)
             self._manifests.remove(path)
             self._read.pop(path, None)
             self._drop_unneeded(own)
 
-    def prune(self, grace: float = DEFAULT_GRACE) -> Pruned:
+    def prune(self, grace: float = DEFAULT_GRACE, dry_run: bool = False) -> Pruned:
         """Remove what no model needs and nobody is using, if it is older than `grace` seconds.
 
-        Unfinished downloads and quarantined bytes are kept for a week, unless `grace` is 0.
+        Unfinished downloads and quarantined bytes are kept for a week, unless `grace` is 0. With `dry_run` nothing is
+        removed, and the answer is what would be.
         """
-        age = KEEP_SECONDS if grace > 0 else 0.0
         with self._lock, storage("pruning", self.root):
-            parts = [
-                sweep(self.blobs, self._needed(), grace),
-                sweep_unfinished(self.root / "ingest", self.disk, self._leased, age, all_others=False),
-                sweep_quarantine(self.root / "quarantine", self.disk, age),
-            ]
-        return Pruned(
-            sum(each.count for each in parts),
-            sum(each.bytes for each in parts),
-            sum(each.shared for each in parts),
-            sum(each.references for each in parts),
-        )
+            found: tuple[Garbage, ...] = self._garbage(grace)
+            if found and not dry_run:
+                self._manifests.settle_all()
+                found = discard(found, self.blobs, self.disk)
+        return Pruned.of(found)
+
+    def quarantined(self) -> tuple[Quarantined, ...]:
+        """What was put aside because it wasn't what it should be, the latest last."""
+        with storage("looking at the quarantine", self.root / "quarantine"):
+            return quarantined(self.root / "quarantine")
+
+    def unfinished(self) -> tuple[Garbage, ...]:
+        """Downloads and uploads that are under way, or were broken off."""
+        with storage("looking at unfinished downloads", self.root / "ingest"):
+            return tuple(unfinished(self.root / "ingest", (), 0.0, self._age, all_others=True))
+
+    def expect(self, digest: Digest) -> None:
+        """Keep a blob that was uploaded, or would have been, for the create that will name it: for an hour."""
+        with self._lock:
+            self._awaited[digest] = time.monotonic()
+
+    def manifests(self) -> tuple[Filed, ...]:
+        """Every manifest, read from the disk whatever is remembered; one that can't be read tells why."""
+        return tuple(self._as_filed(name, path) for name, path in self._manifests.all())
 
     def publish(self, name: Name | str, manifest: Manifest) -> StoredModel:
         """Make a manifest's blobs a model: durable, and visible from here on. Replaces one of the same name.
@@ -191,11 +232,16 @@ class Store:
             require_blobs(manifest, self.blobs.size_if_there, self.blobs.why_missing)
             data = manifest.to_json()
             existing = self._manifests.find(wanted)
-            replaced = self._found(existing[1]) if existing else b""
-            if replaced != data:
-                path = self._manifests.put(existing[0] if existing else wanted, data)
+            replaced = self._found(existing[1]) if existing is not None else b""
+            if existing is not None and replaced == data:
+                # It may be there since a moment before the last process died, and not durable yet.
+                self._manifests.settle(existing[1])
+            else:
+                path = self._manifests.put(existing[0] if existing is not None else wanted, data)
                 self._read.pop(path, None)
                 self._drop_unneeded(marked([replaced]))
+            for layer in manifest.blobs:
+                self._awaited.pop(layer.digest, None)
             return self.show(wanted)
 
     def discard(self, digests: Collection[Digest]) -> None:
@@ -249,6 +295,9 @@ class Store:
         except FileNotFoundError:
             return None
         except (RegistryError, OSError) as error:
+            cause = error.__cause__ if isinstance(error, StorageFault) else error
+            if isinstance(cause, OSError) and cause.errno in EXHAUSTED:
+                raise StorageFault(f"{path} can't be read: {cause.strerror}", path) from error
             return BrokenModel(name, path, str(error))
         self._read[path] = (stamp_of(status), model)
         return model
@@ -257,14 +306,53 @@ class Store:
         if not digests:
             return
         try:
-            sweep(self.blobs, self._needed(), 0.0, only=digests)
+            # What a power failure brings back of manifests must find its blobs.
+            garbage = list(unneeded(self.blobs, self._needed(DEFAULT_GRACE), 0.0, self._age, only=digests))
+            if garbage:
+                self._manifests.settle_all()
+                discard(garbage, self.blobs, self.disk)
         except (OSError, StorageFault) as error:
             # What was asked for is done by now; the next prune finds the blobs.
             log.warning("unneeded blobs were kept: %s", error)
 
-    def _needed(self) -> set[Digest]:
-        """Digests that a manifest, even a broken one, or a lease refers to."""
-        return marked(self._manifests.contents(path) for _, path in self._manifests.all()) | set(self._leased)
+    def _garbage(self, grace: float) -> tuple[Garbage, ...]:
+        keep = KEEP_SECONDS if grace > 0 else 0.0
+        return (
+            *unneeded(self.blobs, self._needed(grace), grace, self._age),
+            *unfinished(self.root / "ingest", self._leased, keep, self._age, all_others=False),
+            *outstayed(self.root / "quarantine", keep, self._age),
+            *stray_stamps(self.blobs, grace, self._age),
+        )
+
+    def _needed(self, grace: float) -> set[Digest]:
+        """Digests that a manifest, a lease or an upload of the last `grace` seconds refers to.
+
+        A manifest that can't be parsed counts by the digests that it shows, and by those that it had when it was whole.
+        """
+        paths = [path for _, path in self._manifests.all()]
+        now = time.monotonic()
+        self._awaited = {each: when for each, when in self._awaited.items() if now - when < DEFAULT_GRACE}
+        needed = marked(self._manifests.contents(path) for path in paths) | set(self._leased)
+        needed.update(each for each, when in self._awaited.items() if now - when < grace)
+        return needed.union(*(self._remembered(path) for path in paths))
+
+    def _remembered(self, path: Path) -> set[Digest]:
+        known = self._read.get(path)
+        if known is None or not isinstance(known[1], StoredModel):
+            return set()
+        return {layer.digest for layer in known[1].manifest.blobs}
+
+    def _as_filed(self, name: Name, path: Path) -> Filed:
+        data = b""
+        try:
+            data = self._manifests.read(path)[0]
+            return Filed(name, path, data, Manifest.from_json(data))
+        except BadManifest as error:
+            return Filed(name, path, data, None, str(error))
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise StorageFault(f"{path} can't be read: {error.strerror}", path) from error
+            return Filed(name, path, data, None, f"manifest: {error.strerror or error}")
 
     def _found(self, path: Path) -> bytes:
         """A manifest's bytes, none if it can't be read: it is about to go."""
@@ -289,51 +377,3 @@ class Store:
 
 def _named(name: Name | str) -> Name:
     return Name.parse(name) if isinstance(name, str) else name
-
-
-def _check_format(root: Path) -> None:
-    """Refuse a store of a later version before anything in it is touched."""
-    try:
-        text = (root / "store.json").read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    try:
-        version = json.loads(text)["format_version"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise BadManifest(f"{root / 'store.json'} can't be read; is {root} a store of Runner?") from error
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise StoreTooNew(
-            f"the store {root} has format {version}, and this version of Runner knows {FORMAT_VERSION}; "
-            "update Runner, or use another store"
-        )
-
-
-def _tidy(root: Path, disk: Disk) -> None:
-    """Lay the store out, and remove what a process that is gone left unfinished."""
-    try:
-        with storage("opening the store", root):
-            _lay_out(root, disk)
-            sweep_unfinished(root / "ingest", disk, (), KEEP_SECONDS, all_others=True)
-    except Unwritable as error:
-        if not (root / "manifests").is_dir():
-            raise
-        log.warning("the store %s is read-only: %s", root, error)
-
-
-def _lay_out(root: Path, disk: Disk) -> None:
-    for folder in ("blobs", "manifests", "ingest"):
-        disk.make_dir(root / folder)
-    target = root / "store.json"
-    if target.exists():
-        return
-    aside = root / "ingest" / "store.json.part"
-    with suppress(OSError):
-        disk.remove(aside)
-    fd = disk.create(aside)
-    try:
-        disk.write(fd, json.dumps({"format_version": FORMAT_VERSION}).encode())
-        disk.sync(fd)
-    finally:
-        disk.close(fd)
-    disk.rename(aside, target)
-    disk.sync_dir(root)

@@ -22,14 +22,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from registry.embedded import ensure_demo
 from registry.errors import Locked, RegistryError, StorageFault
 from registry.progress import Cancel, Report
-from registry.resolve import Wanted
+from registry.resolve import Publication, Wanted
 from registry.store import Store
+from registry.stored import StoredModel
 from runner import __version__, config, log
 from runner.api.app import Services, build_app
 from runner.api.openai.responses.store import ResponseStore
@@ -43,9 +45,13 @@ from runner.inference.models import Models
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.resolve import Resolver
 from runner.inference.service import Service
+from runner.inference.updates import Updates
 from runner.scheduler import machine
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.workers import Workers
+
+if TYPE_CHECKING:
+    from registry.standing import Known, Standing
 
 _log = logging.getLogger("runner.daemon")
 
@@ -104,10 +110,33 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         )
         return fetch(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
 
-    jobs = Jobs(store, pull, ThreadPoolExecutor(8, "job"))
+    def push(wanted: Publication, report: Report, cancelled: Cancel) -> object:
+        from registry.origins import Reach
+        from registry.push import PushSettings
+        from registry.push import push as publish
+
+        chosen = PushSettings(reach=Reach(registries=settings.registries), connections=settings.download_connections)
+        return publish(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
+
+    def know(text: str) -> Known:
+        from registry.standing import known
+
+        return known(store, text)
+
+    def look(model: StoredModel, insecure: bool) -> Standing:
+        from registry.origins import Reach
+        from registry.standing import compare
+        from registry.transfer.http import Http
+
+        reach = Reach(registries=settings.registries, insecure=insecure)
+        with Http(timeout=reach.timeout, connections=settings.download_connections) as http:
+            return compare(store, model, http, reach, machine.available_memory())
+
+    jobs = Jobs(store, pull, push, ThreadPoolExecutor(8, "job"))
+    updates = Updates(store, know, look, ThreadPoolExecutor(4, "look"))
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     adoptions = Adoptions(store, jobs, threads)
-    app = build_app(Services(service, models, jobs, responses, settings, shutdown, adoptions))
+    app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions))
     return Daemon(app, scheduler, workers, jobs)
 
 

@@ -46,11 +46,20 @@ class File:
 
 @dataclass
 class Repository:
-    """`gated` wants the hub's token; `private` doesn't even admit to exist without it."""
+    """`gated` wants the hub's token; `private` doesn't even admit to exist without it.
+
+    `commit` is what the branch main is at, `older` the files of commits before it.
+    """
 
     files: dict[str, File]
     gated: bool = False
     private: bool = False
+    commit: str = COMMIT
+    older: dict[str, dict[str, File]] = field(default_factory=dict)
+
+    def at(self, revision: str) -> dict[str, File] | None:
+        """The files of a commit, or of main."""
+        return self.files if revision in ("", "main", self.commit) else self.older.get(revision)
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,14 @@ class Hub:
         made = {path: each if isinstance(each, File) else File(each) for path, each in files.items()}
         self.repositories[name] = Repository(made, **options)
         return self.repositories[name]
+
+    def change(self, name: str, files: dict[str, bytes | File]) -> str:
+        """Publish a further commit, with these files instead; its hash. The one before stays to be had."""
+        repository = self.repositories[name]
+        repository.older[repository.commit] = repository.files
+        repository.files = {path: each if isinstance(each, File) else File(each) for path, each in files.items()}
+        repository.commit = hashlib.sha1(f"{name} {len(repository.older)}".encode()).hexdigest()
+        return repository.commit
 
     def downloads(self) -> list[Request]:
         """Requests for the bytes of a file on the CDN."""
@@ -144,7 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._cdn(path.removeprefix("cdn/"))
         elif "/resolve/" in path:
             name, _, rest = path.partition("/resolve/")
-            self._resolve(name, rest.partition("/")[2], body)
+            revision, _, file = rest.partition("/")
+            self._resolve(name, revision, file, body)
         else:
             self._fail(404, "EntryNotFound", "no such page")
 
@@ -174,32 +192,45 @@ class _Handler(BaseHTTPRequestHandler):
             name = path.removesuffix("/refs")
             if self._known(name, False):
                 self._json(
-                    {"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": COMMIT}], "tags": []}
+                    {
+                        "branches": [
+                            {
+                                "name": "main",
+                                "ref": "refs/heads/main",
+                                "targetCommit": self.server.hub.repositories[name].commit,
+                            }
+                        ],
+                        "tags": [],
+                    }
                 )
             return
         if not self._known(name, False):
             return
-        if revision not in ("", "main", COMMIT):
+        repository = self.server.hub.repositories[name]
+        files = repository.at(revision)
+        if files is None:
             self._fail(404, "RevisionNotFound", f"no revision {revision}")
             return
-        repository = self.server.hub.repositories[name]
+        sha = revision if revision in repository.older else repository.commit
+        # Of the repository, so that it is another one when something is added, whichever commit is asked for.
+        modified = LAST_MODIFIED if not repository.older else f"2026-06-{len(repository.older):02}T00:00:00.000Z"
         self._json(
             {
-                "_id": "0" * 24, "id": name, "modelId": name, "sha": COMMIT, "lastModified": LAST_MODIFIED,
+                "_id": "0" * 24, "id": name, "modelId": name, "sha": sha, "lastModified": modified,
                 "private": repository.private, "gated": "auto" if repository.gated else False, "disabled": False,
                 "downloads": 1, "likes": 1, "tags": ["gguf"],
-                "siblings": [{"rfilename": path} for path in repository.files],
+                "siblings": [{"rfilename": path} for path in files],
             }
         )  # fmt: skip
 
     def _tree(self, name: str, revision: str) -> None:
-        if revision not in ("main", COMMIT):
+        files = self.server.hub.repositories[name].at(revision)
+        if files is None:
             self._fail(404, "RevisionNotFound", f"no revision {revision}")
             return
         if self.server.hub.tree is not None:
             self._json(self.server.hub.tree)
             return
-        files = self.server.hub.repositories[name].files
         folders = sorted({path.rpartition("/")[0] for path in files if "/" in path})
         entries: list[dict[str, Any]] = [
             {"type": "directory", "oid": "0" * 40, "size": 0, "path": each} for each in folders
@@ -213,10 +244,12 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Link"] = f'<{place}>; rel="next"'
         self._json(entries[start:end], headers)
 
-    def _resolve(self, name: str, path: str, body: bool) -> None:
+    def _resolve(self, name: str, revision: str, path: str, body: bool) -> None:
         if not self._known(name, True):
             return
-        file = self.server.hub.repositories[name].files.get(path)
+        repository = self.server.hub.repositories[name]
+        file = (repository.at(revision) or {}).get(path)
+        commit = revision if revision in repository.older else repository.commit
         if file is None:
             self._fail(404, "EntryNotFound", "Entry not found")
         elif file.lfs:
@@ -224,20 +257,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(
                 302,
                 {
-                    "Location": f"{self.server.hub.cdn}/cdn/{name}/{quote(path)}?signature=1",
-                    "X-Repo-Commit": COMMIT,
+                    "Location": f"{self.server.hub.cdn}/cdn/{name}/{quote(path)}?signature=1&commit={commit}",
+                    "X-Repo-Commit": commit,
                     "X-Linked-Etag": f'"{listed}"',
                     "X-Linked-Size": str(len(file.data)),
                     "Content-Length": "0",
                 },
             )
         else:
-            headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{file.git}"'}
+            headers = {"X-Repo-Commit": commit, "ETag": f'"{file.git}"'}
             self._bytes(file, headers, body)
 
     def _cdn(self, place: str) -> None:
         owner, repo, path = place.split("/", 2)
-        file = self.server.hub.repositories[f"{owner}/{repo}"].files[path]
+        commit = parse_qs(urlsplit(self.path).query).get("commit", ["main"])[0]
+        file = (self.server.hub.repositories[f"{owner}/{repo}"].at(commit) or {})[path]
         self._bytes(file, {"ETag": f'"{file.sha256}"'}, self.command == "GET")
 
     def _bytes(self, file: File, headers: dict[str, str], body: bool) -> None:

@@ -11,7 +11,8 @@ from registry.adopt.found import Found, Look
 from registry.digests import Digest
 from registry.errors import BadName, BadSource
 from registry.names import Name
-from registry.sources.local import refuse_other_formats, shards_of
+from registry.sources.local import refuse_other_formats
+from registry.sources.shards import shards_of
 
 _OTHER = re.compile(r"[^A-Za-z0-9_.-]+")
 _NAMELESS = ("model", "ggml-model", "weights", "")

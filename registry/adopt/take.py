@@ -17,9 +17,9 @@ from registry.errors import BadSource, Corrupt, HashMismatch, NotFound, human_by
 from registry.gguf.reader import read_header
 from registry.manifest import REFERENCE, REVISION, SOURCE, WEIGHTS
 from registry.progress import Cancel, Progress, Report, never, unheard
-from registry.pull import with_texts
 from registry.store import Lease, Store
 from registry.stored import StoredModel
+from registry.texts import with_texts
 
 _STEPS = 500
 _STEP = 128 << 10

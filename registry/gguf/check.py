@@ -23,6 +23,7 @@ _BYTE_TOKEN = re.compile(rb"<0x[0-9A-F]{2}>")
 _BYTE_TYPE = 6
 _TOKEN_LIMIT = 64 << 10
 _MOST_PATCHES = 1 << 16
+_LORA_A, _LORA_B = ".lora_a", ".lora_b"
 _HEADS = ("cls.output.weight", "cls.weight")
 
 
@@ -52,6 +53,32 @@ def check(header: Header, shards: Sequence[Header] = (), allowed: Collection[str
     if kind == "model" and not data.has("tokenizer.ggml.model"):
         raise BadGGUF("tokenizer.ggml.model is missing")
     return found
+
+
+def check_adapter(adapter: Header, base: Sequence[Header]) -> None:
+    """Make sure that a LoRA adapter was made for a model of these shards; raises BadGGUF naming what doesn't fit."""
+    shapes = {tensor.name: (*tensor.shape, 1, 1) for header in base for tensor in header.tensors}
+    halves = {tensor.name: (*tensor.shape, 1, 1) for tensor in adapter.tensors}
+    for name, shape in halves.items():
+        target = name.removesuffix(_LORA_A)
+        if target == name:
+            continue
+        other = halves.get(target + _LORA_B)
+        if other is None:
+            raise BadGGUF(f"{name} has no {target + _LORA_B} beside it")
+        wanted = shapes.get(target)
+        if wanted is None:
+            raise BadGGUF(f"an adapter of another model: there is no {target} in this one")
+        # Rows are looked up in a table of embeddings, so its halves stand the other way round.
+        found = (other[1], shape[1]) if target.endswith("token_embd.weight") else (shape[0], other[1])
+        if found != wanted[:2]:
+            raise BadGGUF(
+                f"an adapter of another model: {target} is {_sized(wanted)} here, and it changes {_sized(found)}"
+            )
+
+
+def _sized(shape: Sequence[int]) -> str:
+    return f"{shape[0]} by {shape[1]}"
 
 
 def shard_position(header: Header) -> tuple[int, int]:

@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -91,8 +90,8 @@ class HuggingFace:
             quantization=build.label,
             weights=build.files,
             projectors=(projector,) if projector else (),
+            # Nothing of when the repository changed: that is no fact of the commit, and models of it must be equal.
             texts=tuple(Text(name, small[name]) for name in _OVERRIDES if name in small),
-            created=_utc(info.last_modified),
         )
 
     def builds(self) -> tuple[Build, ...]:
@@ -181,10 +180,6 @@ def _file(entry: Mapping[str, Any]) -> RemoteFile:
         return RemoteFile(path, size, Digest.parse(f"sha256:{entry['lfs']['oid']}"))
     except BadDigest as error:
         raise Unreachable(f"the hub gives {path} a hash that is none: {error}") from error
-
-
-def _utc(when: datetime | None) -> datetime | None:
-    return None if when is None else when.astimezone(UTC)
 
 
 @contextmanager

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from registry.errors import BadSource
+from registry.sources.shards import SHARD, shards_of
 
 _PATH = re.compile(r"(?:[./~\\]|[A-Za-z]:[/\\]).*", re.DOTALL)
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<index>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.IGNORECASE)
-_MOST_SHARDS = 1024
 _TORCH = (".safetensors", ".bin", ".pth", ".pt")
 _CONVERT = "convert it to GGUF first, with llama.cpp's convert_hf_to_gguf.py, or pull a GGUF of the same model"
+_CONVERT_ADAPTER = (
+    "convert it to GGUF first, with llama.cpp's convert_lora_to_gguf.py (--base is the model's folder on the hub)"
+)
 
 
 def looks_like_path(source: str) -> bool:
@@ -24,46 +26,35 @@ def looks_like_path(source: str) -> bool:
     return bool(_PATH.fullmatch(source)) or source.lower().endswith((".gguf", *_TORCH))
 
 
-def gguf_files(source: str, base: Path) -> tuple[Path, ...]:
+def gguf_files(source: str, base: Path, *, adapter: bool = False) -> tuple[Path, ...]:
     """The files that a path stands for, relative to `base`: one file, all shards of it, or a folder's GGUFs.
 
-    Raises BadSource if there are none, or only weights of another format.
+    Raises BadSource if there are none, or only weights of another format; what to do then is another thing for an
+    `adapter`.
     """
     path = Path(os.path.abspath(base / Path(source).expanduser()))
-    refuse_other_formats(str(path))
+    refuse_other_formats(str(path), adapter=adapter)
     if path.is_dir():
-        return _of_folder(path)
-    if _SHARD.fullmatch(path.name):
+        return _of_folder(path, adapter)
+    if SHARD.fullmatch(path.name):
         return tuple(path.with_name(name) for name in shards_of(path.name))
     return (path,)
 
 
-def refuse_other_formats(name: str) -> None:
+def refuse_other_formats(name: str, *, adapter: bool = False) -> None:
     """Raise BadSource, with what to do, for weights that are no GGUF by their name."""
     if name.lower().endswith(_TORCH):
-        raise BadSource(f"{name}: not a GGUF file; {_CONVERT}")
+        raise BadSource(f"{name}: not a GGUF file; {_CONVERT_ADAPTER if adapter else _CONVERT}")
 
 
-def shards_of(name: str) -> tuple[str, ...]:
-    """The names of all shards of a file that is one of several, in order; the name alone for any other."""
-    found = _SHARD.fullmatch(name)
-    if found is None:
-        return (name,)
-    count = int(found["count"])
-    if not 1 <= int(found["index"]) <= count <= _MOST_SHARDS:
-        raise BadSource(f"{name}: shard {int(found['index'])} of {count} makes no sense")
-    extension = name[-5:]
-    return tuple(f"{found['stem']}-{index:05}-of-{found['count']}{extension}" for index in range(1, count + 1))
-
-
-def _of_folder(folder: Path) -> tuple[Path, ...]:
+def _of_folder(folder: Path, adapter: bool) -> tuple[Path, ...]:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise BadSource(f"{folder}: can't be read: {error.strerror}") from error
     found = tuple(folder / name for name in names if _is_model_file(name))
     if not found:
-        raise BadSource(f"{folder}: {_why_empty(folder, names)}")
+        raise BadSource(f"{folder}: {_why_empty(names, adapter)}")
     return found
 
 
@@ -72,7 +63,7 @@ def _is_model_file(name: str) -> bool:
     return name.lower().endswith(".gguf") and not name.lower().startswith("imatrix")
 
 
-def _why_empty(folder: Path, names: Sequence[str]) -> str:
+def _why_empty(names: Sequence[str], adapter: bool) -> str:
     if any(name.lower().endswith(_TORCH) for name in names):
-        return f"no GGUF file, but weights of another format; {_CONVERT}"
+        return f"no GGUF file, but weights of another format; {_CONVERT_ADAPTER if adapter else _CONVERT}"
     return "no GGUF file in this folder"

@@ -24,13 +24,15 @@ published."""
 class RemoteFile:
     """A file at its source. `digest` is its SHA-256 where the source tells it beforehand.
 
-    `git_hash` is what git calls small files that have no other hash.
+    `git_hash` is what git calls small files that have no other hash. Of a file with neither, `version` is the source's
+    word for its present state, where it has one that never stays the same for other bytes.
     """
 
     path: str
     size: int
     digest: Digest | None = None
     git_hash: str = ""
+    version: str = ""
 
     @property
     def title(self) -> str:
@@ -67,7 +69,7 @@ class Offer:
     `origin` is where that is, for people; `revision` is the commit or the manifest's digest. `weights` are the model's
     shards in order, `projectors`, `adapters` and `draft` what goes with them as GGUF, `texts` what the author meant as
     Modelfile instructions. `why` says in words how the build was chosen, where the name left that open. `licence` is
-    as the source tells it.
+    as the source tells it. `renderer`, `parser` and `requires` are those instructions, where the author gave them.
     """
 
     origin: str
@@ -81,6 +83,9 @@ class Offer:
     created: datetime | None = None
     licence: str = ""
     why: str = ""
+    renderer: str | None = None
+    parser: str | None = None
+    requires: str | None = None
 
     @property
     def files(self) -> tuple[RemoteFile, ...]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_HOPS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 Content = bytes | Iterable[bytes]
 
@@ -31,19 +32,15 @@ Content = bytes | Iterable[bytes]
 class Http:
     """Safe to use from several threads. `timeout` is seconds of silence; `connections` at once to any one host.
 
-    Close it, or use it with `with`.
+    `patience` is seconds of silence before an answer, if more. Close it, or use it with `with`.
     """
 
-    def __init__(self, *, timeout: float = 20.0, connections: int = 8) -> None:
+    def __init__(self, *, timeout: float = 20.0, patience: float = 0.0, connections: int = 8) -> None:
         import httpx2  # on use: as large as the rest of the registry
 
-        self._client = httpx2.Client(
-            timeout=httpx2.Timeout(timeout),
-            follow_redirects=False,
-            limits=_unlimited(),
-            # Lengths and offsets are those of the file only if nothing compresses it on the way.
-            headers={"User-Agent": "runner", "Accept-Encoding": "identity"},
-        )
+        self._timeout = httpx2.Timeout(timeout, read=max(patience, timeout))
+        self._client = _client(self._timeout)
+        self._made_lax: httpx2.Client | None = None
         self._connections = connections
         self._lock = threading.Lock()
         self._places: dict[str, threading.BoundedSemaphore] = {}
@@ -51,6 +48,16 @@ class Http:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        if self._made_lax is not None:
+            self._made_lax.close()
+
+    @property
+    def _lax(self) -> httpx2.Client:
+        """The client that believes every certificate."""
+        with self._lock:
+            if self._made_lax is None:
+                self._made_lax = _client(self._timeout, verify=False)
+            return self._made_lax
 
     def __enter__(self) -> Self:
         return self
@@ -68,21 +75,27 @@ class Http:
         secret: Mapping[str, str] = _NOTHING,
         content: Content | None = None,
         follow: bool = True,
+        home: str | None = None,
+        insecure: bool = False,
     ) -> Iterator[httpx2.Response]:
         """The answer to a request, whatever its status, with its body still to be read.
 
         `secret` headers are sent to the origin of `url` (scheme, host and port) and to no other. With `follow`,
-        redirects of GET and HEAD are followed. Raises Unreachable, also for a redirect that leads where none may.
+        redirects of GET and HEAD are followed. `home` is the URL that a person named, where `url` is only a server's
+        word: then `url` is held to the rules for redirects. `insecure` allows the named host a certificate that nobody
+        signed. Raises Unreachable, also for a redirect that leads where none may.
         """
         import httpx2
 
         try:
             first = target = httpx2.URL(url)
+            named = first if home is None else httpx2.URL(home)
             for _ in range(_MOST_HOPS):
                 if target.scheme not in ("http", "https") or not target.host:
                     raise Unreachable(f"{_shown(target)} is no address that can be fetched")
                 given = {**headers, **(secret if _origin(target) == _origin(first) else _NOTHING)}
-                with self._place(target.host), self._sent(method, target, first, given, content) as response:
+                client = self._lax if insecure and target.host == named.host else self._client
+                with self._place(target.host), _sent(client, method, target, named, given, content) as response:
                     moved = response.headers.get("Location") if response.status_code in _REDIRECTS else None
                     if moved is None or not follow or method not in ("GET", "HEAD"):
                         yield response
@@ -96,34 +109,40 @@ class Http:
             raise Unreachable(f"{_without_secrets(url)}: {str(error) or type(error).__name__}") from error
 
     @contextmanager
-    def _sent(
-        self, method: str, target: httpx2.URL, first: httpx2.URL, headers: Mapping[str, str], content: Content | None
-    ) -> Iterator[httpx2.Response]:
-        import httpx2
-
-        last: httpx2.ConnectError | None = None
-        for each in _ways(target, first):
-            request = self._client.build_request(
-                method, each.url, headers={**headers, **each.headers}, content=content, extensions=dict(each.extensions)
-            )
-            try:
-                response = self._client.send(request, stream=True)
-            except httpx2.ConnectError as error:
-                last = error
-                continue
-            try:
-                yield response
-                return
-            finally:
-                response.close()
-        raise last or Unreachable(f"{target.host} has no address")
-
-    @contextmanager
     def _place(self, host: str) -> Iterator[None]:
         with self._lock:
             place = self._places.setdefault(host, threading.BoundedSemaphore(self._connections))
         with place:
             yield
+
+
+@contextmanager
+def _sent(
+    client: httpx2.Client,
+    method: str,
+    target: httpx2.URL,
+    named: httpx2.URL,
+    headers: Mapping[str, str],
+    content: Content | None,
+) -> Iterator[httpx2.Response]:
+    import httpx2
+
+    last: httpx2.ConnectError | None = None
+    for each in _ways(target, named):
+        request = client.build_request(
+            method, each.url, headers={**headers, **each.headers}, content=content, extensions=dict(each.extensions)
+        )
+        try:
+            response = client.send(request, stream=True)
+        except httpx2.ConnectError as error:
+            last = error
+            continue
+        try:
+            yield response
+            return
+        finally:
+            response.close()
+    raise last or Unreachable(f"{target.host} has no address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +154,17 @@ class _Way:
     extensions: Mapping[str, str] = field(default_factory=dict)
 
 
-def _ways(target: httpx2.URL, first: httpx2.URL) -> list[_Way]:
-    """How a target may be reached. Raises Unreachable for a redirect's target that isn't public.
+def _ways(target: httpx2.URL, named: httpx2.URL) -> list[_Way]:
+    """How a target may be reached. Raises Unreachable for one that a server named and that isn't public.
 
     The address that was looked at is the one that is called, lest the name mean another by then.
     """
-    if target.host == first.host:
+    if target.host == named.host:
         return [_Way(target)]
     if _is_proxied(target):
         # The proxy finds the address; a literal one can be looked at here.
         if _is_literal(target.host):
-            _check_public(target, target.host)
+            _check_public(target, target.host, named)
         return [_Way(target)]
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
@@ -153,21 +172,29 @@ def _ways(target: httpx2.URL, first: httpx2.URL) -> list[_Way]:
         raise Unreachable(f"{target.host}: {error.strerror or error}") from error
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     for address in addresses:
-        _check_public(target, address)
+        _check_public(target, address, named)
     name = target.host if target.port is None else f"{target.host}:{target.port}"
     return [_Way(target.copy_with(host=each), {"Host": name}, {"sni_hostname": target.host}) for each in addresses]
 
 
-def _check_public(target: httpx2.URL, address: str) -> None:
+def _check_public(target: httpx2.URL, address: str, named: httpx2.URL) -> None:
     if not is_public(address):
-        raise Unreachable(f"a redirect leads to {target.host} ({address}), which is no public address")
+        raise Unreachable(f"{named.host} sends us to {target.host} ({address}), which is no public address")
 
 
 def is_public(address: str) -> bool:
     """Whether an IP address, as text, belongs to the public internet."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    inner = found.ipv4_mapped or found.sixtofour if isinstance(found, ipaddress.IPv6Address) else None
-    return all(each.is_global and not each.is_multicast for each in (found, inner) if each is not None)
+    # Some addresses of version 6 are one of version 4 in disguise, and lead there.
+    within = [_within(found)] if isinstance(found, ipaddress.IPv6Address) else []
+    return all(each.is_global and not each.is_multicast for each in (found, *within) if each is not None)
+
+
+def _within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
 
 
 def is_loopback(host: str) -> bool:
@@ -206,8 +233,15 @@ def _without_secrets(url: str) -> str:
     return f"{host.rpartition('@')[2]}{slash}{path}"[:300]
 
 
-def _unlimited() -> httpx2.Limits:
+def _client(timeout: httpx2.Timeout, verify: bool = True) -> httpx2.Client:
     import httpx2
 
-    # Each host has its limit here, and what waits for it does so without a timeout.
-    return httpx2.Limits(max_connections=None, max_keepalive_connections=32)
+    return httpx2.Client(
+        verify=verify,
+        timeout=timeout,
+        follow_redirects=False,
+        # Each host has its limit here, and what waits for it does so without a timeout.
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32),
+        # Lengths and offsets are those of the file only if nothing compresses it on the way.
+        headers={"User-Agent": "runner", "Accept-Encoding": "identity"},
+    )

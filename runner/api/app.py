@@ -28,6 +28,8 @@ from runner.api.openai.write import error as openai_error
 from runner.api.openapi import OpenAPI
 from runner.api.own.adopt import Adopting
 from runner.api.own.daemon import Own
+from runner.api.own.origins import Origins
+from runner.api.own.verify import Upkeep
 from runner.api.streams import PATIENCE, Patience
 from runner.api.traffic import Traffic
 from runner.api.unknown import UNKNOWN, Unknown
@@ -36,6 +38,7 @@ from runner.inference.adoptions import Adoptions
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.service import Service
+from runner.inference.updates import Updates
 
 _OPENAI = ("/v1/", "/v2/", "/rerank")
 """How the paths of OpenAI's dialect begin."""
@@ -57,6 +60,7 @@ class Services:
     responses: ResponseStore
     settings: Settings
     shutdown: Callable[[], None]
+    updates: Updates
     adoptions: Adoptions
 
 
@@ -89,6 +93,8 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         of_anthropic,
         Llamacpp(services.service, services.models),
         Own(services.models, services.settings, services.shutdown),
+        Upkeep(services.jobs, services.models),
+        Origins(services.updates),
         Adopting(services.adoptions),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),

@@ -90,6 +90,8 @@ _TABLE: Mapping[type[BaseException], _Row] = MappingProxyType(
         registry.BadManifest: _Row(500, "model_broken"),
         registry.Corrupt: _Row(500, "model_broken"),
         registry.HashMismatch: _Row(502, "hash_mismatch"),
+        registry.QuantizeFailed: _Row(500, "quantize_failed"),
+        registry.NotAsLocked: _Row(409, "not_as_locked"),
         registry.Unreachable: _Row(502, "source_unreachable", None),
         registry.Denied: _Row(403, "source_denied"),
         registry.Locked: _Row(423, "store_locked"),

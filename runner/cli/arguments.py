@@ -17,6 +17,9 @@ Host = Annotated[str | None, typer.Option("--host", metavar="HOST:PORT", help="A
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL", help="Names of the models.")]
+OptionalModels = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Names of models; all without.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain HTTP and unsigned certificates.")]
+LockFile = Annotated[str, typer.Option("--file", "-f", metavar="FILE", help="The lock file.")]
 Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="Only names that begin with this.")]
 
 _LEVELS = ("low", "medium", "high", "max")

@@ -23,6 +23,7 @@ class Exit(IntEnum):
 
 
 _BY_CODE = {
+    "not_as_locked": Exit.FAILED,
     "invalid_api_key": Exit.DENIED,
     "forbidden": Exit.DENIED,
     "source_denied": Exit.DENIED,

@@ -28,6 +28,7 @@ def card(info: Json, width: int, verbose: bool = False) -> str:
     metadata = info.get("model_info") or {}
     sections = [
         ("Model", _columns(_model_rows(info, metadata))),
+        ("Source", _columns(_source_rows(info))),
         ("Note", _wrapped(str(metadata.get("general.description") or ""), width)),
         ("Capabilities", [str(name) for name in info.get("capabilities") or ()]),
         ("Parameters", _columns(_parameter_rows(part(info, "parameters")))),
@@ -59,6 +60,19 @@ def _model_rows(info: Json, metadata: Json) -> Iterable[tuple[str, str]]:
         yield "quantization", str(details["quantization_level"])
     if info.get("requires"):
         yield "requires", str(info["requires"])
+
+
+def _source_rows(info: Json) -> Iterable[tuple[str, str]]:
+    source, recipe = info.get("source") or {}, info.get("recipe") or {}
+    rows = (
+        ("pulled as", source.get("reference")),
+        ("from", source.get("origin")),
+        ("revision", source.get("revision")),
+        ("created from", recipe.get("base")),
+    )
+    for name, value in rows:
+        if value:
+            yield name, str(value)
 
 
 def _parameter_rows(text: str) -> Iterable[tuple[str, str]]:

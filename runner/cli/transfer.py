@@ -1,4 +1,4 @@
-"""Bringing models in: a pull by name, and the files of a Modelfile to a daemon that cannot open them itself."""
+"""Models on the move: a pull by name, a push, and the files of a Modelfile to a daemon that cannot open them itself."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ _CHUNK = 1024 * 1024
 
 
 def is_last(update: Json) -> bool:
-    """True for the object that ends a pull or a create."""
+    """True for the object that ends a pull, a push or a create."""
     return update.get("status") == "success"
 
 
 def pull(client: Client, model: str, as_json: bool = False) -> None:
     """Have the daemon pull `model`, and show how it goes. Raises Failure."""
     with client.stream("/api/pull", {"model": model, "stream": True}, is_last) as updates:
+        follow(updates, as_json)
+
+
+def push(client: Client, asked: Json, as_json: bool = False) -> None:
+    """Have the daemon push a model, and show how it goes. Raises Failure."""
+    with client.stream("/api/push", {**asked, "stream": True}, is_last) as updates:
         follow(updates, as_json)
 
 

@@ -32,6 +32,7 @@ from runner.engine.lanes import Lane, Lanes, Wide
 from runner.engine.loop import Item, Loop, Widened
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
+from runner.engine.parent import die_with_parent
 from runner.engine.reuse import Reuse
 from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
@@ -78,18 +79,6 @@ def main() -> int:
     finally:
         outbox.close()
     return 0
-
-
-def die_with_parent() -> None:
-    """On Linux the kernel ends this process when the daemon dies, even while native code runs."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # it died before the call
-        sys.exit(0)
 
 
 def read_commands(pipe: BinaryIO) -> Iterator[Command]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import replace
@@ -20,21 +20,31 @@ from registry.digests import Digest
 from registry.errors import NotFound
 from registry.names import Name
 from registry.progress import Cancel, Progress, Report
-from registry.resolve import Wanted
+from registry.quantize import Quantization, Quantizer
+from registry.resolve import Publication, Wanted
 from registry.store import Store
+from registry.verify import Sample, Verified, verify
+from runner.inference.quantizer import quantize
 
 Pull = Callable[[Wanted, Report, Cancel], object]
+Push = Callable[[Publication, Report, Cancel], object]
 Work = Callable[[Report, Cancel], object]
 _Key = tuple[str, Digest | None]
+_AS_IT_IS = Quantization()
 
 
 class Jobs:
-    """Constructed by the daemon only. `pull` fetches a model into the store; `threads` runs jobs and nothing else."""
+    """Constructed by the daemon only. `pull` fetches a model into the store, `push` publishes one; `threads` runs jobs
+    and nothing else; `quantizer` makes models smaller that are created so."""
 
-    def __init__(self, store: Store, pull: Pull, threads: Executor) -> None:
+    def __init__(
+        self, store: Store, pull: Pull, push: Push, threads: Executor, quantizer: Quantizer = quantize
+    ) -> None:
         self._store = store
         self._pull = pull
+        self._push = push
         self._threads = threads
+        self._quantizer = quantizer
         self._by_key: dict[Hashable, _Job] = {}
         self._running: set[_Job] = set()
 
@@ -42,6 +52,12 @@ class Jobs:
         """Pull a model and tell how it goes. Raises what the pull raises, to everybody who watches."""
         key = _same(wanted)
         async with aclosing(self.run(lambda *told: self._pull(wanted, *told), key=("pull", key))) as watched:
+            async for progress in watched:
+                yield progress
+
+    async def push(self, wanted: Publication) -> AsyncGenerator[Progress, None]:
+        """Push a model and tell how it goes. Raises what the push raises, to everybody who watches."""
+        async with aclosing(self.run(lambda *told: self._push(wanted, *told), key=("push", wanted))) as watched:
             async for progress in watched:
                 yield progress
 
@@ -65,23 +81,66 @@ class Jobs:
                 yield progress
 
     async def create(
-        self, name: str, modelfile: Modelfile, *, base: Path | None, files: Mapping[str, Digest]
+        self,
+        name: str,
+        modelfile: Modelfile,
+        *,
+        base: Path | None,
+        files: Mapping[str, Digest],
+        quantization: Quantization = _AS_IT_IS,
     ) -> AsyncGenerator[Progress, None]:
         """Create a model and tell how it goes; a FROM that names a model which isn't here is pulled first."""
         wanted = Name.parse(name)
 
+        def make(report: Report, cancelled: Cancel) -> object:
+            return create(
+                self._store,
+                wanted,
+                modelfile,
+                base=base,
+                files=files,
+                progress=report,
+                cancelled=cancelled,
+                quantization=quantization,
+                quantizer=self._quantizer,
+            )
+
         def work(report: Report, cancelled: Cancel) -> object:
             try:
-                return create(
-                    self._store, wanted, modelfile, base=base, files=files, progress=report, cancelled=cancelled
-                )
+                return make(report, cancelled)
             except NotFound as missing:
                 self._pull(Wanted(reference=missing.name), report, cancelled)
-            return create(self._store, wanted, modelfile, base=base, files=files, progress=report, cancelled=cancelled)
+            return make(report, cancelled)
 
         async with aclosing(self.run(work)) as watched:
             async for progress in watched:
                 yield progress
+
+    async def verify(
+        self, models: Sequence[str], *, sample: Sample | None, repair: bool
+    ) -> AsyncGenerator[Progress | Verified, None]:
+        """Verify the store, or some models of it, and tell how it goes; what was found comes last."""
+        names = [Name.parse(each) for each in models]
+        found: list[Verified] = []
+
+        def work(report: Report, cancelled: Cancel) -> None:
+            found.append(
+                verify(
+                    self._store,
+                    models=names,
+                    sample=sample,
+                    repair=repair,
+                    fetch=self._pull,
+                    progress=report,
+                    cancelled=cancelled,
+                )
+            )
+
+        async with aclosing(self.run(work)) as watched:
+            async for progress in watched:
+                yield progress
+        for each in found:
+            yield each
 
     async def close(self, grace: float) -> bool:
         """Cancel everything; whether all of it ended within `grace` seconds."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
 from registry.collect import Pruned
 from registry.digests import Digest
+from registry.errors import BadBlob
 from registry.gguf.reader import Header, read_header
 from registry.ingest import Ingest
 from registry.names import Name
-from registry.store import Store
+from registry.store import DEFAULT_GRACE, Store
 from registry.stored import BrokenModel, StoredModel
 from runner.inference.aliases import Aliases
 from runner.inference.prefixes import PrefixFolders
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Models:
@@ -75,15 +78,19 @@ class Models:
         await self._in_thread(self._store.remove, wanted)
         await self._in_thread(self._sweep)
 
-    async def prune(self) -> Pruned:
-        """Remove blobs that no model needs, and prefixes of models that are gone."""
-        freed = await self._in_thread(self._store.prune)
-        await self._in_thread(self._sweep)
+    async def prune(self, grace: float | None = None, dry_run: bool = False) -> Pruned:
+        """Remove blobs that no model needs, and prefixes of models that are gone.
+
+        What is younger than `grace` seconds stays, an hour by default. With `dry_run` all stays.
+        """
+        freed = await self._in_thread(self._store.prune, DEFAULT_GRACE if grace is None else grace, dry_run)
+        if not dry_run:
+            await self._in_thread(self._sweep)
         return freed
 
     async def has_blob(self, digest: Digest | str) -> bool:
-        """Whether the store has this content. Raises BadDigest."""
-        return await self._in_thread(self._store.blobs.has, _parsed(digest))
+        """Whether the store has this content, for a create that is to follow: it is kept for that. Raises BadDigest."""
+        return await self._in_thread(self._awaits, _parsed(digest))
 
     async def write_blob(self, digest: Digest | str, chunks: AsyncIterator[bytes]) -> bool:
         """Take in content that must have this digest; True if it is new, False if it was there and is sound.
@@ -92,9 +99,14 @@ class Models:
         """
         expected = _parsed(digest)
         blobs = self._store.blobs
-        if await self._in_thread(blobs.has, expected):
-            await self._in_thread(blobs.ensure_intact, expected)
-            return False
+        if await self._in_thread(self._awaits, expected):
+            try:
+                await self._in_thread(blobs.ensure_intact, expected)
+            except BadBlob as error:
+                log.warning("%s; taking it in anew", error)
+            else:
+                return False
+        self._store.expect(expected)
         ingest: Ingest = await self._in_thread(blobs.begin)
         try:
             async for chunk in chunks:
@@ -104,6 +116,12 @@ class Models:
             ingest.abandon()
             raise
         return True
+
+    def _awaits(self, digest: Digest) -> bool:
+        if not self._store.blobs.has(digest):
+            return False
+        self._store.expect(digest)
+        return self._store.blobs.has(digest)  # a prune may have been quicker
 
     def _sweep(self) -> None:
         if self._prefixes is not None:

@@ -11,6 +11,7 @@ import ctypes
 import re
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import llama_cpp
@@ -67,6 +68,8 @@ class Log:
         self.sizes = Sizes()
         self.gpu_layers = 0
         self.devices: list[str] = []
+        self.hear: Callable[[str], object] | None = None
+        """Given every line as well, if there is one."""
         self._tail: deque[str] = deque(maxlen=20)
         self._level = 0
         # ctypes callbacks die with their Python object, and llama.cpp keeps calling: hold it for the process's life.
@@ -82,6 +85,8 @@ class Log:
 
     def _on_line(self, level: int, text: bytes, _: object) -> None:
         line = text.decode("utf-8", "replace").rstrip("\n")
+        if self.hear is not None:
+            self.hear(line)
         # Level 5 continues the line before; 3 is a warning, 4 an error.
         self._level = level if level != 5 else self._level
         if self._level >= 4 and line.strip():

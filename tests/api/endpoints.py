@@ -13,7 +13,7 @@ from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
 from runner.api.openai.responses.store import ResponseStore
 from runner.config import load
-from tests.api.fakes import FakeAdoptions, FakeJobs, FakeModels, FakeService
+from tests.api.fakes import FakeAdoptions, FakeJobs, FakeModels, FakeService, FakeUpdates
 
 HI = [{"role": "user", "content": "Hi"}]
 CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
@@ -26,6 +26,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/copy": {"source": "demo", "destination": "x"},
     "/api/delete": {"model": "demo"},
     "/api/pull": {"model": "x", "stream": False},
+    "/api/push": {"model": "demo", "to": "ghcr.io/a/b", "stream": False},
     "/api/create": {"model": "x", "from": "demo", "stream": False},
     "/v1/chat/completions": CHAT,
     "/v1/completions": {"model": "demo", "prompt": "x"},
@@ -39,7 +40,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "/detokenize": {"model": "demo", "tokens": [1]},
     "/apply-template": {"model": "demo", "messages": HI},
     "/runner/adopt": {"from": "ollama", "models": ["tiny"], "stream": False},
+    "/runner/verify": {"stream": False},
+    "/runner/prune": {},
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
+    "/runner/provenance": {"models": ["demo"]},
+    "/runner/outdated": {},
 }
 TABLE: dict[str, Fields] = {path: fields for dialect in DIALECTS for path, fields in dialect.fields.items()}
 
@@ -55,6 +60,7 @@ def routes() -> Sequence[web.AbstractRoute]:
     async def made() -> web.Application:
         adoptions: Any = FakeAdoptions()
         parts: Any = (FakeService(), FakeModels(), FakeJobs(), ResponseStore(1, 1))
-        return build_app(Services(*parts, load({}, environ={}), lambda: None, adoptions))
+        updates: Any = FakeUpdates(FakeModels())
+        return build_app(Services(*parts, load({}, environ={}), lambda: None, updates, adoptions))
 
     return list(asyncio.run(made()).router.routes())

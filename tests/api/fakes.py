@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -18,18 +18,22 @@ from typing import Any, ClassVar
 
 from modelfiles.instructions import Modelfile
 from registry.adopt.found import Found, FoundFile, PassedOver
-from registry.collect import Pruned
+from registry.collect import Garbage, Pruned, Quarantined
 from registry.digests import Digest, digest_of
-from registry.errors import BadSource, HashMismatch, NotFound, Unreachable
+from registry.errors import BadSource, Denied, HashMismatch, NotFound, Unreachable
 from registry.gguf.arrays import Array
 from registry.gguf.format import STRING, TensorType
 from registry.gguf.reader import Header, TensorInfo
 from registry.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, ModelConfig
 from registry.names import Name
 from registry.progress import Progress
-from registry.resolve import Wanted
+from registry.quantize import Quantization
+from registry.resolve import Publication, Wanted
 from registry.sources.local import looks_like_path
+from registry.sources.source import RemoteFile
+from registry.standing import Known, Standing
 from registry.stored import StoredModel
+from registry.verify import Bad, Sample, Verified
 from runner import errors
 from runner.inference.adoptions import Adoptable, Shelf
 from runner.inference.requests import (
@@ -379,9 +383,9 @@ class FakeModels:
         del self.stored[str(Name.parse(name))]
         self.changes.append(f"remove {name}")
 
-    async def prune(self) -> Pruned:
-        self.changes.append("prune")
-        return Pruned(3, 4096)
+    async def prune(self, grace: float | None = None, dry_run: bool = False) -> Pruned:
+        self.changes.append(f"prune {grace} {dry_run}")
+        return Pruned(1, 4096, 0, 0, (Garbage("blob", Path("/store/blobs/sha256-x"), 4096),))
 
     async def has_blob(self, digest: Digest) -> bool:
         return digest in self.blobs
@@ -397,12 +401,68 @@ class FakeModels:
         return True
 
 
+VERIFIED = Verified(
+    models=1,
+    blobs=2,
+    there=3,
+    size=100,
+    seed=7,
+    bad=(
+        Bad(
+            kind="blob",
+            path=Path("/store/blobs/sha256-x"),
+            digest=digest_of(b"x"),
+            reason="is missing",
+            models=("demo:latest",),
+            advice="create it again",
+        ),
+    ),
+    unfinished=0,
+    unfinished_size=0,
+    quarantined=(Quarantined(Path("/store/quarantine/y"), 5, "sha256:1", "sha256:2", 3),),
+)
+"""What a verification of the fake store finds."""
+
+
+@dataclass
+class FakeUpdates:
+    """`runner.inference.updates.Updates` over `models`; what has a host is outdated, the rest has no source."""
+
+    models: FakeModels
+    insecure: list[bool] = field(default_factory=list)
+
+    async def known(self, texts: Sequence[str]) -> tuple[Known, ...]:
+        names = [Name.parse(each) for each in texts]
+        found = [self.models.stored.get(str(each)) for each in names]
+        return tuple(
+            Known(asked=text, name=name, reference=str(name), stored=model)
+            for text, name, model in zip(texts, names, found, strict=True)
+        )
+
+    async def stored(self) -> tuple[StoredModel, ...]:
+        return await self.models.list()
+
+    async def standing(self, names: Sequence[str] | None, insecure: bool) -> tuple[Standing, ...]:
+        self.insecure.append(insecure)
+        models = await self.models.list() if names is None else [await self.models.show(each) for each in names]
+        file = RemoteFile("weights.gguf", 100, digest_of(b"newer"))
+        return tuple(
+            Standing(model=each, state="outdated", latest="fedcba", files=(file,), size=100)
+            if "/" in str(each.name)
+            else Standing(model=each, state="local")
+            for each in models
+        )
+
+
 @dataclass
 class FakeJobs:
     """`runner.inference.jobs.Jobs`: `nowhere` fails at once, `halfway` in the middle, everything else succeeds."""
 
     created: list[tuple[str, Modelfile, Path | None, Mapping[str, Digest]]] = field(default_factory=list)
+    quantizations: list[Quantization] = field(default_factory=list)
     pulled: list[Wanted] = field(default_factory=list)
+    pushed: list[Publication] = field(default_factory=list)
+    verified: list[tuple[tuple[str, ...], Sample | None, bool]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     async def pull(self, wanted: Wanted) -> AsyncIterator[Progress]:
@@ -423,10 +483,42 @@ class FakeJobs:
         finally:
             self.ended.set()
 
+    async def push(self, wanted: Publication) -> AsyncIterator[Progress]:
+        self.pushed.append(wanted)
+        if wanted.target == "demo":
+            raise BadSource("demo names no container registry to push to")
+        yield Progress("retrieving manifest")
+        if wanted.target is not None and wanted.target.startswith("private.example"):
+            raise Denied("private.example refuses a/b: `docker login private.example`")
+        digest = digest_of(b"layer")
+        yield Progress(f"pushing {digest.short}", digest, 100, 100)
+        yield Progress("success")
+
+    async def verify(
+        self, models: Sequence[str], *, sample: Sample | None, repair: bool
+    ) -> AsyncIterator[Progress | Verified]:
+        self.verified.append((tuple(models), sample, repair))
+        try:
+            yield Progress("verifying blobs", None, 100, 50)
+            if "nowhere" in models:
+                raise NotFound("nowhere")
+            if "forever" in models:
+                await asyncio.Event().wait()
+            yield VERIFIED
+        finally:
+            self.ended.set()
+
     async def create(
-        self, name: str, modelfile: Modelfile, *, base: Path | None, files: Mapping[str, Digest]
+        self,
+        name: str,
+        modelfile: Modelfile,
+        *,
+        base: Path | None,
+        files: Mapping[str, Digest],
+        quantization: Quantization,
     ) -> AsyncIterator[Progress]:
         self.created.append((name, modelfile, base, files))
+        self.quantizations.append(quantization)
         for source in modelfile.sources:
             if base is None and source not in files and looks_like_path(source):
                 raise BadSource(f"FROM {source}: files can't be read from here; upload it first")

@@ -19,7 +19,7 @@ from runner.api.openai.responses.store import ResponseStore
 from runner.api.server import listen, serve
 from runner.api.streams import Patience
 from runner.config import Address, load
-from tests.api.fakes import FakeAdoptions, FakeJobs, FakeModels, FakeService
+from tests.api.fakes import FakeAdoptions, FakeJobs, FakeModels, FakeService, FakeUpdates
 
 WAIT = 20.0  # seconds until a test counts as stuck
 
@@ -71,6 +71,7 @@ class Served:
     ) -> None:
         """`said` is the host that the settings give where it differs from the one that is listened on."""
         self.service, self.models, self.jobs = service or FakeService(), FakeModels(), FakeJobs()
+        self.updates = FakeUpdates(self.models)
         self.adoptions = FakeAdoptions()
         self.sockets = listen(Address(host, 0))
         self.port: int = self.sockets[0].getsockname()[1]
@@ -92,6 +93,7 @@ class Served:
             self.responses,
             self.settings,
             self._shutdown,
+            self.updates,  # type: ignore[arg-type]
             self.adoptions,  # type: ignore[arg-type]
         )
         self._app = build_app(services, self._patience)

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from modelfiles.parse import parse
-from registry.digests import digest_of
-from registry.resolve import Pin, Wanted
+from registry.digests import Digest, digest_of
+from registry.gguf.quantizations import quant_type
+from registry.quantize import Quantization
+from registry.resolve import Pin, Publication, Wanted
 from runner.conversation import Message, ToolCall
 from runner.inference.requests import Chat, Complete, Embed, Preview
 from tests.api.fakes import HAVE, TEXT, THOUGHT, stored
@@ -410,14 +412,36 @@ def test_the_version_that_clients_ask_for(server: Served) -> None:
         assert (head.status, head.body) == (200, b"")
 
 
-def test_pushing_is_refused_in_words(server: Served) -> None:
-    reply = server.post("/api/push", {"model": "demo"})
-    assert reply.status == 501
-    assert reply.json == {
-        "error": "pushing to a registry is not supported yet by this version of Runner",
-        "code": "not_implemented",
-    }
-    assert server.post("/api/push", {"model": "nothing"}).status == 404
+def test_push(server: Served) -> None:
+    digest = "sha256:" + sha256(b"layer").hexdigest()
+    assert server.post("/api/push", {"model": "demo", "to": "ghcr.io/a/b"}).lines == [
+        {"status": "retrieving manifest"},
+        {"status": f"pushing {digest[7:19]}", "digest": digest, "total": 100, "completed": 100},
+        {"status": "success"},
+    ]
+    both = {"name": "hf.co/org/repo:Q4_K_M", "format": "both", "insecure": True, "stream": False}
+    assert server.post("/api/push", both).json == {"status": "success"}
+    assert server.jobs.pushed == [
+        Publication(model="demo:latest", target="ghcr.io/a/b"),
+        Publication(model="hf.co/org/repo:Q4_K_M", form="both", insecure=True),
+    ]
+
+
+def test_push_failures(server: Served) -> None:
+    assert server.post("/api/push", {"model": "nothing", "to": "ghcr.io/a/b"}).status == 404
+    for given, field in (
+        ({"format": "tar"}, "format"),
+        ({"insecure": "yes"}, "insecure"),
+        ({"username": "x"}, "username"),
+    ):
+        answer = server.post("/api/push", {"model": "demo", **given})
+        assert answer.status == 400
+        assert field in answer.json["error"]
+    assert server.jobs.pushed == []
+    assert server.post("/api/push", {"model": "demo", "to": "demo"}).status == 400
+    denied = server.post("/api/push", {"model": "demo", "to": "private.example/a/b"})
+    assert denied.lines[-1]["code"] == "source_denied"
+    assert "docker login" in denied.lines[-1]["error"]
 
 
 def test_pull(server: Served) -> None:
@@ -553,6 +577,18 @@ class TestCreate:
             ("model.gguf", "lora.gguf", "draft.gguf"), digest
         )
 
+    @pytest.mark.parametrize("field", ["quantize", "quantization"])
+    def test_what_to_quantize_to(self, server: Served, field: str) -> None:
+        digest = "sha256:" + "a" * 64
+        body = {"model": "m", "from": "demo", field: "q4_K_M", "draft_quantize": "Q8_0", "imatrix": digest}
+        assert server.post("/api/create", body).status == 200
+        (asked,) = server.jobs.quantizations
+        assert asked == Quantization(quant_type("Q4_K_M"), quant_type("Q8_0"), Digest("a" * 64))
+        body["imatrix"] = "/home/u/imatrix.gguf"
+        assert server.post("/api/create", body, Forwarded="for=10.0.0.1").status == 403
+        assert server.post("/api/create", body).status == 200
+        assert server.jobs.quantizations[1].imatrix == Path("/home/u/imatrix.gguf")
+
     @pytest.mark.parametrize(
         ("body", "words"),
         [
@@ -570,7 +606,13 @@ class TestCreate:
             ({"from": "demo", "parameters": {"nonsense": 1}}, "parameters.nonsense"),
             ({"from": "demo", "messages": [{"role": "robot", "content": "x"}]}, "messages[0]"),
             ({"from": "demo", "requires": "soon"}, "REQUIRES"),
-            ({"from": "demo", "quantize": "q4_K_M"}, "quantize is not supported yet"),
+            ({"from": "demo", "quantize": "Q4_K_X"}, "quantize: unknown quantization 'Q4_K_X'; did you mean Q4_K_"),
+            ({"from": "demo", "draft_quantize": "small"}, "draft_quantize: unknown quantization 'small'"),
+            ({"from": "demo", "quantize": "q8_0", "quantization": "q4_0"}, "quantization are the same field"),
+            ({"from": "demo", "quantize": "IQ2_xs"}, "quantize: IQ2_XS needs an importance matrix"),
+            ({"from": "demo", "imatrix": "/m.gguf"}, "imatrix) is for quantizing"),
+            ({"from": "demo", "quantize": "q8_0", "imatrix": "m.gguf"}, "imatrix must be an absolute path"),
+            ({"from": "demo", "quantize": "q8_0", "imatrix": "sha256:1"}, "imatrix: invalid digest"),
             ({"from": "demo", "license": 1}, "license must be a string or a list of strings"),
             ({"from": "demo", "base": "here"}, "base must be an absolute path"),
             ({"from": "demo", "files": {"x": 1}}, "files[...] must be a string"),

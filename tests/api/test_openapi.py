@@ -15,7 +15,13 @@ from runner.api.dialects import DIALECTS, dialect_of
 from tests.api.endpoints import BODIES, TABLE, method, routes
 from tests.api.serving import Served
 
-JOBS = ("/api/pull", "/api/create", "/runner/adopt")  # their streams fail for reasons of their own
+JOBS = (
+    "/api/pull",
+    "/api/push",
+    "/api/create",
+    "/runner/verify",
+    "/runner/adopt",
+)  # their streams fail for reasons of their own
 DOCS = Path(__file__).parents[2] / "docs" / "fields.md"
 
 

@@ -229,10 +229,6 @@ class TestOwn:
         assert reply.json["status"] in ("ok", "ready")
         assert server.ask("HEAD", path).status == 200
 
-    def test_prune(self, server: Served) -> None:
-        assert server.post("/runner/prune", {}).json == {"count": 3, "bytes": 4096}
-        assert server.post("/runner/prune", b"").status == 200
-
     def test_shutdown_answers_first(self, server: Served) -> None:
         assert server.post("/runner/shutdown", {}).json == {"status": "stopping", "pid": os.getpid()}
         assert server.shutdowns == 1

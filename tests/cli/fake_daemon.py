@@ -189,7 +189,23 @@ class _Handler(BaseHTTPRequestHandler):
             self._bytes(b"")
 
     def _prune(self, body: Json) -> None:
-        self._json({"count": 3, "bytes": 1_234_567_890})
+        removed = [{"kind": "blob", "path": "/store/blobs/sha256-x\x1b[2J", "size": 5_000}]
+        self._json({"count": 3, "bytes": 1_234_567_890, "shared": 2_000_000, "removed": removed})
+
+    def _verify(self, body: Json) -> None:
+        """The model `bad` needs a file that is broken, `mended` one that could be repaired; all others are well."""
+        outcome = "broken" if body["models"] == ["bad"] else "repaired"
+        found = {
+            "digest": DIGEST, "path": "/store/blobs/x", "kind": "blob", "reason": "has other bytes", "advice": "redo",
+            "models": body["models"], "quarantined": None, "outcome": outcome,
+        }  # fmt: skip
+        result = {
+            "sound": body["models"] != ["bad"], "models": 2, "files": 40, "checked": 2 if body["sample"] else 40,
+            "bytes": 1_234_567_890, "seed": 7 if body["sample"] else None, "unfinished": 1, "unfinished_bytes": 10,
+            "bad": [found] if body["models"] else [], "quarantine": [{"path": "/store/quarantine/x", "size": 9}],
+        }  # fmt: skip
+        steps: list[Json] = [{"status": "verifying blobs", "total": 100, "completed": 50}]
+        self._stream(iter([*steps, {"status": "success", "result": result}]))
 
     def _shutdown(self, body: Json) -> None:
         self._json({"status": "shutting down"} | ({} if self.daemon.pid is None else {"pid": self.daemon.pid}))
@@ -267,6 +283,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"error": f'model "{body["model"]}" is in no catalog'}, 404)
             return
         self._stream(self._pulled(wanted))
+
+    def _push(self, body: Json) -> None:
+        if self._known(body["model"]) is None:
+            return
+        name = body.get("to") or body["model"]
+        layer = {"digest": LAYER, "total": 100_000_000, "completed": 100_000_000}
+        pushed = {"status": f"pushed {name} ({LAYER})"}
+        self._stream(iter([{"status": f"pushing {LAYER[7:19]}", **layer}, pushed, {"status": "success"}]))
 
     def _pulled(self, wanted: str) -> Iterator[Json]:
         yield {"status": "pulling manifest"}
@@ -358,7 +382,9 @@ _ROUTES: dict[tuple[str, str], Callable[[_Handler, Any], None]] = {
     ("POST", "/api/embed"): _Handler._embed,
     ("POST", "/api/pull"): _Handler._pull,
     ("POST", "/api/create"): _Handler._create,
+    ("POST", "/api/push"): _Handler._push,
     ("POST", "/runner/prune"): _Handler._prune,
+    ("POST", "/runner/verify"): _Handler._verify,
     ("POST", "/runner/shutdown"): _Handler._shutdown,
 }
 

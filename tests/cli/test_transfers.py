@@ -70,6 +70,20 @@ def test_a_pull_that_fails(daemon: FakeDaemon, runner: CommandLine) -> None:
     assert "closed the connection" in runner("pull", "tiny", check=69).stderr
 
 
+def test_push_asks_for_what_was_typed(daemon: FakeDaemon, runner: CommandLine) -> None:
+    result = runner("push", "demo", "ghcr.io/a/demo:v1", "--format", "both", "--insecure")
+    assert result.stderr.splitlines()[0] == "pushing cd34cd34cd34: 100 MB"
+    assert result.stderr.splitlines()[-1] == "success"
+    updates = [json.loads(line) for line in runner("push", "demo", "--json").stdout.splitlines()]
+    assert updates[-1] == {"status": "success"}
+    assert [each.body for each in daemon.asked("/api/push")] == [
+        {"model": "demo", "to": "ghcr.io/a/demo:v1", "format": "both", "insecure": True, "stream": True},
+        {"model": "demo", "format": "docker", "stream": True},
+    ]
+    assert "not 'tar'" in runner("push", "demo", "--format", "tar", check=2).stderr
+    assert "not found" in runner("push", "nothing", check=1).stderr
+
+
 def test_create_sends_the_text_and_the_folder(daemon: FakeDaemon, runner: CommandLine) -> None:
     folder = runner.folder / "deeper"
     folder.mkdir()
@@ -83,6 +97,17 @@ def test_create_sends_the_text_and_the_folder(daemon: FakeDaemon, runner: Comman
         "base": str(folder),
         "stream": True,
     }
+
+
+def test_create_passes_on_what_to_quantize_to(daemon: FakeDaemon, runner: CommandLine) -> None:
+    (runner.folder / "Modelfile").write_text("FROM ./model.gguf\n")
+    (runner.folder / "imatrix.dat").write_bytes(b"measured")
+    runner("create", "mine", "--quantize", "q4_K_M", "--imatrix", "imatrix.dat", "--draft-quantize", "Q8_0")
+    [request] = daemon.asked("/api/create")
+    assert (request.body["quantize"], request.body["draft_quantize"]) == ("q4_K_M", "Q8_0")
+    assert request.body["imatrix"] == str(runner.folder / "imatrix.dat")
+    assert "no file absent.dat" in runner("create", "mine", "-q", "Q8_0", "--imatrix", "absent.dat", check=1).stderr
+    assert len(daemon.asked("/api/create")) == 1
 
 
 def test_create_reads_the_modelfile_here_or_standard_input(daemon: FakeDaemon, runner: CommandLine) -> None:
@@ -125,12 +150,13 @@ def test_files_are_uploaded_to_a_daemon_elsewhere(
     weights = b"GGUF" + bytes(3_000_000)
     (tmp_path / "model.gguf").write_bytes(weights)
     (tmp_path / "Modelfile").write_text("FROM model.gguf\nADAPTER ./model.gguf\n")
-    create.command("mine", str(tmp_path / "Modelfile"))
+    create.command("mine", str(tmp_path / "Modelfile"), quantize="Q4_K_M", imatrix=str(tmp_path / "model.gguf"))
     digest = f"sha256:{sha256(weights).hexdigest()}"
     assert daemon.blobs == {digest: weights}
     body = daemon.asked("/api/create")[0].body
     assert body["files"] == {"model.gguf": digest, "./model.gguf": digest}
     assert "base" not in body
+    assert body["imatrix"] == digest
     posts = [seen for seen in daemon.asked(f"/api/blobs/{digest}") if seen.method == "POST"]
     assert len(posts) == 1, "the same content was sent twice"
     assert f"uploading {digest[7:19]}: 3.0 MB" in capsys.readouterr().err

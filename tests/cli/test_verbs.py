@@ -143,9 +143,41 @@ def test_rm_goes_on_after_one_that_fails(daemon: FakeDaemon, runner: CommandLine
     assert "demo:latest" not in daemon.models
 
 
-def test_prune(runner: CommandLine) -> None:
-    assert runner("prune").stdout == "removed 3 files, 1.2 GB freed\n"
-    assert json.loads(runner("prune", "--json").stdout) == {"count": 3, "bytes": 1_234_567_890}
+def test_prune(daemon: FakeDaemon, runner: CommandLine) -> None:
+    result = runner("prune")
+    assert result.stdout == "removed 3 files, 1.2 GB freed\n"
+    assert result.stderr == "2.0 MB more stay on the disk, as other programs have these files too\n"
+    dry = runner("prune", "--dry-run", "--grace", "2h").stdout
+    assert dry == "blob: /store/blobs/sha256-x[2J (5.0 kB)\nwould remove 3 files, 1.2 GB to be freed\n"
+    assert [each.body for each in daemon.asked("/runner/prune")] == [
+        {"dry_run": False},
+        {"dry_run": True, "grace": "2h"},
+    ]
+    told = json.loads(runner("prune", "--json").stdout)
+    assert (told["count"], told["bytes"], told["shared"]) == (3, 1_234_567_890, 2_000_000)
+
+
+def test_verify(daemon: FakeDaemon, runner: CommandLine) -> None:
+    sound = runner("verify", "--sample", "5%")
+    assert sound.stdout == "checked 2 of 40 files of 2 models, 1.2 GB, a sample with seed 7\n"
+    assert "1 unfinished downloads" in sound.stderr
+    assert "1 files in quarantine, 9 B" in sound.stderr
+    assert daemon.asked("/runner/verify")[-1].body == {"models": [], "repair": False, "sample": "5%", "seed": None}
+
+
+def test_verify_names_what_is_bad_in_full_and_says_so_by_its_exit_code(runner: CommandLine) -> None:
+    bad = runner("verify", "bad", check=1)
+    assert bad.stdout.splitlines() == [
+        f"broken: {DIGEST} has other bytes",
+        "    file: /store/blobs/x",
+        "    needed by: bad",
+        "    what to do: redo",
+        "checked 40 files of 2 models, 1.2 GB",
+    ]
+    assert bad.stderr.endswith("Error: 1 bad file\n")
+    told = json.loads(runner("verify", "bad", "--json", check=1).stdout)
+    assert told["bad"][0]["digest"] == DIGEST
+    assert f"repaired: {DIGEST}" in runner("verify", "mended", "--repair").stdout
 
 
 def test_shutdown_waits_until_nobody_listens(daemon: FakeDaemon, runner: CommandLine) -> None:

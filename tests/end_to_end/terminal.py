@@ -17,14 +17,16 @@ class Terminal:
 
     def __init__(self, home: Path) -> None:
         self.environment = dict(os.environ) | {
+            "PYTHONPATH": str(Path(__file__).parents[2]),  # commands may be typed in any folder
             "RUNNER_HOME": str(home),
             "RUNNER_HOST": f"127.0.0.1:{free_port()}",
         }
 
-    def __call__(self, *arguments: str, stdin: str | None = None) -> Done:
+    def __call__(self, *arguments: str, stdin: str | None = None, folder: Path | None = None) -> Done:
         return subprocess.run(
             [sys.executable, "-m", "runner", *arguments],
             env=self.environment,
+            cwd=folder,
             input=stdin if stdin is not None else "",
             capture_output=True,
             text=True,

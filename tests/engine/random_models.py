@@ -26,7 +26,7 @@ def write(path: Path, architecture: str, *, context: int = 512) -> Path:
     writer.add_block_count(LAYERS)
     writer.add_layer_norm_rms_eps(1e-5)
     _describe(writer, architecture)
-    tokens = _copy_vocabulary(writer)
+    tokens = copy_vocabulary(writer)
     for name, shape in [
         ("token_embd.weight", (tokens, WIDTH)),
         ("output_norm.weight", (WIDTH,)),
@@ -117,7 +117,7 @@ def _attention(block: str, architecture: str) -> Iterator[Tensor]:
             yield f"{block}.{name}.weight", (WIDTH,)
 
 
-def _copy_vocabulary(writer: gguf.GGUFWriter) -> int:
+def copy_vocabulary(writer: gguf.GGUFWriter) -> int:
     """Copy every tokenizer key of the demo model; the number of tokens."""
     tokens = 0
     for key, field in gguf.GGUFReader(demo_gguf()).fields.items():

@@ -16,7 +16,7 @@ from modelfiles.parse import parse
 from registry.digests import digest_of
 from registry.errors import BadName, Cancelled, NotFound, Unreachable
 from registry.progress import Cancel, Progress, Report
-from registry.resolve import Wanted
+from registry.resolve import Publication, Wanted
 from registry.store import Store
 from runner.inference.jobs import Jobs
 from tests import tiny_gguf
@@ -53,6 +53,9 @@ class Source:
             self.ended.append(wanted.reference)
             self.over.set()
 
+    def push(self, wanted: Publication, report: Report, cancelled: Cancel) -> object:
+        return self.pull(Wanted(reference=f"{wanted.model} to {wanted.target}"), report, cancelled)
+
     def allow(self, steps: int = 3) -> None:
         self.steps.release(steps)
 
@@ -67,7 +70,7 @@ class Works:
 async def works(store: Store) -> AsyncIterator[Works]:
     source = Source()
     with ThreadPoolExecutor(4) as threads:
-        jobs = Jobs(store, source.pull, threads)
+        jobs = Jobs(store, source.pull, source.push, threads)
         yield Works(jobs, source)
         assert await jobs.close(10)
 

@@ -21,13 +21,13 @@ OPTIONS = LoadOptions(num_ctx=256, num_parallel=1, num_thread=1)
 WIDTH, LAYERS = 256, 4  # of the demo model
 
 
-def write_adapter(path: Path, strength: float, *, width: int = WIDTH) -> str:
+def write_adapter(path: Path, strength: float, *, width: int = WIDTH, alpha: float = 1.0, seed: int = 1) -> str:
     """An adapter of rank one on every layer's queries; without strength it changes nothing."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", 1.0)
-    random = np.random.default_rng(1)
+    writer.add_float32("adapter.lora.alpha", alpha)
+    random = np.random.default_rng(seed)
     for layer in range(LAYERS):
         for half, shape in (("a", (1, width)), ("b", (WIDTH, 1))):
             values = strength * random.normal(size=shape)
@@ -64,6 +64,14 @@ def test_an_adapter_changes_what_is_computed(tmp_path: Path, embedding: bool) ->
     empty = write_adapter(tmp_path / "empty.gguf", 0.0)
     assert not np.allclose(computed([strong], embedding=embedding), plain, atol=1e-2)
     assert np.allclose(computed([empty], embedding=embedding), plain, atol=1e-2)
+
+
+def test_its_own_scale_is_kept_to(tmp_path: Path) -> None:
+    # Not nearer: the least change makes llama.cpp round its activations otherwise.
+    faint, half = (computed([write_adapter(tmp_path / "a.gguf", 1.0, alpha=alpha)]) for alpha in (1e-7, 0.5))
+    assert np.allclose(faint, computed([]), atol=0.5)
+    assert not np.allclose(half, computed([]), atol=1.0)
+    assert not np.allclose(half, computed([write_adapter(tmp_path / "a.gguf", 1.0)]), atol=1.0)
 
 
 def test_several_adapters_add_up(tmp_path: Path) -> None:

@@ -69,8 +69,7 @@ def test_a_pulled_model_is_whole_and_says_where_it_came_from(store: Store, hub: 
     assert pulled == store.show("hf.co/org/tiny:q8_0")
     assert pulled.weights[0].read_bytes() == data
     assert pulled.config.quantization == "Q8_0"
-    assert pulled.config.created is not None
-    assert pulled.config.created.isoformat() == "2026-05-17T08:30:00+00:00"
+    assert pulled.config.created is None, "when the repository changed is no fact of this commit"
     assert COMMIT in pulled.manifest.annotations[SOURCE]
     assert pulled.manifest.layers[0].title == "tiny-Q8_0.gguf"
     assert seen[0].status == "pulling manifest"

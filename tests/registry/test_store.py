@@ -1,5 +1,6 @@
 """The store: what is listed is whole, what is removed is gone, and one bad model harms no other."""
 
+import errno
 import json
 import os
 import threading
@@ -11,10 +12,13 @@ import pytest
 
 from modelfiles.parse import parse
 from modelfiles.render import render
+from registry.collect import Age
 from registry.digests import digest_of
-from registry.errors import BadName, Corrupt, NotFound
+from registry.disk import Disk
+from registry.errors import BadName, Corrupt, NotFound, StorageFault
 from registry.names import Name
 from registry.store import Store
+from tests.registry.faulty_disk import ReadOnlyDisk
 from tests.registry.models import make
 from tests.registry.trees import contents, unfinished
 
@@ -157,12 +161,89 @@ def test_prune_counts_what_others_still_hold(store: Store, tmp_path: Path) -> No
     assert (tmp_path / "elsewhere").read_bytes() == b"shared" * 100
 
 
-def test_a_clock_set_back_does_not_keep_garbage_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    digest = store.blobs.write(b"old")
-    now = time.time()
-    monkeypatch.setattr("registry.collect.time.time", lambda: now - 365 * 86400)
-    assert store.prune(grace=3600).count == 1
-    assert not store.blobs.has(digest)
+@pytest.mark.parametrize("jump", [-365 * 86400.0, 365 * 86400.0])
+def test_a_clock_that_jumps_makes_nothing_old_and_keeps_nothing_for_ever(root: Path, jump: float) -> None:
+    wall, monotonic = [time.time()], [50.0]
+    with Store.open(root, age=Age(lambda: wall[0], lambda: monotonic[0])) as store:
+        store.blobs.write(b"young")
+        wall[0] += jump
+        assert store.prune(grace=3600).count == 0
+        monotonic[0] += 3601
+        wall[0] += 3601
+        assert store.prune(grace=3600).count == 1
+        store.blobs.write(b"written while the clock is wrong")  # so its date lies a year off by this clock
+    # The next process knows only that clock: what is a year off counts as old.
+    with Store.open(root, age=Age(lambda: wall[0], lambda: monotonic[0])) as store:
+        assert store.prune(grace=3600).count == 1
+
+
+def test_an_upload_is_kept_for_the_create_that_is_to_name_it(store: Store, tmp_path: Path) -> None:
+    weights = make(store, "one", tmp_path).manifest.layers[0].digest
+    store.expect(weights)
+    store.remove("one")
+    assert store.blobs.has(weights)
+    assert store.prune(grace=3600).count == 0
+    assert [each.digest for each in store.prune(grace=0, dry_run=True).removed] == [weights]
+    assert store.blobs.has(weights)
+    assert store.prune(grace=0).count == 1  # said outright
+    assert not store.blobs.has(weights)
+
+
+def test_once_named_an_upload_goes_with_its_model(store: Store, tmp_path: Path) -> None:
+    weights = make(store, "one", tmp_path).manifest.layers[0].digest
+    store.expect(weights)
+    store.copy("one", "two")
+    store.remove("one")
+    store.remove("two")
+    assert not store.blobs.has(weights)
+
+
+def test_a_model_whose_manifest_was_cut_keeps_the_blobs_that_it_had(root: Path, store: Store, tmp_path: Path) -> None:
+    digests = {layer.digest for layer in make(store, "one", tmp_path, more="SYSTEM hi").manifest.blobs}
+    garbage = store.blobs.write(b"garbage")
+    path = _manifest(root, "one")
+    path.write_bytes(path.read_bytes()[:30])
+    assert [str(each.name) for each in store.broken()] == ["one:latest"]
+    assert [each.digest for each in store.prune(grace=0).removed] == [garbage]
+    assert all(store.blobs.has(each) for each in digests)
+    store.remove("one")
+    assert contents(root / "blobs") == {}
+
+
+def test_running_out_of_files_breaks_no_model(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(root) as store:
+        make(store, "one", tmp_path)
+    with Store.open(root) as store:
+        monkeypatch.setattr("registry.manifests.os.open", _no_more_files)
+        with pytest.raises(StorageFault, match="Too many open files"):
+            store.list()
+        monkeypatch.undo()
+        assert [each.name.model for each in store.list()] == ["one"]
+
+
+def _no_more_files(*_: object) -> int:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_an_older_store_is_brought_up_to_date_even_if_that_is_cut_off(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store.open(root).close()
+    done: list[int] = []
+
+    def first(root: Path, disk: Disk) -> None:
+        done.append(1)
+        if len(done) == 1:
+            raise OSError(errno.EIO, "cut off")
+
+    monkeypatch.setattr("registry.layout.FORMAT_VERSION", 3)
+    monkeypatch.setattr("registry.layout.MIGRATIONS", {1: first, 2: lambda root, disk: done.append(2)})
+    with pytest.raises(StorageFault):
+        Store.open(root)
+    Store.open(root).close()
+    Store.open(root).close()
+    assert done == [1, 1, 2]
+    assert json.loads((root / "store.json").read_text()) == {"format_version": 3}
 
 
 BROKEN = {
@@ -269,23 +350,12 @@ def test_opening_clears_what_a_dead_process_left(root: Path) -> None:
 
 
 def test_a_read_only_store_can_be_read(root: Path, tmp_path: Path) -> None:
-    from tests.registry.faulty_disk import FaultyDisk
-
     with Store.open(root) as store:
         make(store, "one", tmp_path)
-
-    class ReadOnly(FaultyDisk):
-        def _step(self, call: object, tear: object) -> None:
-            raise OSError(30, "Read-only file system")
-
-        def make_dir(self, path: Path) -> None:
-            if not path.is_dir():
-                raise OSError(30, "Read-only file system")
-
     (root / "ingest" / "old.part").write_bytes(b"")
-    with Store.open(root, ReadOnly()) as store:
+    with Store.open(root, ReadOnlyDisk()) as store:
         assert [each.name.model for each in store.list()] == ["one"]
-        with pytest.raises(Exception, match="can't write") as caught:
+        with pytest.raises(Exception, match="not allowed while removing") as caught:
             store.remove("one")
         assert type(caught.value).__name__ == "Unwritable"
         assert store.show("one")

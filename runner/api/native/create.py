@@ -15,7 +15,9 @@ from modelfiles.errors import ModelfileError, ParameterError
 from modelfiles.instructions import Instruction, Modelfile
 from modelfiles.parse import parse
 from registry.digests import Digest
-from registry.errors import BadDigest
+from registry.errors import BadDigest, BadSource
+from registry.gguf.quantizations import QuantType, quant_type
+from registry.quantize import Quantization
 from registry.sources.local import looks_like_path
 from runner.api import values
 from runner.api.native import wire
@@ -36,6 +38,7 @@ class Creation:
     modelfile: Modelfile
     base: Path | None
     files: Mapping[str, Digest]
+    quantization: Quantization
 
 
 def creation(body: wire.CreateRequest, from_this_machine: bool) -> Creation:
@@ -47,11 +50,44 @@ def creation(body: wire.CreateRequest, from_this_machine: bool) -> Creation:
         Modelfile(tuple(_instructions(body, files, adapters, drafts))) if body.modelfile is None else _parsed(body)
     )
     blobs = _together(files=files, adapters=adapters, draft_files=drafts)
+    quantization = _quantization(body, from_this_machine)
     if from_this_machine:
-        return Creation(name, written, _base(body, written, blobs), blobs)
+        return Creation(name, written, _base(body, written, blobs), blobs, quantization)
     if body.base is not None:
         raise NotAllowed("base is for programs on Runner's own machine; upload files to /api/blobs", field="base")
-    return Creation(name, written, None, blobs)
+    return Creation(name, written, None, blobs, quantization)
+
+
+def _quantization(body: wire.CreateRequest, from_this_machine: bool) -> Quantization:
+    if body.quantize and body.quantization and body.quantize != body.quantization:
+        raise InvalidRequest("quantize and quantization are the same field; give one", field="quantization")
+    kind = _type(body.quantize, "quantize") or _type(body.quantization, "quantization")
+    found = Quantization(kind, _type(body.draft_quantize, "draft_quantize"), _imatrix(body, from_this_machine))
+    try:
+        found.check()
+    except BadSource as error:
+        raise InvalidRequest(f"quantize: {error}", field="quantize") from None
+    return found
+
+
+def _type(text: str | None, field: str) -> QuantType | None:
+    try:
+        return quant_type(text) if text else None
+    except BadSource as error:
+        raise InvalidRequest(f"{field}: {error}", field=field) from None
+
+
+def _imatrix(body: wire.CreateRequest, from_this_machine: bool) -> Path | Digest | None:
+    if not body.imatrix:
+        return None
+    if body.imatrix.startswith("sha256:"):
+        return _digest(body.imatrix, "imatrix")
+    if not from_this_machine:
+        raise NotAllowed("imatrix must be the digest of an uploaded blob", field="imatrix")
+    path = Path(body.imatrix)
+    if not path.is_absolute():
+        raise InvalidRequest("imatrix must be an absolute path, or the digest of an uploaded blob", field="imatrix")
+    return path
 
 
 def _parsed(body: wire.CreateRequest) -> Modelfile:

@@ -27,6 +27,7 @@ from runner.api.body import json_response, to_json
 from runner.api.body import read as read_body
 from runner.api.native import read, wire
 from runner.api.native.write import moment
+from runner.api.provenance import layers_of, recipe_of, source_of
 from runner.errors import InvalidRequest
 from runner.inference.models import Models
 from runner.inference.requests import Resident
@@ -217,6 +218,10 @@ def _shown(stored: StoredModel, header: Header, projector: Header | None, verbos
         capabilities=stored.config.capabilities,
         modified_at=moment(stored.modified_at),
         requires=stored.config.requires or "",
+        digest=str(stored.digest),
+        source=source_of(stored),
+        recipe=recipe_of(stored),
+        layers=layers_of(stored),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from registry.digests import Digest
 from registry.errors import BadDigest
-from registry.resolve import Pin, Wanted
+from registry.resolve import Forms, Pin, Publication, Wanted
 from runner.api import forms, tools, values
 from runner.api.native import context, wire
 from runner.config import parse_size
@@ -17,6 +17,7 @@ from runner.errors import InvalidRequest, Unsupported
 from runner.inference.requests import Chat, Complete, Embed
 from runner.protocol.commands import Constraint
 
+_FORMS = ("docker", "cncf", "both")
 _ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -43,11 +44,12 @@ def model_of(body: wire.Named) -> str:
 
 def pull(body: wire.PullRequest) -> Wanted:
     """What to pull. Raises InvalidRequest naming the field."""
-    if body.digests and not body.revision:
+    if (body.digests or body.digest) and not body.revision:
         raise InvalidRequest("digests need the revision that they are of", field="revision")
     pin = None
     if body.revision:
-        pin = Pin(body.revision, tuple((title, _digest(text, title)) for title, text in (body.digests or {}).items()))
+        digests = [(title, _digest(text, f"digests[{title[:100]!r}]")) for title, text in (body.digests or {}).items()]
+        pin = Pin(body.revision, tuple(digests), _digest(body.digest, "digest") if body.digest else None)
     try:
         rate = parse_size(body.limit_rate or 0)
     except ValueError as error:
@@ -55,11 +57,21 @@ def pull(body: wire.PullRequest) -> Wanted:
     return Wanted(reference=model_of(body), name=body.called, pin=pin, insecure=body.insecure or False, rate=rate)
 
 
-def _digest(text: str, title: str) -> Digest:
+def push(body: wire.PushRequest, model: str) -> Publication:
+    """What to push; `model` is the name of the one that is meant. Raises InvalidRequest naming the field."""
+    form = body.form or "docker"
+    if form not in _FORMS:
+        raise InvalidRequest(f"format must be {', '.join(_FORMS[:-1])} or {_FORMS[-1]}", field="format")
+    return Publication(
+        model=model, target=body.target or None, form=cast("Forms", form), insecure=body.insecure or False
+    )
+
+
+def _digest(text: str, at: str) -> Digest:
     try:
         return Digest.parse(text)
     except BadDigest as error:
-        raise InvalidRequest(f"digests[{title[:100]!r}]: {error}", field="digests") from None
+        raise InvalidRequest(f"{at}: {error}", field=at.partition("[")[0]) from None
 
 
 def generate(body: wire.GenerateRequest) -> Complete | Chat | Load | Unload:

@@ -1,4 +1,4 @@
-"""/api/pull, /api/create and /api/blobs: models on their way into the store, with progress."""
+"""/api/pull, /api/push, /api/create and /api/blobs: models on their way into the store and out of it, with progress."""
 
 from __future__ import annotations
 
@@ -46,15 +46,23 @@ class Transfers:
         return await _report(request, self._jobs.pull(read.pull(body)), body.stream)
 
     async def push(self, request: web.Request) -> web.StreamResponse:
-        """Publish a model: not yet, which is said of models that are there."""
-        await self._models.show(read.model_of(await read_body(request, wire.PushRequest)))
-        raise web.HTTPNotImplemented(text="pushing to a registry is not supported yet by this version of Runner")
+        """Publish a model in a container registry."""
+        body = await read_body(request, wire.PushRequest)
+        values.refuse(body, wire.FIELDS["/api/push"].later)
+        stored = await self._models.show(read.model_of(body))
+        return await _report(request, self._jobs.push(read.push(body, str(stored.name))), body.stream)
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Make a model from a Modelfile."""
         body = await read_body(request, wire.CreateRequest)
         wanted = creation(body, is_from_this_machine(request))
-        progress = self._jobs.create(wanted.name, wanted.modelfile, base=wanted.base, files=wanted.files)
+        progress = self._jobs.create(
+            wanted.name,
+            wanted.modelfile,
+            base=wanted.base,
+            files=wanted.files,
+            quantization=wanted.quantization,
+        )
         return await _report(request, progress, body.stream)
 
     async def has_blob(self, request: web.Request) -> web.Response:

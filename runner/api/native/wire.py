@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from runner.api.fields import Answers, Fields
+from runner.api.provenance import LayerInfo, Recipe, Source
 
 
 class Named(msgspec.Struct, kw_only=True):
@@ -130,7 +131,7 @@ class PullRequest(Named, kw_only=True):
     """`model` is a name with its source, or a URL; `as` is what to call the model instead of that.
 
     `revision` and `digests` (of the files, by their names) are those of an earlier pull, and nothing else will do.
-    `limit_rate` is bytes a second.
+    `digest` is the model's own, which must come out. `limit_rate` is bytes a second.
     """
 
     stream: bool | None = None
@@ -138,17 +139,32 @@ class PullRequest(Named, kw_only=True):
     called: str | None = msgspec.field(default=None, name="as")
     revision: str | None = None
     digests: dict[str, str] | None = None
+    digest: str | None = None
     limit_rate: int | str | None = None
     username: Any = None
     password: Any = None
 
 
 class PushRequest(Named, kw_only=True):
-    pass
+    """`model` is one of the store, and `to` what to call it in a container registry, if not so.
+
+    `format` is how it lies there: `docker` (if nothing is said), `cncf` for ModelPack's, or `both`.
+    """
+
+    stream: bool | None = None
+    insecure: bool | None = None
+    target: str | None = msgspec.field(default=None, name="to")
+    form: str | None = msgspec.field(default=None, name="format")
+    username: Any = None
+    password: Any = None
 
 
 class CreateRequest(Named, kw_only=True):
-    """`modelfile` is the text of a Modelfile, with `base` the folder that its relative paths start from."""
+    """`modelfile` is the text of a Modelfile, with `base` the folder that its relative paths start from.
+
+    `quantize` (`quantization` is its older name) and `draft_quantize` are types that the weights are brought to;
+    `imatrix` is an importance matrix for that, as an uploaded blob's digest or a path.
+    """
 
     stream: bool | None = None
     modelfile: str | None = None
@@ -165,9 +181,10 @@ class CreateRequest(Named, kw_only=True):
     renderer: str | None = None
     parser: str | None = None
     requires: str | None = None
-    quantize: Any = None
-    quantization: Any = None
-    draft_quantize: Any = None
+    quantize: str | None = None
+    quantization: str | None = None
+    draft_quantize: str | None = None
+    imatrix: str | None = None
     remote_host: Any = None
     path: Any = None
 
@@ -186,9 +203,14 @@ FIELDS: Mapping[str, Fields] = {
     "/api/copy": Fields(CopyRequest),
     "/api/delete": Fields(DeleteRequest),
     "/api/pull": Fields(PullRequest, {"username": (), "password": ()}),
+    "/api/push": Fields(
+        PushRequest,
+        {"username": (), "password": ()},
+        notes={"format": "`docker` (the default), `cncf`, or `both` under two tags"},
+    ),
     "/api/create": Fields(
         CreateRequest,
-        dict.fromkeys(("quantize", "quantization", "draft_quantize", "remote_host", "path"), ()),
+        dict.fromkeys(("remote_host", "path"), ()),
         {
             "info": "the facts of a model are read from its GGUF",
             **{
@@ -380,8 +402,9 @@ class Running(msgspec.Struct, kw_only=True):
 
 class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
     """All of /api/show. `tensors` comes with `verbose` only. `template_source` (modelfile, gguf, family or none) and
-    `template_reason` are Runner's own: where the template is from, and why that one is used. `projector_info` comes
-    with a model that has a projector."""
+    `template_reason` are Runner's own: where the template is from, and why that one is used. So are `digest` (the
+    model's own), `source` (of a model that was pulled), `recipe` (of one that was created) and `layers`.
+    `projector_info` comes with a model that has a projector."""
 
     license: str = ""
     modelfile: str
@@ -398,6 +421,10 @@ class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
     capabilities: tuple[str, ...]
     modified_at: str
     requires: str = ""
+    digest: str
+    source: Source | UnsetType = UNSET
+    recipe: Recipe | UnsetType = UNSET
+    layers: list[LayerInfo]
 
 
 class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -453,7 +480,7 @@ ANSWERS: Mapping[str, Answers] = {
     "/api/copy": Answers(),
     "/api/delete": Answers(),
     "/api/pull": Answers(Status, Status),
-    "/api/push": Answers(status=(501,)),
+    "/api/push": Answers(Status, Status),
     "/api/create": Answers(Status, Status),
     "/api/blobs/{digest}": Answers(status=(200, 201)),
 }

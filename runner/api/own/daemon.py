@@ -27,13 +27,6 @@ class Status(msgspec.Struct, kw_only=True):
     status: str
 
 
-class Freed(msgspec.Struct, kw_only=True):
-    """Files that were removed."""
-
-    count: int
-    bytes: int
-
-
 class Stopping(msgspec.Struct, kw_only=True):
     """`pid` is whose end to wait for."""
 
@@ -60,7 +53,6 @@ ANSWERS: Mapping[str, Answers] = {
     "/livez": Answers(Status),
     "/health": Answers(Status),
     "/readyz": Answers(Status),
-    "/runner/prune": Answers(Freed),
     "/runner/shutdown": Answers(Stopping),
     "/runner/config": Answers(Configuration),
 }
@@ -82,7 +74,6 @@ class Own:
             web.get("/livez", self.alive),
             web.get("/health", self.alive),
             web.get("/readyz", self.ready),
-            web.post("/runner/prune", self.prune),
             web.post("/runner/shutdown", self.shutdown),
             web.get("/runner/config", self.config),
         )
@@ -101,11 +92,6 @@ class Own:
             raise shutting_down()
         await self._models.list()
         return json_response(to_json(Status(status="ready")))
-
-    async def prune(self, request: web.Request) -> web.Response:
-        """Remove the files that no model uses."""
-        freed = await self._models.prune()
-        return json_response(to_json(Freed(count=freed.count, bytes=freed.bytes)))
 
     async def shutdown(self, request: web.Request) -> web.Response:
         """End the daemon; this answer still goes out. `pid` is whose end to wait for."""

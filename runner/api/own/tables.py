@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.api.fields import Answers, Fields
-from runner.api.own import adopt, daemon
+from runner.api.own import adopt, daemon, origins, verify
 
-FIELDS: Mapping[str, Fields] = {**adopt.FIELDS}
-ANSWERS: Mapping[str, Answers] = {**daemon.ANSWERS, **adopt.ANSWERS}
+FIELDS: Mapping[str, Fields] = {**adopt.FIELDS, **origins.FIELDS, **verify.FIELDS}
+ANSWERS: Mapping[str, Answers] = {**daemon.ANSWERS, **adopt.ANSWERS, **origins.ANSWERS, **verify.ANSWERS}

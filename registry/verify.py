@@ -1,0 +1,383 @@
+"""Verify: every byte of the store held against its digest, every manifest against its blobs; and repair.
+
+What is wrong is put aside and named with its full digest, its path and the models that need it. Repair brings a blob
+back from where its model came from, at the very revision that it had. Knows no network: how to fetch is given.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import random
+import re
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from registry import embedded
+from registry.collect import Quarantined
+from registry.digests import Digest
+from registry.disk import EXHAUSTED
+from registry.errors import BadBlob, BadDigest, Cancelled, Corrupt, NotFound, RegistryError, StorageFault
+from registry.manifest import EMBEDDED, REFERENCE, REVISION, TITLE, WEIGHTS, Layer, Manifest
+from registry.names import Name
+from registry.progress import Cancel, Progress, Report, never, unheard
+from registry.resolve import Pin, Wanted
+from registry.store import Filed, Store
+
+log = logging.getLogger(__name__)
+
+Fetch = Callable[[Wanted, Report, Cancel], object]
+"""Brings a model into the store from where it is published, as `pull` does."""
+Kind = Literal["blob", "manifest"]
+Outcome = Literal["broken", "repaired", "not needed"]
+
+_T = TypeVar("_T")
+_STEP = 8 << 20  # bytes between two words about how far it is
+_SAMPLE = re.compile(r"(?P<share>[0-9]{1,3}(?:\.[0-9]+)?)%|(?P<count>[0-9]{1,9})")
+_TEXT = r'"((?:[^"\\]|\\.)*)"'
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How much to hash: a share from 0 to 1, or a number of blobs. `seed` chooses which, and gives the same again."""
+
+    share: float | None = None
+    count: int | None = None
+    seed: int = field(default_factory=lambda: secrets.randbits(32))
+
+    @classmethod
+    def parse(cls, text: str, seed: int | None = None) -> Sample:
+        """Read '5%' or '20'; raises ValueError saying what is wanted."""
+        found = _SAMPLE.fullmatch(text.strip())
+        share = float(found["share"]) / 100 if found is not None and found["share"] else None
+        count = int(found["count"]) if found is not None and found["count"] else None
+        if found is None or count == 0 or share == 0 or (share is not None and share > 1):
+            raise ValueError("must be a share such as 5%, or a number of blobs")
+        return cls(share, count) if seed is None else cls(share, count, seed)
+
+    def of(self, items: Sequence[_T]) -> list[_T]:
+        """So many of the items, at least one; which, the seed says."""
+        wanted = self.count if self.share is None else math.ceil(self.share * len(items))
+        return random.Random(self.seed).sample(items, min(max(wanted or 0, 1), len(items)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bad:
+    """One thing that is wrong: a blob or a manifest, what is wrong with it, and what became of it.
+
+    `digest` is a blob's. `models` are all that need it. `advice` says what to do about it, where there is something.
+    """
+
+    kind: Kind
+    path: Path
+    digest: Digest | None
+    reason: str
+    models: tuple[str, ...]
+    quarantined: Path | None = None
+    outcome: Outcome = "broken"
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a verification found. `blobs` of `there` were hashed, which are `size` bytes; `seed` is a sample's.
+
+    `unfinished` and `quarantined` are leftovers, which are nothing bad.
+    """
+
+    models: int
+    blobs: int
+    there: int
+    size: int
+    seed: int | None
+    bad: tuple[Bad, ...]
+    unfinished: int
+    unfinished_size: int
+    quarantined: tuple[Quarantined, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is broken any more."""
+        return all(each.outcome != "broken" for each in self.bad)
+
+
+def verify(
+    store: Store,
+    *,
+    models: Iterable[Name | str] = (),
+    sample: Sample | None = None,
+    repair: bool = False,
+    fetch: Fetch | None = None,
+    progress: Report = unheard,
+    cancelled: Cancel = never,
+) -> Verified:
+    """Look at everything, or at `models` and what they need; hash all blobs, or a `sample` of them.
+
+    Bad blobs go to quarantine, so that their models show as broken. With `repair`, `fetch` brings them back. Raises
+    NotFound for a model that isn't there, Cancelled (what was hashed till then is known to be good), or a StorageFault
+    where the disk can't be read at all.
+    """
+    filed = store.manifests()
+    chosen = _chosen(filed, models)
+    look = _Look(store, filed, chosen, progress, cancelled)
+    hashed, size = look.at_blobs(sample, all_blobs=chosen == filed)
+    look.at_manifests()
+    bad = tuple(look.bad)
+    if bad and repair:
+        bad = _Repair(store, filed, fetch, progress, cancelled).all(bad)
+    else:
+        bad = tuple(replace(each, advice=_advice(each, filed)) for each in bad)
+    left = store.unfinished()
+    return Verified(
+        models=len(chosen),
+        blobs=hashed,
+        there=look.there,
+        size=size,
+        seed=sample.seed if sample is not None else None,
+        bad=bad,
+        unfinished=len(left),
+        unfinished_size=sum(each.size for each in left),
+        quarantined=store.quarantined(),
+    )
+
+
+def _chosen(filed: tuple[Filed, ...], models: Iterable[Name | str]) -> tuple[Filed, ...]:
+    wanted = {(Name.parse(each) if isinstance(each, str) else each).key: str(each) for each in models}
+    missing = wanted.keys() - {each.name.key for each in filed}
+    if missing:
+        raise NotFound(wanted[min(missing)])
+    return tuple(each for each in filed if each.name.key in wanted) if wanted else filed
+
+
+class _Look:
+    """One look at the store, blob by blob and manifest by manifest. `bad` grows."""
+
+    def __init__(
+        self,
+        store: Store,
+        filed: tuple[Filed, ...],
+        chosen: tuple[Filed, ...],
+        progress: Report,
+        cancelled: Cancel,
+    ) -> None:
+        self.store = store
+        self.chosen = chosen
+        self.progress = progress
+        self.cancelled = cancelled
+        self.users = _users(filed)
+        self.bad: list[Bad] = []
+        self.there = 0
+
+    def at_blobs(self, sample: Sample | None, all_blobs: bool) -> tuple[int, int]:
+        """Look at every blob that is wanted, and hash those of the sample; how many those were, and their bytes."""
+        blobs = self.store.blobs
+        there = {**dict(blobs.all()), **dict(blobs.own(odd=True))}
+        needed = _users(self.chosen).keys()
+        wanted = sorted({*there, *blobs.references.digests(), *needed} if all_blobs else needed)
+        self.there = len(wanted)
+        sound = [digest for digest in wanted if not self._is_odd(digest)]
+        to_hash = sound if sample is None else sorted(sample.of(sound)) if sound else []
+        total = sum(there[digest].st_size for digest in to_hash if digest in there)
+        done = 0
+        for digest in to_hash:
+            self._hash(digest, done, total)
+            done += there[digest].st_size if digest in there else 0
+        self.progress(Progress("verifying blobs", None, total, total))
+        return len(to_hash), total
+
+    def at_manifests(self) -> None:
+        """Look at what manifests say, and at the small blobs that describe a model."""
+        named = {name for each in self.bad for name in each.models}
+        for each in self.chosen:
+            if each.manifest is None:
+                self._note("manifest", each.path, None, each.reason, [each])
+            elif str(each.name) not in named:
+                try:
+                    self.store.show(each.name)
+                except NotFound:
+                    continue  # somebody removed it meanwhile
+                except Corrupt as error:
+                    if any(not self.store.blobs.has(layer.digest) for layer in each.manifest.blobs):
+                        continue  # put aside, or removed with another model, since we looked
+                    reason = str(error).partition("is broken: ")[2] or str(error)
+                    self._note("manifest", each.path, None, reason, [each])
+
+    def _is_odd(self, digest: Digest) -> bool:
+        if self.cancelled():
+            raise Cancelled("cancelled while verifying")
+        reason = self.store.blobs.odd(digest)
+        if not reason:
+            return False
+        if self.store.blobs.mend(digest):
+            # Only its mode was wrong, and it has that back; it is hashed like the others.
+            log.warning("blob %s %s; its mode was put right", digest, reason)
+            return False
+        kept = None if reason == "is missing" else self.store.blobs.condemn(digest, reason)
+        if digest in self.users or kept is not None:
+            self._found(digest, reason, kept.quarantined if kept is not None else None)
+        return True
+
+    def _hash(self, digest: Digest, before: int, total: int) -> None:
+        said = 0
+
+        def heard(count: int) -> None:
+            nonlocal said
+            if count - said >= _STEP:
+                said = count
+                self.progress(Progress("verifying blobs", None, total, min(before + count, total)))
+
+        self.progress(Progress("verifying blobs", None, total, min(before, total)))
+        try:
+            self.store.blobs.rehash(digest, heard, self.cancelled)
+        except BadBlob as error:
+            self._found(digest, error.reason, error.quarantined)
+        except Corrupt:
+            if digest in self.users:  # gone while we looked
+                self._found(digest, "is missing", None)
+        except StorageFault as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in EXHAUSTED:
+                raise
+            kept = self.store.blobs.condemn(digest, str(error))
+            self._found(digest, f"can't be read: {error}", kept.quarantined if kept is not None else None)
+
+    def _found(self, digest: Digest, reason: str, kept: Path | None) -> None:
+        self._note("blob", self.store.blobs.path(digest), digest, reason, self.users.get(digest, ()), kept)
+
+    def _note(
+        self,
+        kind: Kind,
+        path: Path,
+        digest: Digest | None,
+        reason: str,
+        users: Iterable[Filed],
+        kept: Path | None = None,
+    ) -> None:
+        names = tuple(sorted({str(each.name) for each in users}))
+        self.bad.append(Bad(kind=kind, path=path, digest=digest, reason=reason, models=names, quarantined=kept))
+        self.progress(Progress(f"bad {kind} {digest or path}: {reason}"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Repair:
+    """Brings back what can be brought back, model by model."""
+
+    store: Store
+    filed: tuple[Filed, ...]
+    fetch: Fetch | None
+    progress: Report
+    cancelled: Cancel
+
+    def all(self, bad: tuple[Bad, ...]) -> tuple[Bad, ...]:
+        """What became of each."""
+        failures: dict[str, str] = {}
+        by_name = {str(each.name): each for each in self.filed}
+        for name in dict.fromkeys(name for each in bad for name in each.models):
+            # Another model's repair may have brought back what this one needs.
+            if not self._is_whole(name):
+                failures[name] = self._bring_back(by_name[name])
+        return tuple(self._judged(each, failures) for each in bad)
+
+    def _bring_back(self, broken: Filed) -> str:
+        """Why a model couldn't be repaired; nothing if it could."""
+        wanted = origin(broken)
+        if wanted is None:
+            return ""
+        if self.fetch is None:
+            return "there is no way to fetch here"
+        self.progress(Progress(f"repairing {broken.name}"))
+        try:
+            self.fetch(wanted, self.progress, self.cancelled)
+        except Cancelled:
+            raise
+        except RegistryError as error:
+            log.warning("%s can't be repaired: %s", broken.name, error)
+            return str(error)
+        return "" if self._is_whole(str(broken.name)) else "what was fetched isn't what it was made of"
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            self.store.check(self.store.show(name))
+        except RegistryError:
+            return False
+        return True
+
+    def _judged(self, bad: Bad, failures: Mapping[str, str]) -> Bad:
+        if bad.digest is not None and not bad.models:
+            return replace(bad, outcome="not needed")
+        if all(self._is_whole(name) for name in bad.models):
+            return replace(bad, outcome="repaired")
+        why = next((failures[name] for name in bad.models if failures.get(name)), "")
+        advice = _advice(bad, self.filed, tried=True)
+        return replace(bad, advice=f"{why}; {advice}" if why else advice)
+
+
+def origin(broken: Filed) -> Wanted | None:
+    """What to pull to have a broken model back as it was, or None where nothing tells.
+
+    A manifest that is no JSON any more is searched for what it says of its origin.
+    """
+    notes, digests = _told(broken)
+    if EMBEDDED in notes or (broken.manifest is None and broken.name.key == embedded.NAME.key):
+        return Wanted(reference=str(embedded.NAME))
+    if REFERENCE not in notes or REVISION not in notes:
+        return None
+    return Wanted(reference=notes[REFERENCE], name=str(broken.name), pin=Pin(notes[REVISION], digests))
+
+
+def _told(broken: Filed) -> tuple[Mapping[str, str], tuple[tuple[str, Digest], ...]]:
+    """A manifest's annotations, and the digests of its GGUF files by their titles, as far as they can be made out."""
+    if broken.manifest is not None:
+        layers = broken.manifest.layers
+        files = tuple((each.title, each.digest) for each in layers if each.media_type in WEIGHTS and each.title)
+        return broken.manifest.annotations, files
+    text = broken.data.decode("utf-8", "replace")
+    try:
+        read = json.loads(text)
+        notes = {key: each for key, each in read["annotations"].items() if isinstance(each, str)}
+        titled = ((each["annotations"][TITLE], each) for each in read["layers"] if each["mediaType"] in WEIGHTS)
+        return notes, tuple((title, Digest.parse(each["digest"])) for title, each in titled)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BadDigest):
+        return _searched(text), ()
+
+
+def _searched(text: str) -> dict[str, str]:
+    notes = {}
+    for key in (REFERENCE, REVISION, EMBEDDED):
+        found = re.search(f'"{re.escape(key)}":\\s*{_TEXT}', text)
+        if found is not None:
+            notes[key] = str(json.loads(f'"{found[1]}"', strict=False))
+    return notes
+
+
+def _users(filed: Iterable[Filed]) -> dict[Digest, list[Filed]]:
+    """Who needs each blob."""
+    users: dict[Digest, list[Filed]] = defaultdict(list)
+    for each in filed:
+        for digest in dict.fromkeys(layer.digest for layer in _layers(each.manifest)):
+            users[digest].append(each)
+    return dict(users)
+
+
+def _layers(manifest: Manifest | None) -> Collection[Layer]:
+    return manifest.blobs if manifest is not None else ()
+
+
+def _advice(bad: Bad, filed: tuple[Filed, ...], tried: bool = False) -> str:
+    if not bad.models:
+        return "no model needs it"
+    broken = [each for each in filed if str(each.name) in bad.models]
+    known = [each for each in broken if origin(each) is not None]
+    if known:
+        return "try again later" if tried else "`runner verify --repair` fetches it again, at the same revision"
+    name = bad.models[0]
+    if bad.kind == "manifest":
+        return f"nothing tells where {name} came from: pull or create it again, or `runner rm {name}`"
+    return (
+        f"{name} was made here, and Runner doesn't know from which files: create it again from them, "
+        f"or `runner rm {name}`"
+    )

@@ -1,0 +1,82 @@
+"""`runner verify`: are the store's files what they should be, and if not, bring them back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from runner.cli import output, wording
+from runner.cli.arguments import AsJson, Host
+from runner.cli.client import Json
+from runner.cli.connect import daemon
+from runner.cli.failures import Exit, Failure
+from runner.cli.progress import shown
+from runner.cli.transfer import is_last
+
+EXAMPLES = """
+runner verify
+runner verify qwen3:0.6b --repair
+runner verify --sample 5%
+"""
+
+
+def command(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Look at these models and what they need only.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Fetch what is bad again from where it came.")] = False,
+    sample: Annotated[
+        str | None, typer.Option("--sample", metavar="SHARE", help="Hash a share of the files (5%), or so many.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Choose the same sample as with this seed before.")] = None,
+    as_json: AsJson = False,
+    host: Host = None,
+) -> None:
+    """Hold the store's files against their digests.
+
+    Bad files are put aside. With --repair they are fetched again, at the revision that they had. Exit code 1 if
+    anything stays broken.
+    """
+    body: Json = {"models": models or [], "repair": repair, "sample": sample, "seed": seed}
+    result: Json = {}
+    with (
+        daemon(host).stream("/runner/verify", body, is_last) as updates,
+        shown() as show,
+    ):
+        for update in updates:
+            if is_last(update):
+                result = update.get("result") or {}
+            else:
+                show(update)
+    if as_json:
+        output.data(result)
+    else:
+        _tell(result)
+    broken = [each for each in result.get("bad", []) if each.get("outcome") == "broken"]
+    if broken or not result:
+        count = len(broken)
+        raise Failure(f"{count} bad {'file' if count == 1 else 'files'}", Exit.FAILED)
+
+
+def _tell(result: Json) -> None:
+    for bad in result.get("bad", []):
+        name = bad.get("digest") or bad.get("path")
+        users = ", ".join(bad.get("models") or []) or "no model"
+        output.line(output.on_one_line(f"{bad.get('outcome')}: {name} {bad.get('reason')}"))
+        output.line("    " + output.on_one_line(f"file: {bad.get('path')}"))
+        if bad.get("quarantined"):
+            output.line("    " + output.on_one_line(f"put aside in: {bad['quarantined']}"))
+        output.line("    " + output.on_one_line(f"needed by: {users}"))
+        if bad.get("advice"):
+            output.line("    " + output.on_one_line(f"what to do: {bad['advice']}"))
+    checked, files = int(result.get("checked") or 0), int(result.get("files") or 0)
+    of = f"{checked} of {files} files" if checked != files else f"{files} {'file' if files == 1 else 'files'}"
+    seed = f", a sample with seed {result['seed']}" if result.get("seed") is not None else ""
+    output.line(f"checked {of} of {result.get('models', 0)} models, {wording.size(result.get('bytes') or 0)}{seed}")
+    if result.get("unfinished"):
+        size = wording.size(result.get("unfinished_bytes") or 0)
+        output.say(f"{result['unfinished']} unfinished downloads, {size}: the same pull goes on with them")
+    if aside := result.get("quarantine"):
+        size = wording.size(sum(int(each.get("size") or 0) for each in aside))
+        output.say(f"{len(aside)} files in quarantine, {size}: removed after a week, or by `runner prune --grace 0`")

@@ -1,0 +1,69 @@
+"""A Modelfile on its way to the daemon: read with errors that show the line, its files uploaded where they must be.
+
+Knows what a Modelfile is, not what a command does with it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from modelfiles.errors import ModelfileError
+from modelfiles.instructions import Adapter, Draft, From, Instruction, Modelfile
+from modelfiles.parse import parse
+from runner.cli.client import Client
+from runner.cli.failures import Failure
+from runner.cli.progress import shown
+from runner.cli.transfer import upload
+
+_NEAR = 80  # characters before and after a fault that are shown
+_PATH_STARTS = ("./", "../", "/", ".\\", "..\\")
+
+
+def parsed(content: bytes, name: str) -> Modelfile:
+    """The Modelfile in `content`, which messages call `name`. Raises Failure with the line at fault."""
+    try:
+        modelfile = parse(content)
+    except ModelfileError as error:
+        raise Failure(f"{name}: {error}", detail=_excerpt(content, error)) from None
+    return at_home(modelfile)
+
+
+def at_home(modelfile: Modelfile) -> Modelfile:
+    """`~` means the home of whoever types the command, which the daemon may not share."""
+    return Modelfile(tuple(_at_home(each) for each in modelfile.instructions))
+
+
+def _at_home(instruction: Instruction) -> Instruction:
+    match instruction:
+        case From(source) | Draft(source) if source.startswith("~"):
+            return replace(instruction, source=str(Path(source).expanduser()))
+        case Adapter(path) if path.startswith("~"):
+            return replace(instruction, path=str(Path(path).expanduser()))
+    return instruction
+
+
+def _excerpt(content: bytes, error: ModelfileError) -> str:
+    """The line at fault, or what of it is near, with a mark below the column."""
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    lines = re.split(r"\r\n|\r|\n", content.decode(encoding, "replace"))
+    if not 0 < error.line <= len(lines):
+        return ""
+    begin = max(0, error.column - 1 - _NEAR)
+    line = lines[error.line - 1][begin : begin + 2 * _NEAR]
+    before = "".join("\t" if character == "\t" else " " for character in line[: error.column - 1 - begin])
+    return f"  {line}\n  {before}^"
+
+
+def uploaded(client: Client, modelfile: Modelfile, base: Path, as_json: bool) -> dict[str, str]:
+    """Every file that the Modelfile names, uploaded: its path as written, and its digest."""
+    found: dict[str, str] = {}
+    with shown(as_json) as show:
+        for named in dict.fromkeys((*modelfile.sources, *modelfile.adapters, *modelfile.drafts)):
+            path = base / named
+            if path.is_file():
+                found[named] = upload(client, path, show)
+            elif named.startswith(_PATH_STARTS):
+                raise Failure(f"there is no file {path}")
+    return found

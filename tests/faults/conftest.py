@@ -1,0 +1,30 @@
+"""The counts that fault tests print at the end of a run, and what they share."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.hub import Hub, running
+
+_TOLD: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def tally() -> Callable[[str], None]:
+    """Have a line printed at the end of the run, whatever is captured."""
+    return _TOLD.append
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A running hub with no repositories yet."""
+    with running(Hub()) as served:
+        yield served
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was counted."""
+    if _TOLD:
+        terminalreporter.section("faults survived")
+        for line in _TOLD:
+            terminalreporter.write_line(line)

@@ -1,0 +1,76 @@
+"""Death at every step of everything that changes a store; and of what comes after a death."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.transfer.http import Http
+from tests.faults.scenes import SCENES, World, publish, scene
+from tests.faults.sweeping import Sweep
+from tests.hub import Hub, running
+
+pytestmark = pytest.mark.faults
+
+SEED = 20260917
+POINTS: dict[str, int] = {}
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """One hub for all."""
+    with running(Hub()) as hub, Http() as http:
+        publish(hub)
+        yield World(hub, http)
+
+
+@pytest.fixture
+def sweep(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterator[Sweep]:
+    """The scene that the test is given, ready to be played."""
+    made = Sweep(request.param, world, tmp_path / "sweep")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("sweep", SCENES, ids=lambda each: each.name, indirect=True)
+def test_dying_at_any_step_is_all_or_nothing_and_the_same_command_heals(sweep: Sweep) -> None:
+    for at, torn in sweep.points():
+        place = sweep.fresh()
+        sweep.die(place, at, torn)
+        sweep.settled(place, f"died {'in' if torn else 'before'} step {at}, {sweep.steps[at - 1]}")
+    POINTS[sweep.scene.name] = len(sweep.points())
+
+
+TWICE = ("create with a replaced tag", "rm with shared layers", "prune", "pull, resumed", "verify --repair")
+
+
+@pytest.mark.parametrize("sweep", [scene(each) for each in TWICE], ids=lambda each: each.name, indirect=True)
+def test_dying_again_while_recovering_does_no_more_harm(sweep: Sweep) -> None:
+    chosen = random.Random(SEED).sample(sweep.points(), 3 if sweep.scene.needs_hub else 8)
+    count = 0
+    for first, torn in chosen:
+        place = sweep.fresh()
+        sweep.die(place, first, torn)
+        second = 0
+        while True:
+            second += 1
+            again = sweep.copy(place)
+            disk = sweep.die(again, second, torn=False)
+            sweep.settled(again, f"died at step {first} (seed {SEED}), and at step {second} of the next try")
+            if not disk.dead:
+                break
+            count += 1
+    POINTS[f"{sweep.scene.name}, twice"] = count
+
+
+def test_there_were_enough(tally: Callable[[str], None]) -> None:
+    if len(POINTS) < len(SCENES) + len(TWICE):
+        pytest.skip("counts are only known after the whole module")
+    for name, count in POINTS.items():
+        tally(f"{count:6,}  {name}")
+    total = sum(POINTS.values())
+    tally(f"crash points: {total:,}")
+    assert total >= 2000
