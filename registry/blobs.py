@@ -53,7 +53,7 @@ class Blobs:
         self._stamps = Stamps(root / "stamps", self._disk)
         self.references = References(root, self._disk)
         self._turn = threading.Condition()
-        self._busy: set[Digest] = set()
+        self._flights: dict[Digest, _Flight] = {}
 
     def path(self, digest: Digest) -> Path:
         """Where a blob lies, or would lie. A Digest can't be anything but 64 hex digits: no path escapes."""
@@ -180,19 +180,33 @@ class Blobs:
         own = self._own_status(digest)
         return own is not None and own.st_nlink == 1
 
-    def begin(self, digest: Digest | None = None, cancelled: Cancel | None = None) -> Ingest:
+    def begin(self, digest: Digest | None = None) -> Ingest:
         """A file to write into, to be given to `commit` or abandoned.
 
-        With a digest, a download that can be gone on with later: call inside `exclusive`.
+        With a digest, a download that can be gone on with later: call inside `exclusive`. What it has is yet to be
+        hashed.
         """
         self._prepare()
         if digest is not None:
-            return Ingest.resume(self._disk, self.part(digest), cancelled)
+            return Ingest.resume(self._disk, self.part(digest))
         return Ingest.create(self._disk, self._ingest / f"{uuid4().hex}.part")
 
     def part(self, digest: Digest) -> Path:
         """Where the bytes of an unfinished download lie."""
         return self._ingest / f"{digest.file_name}.part"
+
+    def journal(self, digest: Digest) -> Path:
+        """Where a download notes which of its bytes have arrived."""
+        return self._ingest / f"{digest.file_name}.part.journal"
+
+    def fetched(self, digest: Digest) -> int:
+        """How many bytes of an unfinished download the disk holds, about."""
+        try:
+            found = os.lstat(self.part(digest))
+        except FileNotFoundError:
+            return 0
+        blocks: int | None = getattr(found, "st_blocks", None)  # a file with holes takes less than its length
+        return found.st_size if blocks is None else min(found.st_size, blocks * 512)
 
     def commit(
         self, ingest: Ingest, expected: Digest | None = None, size: int | None = None, own: bool = True
@@ -386,19 +400,31 @@ class Blobs:
         self._stamps.forget(digest)
 
     @contextmanager
-    def exclusive(self, digest: Digest, cancelled: Cancel | None = None) -> Iterator[None]:
-        """Hold a digest against other threads while fetching it; raises Cancelled while waiting."""
-        with self._turn:
-            while digest in self._busy:
-                if cancelled is not None and cancelled():
-                    raise Cancelled(f"cancelled while waiting for another fetch of {digest}")
-                self._turn.wait(0.1)
-            self._busy.add(digest)
+    def exclusive(
+        self, digest: Digest, cancelled: Cancel | None = None, heard: Progress | None = None
+    ) -> Iterator[Progress]:
+        """Hold a digest against other threads while fetching it; raises Cancelled while waiting.
+
+        Whoever holds it tells the function that this gives how many bytes are there; `heard` is told so while waiting.
+        """
+        flight = _Flight()
+        told = -1
+        while True:
+            with self._turn:
+                first = self._flights.setdefault(digest, flight)
+                if first is flight:
+                    break
+                self._turn.wait(0.05)
+            if cancelled is not None and cancelled():
+                raise Cancelled(f"cancelled while waiting for another fetch of {digest}")
+            if heard is not None and first.done > told:
+                told = first.done
+                heard(told)
         try:
-            yield
+            yield flight.tell
         finally:
             with self._turn:
-                self._busy.discard(digest)
+                del self._flights[digest]
                 self._turn.notify_all()
 
     def _sound(self, digest: Digest, cancelled: Cancel | None = None) -> bool:
@@ -454,3 +480,14 @@ class Blobs:
         with storage("making the store's folders", self._folder):
             self._disk.make_dir(self._folder)
             self._disk.make_dir(self._ingest)
+
+
+class _Flight:
+    """A fetch under way: how far it is, for those who wait for it."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def tell(self, done: int) -> None:
+        """Say how many bytes are there."""
+        self.done = done

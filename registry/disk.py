@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,9 @@ _CANNOT_SHARE = {
     errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP,
     errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EISDIR, errno.EBADF, errno.ETXTBSY,
 }  # fmt: skip
+
+
+_POSITION = threading.Lock()
 
 
 class Disk:
@@ -68,6 +72,19 @@ class Disk:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
+
+    def write_at(self, fd: int, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` from `offset` on; several threads may do so at once."""
+        view = memoryview(data)
+        if sys.platform == "win32":  # it has no such call, and a position of its own for each open file
+            with _POSITION:
+                os.lseek(fd, offset, os.SEEK_SET)
+                self.write(fd, view)
+            return
+        while view:
+            written = os.pwrite(fd, view, offset)
+            view = view[written:]
+            offset += written
 
     def truncate(self, fd: int, size: int) -> None:
         """Cut or extend the file and put the position at its end."""

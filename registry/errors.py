@@ -136,7 +136,14 @@ class NotAsLocked(RegistryError):
 
 
 class Unreachable(RegistryError):
-    """The source can't be reached or doesn't make sense; trying again later may help."""
+    """The source can't be reached or doesn't make sense; trying again later may help.
+
+    `after` is how many seconds it asked us to stay away, 0 if it is busy and didn't say; None for any other trouble.
+    """
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        self.after = after
+        super().__init__(message)
 
 
 class Denied(RegistryError):

@@ -7,27 +7,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from registry.digests import CHUNK, Digest
+from registry.digests import Digest
 from registry.disk import Disk, storage
-from registry.errors import Cancelled
 
 
 class Ingest:
     """Owned by one thread. After `seal`, `keep` or `abandon` it is spent.
 
-    `path` is where the bytes lie, `size` how many there are, `resumed` how many were found from an earlier try.
+    `path` is where the bytes lie, `size` how many of them are hashed, `resumed` how many the file had from an earlier
+    try: those are yet to be hashed. `disk` is what it writes with.
     """
 
     def __init__(self, disk: Disk, path: Path, fd: int) -> None:
         self.path = path
+        self.disk = disk
         self.size = 0
         self.resumed = 0
         self._disk = disk
         self._fd = fd
+        self._is_lost = False
         self._state = hashlib.sha256()
 
     @classmethod
@@ -37,15 +38,11 @@ class Ingest:
             return cls(disk, path, disk.create(path))
 
     @classmethod
-    def resume(cls, disk: Disk, path: Path, cancelled: Callable[[], bool] | None = None) -> Ingest:
-        """Go on with a file from an earlier try, hashing what is there; begins one if there is none."""
+    def resume(cls, disk: Disk, path: Path) -> Ingest:
+        """Go on with a file from an earlier try; begins one if there is none."""
         with storage("going on with a file", path):
             ingest = cls(disk, path, disk.reopen(path))
-        try:
-            ingest._hash_existing(cancelled)
-        except BaseException:
-            ingest.keep()
-            raise
+            ingest.resumed = os.fstat(ingest.fd).st_size
         return ingest
 
     @property
@@ -59,6 +56,20 @@ class Ingest:
             self._disk.write(self._fd, data)
         self._state.update(data)
         self.size += len(data)
+
+    def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes anywhere in the file, from any thread; whoever fills it so calls `count` in order."""
+        with storage("writing", self.path):
+            self._disk.write_at(self._fd, offset, data)
+
+    def sync(self) -> None:
+        """Make durable what has been written so far. A file that fails here is lost: `keep` won't keep it."""
+        with storage("making a file durable", self.path):
+            try:
+                self._disk.sync(self._fd)
+            except OSError:
+                self._is_lost = True  # what the page cache holds and the disk doesn't would be believed next time
+                raise
 
     def count(self, data: bytes | bytearray | memoryview) -> None:
         """Hash bytes that are in the file already."""
@@ -82,16 +93,9 @@ class Ingest:
         with storage("making a file durable", self.path):
             if own:
                 self._disk.protect(self.path)
-            try:
-                self._disk.sync(self._fd)
-                fd, self._fd = self._fd, -1
-                self._disk.close(fd)
-            except OSError:
-                # What the kernel couldn't write it may now call clean: a later sync of these bytes would succeed
-                # and mean nothing. So they are lost, and are not kept for another try.
-                self.abandon()
-                self.size = 0
-                raise
+            self._disk.sync(self._fd)
+            fd, self._fd = self._fd, -1
+            self._disk.close(fd)
 
     def keep(self) -> None:
         """Close, and leave the bytes for another try."""
@@ -99,23 +103,12 @@ class Ingest:
             fd, self._fd = self._fd, -1
             with suppress(OSError):
                 self._disk.close(fd)
+        if self._is_lost:
+            with suppress(OSError):
+                self._disk.remove(self.path)
 
     def abandon(self) -> None:
         """Close and remove, as far as the disk lets us: called while another error is on its way."""
         self.keep()
         with suppress(OSError):
             self._disk.remove(self.path)
-
-    def _hash_existing(self, cancelled: Callable[[], bool] | None) -> None:
-        buffer = bytearray(CHUNK)
-        view = memoryview(buffer)
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        with storage("reading what an earlier try fetched", self.path):
-            while got := self._disk.read_into(self._fd, view):
-                self.count(view[:got])
-                if cancelled is not None and cancelled():
-                    raise Cancelled("cancelled while reading what an earlier try fetched")
-            # Bytes are appended next: at the end of what was read, wherever the file ends.
-            if os.fstat(self._fd).st_size != self.size:
-                self._disk.truncate(self._fd, self.size)
-        self.resumed = self.size

@@ -6,56 +6,36 @@ space once. Knows neither HTTP nor file names: those are the source's.
 
 from __future__ import annotations
 
-import hashlib
-import logging
-from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 from registry import embedded
 from registry.assemble import Part, Recipe, assemble
-from registry.digests import Digest, digest_of
 from registry.errors import (
     BadGGUF,
     BadManifest,
     BadSource,
-    Corrupt,
-    HashMismatch,
-    NoSpace,
     NotFound,
-    Truncated,
     UnknownTag,
     Unreachable,
     UnsupportedModel,
     human_bytes,
 )
-from registry.gguf.check import check as check_gguf
-from registry.gguf.check import shard_position
-from registry.gguf.reader import read_header
-from registry.ingest import Ingest
+from registry.fetch import Fetch
 from registry.manifest import REFERENCE, REVISION, SOURCE
 from registry.names import Name
 from registry.origins import Reach, open_source
 from registry.pins import as_pinned, check_manifest, check_offer
 from registry.progress import Cancel, Progress, Report, never, unheard
 from registry.resolve import Pin, Reference, Wanted, refer
-from registry.sources.source import HUB_CACHE, Nearby, Offer, RemoteFile, Source
+from registry.sources.source import Nearby, Offer, Source
 from registry.store import Lease, Store
 from registry.stored import StoredModel
 from registry.texts import with_texts
-from registry.transfer.download import WAITS, download
+from registry.transfer.download import WAITS, Manner
 from registry.transfer.http import Http
-from registry.unnamed import fetch_unnamed
-
-log = logging.getLogger(__name__)
-
-_STEPS = 500
-_STEP = 128 << 10
-_ROOM = 1.05  # a file system needs some of its own, and other programs write too
-_SMALL = 64 << 20  # git keeps larger files elsewhere, and those come with a SHA-256
-_LOOKS = (1 << 18, 1 << 21, 1 << 23, 1 << 24, 1 << 25, 1 << 26, 1 << 27)
+from registry.transfer.pace import Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +43,8 @@ class PullSettings:
     """How to pull. `memory` is bytes that a model may have when a name leaves the choice to us.
 
     `waits` are seconds between tries while the network is down, `connections` as many as one host is asked for at once.
-    `nearby` is what other tools on this machine have.
+    `rate` is bytes a second at most, 0 for no limit; `pace` is a limit that several pulls share. `patience` is how
+    many seconds a connection may bring next to nothing. `nearby` is what other tools on this machine have.
     """
 
     reach: Reach = field(default_factory=Reach)
@@ -72,6 +53,16 @@ class PullSettings:
     connections: int = 8
     rate: int = 0
     nearby: Nearby | None = None
+    pace: Pace | None = None
+    patience: float = 30.0
+
+    def manner(self, rate: int) -> Manner:
+        """How to download under these settings, and under a `rate` of its own."""
+        own = rate or self.rate
+        paces = (*((self.pace,) if self.pace else ()), *((Pace(own),) if own else ()))
+        # Half of what a host may be asked for at once: another pull must not wait for the whole of this one.
+        connections = max(self.connections // 2, 1)
+        return Manner(waits=self.waits, connections=connections, paces=paces, patience=self.patience)
 
 
 def pull(
@@ -103,8 +94,9 @@ def pull(
         titles = ", ".join(each.title for each in offer.files)
         progress(Progress(f"found {titles} ({human_bytes(offer.size)})"))
         with store.lease() as lease:
-            work = _Pull(store, lease, source, progress, cancelled, settings.waits, settings.nearby)
-            return work.run(name, reference, offer, wanted.pin)
+            manner = settings.manner(wanted.rate)
+            fetch = Fetch(store, lease, source, offer.revision, progress, cancelled, manner, settings.nearby)
+            return _publish(store, lease, fetch, name, reference, offer, wanted.pin, progress)
 
 
 def _means_demo(wanted: Wanted) -> bool:
@@ -127,248 +119,45 @@ def _look(source: Source, reference: Reference, memory: int | None, pin: Pin | N
     return offer
 
 
-@dataclass(frozen=True, slots=True)
-class _Pull:
-    """One pull under way. `shown` is how far each file has been reported: that never goes back."""
-
-    store: Store
-    lease: Lease
-    source: Source
-    report: Report
-    cancelled: Cancel
-    waits: tuple[float, ...]
-    nearby: Nearby | None = None
-    shown: dict[Digest, int] = field(default_factory=dict)
-
-    def run(self, name: Name, reference: Reference, offer: Offer, pin: Pin | None) -> StoredModel:
-        for file in offer.files:
-            if file.digest is not None:
-                self.lease.hold(file.digest)
-        self._check_room(offer.files)
-        texts = [(each.kind, self._small(each.file)) for each in offer.texts]
-        parts = {file: Part(self._fetch(file, index > 0), file.title) for index, file in enumerate(offer.files)}
-        recipe = Recipe(
-            files=tuple(parts[file] for file in (*offer.weights, *offer.projectors)),
-            adapters=tuple(parts[file] for file in offer.adapters),
-            draft=tuple(parts[file] for file in offer.draft),
-            quantization=offer.quantization,
-            created=offer.created,
-            renderer=offer.renderer,
-            parser=offer.parser,
-            requires=offer.requires,
-            annotations={SOURCE: offer.origin, REVISION: offer.revision, REFERENCE: reference.text},
-        )
-        try:
-            approve = partial(check_manifest, reference, pin=pin) if pin is not None else None
-            model = assemble(self.store, self.lease, name, with_texts(recipe, texts), self.report, approve)
-        except (BadGGUF, UnsupportedModel, BadSource):
-            self._reject([each.digest for each in parts.values()])
-            raise
-        except BadManifest as error:
-            raise Unreachable(f"{reference.text}: what its source has makes no sense ({error})") from error
-        self._share(offer.files)
-        self.report(Progress("success"))
-        return model
-
-    def _fetch(self, file: RemoteFile, late: bool) -> Digest:
-        """The digest of a file that is in the store when this returns."""
-        if file.digest is None and not file.git_hash:
-            return self._fetch_unnamed(file, late)
-        if file.digest is None:
-            data = self._small(file)
-            digest = digest_of(data)
-            self.lease.hold(digest)
-            return self.store.blobs.write(data, digest)
-        with self.store.blobs.exclusive(file.digest, self.cancelled):
-            if not self._kept(file, file.digest) and not self._at_others(file, file.digest):
-                self._download(file, file.digest, late)
-        self.report(Progress("verifying sha256 digest", file.digest, file.size, file.size))
-        return file.digest
-
-    def _fetch_unnamed(self, file: RemoteFile, late: bool) -> Digest:
-        return fetch_unnamed(
-            self.store,
-            self.lease,
-            self.source,
-            file,
-            arrived=_Looks(file, late),
-            report=self.report,
-            cancelled=self.cancelled,
-            waits=self.waits,
-        )
-
-    def _kept(self, file: RemoteFile, digest: Digest) -> bool:
-        """Whether the store has the file already, and it is sound."""
-        if not self.store.blobs.has(digest, file.size):
-            return False
-        try:
-            self.store.blobs.ensure_intact(digest, cancelled=self.cancelled)
-        except Corrupt as error:
-            log.warning("%s; fetching it again", error)
-            return False
-        self._tell(digest, file.size, file.size)
-        return True
-
-    def _at_others(self, file: RemoteFile, digest: Digest) -> bool:
-        """Whether the file could be taken from another tool's place. One with wrong bytes stays there as it is."""
-        for owner, path in self._places(file):
-            status = f"reading {file.title} of {owner}"
-            tell = partial(self._tell_reading, status, file.size)
-            try:
-                tell(0)
-                self.store.blobs.adopt(path, digest, progress=tell, cancelled=self.cancelled, owner=owner)
-            except HashMismatch as error:
-                log.warning("%s has a bad %s, which is passed over: %s (%s)", owner, file.title, path, error)
-            except BadSource as error:
-                log.info("can't take %s of %s: %s", file.title, owner, error)
-            else:
-                self._tell(digest, file.size, file.size)
-                return True
-        return False
-
-    def _places(self, file: RemoteFile) -> list[tuple[str, Path]]:
-        """Where files lie on this machine that should be this one, and whose they are; of its length, at least."""
-        found = []
-        if self.source.cache is not None and (path := self.source.cache.find(file)) is not None:
-            found.append((HUB_CACHE, path))
-        if self.nearby is not None and file.digest is not None:
-            found += [each for each in self.nearby(file.digest) if each not in found]
-        return [(owner, path) for owner, path in found if _size(path) == file.size]
-
-    def _tell_reading(self, status: str, size: int, done: int) -> None:
-        self.report(Progress(status, None, size, min(done, size)))
-
-    def _download(self, file: RemoteFile, digest: Digest, late: bool) -> None:
-        if self.store.blobs.part(digest).exists():
-            self.report(Progress(f"reading what an earlier try fetched of {file.title}"))
-        ingest = self.store.blobs.begin(digest, self.cancelled)
-        resumed = ingest.resumed > 0
-        try:
-            self._receive(file, digest, ingest, late)
-            self.store.blobs.commit(ingest, digest, file.size)
-        except (HashMismatch, BadGGUF, UnsupportedModel) as error:
-            ingest.abandon()
-            if not resumed:
-                raise
-            # Bytes from an earlier try may have been lost with the power: once more, from nothing.
-            log.warning("%s: %s; fetching it anew", file.title, error)
-            self._download(file, digest, late)
-        finally:
-            if ingest.size:
-                ingest.keep()
-            else:
-                ingest.abandon()
-
-    def _receive(self, file: RemoteFile, digest: Digest, ingest: Ingest, late: bool) -> None:
-        looks = _Looks(file, late)
-
-        def arrived(count: int) -> None:
-            looks(ingest.path, count)
-            self._tell(digest, file.size, count)
-
-        self._tell(digest, file.size, ingest.size)
-        download(self.source.open_at(file), ingest, file.size, arrived, self.cancelled, self.waits)
-
-    def _tell(self, digest: Digest, size: int, count: int) -> None:
-        """Report how far a file is: never less than before, and no more often than anyone could watch."""
-        before = self.shown.get(digest, -1)
-        count = min(count, size)
-        if before < 0 or count - before >= max(size // _STEPS, _STEP) or before < count == size:
-            self.shown[digest] = count
-            self.report(Progress(f"pulling {digest.short}", digest, size, count))
-
-    def _share(self, files: Iterable[RemoteFile]) -> None:
-        """Let other programs find the files in the hub's cache, where that takes no space."""
-        cache = self.source.cache
-        if cache is None:
-            return
-        for file in files:
-            if file.digest is None or cache.find(file) is not None or not self.store.blobs.is_ours_alone(file.digest):
-                continue
-            if cache.share(file, self.store.blobs.path(file.digest), self.store.disk):
-                # A further name changes the file's stamp, and only that.
-                self.store.blobs.stamp(file.digest)
-
-    def _small(self, file: RemoteFile) -> bytes:
-        """A small file's bytes, checked against the hash that the source gives it."""
-        if file.size > _SMALL:
-            raise Unreachable(f"the source gives no SHA-256 for {file.path}, which has {human_bytes(file.size)}")
-        ingest = self.store.blobs.begin()
-        try:
-            download(self.source.open_at(file), ingest, file.size, lambda count: None, self.cancelled, self.waits)
-            data = ingest.path.read_bytes()
-            actual = ingest.digest()
-        finally:
-            ingest.abandon()
+def _publish(
+    store: Store,
+    lease: Lease,
+    fetch: Fetch,
+    name: Name,
+    reference: Reference,
+    offer: Offer,
+    pin: Pin | None,
+    progress: Report,
+) -> StoredModel:
+    """Fetch all that a model needs, and make it one."""
+    for file in offer.files:
         if file.digest is not None:
-            if actual != file.digest:
-                raise HashMismatch(str(file.digest), str(actual), None)
-        elif file.git_hash and (named := _git_hash(data)) != file.git_hash:
-            raise HashMismatch(f"git:{file.git_hash}", f"git:{named}", None)
-        return data
-
-    def _check_room(self, files: Iterable[RemoteFile]) -> None:
-        blobs = self.store.blobs
-        missing = 0
-        for file in files:
-            if file.digest is not None and (blobs.has(file.digest, file.size) or self._at_hand(file)):
-                continue
-            part = blobs.part(file.digest) if file.digest is not None else None
-            missing += max(file.size - (part.stat().st_size if part is not None and part.exists() else 0), 0)
-        free = self.store.disk.free(self.store.root)
-        if missing and free < missing * _ROOM:
-            raise NoSpace(self.store.root, int(missing * _ROOM), free)
-
-    def _at_hand(self, file: RemoteFile) -> bool:
-        """Whether another tool has the file where it can be shared rather than copied."""
-        blobs = self.store.blobs
-        device = self.store.root.stat().st_dev
-        return any(blobs.may_refer_to(path) or path.stat().st_dev == device for _, path in self._places(file))
-
-    def _reject(self, digests: list[Digest]) -> None:
-        """Remove blobs that turned out to be no model, once nobody leases them."""
-        self.lease.release()
-        self.store.discard(digests)
-
-
-class _Looks:
-    """Looks at the header of a file that is arriving, now and then until it has been seen whole. Raises BadGGUF."""
-
-    def __init__(self, file: RemoteFile, late: bool) -> None:
-        self._file = file
-        self._late = late
-        self._left = [each for each in _LOOKS if each < file.size]
-
-    def __call__(self, path: Path, count: int) -> None:
-        if self._left and count >= self._left[0]:
-            self._left = [each for each in self._left if each > count]
-            if _sound(path, self._file, self._late):
-                self._left = []
-
-
-def _size(path: Path) -> int | None:
-    """A file's bytes; None where it can't be looked at."""
+            lease.hold(file.digest)
+    fetch.check_room(offer.files)
+    texts = [(each.kind, fetch.small(each.file)) for each in offer.texts]
+    digests = fetch.all(offer.files)
+    parts = {file: Part(digests[file], file.title) for file in offer.files}
+    recipe = Recipe(
+        files=tuple(parts[file] for file in (*offer.weights, *offer.projectors)),
+        adapters=tuple(parts[file] for file in offer.adapters),
+        draft=tuple(parts[file] for file in offer.draft),
+        quantization=offer.quantization,
+        created=offer.created,
+        renderer=offer.renderer,
+        parser=offer.parser,
+        requires=offer.requires,
+        annotations={SOURCE: offer.origin, REVISION: offer.revision, REFERENCE: reference.text},
+    )
     try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
-def _sound(path: Path, file: RemoteFile, late: bool) -> bool:
-    """Look at a header before the rest arrives; False if more of it must arrive first.
-
-    `late` files are further shards and projectors, which need the whole set to be checked.
-    """
-    try:
-        header = read_header(path, file_size=file.size)
-        if not late and shard_position(header)[1] == 1:
-            check_gguf(header)
-    except Truncated:
-        return False
-    except BadGGUF as error:
-        raise type(error)(error.reason, file.title) from error
-    return True
-
-
-def _git_hash(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+        approve = partial(check_manifest, reference, pin=pin) if pin is not None else None
+        model = assemble(store, lease, name, with_texts(recipe, texts), progress, approve)
+    except (BadGGUF, UnsupportedModel, BadSource):
+        # Blobs that turned out to be no model go, once nobody leases them.
+        lease.release()
+        store.discard([each.digest for each in parts.values()])
+        raise
+    except BadManifest as error:
+        raise Unreachable(f"{reference.text}: what its source has makes no sense ({error})") from error
+    fetch.share(offer.files)
+    progress(Progress("success"))
+    return model

@@ -91,6 +91,7 @@ def push(
             write=True,
         )
         work = _Push(store, stored, Uploader(client, settings.waits), progress, cancelled)
+        work.uploader.greet(name.tag)
         work.blobs(artifacts, settings.connections, _origin(stored, place))
         made = [work.name(_tagged(name, each, form), each) for each in artifacts]
     progress(Progress("success"))
@@ -187,7 +188,7 @@ class _Push:
             layer.digest: Blob(layer.digest, layer.size, path(layer.digest), origin) for layer in artifacts[0].layers
         }
         for each in artifacts:
-            wanted[each.config_digest] = Blob(each.config_digest, len(each.config), each.config)
+            wanted[each.config_digest] = Blob(each.config_digest, len(each.config), each.config, origin)
         failed = threading.Event()
         stopped: Cancel = lambda: failed.is_set() or self.cancelled()  # noqa: E731  # names what follows
         errors: list[Exception] = []
@@ -217,13 +218,18 @@ class _Push:
         status = f"pushing {blob.digest.short}"
         tell = _teller(lambda done: self.report(Progress(status, blob.digest, blob.size, done)), blob.size)
         try:
-            self.uploader.bring(blob, tell, stopped)
+            if not self.uploader.bring(blob, tell, stopped):
+                self.report(Progress(f"{blob.digest.short} is there already", blob.digest, blob.size, blob.size))
         except Corrupt as error:
-            # Out of the way with it, so that the next pull or create brings it anew.
-            path = self.store.blobs.path(blob.digest)
-            kept = self.store.blobs.quarantine(path, str(blob.digest), "other bytes, found while pushing")
-            where = f"it was put aside in {kept}" if kept else "it could not be put aside"
-            raise Corrupt(f"model '{self.model.name}': {error}; {where}. Pull or create the model again.") from error
+            raise Corrupt(f"model '{self.model.name}': {self._trouble(blob.digest, error)}") from error
+
+    def _trouble(self, digest: Digest, error: Corrupt) -> str:
+        """What is wrong with a blob, once it is out of the way, so that the next pull or create brings it anew."""
+        try:
+            self.store.blobs.ensure_intact(digest, cancelled=self.cancelled)
+        except Corrupt as found:
+            return f"{found} It was not pushed."
+        return f"{error}. `runner verify --repair` looks at every blob and brings bad ones anew"
 
 
 def _teller(tell: Callable[[int], None], size: int) -> Callable[[int], None]:

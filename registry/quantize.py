@@ -112,7 +112,7 @@ class Mill:
         ingest = self._store.blobs.begin()
         try:
             with self._together(sources) as first:
-                self._work(Order(first, ingest.path, kind.number, imatrix), ingest, sources, kind)
+                self._work(Order(first, ingest.path, kind.number, imatrix), sources, kind, facts.quantization)
             _check_result(ingest, sources)
             digest = self._hashed(ingest)
             self._lease.hold(digest)
@@ -122,8 +122,8 @@ class Mill:
             raise
         return Part(digest, _renamed(sources[0].title, kind))
 
-    def _work(self, order: Order, ingest: Ingest, sources: Sequence[Source], kind: QuantType) -> None:
-        status, total = f"quantizing to {kind.name}", 0
+    def _work(self, order: Order, sources: Sequence[Source], kind: QuantType, was: str) -> None:
+        status, total = f"quantizing {was} model to {kind.name}", 0
         headers = sum(each.header.data_offset + 32 * len(each.header.tensors) for each in sources) + _SLACK
 
         def planned(size: int, is_blind: bool) -> None:
@@ -165,8 +165,11 @@ class Mill:
             with storage("putting shards side by side", folder):
                 for source, link in zip(sources, links, strict=True):
                     real = source.path.resolve()
-                    if not disk.link(real, link):
+                    try:
                         disk.symlink(str(real), link)
+                    except OSError:  # where only some may make them; a hard link costs the blob its stamp
+                        if not disk.link(real, link):
+                            raise
             yield links[0]
         finally:
             for link in links:

@@ -92,11 +92,6 @@ class Wanted:
     rate: int = field(default=0, compare=False)
 
 
-def called(host: str) -> str:
-    """A registry's host as people say it: `docker.io`, where its endpoint is another."""
-    return next((name for name, endpoint in _ENDPOINTS.items() if endpoint == host), host)
-
-
 Form = Literal["docker", "cncf"]
 """How a model lies in a container registry: as Docker Model Runner has it, or by CNCF's ModelPack."""
 Forms = Form | Literal["both"]
@@ -113,6 +108,11 @@ class Publication:
     target: str | None = None
     form: Forms = "docker"
     insecure: bool = False
+
+
+def called(host: str) -> str:
+    """A registry's host as people say it: `docker.io`, where its endpoint is another."""
+    return next((name for name, endpoint in _ENDPOINTS.items() if endpoint == host), host)
 
 
 def refer(text: str) -> Reference:
@@ -199,7 +199,9 @@ def _of_registry(text: str, rest: str) -> Reference:
     named, at, digest = rest.partition("@")
     name = Name.parse(named)
     wanted = Digest.parse(digest) if at else None
-    return Reference(text, name, OciPlace(_ENDPOINTS.get(name.host, name.host), name.repository, name.tag, wanted))
+    # Registries of containers know lower case only.
+    place = OciPlace(_ENDPOINTS.get(name.host, name.host), name.repository.lower(), name.tag, wanted)
+    return Reference(text, name, place)
 
 
 def _of_url(text: str) -> Reference:

@@ -135,12 +135,20 @@ def _differs(store: Store, model: StoredModel, source: Source, offer: Offer) -> 
         by_git = {_git_hash(store.blobs.path(digest).read_bytes()): digest for digest in small}
     if digests != Counter(each.digest or by_git.get(each.git_hash) for each in offer.files):
         return True
-    told = with_texts(Recipe(files=()), [(each.kind, _read(source, each.file)) for each in offer.texts])
-    config = model.config
-    held_texts = (model.template, model.system, dict(model.parameters), model.messages, model.licenses)
-    told_texts = (told.template, told.system, dict(told.parameters), told.messages, told.licenses)
-    engine = (config.renderer, config.parser, config.requires)
-    return held_texts != told_texts or engine != (told.renderer, told.parser, told.requires)
+    texts = [(each.kind, _read(source, each.file)) for each in offer.texts]
+    told, config = with_texts(Recipe(files=()), texts), model.config
+    if (told.template, told.system, told.messages, told.licenses) != (
+        model.template,
+        model.system,
+        model.messages,
+        model.licenses,
+    ):
+        return True
+    # A model may have more parameters than its source: not all of them come from there.
+    if any(model.parameters.get(name) != value for name, value in told.parameters.items()):
+        return True
+    engine = (told.renderer, told.parser, told.requires)
+    return any(kind == "config" for kind, _ in texts) and engine != (config.renderer, config.parser, config.requires)
 
 
 def _read(source: Source, file: RemoteFile) -> bytes:

@@ -183,6 +183,8 @@ class Store:
         with self._lock:
             found = self._manifests.find(wanted)
             if found is None:
+                # A process may have died in the middle of removing it: what isn't here shall not come back.
+                self._manifests.settle_all()
                 raise self._not_found(wanted)
             path = found[1]
             own = marked([self._found(path)]) | self._remembered(path)

@@ -28,10 +28,7 @@ from aiohttp import web
 
 from registry.embedded import ensure_demo
 from registry.errors import Locked, RegistryError, StorageFault
-from registry.progress import Cancel, Report
-from registry.resolve import Publication, Wanted
 from registry.store import Store
-from registry.stored import StoredModel
 from runner import __version__, config, log
 from runner.api.app import Services, build_app
 from runner.api.openai.responses.store import ResponseStore
@@ -45,13 +42,14 @@ from runner.inference.models import Models
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.resolve import Resolver
 from runner.inference.service import Service
+from runner.inference.sources import Sources
 from runner.inference.updates import Updates
 from runner.scheduler import machine
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.workers import Workers
 
 if TYPE_CHECKING:
-    from registry.standing import Known, Standing
+    pass
 
 _log = logging.getLogger("runner.daemon")
 
@@ -69,6 +67,7 @@ class Daemon:
     scheduler: Scheduler
     workers: Workers
     jobs: Jobs
+    sources: Sources
 
 
 def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdown: Callable[[], None]) -> Daemon:
@@ -94,50 +93,20 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     service = Service(scheduler, resolver, threads, fetch=fetch)
     models = Models(store, threads, service.unload, prefixes, aliases)
 
-    def pull(wanted: Wanted, report: Report, cancelled: Cancel) -> object:
-        # On use: the hub's client is as large as the rest of the daemon.
-        from registry.adopt.places import nearby
-        from registry.origins import Reach
-        from registry.pull import PullSettings
-        from registry.pull import pull as fetch
-
-        chosen = PullSettings(
-            reach=Reach(registries=settings.registries),
-            memory=machine.available_memory(),
-            connections=settings.download_connections,
-            rate=wanted.rate or settings.download_rate,
-            nearby=nearby(settings.adopt_from),
-        )
-        return fetch(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
-
-    def push(wanted: Publication, report: Report, cancelled: Cancel) -> object:
-        from registry.origins import Reach
-        from registry.push import PushSettings
-        from registry.push import push as publish
-
-        chosen = PushSettings(reach=Reach(registries=settings.registries), connections=settings.download_connections)
-        return publish(store, wanted, progress=report, cancelled=cancelled, settings=chosen)
-
-    def know(text: str) -> Known:
-        from registry.standing import known
-
-        return known(store, text)
-
-    def look(model: StoredModel, insecure: bool) -> Standing:
-        from registry.origins import Reach
-        from registry.standing import compare
-        from registry.transfer.http import Http
-
-        reach = Reach(registries=settings.registries, insecure=insecure)
-        with Http(timeout=reach.timeout, connections=settings.download_connections) as http:
-            return compare(store, model, http, reach, machine.available_memory())
-
-    jobs = Jobs(store, pull, push, ThreadPoolExecutor(8, "job"))
-    updates = Updates(store, know, look, ThreadPoolExecutor(4, "look"))
-    responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
+    sources = Sources(
+        store,
+        settings.registries,
+        settings.download_connections,
+        settings.download_rate,
+        settings.adopt_from,
+        machine.available_memory,
+    )
+    jobs = Jobs(store, sources.pull, sources.push, ThreadPoolExecutor(8, "job"))
+    updates = Updates(store, sources.know, sources.compare, ThreadPoolExecutor(4, "look"))
     adoptions = Adoptions(store, jobs, threads)
+    responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions))
-    return Daemon(app, scheduler, workers, jobs)
+    return Daemon(app, scheduler, workers, jobs, sources)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -195,6 +164,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
         if not await daemon.jobs.close(_JOBS_GRACE):
             _log.warning("a pull did not end in time and is cut off; what it has fetched is kept")
             _leave(_status(received))
+        daemon.sources.close()
     _log.info("ended")
     return _status(received)
 

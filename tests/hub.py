@@ -6,6 +6,8 @@ origin, ranges, ETags and gates. Faults are planned per file. Knows nothing of R
 
 import hashlib
 import json
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,34 +16,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from tests.hub_files import Fault as Fault
+from tests.hub_files import File as File
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LAST_MODIFIED = "2026-05-17T08:30:00.000Z"
-
-
-@dataclass
-class File:
-    """One file and what goes wrong with it. `lfs` files have a SHA-256 in the tree and lie on the CDN.
-
-    `cuts`: each download ends after the next of these many bytes, with the connection torn; once they are
-    used up, all is well. `statuses`: each request is answered with the next of these. `served` are the bytes
-    sent in place of the true ones; `ranges` False ignores Range headers; `header_digest` lies in the tree.
-    """
-
-    data: bytes
-    lfs: bool = True
-    cuts: list[int] = field(default_factory=list)
-    statuses: list[int] = field(default_factory=list)
-    served: bytes | None = None
-    ranges: bool = True
-    listed_digest: str | None = None
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
-
-    @property
-    def git(self) -> str:
-        return hashlib.sha1(b"blob %d\0" % len(self.data) + self.data).hexdigest()
 
 
 @dataclass
@@ -72,10 +51,20 @@ class Request:
     authorization: str | None
 
 
+@dataclass
+class Span:
+    """Bytes of a file that one answer brought so far, from `start` up to `stop`."""
+
+    start: int
+    stop: int
+
+
 class Hub:
     """The running server. `requests` is its log; `sent` counts the bytes of files that left it.
 
-    `tree` is answered in place of every listing.
+    `tree` is answered in place of every listing. `rate` is bytes a second for each connection, 0 for as fast as can
+    be; `latency` is seconds before each answer. `together` is the most answers that were under way at once; `spans` are
+    the bytes of its file that each answer has brought.
     """
 
     def __init__(self, token: str = "hf_good", page: int = 1000) -> None:
@@ -85,6 +74,13 @@ class Hub:
         self.requests: list[Request] = []
         self.sent = 0
         self.tree: bytes | None = None
+        self.rate = 0.0
+        self.latency = 0.0
+        self.together = 0
+        self.spans: list[Span] = []
+        self._under_way = 0
+        self._lock = threading.Lock()
+        self.closing = threading.Event()
         self.endpoint = ""
         self.cdn = ""
 
@@ -101,6 +97,26 @@ class Hub:
         repository.files = {path: each if isinstance(each, File) else File(each) for path, each in files.items()}
         repository.commit = hashlib.sha1(f"{name} {len(repository.older)}".encode()).hexdigest()
         return repository.commit
+
+    def count(self, sent: int, span: Span) -> None:
+        """Note bytes of a file that left."""
+        with self._lock:
+            self.sent += sent
+            span.stop += sent
+
+    @contextmanager
+    def answering(self, start: int) -> Iterator[Span]:
+        """Note an answer that is under way."""
+        span = Span(start, start)
+        with self._lock:
+            self.spans.append(span)
+            self._under_way += 1
+            self.together = max(self.together, self._under_way)
+        try:
+            yield span
+        finally:
+            with self._lock:
+                self._under_way -= 1
 
     def downloads(self) -> list[Request]:
         """Requests for the bytes of a file on the CDN."""
@@ -123,6 +139,7 @@ def _serving(hub: Hub) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
+        hub.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -130,7 +147,14 @@ def _serving(hub: Hub) -> Iterator[str]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 64
     hub: Hub
+
+    def get_request(self) -> Any:
+        """Small buffers: what is on its way when a client dies counts as sent."""
+        connection, address = super().get_request()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away are part of the tests."""
@@ -138,6 +162,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes, and the second would wait 40 ms for the first
     server: _Server
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
@@ -272,45 +297,88 @@ class _Handler(BaseHTTPRequestHandler):
         owner, repo, path = place.split("/", 2)
         commit = parse_qs(urlsplit(self.path).query).get("commit", ["main"])[0]
         file = (self.server.hub.repositories[f"{owner}/{repo}"].at(commit) or {})[path]
-        self._bytes(file, {"ETag": f'"{file.sha256}"'}, self.command == "GET")
+        self._bytes(file, {"ETag": file.etag or f'"{file.sha256}"'}, self.command == "GET")
 
     def _bytes(self, file: File, headers: dict[str, str], body: bool) -> None:
+        hub = self.server.hub
+        if hub.latency:
+            hub.closing.wait(hub.latency)
         if file.statuses and body:
             self._fail(file.statuses.pop(0), None, "trouble")
             return
+        fault = file.always
+        if body and file.faults:
+            fault = file.faults.pop(0)
+        if fault.status:
+            self._fail(fault.status, None, "trouble", {"Retry-After": fault.retry_after} if fault.retry_after else {})
+            return
+        if fault.location:
+            self._head(302, {"Location": fault.location, "Content-Length": "0"})
+            return
         data = file.data if file.served is None else file.served
-        start = 0
+        start, stop = 0, len(data)
         wanted = self.headers.get("Range")
         status = 200
-        if wanted and file.ranges:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        if wanted and file.ranges and not fault.whole:
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start, stop = int(first), min(int(last) + 1, len(data)) if last else len(data)
             if start >= len(data):
                 self._fail(416, None, "out of range")
                 return
             status = 206
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        rest = data[start:]
-        self._head(status, headers | {"Content-Length": str(len(rest)), "Accept-Ranges": "bytes"})
-        if not body:
-            return
-        cut = file.cuts.pop(0) if file.cuts else None
-        for at in range(0, len(rest), 65536):
-            piece = rest[at : at + 65536] if cut is None else rest[at : min(at + 65536, cut)]
+            headers["Content-Range"] = fault.content_range or f"bytes {start}-{stop - 1}/{len(data)}"
+        if fault.etag:
+            headers["ETag"] = fault.etag
+        if fault.encoding:
+            headers["Content-Encoding"] = fault.encoding
+        length = stop - start if fault.length is None else fault.length
+        self._head(status, headers | {"Content-Length": str(length), "Accept-Ranges": "bytes"})
+        if body:
+            with hub.answering(start) as span:
+                self._send(memoryview(data)[start:stop], file, fault, span)
+
+    def _send(self, rest: memoryview, file: File, fault: Fault, span: Span) -> None:
+        hub = self.server.hub
+        cut = file.cuts.pop(0) if file.cuts else fault.cut
+        rate = fault.rate or hub.rate
+        step = 1 if fault.rate else 65536
+        for at in range(0, len(rest), step):
+            piece = rest[at : at + step] if cut is None else rest[at : min(at + step, cut)]
             self.wfile.write(piece)
-            self.server.hub.sent += len(piece)
-            if cut is not None and at + len(piece) >= cut:
-                self.close_connection = True
-                self.wfile.flush()
+            hub.count(len(piece), span)
+            if rate and hub.closing.wait(len(piece) / rate):
                 return
+            if cut is not None and at + len(piece) >= cut:
+                self._break(fault)
+                return
+
+    def _break(self, fault: Fault) -> None:
+        self.close_connection = True
+        self.wfile.flush()
+        if fault.stall:
+            # Until the client hangs up, or the test is over.
+            self.connection.settimeout(0.05)
+            while not self.server.hub.closing.is_set():
+                try:
+                    if not self.connection.recv(1):
+                        return
+                except TimeoutError:
+                    continue
+                except OSError:
+                    return
+        if fault.reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
 
     def _json(self, value: object, headers: dict[str, str] | None = None) -> None:
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})})
         self.wfile.write(data)
 
-    def _fail(self, status: int, code: str | None, message: str) -> None:
+    def _fail(self, status: int, code: str | None, message: str, more: dict[str, str] | None = None) -> None:
         data = json.dumps({"error": message}).encode()
         headers = {"Content-Length": str(len(data)), "Content-Type": "application/json", "X-Error-Message": message}
+        headers |= more or {}
         if code is not None:
             headers["X-Error-Code"] = code
         self._head(status, headers)

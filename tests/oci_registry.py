@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -25,7 +25,8 @@ class Blob:
 
     `served` is sent in place of `data`; `ranges` False ignores Range headers; each request is answered with the next
     of `statuses` while there are any; each download ends after the next of `cuts` bytes. `moved` is where requests
-    are redirected to.
+    are redirected to. `headers` come with every answer. `then` takes its place after a cut. With `stalls`, a download
+    sends so many bytes, and then nothing more. Under /cdn/ a blob has any name, and nobody is asked for his.
     """
 
     data: bytes
@@ -34,6 +35,9 @@ class Blob:
     statuses: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     moved: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    then: "Blob | None" = None
+    stalls: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/token":
             self._token(request)
         elif path.startswith("/cdn/"):
-            self._blob(registry.blobs[path.removeprefix("/cdn/")])
+            found = registry.blobs.get(unquote(path.removeprefix("/cdn/")))
+            if found is None:
+                self._fail(404, "BLOB_UNKNOWN", "no such file")
+            else:
+                self._blob(found)
         elif self._let_in(request):
             self._resource(path.removeprefix("/v2/"))
 
@@ -273,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(307, {"Location": blob.moved}, b"")
             return
         data = blob.data if blob.served is None else blob.served
-        wanted, status, headers = self.headers.get("Range"), 200, {}
+        wanted, status, headers = self.headers.get("Range"), 200, dict(blob.headers)
         if wanted and blob.ranges:
             first, _, last = wanted.removeprefix("bytes=").partition("-")
             start, stop = int(first), int(last) + 1 if last else len(data)
@@ -283,12 +291,18 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{min(stop, len(data)) - 1}/{len(data)}"
             status, data = 206, data[start:stop]
         cut = blob.cuts.pop(0) if blob.cuts else None
-        self._send(status, headers, data, cut)
+        if cut is not None and cut < len(data) and blob.then is not None:
+            blobs = self.server.registry.blobs
+            blobs.update({name: blob.then for name, each in blobs.items() if each is blob})
+        stall = blob.stalls.pop(0) if blob.stalls else None
+        self._send(status, headers, data, cut if stall is None else stall, stall is not None)
 
     def _fail(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         self._send(status, headers or {}, json.dumps({"errors": [{"code": code, "message": message}]}).encode())
 
-    def _send(self, status: int, headers: dict[str, str], data: bytes, cut: int | None = None) -> None:
+    def _send(
+        self, status: int, headers: dict[str, str], data: bytes, cut: int | None = None, stall: bool = False
+    ) -> None:
         self.send_response(status)
         for key, value in {"Content-Length": str(len(data)), **headers}.items():
             self.send_header(key, value)
@@ -296,6 +310,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         self.wfile.write(data if cut is None else data[:cut])
+        if stall:
+            self.rfile.read(1)  # until the client has had enough
         if cut is not None and cut < len(data):
             self.close_connection = True
 

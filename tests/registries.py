@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ USER, PASSWORD = "anna", "open sesame"
 _HTPASSWD = "anna:$2y$04$hUmtbvtoRALHUUbeFmBy9u4UeqathAqGOwoyhO5PWQT1c.nIC1Hum\n"
 _CONFIG = """\
 version: 0.1
-log: {{level: warn, accesslog: {{disabled: true}}}}
+log: {{level: error, formatter: json}}
 storage:
   filesystem: {{rootdirectory: {storage}}}
   delete: {{enabled: true}}
@@ -119,6 +120,11 @@ class Registry:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read()
+
+    def requests(self) -> list[str]:
+        """Method and path of every request so far, as its log has them."""
+        found = re.findall(r'"([A-Z]+) (/v2/\S*) HTTP/1\.1"', self.log.read_text(errors="replace"))
+        return [f"{method} {path}" for method, path in found]
 
     def manifest(self, repository: str, tag: str) -> Any:
         """A manifest as JSON."""

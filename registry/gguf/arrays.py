@@ -53,10 +53,11 @@ class Array(Sequence[Item]):
         else:
             yield from self.numbers()
 
-    def numbers(self) -> Sequence[int | float | bool]:
-        """The items of an array of numbers, packed; booleans as such."""
+    def numbers(self, most: int | None = None) -> Sequence[int | float | bool]:
+        """The items of an array of numbers (the first `most` of them), packed; booleans as such."""
         packed = array(SCALARS[self.kind])
-        packed.frombytes(memoryview(self._data)[self._start : self._end])
+        end = self._end if most is None else min(self._end, self._start + most * packed.itemsize)
+        packed.frombytes(memoryview(self._data)[self._start : end])
         if sys.byteorder == "big":
             packed.byteswap()
         return [bool(each) for each in packed] if self.kind == BOOL else packed
@@ -70,15 +71,14 @@ class Array(Sequence[Item]):
 
     def texts_at(self, wanted: Sequence[int]) -> dict[int, bytes]:
         """The raw bytes of a few items of an array of texts, walking no further than the last."""
-        indices = set(wanted)
         found: dict[int, bytes] = {}
-        at = self._start
-        for index in range(max(indices, default=-1) + 1):
-            (length,) = _LENGTH.unpack_from(self._data, at)
-            at += 8
-            if index in indices:
-                found[index] = bytes(self._data[at : at + length])
-            at += length
+        unpack, data, at, position = _LENGTH.unpack_from, self._data, self._start, 0
+        for index in sorted(set(wanted)):
+            for _ in range(index - position):
+                at += 8 + unpack(data, at)[0]
+            (length,) = unpack(data, at)
+            found[index] = bytes(data[at + 8 : at + 8 + length])
+            at, position = at + 8 + length, index + 1
         return found
 
     def _texts(self) -> Iterator[str]:

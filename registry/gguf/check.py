@@ -21,6 +21,7 @@ TEMPLATE_LIMIT = 256 << 10
 
 _BYTE_TOKEN = re.compile(rb"<0x[0-9A-F]{2}>")
 _BYTE_TYPE = 6
+_MOST_BYTE_TOKENS = 4096
 _TOKEN_LIMIT = 64 << 10
 _MOST_PATCHES = 1 << 16
 _LORA_A, _LORA_B = ".lora_a", ".lora_b"
@@ -124,8 +125,11 @@ def _check_vocabulary(data: Metadata) -> None:
 
 def _check_byte_tokens(tokens: Array, types: Array) -> None:
     numbers = types.numbers()
+    count = numbers.count(_BYTE_TYPE)
+    if count > _MOST_BYTE_TOKENS:
+        raise BadGGUF(f"{count} tokens are marked as bytes; {_MOST_BYTE_TOKENS} are allowed, and there are 256 bytes")
     # The engine reads two hex digits of these without looking whether they are there.
-    marked = [index for index, kind in enumerate(numbers) if kind == _BYTE_TYPE] if _BYTE_TYPE in numbers else []
+    marked = [index for index, kind in enumerate(numbers) if kind == _BYTE_TYPE] if count else []
     for index, text in tokens.texts_at(marked).items():
         if not _BYTE_TOKEN.fullmatch(text):
             raise BadGGUF(f"token {index} is marked as a byte but reads {text[:20]!r}, not like <0x0A>")

@@ -91,7 +91,7 @@ class Metadata:
             return None
         if value.kind == STRING or len(value) < length:
             raise BadGGUF(f"{self._key(key)} must hold {length} marks, one per layer")
-        return tuple(bool(each) for each in value.numbers()[:length])
+        return tuple(bool(each) for each in value.numbers(length))
 
     def array(self, key: str) -> Array | None:
         """An array as it is."""

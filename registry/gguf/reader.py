@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,12 +25,19 @@ _FIRST_READ = 256 << 10
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _READERS = {kind: struct.Struct("<" + letter) for kind, letter in gguf.SCALARS.items()}
+_PIECE = 4 << 20  # bytes read at a time
+_KEY_COST, _TENSOR_COST = 400, 512  # bytes that one takes as Python objects
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+_WIDE = re.compile(rb"[\xf0-\xff]")  # what a character outside of Unicode's first plane begins with
 _NAME_LIMIT = 63  # ggml keeps names in 64 bytes, the last one NUL
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a header may ask for. The defaults lie well above every published model."""
+    """How much a header may ask for. The defaults lie well above every published model.
+
+    `memory` is what its bytes, texts, keys and tensors may take together, about, once they are Python objects.
+    """
 
     keys: int = 16_384
     tensors: int = 65_536
@@ -37,7 +45,8 @@ class Limits:
     text_bytes: int = 16 << 20
     items: int = 4 << 20
     alignment: int = 65_536
-    header_bytes: int = 128 << 20
+    header_bytes: int = 40 << 20
+    memory: int = 44 << 20
     tensor_bytes: int = 1 << 48
 
 
@@ -77,29 +86,34 @@ class Header:
 
 
 def read_header(
-    source: str | os.PathLike[str] | int, *, limits: Limits = LIMITS, file_size: int | None = None
+    source: str | os.PathLike[str] | int,
+    *,
+    limits: Limits = LIMITS,
+    file_size: int | None = None,
+    at_hand: int | None = None,
 ) -> Header:
     """Read the header of a file, given by path or as an open descriptor (which stays open).
 
     `file_size` is the size that the file will have once all of it is there; by default the one it has.
+    `at_hand` is how many of its first bytes are true by now, where the rest may be a hole.
     Raises BadGGUF saying what is wrong and where (Truncated where more bytes might help), or BadSource.
     """
     if isinstance(source, int):
-        return _read(source, "", limits, file_size)
+        return _read(source, "", limits, file_size, at_hand)
     path = Path(source)
     fd, _ = open_regular(path)
     try:
-        return _read(fd, str(path), limits, file_size)
+        return _read(fd, str(path), limits, file_size, at_hand)
     finally:
         os.close(fd)
 
 
-def _read(fd: int, path: str, limits: Limits, file_size: int | None) -> Header:
+def _read(fd: int, path: str, limits: Limits, file_size: int | None, at_hand: int | None) -> Header:
     os.lseek(fd, 0, os.SEEK_SET)
     with open(fd, "rb", buffering=0, closefd=False) as file:
         actual = os.fstat(fd).st_size
         try:
-            return _Parser(file, actual if file_size is None else file_size, limits).header()
+            return _Parser(file, actual if file_size is None else file_size, limits, at_hand).header()
         except Truncated as error:
             raise Truncated(error.reason, path) from None
         except BadGGUF as error:
@@ -109,12 +123,14 @@ def _read(fd: int, path: str, limits: Limits, file_size: int | None) -> Header:
 class _Parser:
     """Walks the header once. `data` grows as the walk needs it, never further than the header goes."""
 
-    def __init__(self, file: io.RawIOBase | io.FileIO, size: int, limits: Limits) -> None:
+    def __init__(self, file: io.RawIOBase | io.FileIO, size: int, limits: Limits, at_hand: int | None = None) -> None:
         self.file = file
         self.size = size
         self.limits = limits
+        self.at_hand = size if at_hand is None else at_hand
         self.data = bytearray()
         self.at = 0
+        self.taken = 0  # memory for what was read from the bytes
 
     def header(self) -> Header:
         version, tensor_count, key_count = self._preamble()
@@ -148,6 +164,7 @@ class _Parser:
         metadata: dict[str, Value] = {}
         types: dict[str, int] = {}
         for index in range(count):
+            self.spend(_KEY_COST)
             key = self._key(index)
             if key in metadata:
                 raise BadGGUF(f"metadata key {key!r} occurs twice")
@@ -184,7 +201,11 @@ class _Parser:
         if length > self.limits.text_bytes:
             raise BadGGUF(f"{what} has {length} bytes of text; {self.limits.text_bytes} are allowed")
         start = self.take(length)
-        return self.data[start : start + length].decode("utf-8", "replace")
+        # The widest character decides how many bytes each of them takes.
+        width = 4 if _WIDE.search(self.data, start, start + length) else 2
+        self.spend(length * (width if _BEYOND_ASCII.search(self.data, start, start + length) else 1))
+        with memoryview(self.data) as data, data[start : start + length] as text:
+            return str(text, "utf-8", "replace")
 
     def _array(self, key: str) -> Array:
         kind = self.u32()
@@ -233,6 +254,7 @@ class _Parser:
         names = set()
         expected = 0
         for index in range(count):
+            self.spend(_TENSOR_COST)
             tensor = self._tensor(index)
             if tensor.name in names:
                 raise BadGGUF(f"tensor {tensor.name!r} occurs twice")
@@ -278,6 +300,12 @@ class _Parser:
         self.at = end
         return start
 
+    def spend(self, count: int) -> None:
+        """Count memory that is about to be taken; raises BadGGUF when it gets too much."""
+        self.taken += count
+        if self.taken + len(self.data) > self.limits.memory:
+            raise BadGGUF(f"the header would take more memory than the {self.limits.memory} bytes allowed")
+
     def need(self, end: int) -> None:
         """Have `data` reach `end`, reading ahead generously; raises Truncated if the file doesn't."""
         if end <= len(self.data):
@@ -286,14 +314,15 @@ class _Parser:
             raise Truncated(f"the header goes on to byte {end}, but the file ends at {self.size}")
         if end > self.limits.header_bytes:
             raise BadGGUF(f"the header is longer than the {self.limits.header_bytes} bytes allowed")
-        goal = min(max(end, 2 * len(self.data), _FIRST_READ), self.size, self.limits.header_bytes)
+        goal = min(max(end, 2 * len(self.data), _FIRST_READ), self.size, self.limits.header_bytes, self.at_hand)
         while len(self.data) < goal:
-            more = self.file.read(goal - len(self.data))
+            more = self.file.read(min(goal - len(self.data), _PIECE))
             if not more:
                 break
             self.data += more
         if end > len(self.data):
             raise Truncated(f"the header goes on to byte {end}, but only {len(self.data)} are there")
+        self.spend(0)
 
 
 def _tensor_bytes(name: str, shape: tuple[int, ...], packing: gguf.TensorType, limits: Limits) -> int:

@@ -141,7 +141,7 @@ class Authority:
         registry, realm = urlsplit(base), self._realm(base, bearer.params.get("realm", ""))
         home = base
         if credential is not None and not _belong_together(registry, realm):
-            if self._has_same_entry(realm, credential):
+            if self._has_same_entry(registry, realm, credential):
                 home = realm.geturl()  # a person has named that host too, so it may be anywhere
             else:
                 credential = None
@@ -177,14 +177,14 @@ class Authority:
             )
         return realm
 
-    def _has_same_entry(self, realm: SplitResult, credential: Credential) -> bool:
+    def _has_same_entry(self, registry: SplitResult, realm: SplitResult, credential: Credential) -> bool:
         """Whether Docker's config says that a realm belongs to this registry.
 
         An entry of its own isn't enough: a registry could get itself tokens for somebody else's with that.
         """
-        if self._given is not None or self._credentials is None or realm.scheme != "https":
+        if self._given is not None or self._credentials is None or not _HOST.fullmatch(realm.netloc):
             return False
-        if not _HOST.fullmatch(realm.netloc):
+        if realm.scheme != "https" and realm.scheme != registry.scheme:
             return False
         return self._credentials.of(realm.netloc) == credential
 

@@ -64,10 +64,12 @@ class Refused(Unreachable):
 def failure(client: RegistryClient, answer: httpx2.Response, what: str) -> RegistryError:
     """The error that an answer means: Later, Refused, or Denied. `what` names the blob or tag at which it was given."""
     error = client.refusal(answer, what)
+    if isinstance(error, NotFound):
+        return Refused(f"{what}: the registry knows no such place (404)", answer.status_code)
     if answer.status_code in _LATER:
         said = str(error) if what in str(error) else f"{what}: {error}"
         return Later(said, _wanted_wait(answer.headers.get("Retry-After", "")))
-    return Refused(str(error), answer.status_code) if isinstance(error, Unreachable | NotFound) else error
+    return Refused(str(error), answer.status_code) if isinstance(error, Unreachable) else error
 
 
 class Sending:
@@ -87,6 +89,7 @@ class Sending:
         self._reader = _Reader(blob, cancelled)
         self._place = ""  # of the upload under way
         self._is_broken = False  # it ended in the middle of something
+        self._forgotten = 0
 
     def close(self) -> None:
         """Let go of the file."""
@@ -99,15 +102,18 @@ class Sending:
                 raise failure(self._client, answer, self._what)
             return answer.status_code == 200
 
-    def run(self) -> None:
-        """Bring the blob, or go on where the last call was cut off. Raises Unreachable: a further call may mend it."""
+    def run(self) -> bool:
+        """Bring the blob, or go on where the last call was cut off; False if another repository had it.
+
+        Raises Unreachable: a further call may mend it.
+        """
         start = 0
         if self._is_broken:
             if self.is_there():
-                return  # it was complete, and only the answer was lost
+                return True  # it was complete, and only the answer was lost
             start = self._resumed()
         if not self._place and self._begin():
-            return
+            return False
         self._is_broken = True
         try:
             self._fill(start)
@@ -115,10 +121,13 @@ class Sending:
         except Refused as error:
             self._place = ""
             if self.sent and error.status != 413:
-                # It took parts before: it has forgotten this upload, and may take another.
+                # It took parts before. It may have forgotten this upload, and take another; or it takes one part only.
+                self._whole = self._whole or self._forgotten > 0
+                self._forgotten += 1
                 raise Unreachable(str(error)) from error
             raise
         self._is_broken = False
+        return True
 
     def adapt(self, status: int) -> bool:
         """Change what the registry didn't take, if there is another way to ask."""

@@ -37,24 +37,36 @@ class Uploader:
         self._waits = waits
         self._part = part
 
+    def greet(self, tag: str) -> None:
+        """Ask for a tag once, so that a registry that isn't there, or doesn't let us, is known before anything is sent.
+
+        Raises Denied or Unreachable.
+        """
+        target = f"/v2/{self._client.repository}/manifests/{quote(tag)}"
+        with self._client.send("HEAD", target, headers={"Accept": MANIFEST_TYPE}) as answer:
+            if answer.status_code in (401, 403):
+                raise failure(self._client, answer, self._client.shown)
+
     def bring(self, blob: Blob, arrived: Callable[[int], None], cancelled: Cancel) -> bool:
-        """Make sure that a blob is there; whether it had to be brought. `arrived` is told how many bytes have gone.
+        """Make sure that a blob is there; whether it had to be sent. `arrived` is told how many bytes have been.
 
         Raises Corrupt where its bytes are wrong, Denied, Unreachable, Cancelled or a StorageFault.
         """
-        arrived(0)
         sending = Sending(self._client, blob, arrived, cancelled, self._part)
         try:
-            found = self._again(sending.is_there, cancelled)
-            if not found:
-                self._again(sending.run, cancelled, sending)
+            sent = not self._again(sending.is_there, cancelled) and self._again(sending.run, cancelled, sending)
         except (Corrupt, Cancelled):
             sending.forget()
             raise
+        except Unreachable as error:
+            if str(blob.digest) in str(error):
+                raise
+            raise Unreachable(f"{self._client.shown}@{blob.digest}: {error}") from error
         finally:
             sending.close()
-        arrived(blob.size)
-        return not found
+        if sent:
+            arrived(blob.size)
+        return sent
 
     def name(self, tag: str, manifest: bytes, cancelled: Cancel) -> None:
         """Put a manifest under a tag, and make sure that the registry gives the same one back.

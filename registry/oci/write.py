@@ -17,14 +17,12 @@ from modelfiles.template import is_go_template
 from registry import manifest as own
 from registry.digests import Digest, digest_of
 from registry.manifest import MANIFEST_TYPE, Layer, to_canonical
+from registry.oci.read import FILE_PATH
 from registry.resolve import Form
 from registry.stored import StoredModel
 
-FILEPATH: Final = "org.cncf.model.filepath"
-"""Annotation of a layer: the path of its file, with `/`, below the model's folder."""
-METADATA: Final = "org.cncf.model.file.metadata+json"
-CNCF_ARTIFACT: Final = "application/vnd.cncf.model.manifest.v1+json"
-
+_METADATA: Final = "org.cncf.model.file.metadata+json"
+_CNCF_ARTIFACT: Final = "application/vnd.cncf.model.manifest.v1+json"
 _CONFIG_TYPES: Mapping[Form, str] = {
     "docker": "application/vnd.docker.ai.model.config.v0.1+json",
     "cncf": "application/vnd.cncf.model.config.v1+json",
@@ -61,6 +59,7 @@ _PLACES: Mapping[str, str] = {
 
 _EPOCH = "1970-01-01T00:00:00Z"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}\.gguf", re.IGNORECASE)
+_PROJECTOR = re.compile(r"(?:^|[-._])mmproj(?:$|[-._])", re.IGNORECASE)
 _SHARD = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.gguf", re.IGNORECASE)
 
 
@@ -95,7 +94,7 @@ def write(model: StoredModel, form: Form) -> Artifact:
         "layers": [_descriptor(layer) for layer in layers],
     }
     if form == "cncf":
-        value["artifactType"] = CNCF_ARTIFACT
+        value["artifactType"] = _CNCF_ARTIFACT
     return Artifact(form, to_canonical(value), config, layers)
 
 
@@ -110,9 +109,9 @@ def _layers(model: StoredModel, form: Form) -> tuple[Layer, ...]:
         kind = _JINJA if layer.media_type == own.TEMPLATE and is_jinja else layer.media_type
         path = _free(shards.pop(0) if kind == own.MODEL and shards else _path(kind, layer.title), taken)
         taken.add(path.lower())
-        notes = {FILEPATH: path, own.TITLE: path}
+        notes = {FILE_PATH: path, own.TITLE: path}
         if form == "cncf":
-            notes[METADATA] = _metadata(path, layer.size)
+            notes[_METADATA] = _metadata(path, layer.size)
         made.append(Layer(_TYPES[form].get(kind, layer.media_type), layer.digest, layer.size, notes))
     return tuple(made)
 
@@ -122,7 +121,7 @@ def _shard_names(titles: Sequence[str]) -> list[str]:
     if len(titles) == 1:
         return []  # one file is called as it was
     found = [_SHARD.fullmatch(PurePosixPath(each).name) for each in titles]
-    kept = [each[0] for each in found if each and _is_plain(each[0]) and not _is_projector(each[0])]
+    kept = [each[0] for each in found if each and _is_plain(each[0]) and "mmproj" not in each[0].lower()]
     stems = {each[1] for each in found if each}
     counted = [(int(each[2]), int(each[3])) for each in found if each]
     if len(kept) == len(titles) and len(stems) == 1 and counted == [(i + 1, len(titles)) for i in range(len(titles))]:
@@ -136,19 +135,18 @@ def _path(kind: str, title: str) -> str:
     name = PurePosixPath(title).name
     if kind not in own.WEIGHTS or not _is_plain(name):
         return str(place)
-    if kind == own.PROJECTOR and not _is_projector(name):
-        name = f"mmproj-{name}"  # ModelPack's readers know a projector by its name alone
-    elif kind != own.PROJECTOR and _is_projector(name):
+    # ModelPack's readers know a projector by its name alone, some of them by the word anywhere in it.
+    if kind == own.PROJECTOR and not _PROJECTOR.search(name):
+        name = f"mmproj-{name}"
+    elif kind != own.PROJECTOR and "mmproj" in name.lower():
         return str(place)
+    elif kind == own.MODEL and (shard := _SHARD.fullmatch(name)) and int(shard[3]) > 1:
+        return str(place)  # it is whole, and readers would look for the others
     return str(place.with_name(name))
 
 
 def _is_plain(name: str) -> bool:
     return _FILE_NAME.fullmatch(name) is not None
-
-
-def _is_projector(name: str) -> bool:
-    return "mmproj" in name.lower()
 
 
 def _free(path: str, taken: set[str]) -> str:

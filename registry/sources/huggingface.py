@@ -22,9 +22,9 @@ from registry.errors import BadDigest, Denied, NotFound, RegistryError, Unreacha
 from registry.resolve import HubPlace
 from registry.sources.choice import candidates, choose, projector_for
 from registry.sources.source import Build, Offer, RemoteFile, Text, TextKind
-from registry.transfer.download import Incoming, Opener
 from registry.transfer.http import Http
-from registry.transfer.ranges import incoming, range_of
+from registry.transfer.incoming import Incoming, Opener
+from registry.transfer.ranges import incoming, range_of, refuse_passing
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +127,7 @@ class HuggingFace:
             _translated(f"hf.co/{self._repository}/{file.path}"),
             self._http.open("GET", url, headers=range_of(start, stop), secret=self._headers()) as response,
         ):
+            refuse_passing(response, url, f"hf.co/{self._repository}/{file.path}")
             if response.status_code >= 400 and response.status_code != 416:
                 response.read()
                 hf_raise_for_status(response)

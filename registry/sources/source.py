@@ -24,15 +24,13 @@ published."""
 class RemoteFile:
     """A file at its source. `digest` is its SHA-256 where the source tells it beforehand.
 
-    `git_hash` is what git calls small files that have no other hash. Of a file with neither, `version` is the source's
-    word for its present state, where it has one that never stays the same for other bytes.
+    `git_hash` is what git calls small files that have no other hash.
     """
 
     path: str
     size: int
     digest: Digest | None = None
     git_hash: str = ""
-    version: str = ""
 
     @property
     def title(self) -> str:

@@ -32,10 +32,14 @@ _TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A file as it was when it was looked at. `mark` is whatever changes with it: ETag, or when it was modified."""
+    """A file as it was when it was looked at.
+
+    `mark` is whatever changes with it: ETag, or when it was modified. `certain` says that it does so with every byte.
+    """
 
     url: str
     mark: str
+    certain: bool
 
 
 class Web:
@@ -95,7 +99,7 @@ class Web:
     @contextmanager
     def _open(self, file: RemoteFile, start: int, stop: int | None) -> Iterator[Incoming]:
         seen = self._seen[file.path]
-        if not seen.mark and file.digest is None:
+        if start and not seen.certain and file.digest is None:
             start, stop = 0, None  # nothing would tell if the rest were of another file
         with self._get(seen.url, start, stop) as response:
             if response.status_code not in (200, 206, 416):
@@ -119,9 +123,8 @@ class Web:
                 page = "a web page" if "html" in response.headers.get("Content-Type", "") else "another kind of file"
                 raise BadSource(f"{_shown(url)}: not a GGUF file but {page}")
             tag = response.headers.get("ETag", "")
-        self._seen[name] = _Seen(url, mark)
-        # A weak ETag may stand for other bytes that only mean the same.
-        return RemoteFile(name, size, version=f"{_shown(url)} {tag}" if tag and not tag.startswith("W/") else "")
+        self._seen[name] = _Seen(url, mark, certain=bool(tag) and not tag.startswith("W/"))
+        return RemoteFile(name, size)
 
     @contextmanager
     def _get(self, url: str, start: int, stop: int | None) -> Iterator[httpx2.Response]:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 from urllib.request import getproxies, proxy_bypass
@@ -236,7 +237,7 @@ def _without_secrets(url: str) -> str:
 def _client(timeout: httpx2.Timeout, verify: bool = True) -> httpx2.Client:
     import httpx2
 
-    return httpx2.Client(
+    client = httpx2.Client(
         verify=verify,
         timeout=timeout,
         follow_redirects=False,
@@ -245,3 +246,6 @@ def _client(timeout: httpx2.Timeout, verify: bool = True) -> httpx2.Client:
         # Lengths and offsets are those of the file only if nothing compresses it on the way.
         headers={"User-Agent": "runner", "Accept-Encoding": "identity"},
     )
+    # Cookies know no ports, and go to siblings; no source of models needs any.
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    return client

@@ -221,6 +221,8 @@ def _recipe(path: Path, folder: Path, declared: Created) -> Recipe:
         at = folder / declared.path
         try:
             modelfile, folder = parsed(at.read_bytes(), str(at)), at.parent
+        except FileNotFoundError:
+            raise Failure(f"{path}, line {declared.line}: there is no {at}") from None
         except OSError as error:
             raise Failure(f"{path}, line {declared.line}: cannot read {at}: {error.strerror}", Exit.IO) from None
     else:

@@ -19,9 +19,9 @@ def is_last(update: Json) -> bool:
     return update.get("status") == "success"
 
 
-def pull(client: Client, model: str, as_json: bool = False) -> None:
-    """Have the daemon pull `model`, and show how it goes. Raises Failure."""
-    with client.stream("/api/pull", {"model": model, "stream": True}, is_last) as updates:
+def pull(client: Client, model: str, as_json: bool = False, more: Json | None = None) -> None:
+    """Have the daemon pull `model`, and show how it goes. `more` are further fields of the request. Raises Failure."""
+    with client.stream("/api/pull", {"model": model, "stream": True, **(more or {})}, is_last) as updates:
         follow(updates, as_json)
 
 

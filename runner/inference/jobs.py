@@ -24,7 +24,7 @@ from registry.quantize import Quantization, Quantizer
 from registry.resolve import Publication, Wanted
 from registry.store import Store
 from registry.verify import Sample, Verified, verify
-from runner.inference.quantizer import quantize
+from runner.inference.quantizer import one_at_a_time, quantize
 
 Pull = Callable[[Wanted, Report, Cancel], object]
 Push = Callable[[Publication, Report, Cancel], object]
@@ -44,7 +44,7 @@ class Jobs:
         self._pull = pull
         self._push = push
         self._threads = threads
-        self._quantizer = quantizer
+        self._quantizer = one_at_a_time(quantizer)
         self._by_key: dict[Hashable, _Job] = {}
         self._running: set[_Job] = set()
 

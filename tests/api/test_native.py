@@ -456,8 +456,9 @@ def test_pull(server: Served) -> None:
     ]
     assert server.post("/api/pull", {"name": "y", "stream": False}).json == {"status": "success"}
     pinned = {"as": "z", "revision": "abc", "digests": {"m.gguf": digest}, "insecure": True, "limit_rate": "1MB"}
+    pinned["digest"] = digest
     assert server.post("/api/pull", {"model": "y", "stream": False, **pinned}).json == {"status": "success"}
-    pin = Pin("abc", (("m.gguf", digest_of(b"layer")),))
+    pin = Pin("abc", (("m.gguf", digest_of(b"layer")),), digest_of(b"layer"))
     assert server.jobs.pulled == [
         Wanted(reference="x"),
         Wanted(reference="y"),
@@ -471,6 +472,8 @@ def test_pull(server: Served) -> None:
     [
         ({"digests": {"m.gguf": "sha256:" + "0" * 64}}, "revision"),
         ({"revision": "abc", "digests": {"m.gguf": "12"}}, "digests"),
+        ({"revision": "abc", "digest": "12"}, "digest"),
+        ({"digest": "sha256:" + "0" * 64}, "revision"),
         ({"limit_rate": "fast"}, "limit_rate"),
         ({"insecure": "yes"}, "insecure"),
     ],

@@ -15,13 +15,8 @@ from runner.api.dialects import DIALECTS, dialect_of
 from tests.api.endpoints import BODIES, TABLE, method, routes
 from tests.api.serving import Served
 
-JOBS = (
-    "/api/pull",
-    "/api/push",
-    "/api/create",
-    "/runner/verify",
-    "/runner/adopt",
-)  # their streams fail for reasons of their own
+# Their streams fail for reasons of their own.
+JOBS = ("/api/pull", "/api/push", "/api/create", "/runner/adopt", "/runner/verify")
 DOCS = Path(__file__).parents[2] / "docs" / "fields.md"
 
 

@@ -60,6 +60,7 @@ class FakeDaemon:
         }
     )
     loaded: list[Json] = field(default_factory=list)
+    held: dict[str, Json] = field(default_factory=dict)  # what /runner/provenance tells of stored models, by name
     blobs: dict[str, bytes] = field(default_factory=dict)
     requests: list[Seen] = field(default_factory=list)
     refusals: dict[str, tuple[int, Any]] = field(default_factory=dict)  # path to status and body
@@ -206,6 +207,16 @@ class _Handler(BaseHTTPRequestHandler):
         }  # fmt: skip
         steps: list[Json] = [{"status": "verifying blobs", "total": 100, "completed": 50}]
         self._stream(iter([*steps, {"status": "success", "result": result}]))
+
+    def _provenance(self, body: Json) -> None:
+        asked = body.get("models")
+        names = {text: _tagged("hf.co/org/repo" if text == "ALIAS" else text) for text in asked or self.daemon.held}
+        told = [
+            {"asked": text if asked else "", "name": name, "reference": name, "problem": ""}
+            | ({"stored": self.daemon.held[name]} if name in self.daemon.held else {})
+            for text, name in names.items()
+        ]
+        self._json({"models": told})
 
     def _shutdown(self, body: Json) -> None:
         self._json({"status": "shutting down"} | ({} if self.daemon.pid is None else {"pid": self.daemon.pid}))
@@ -386,6 +397,7 @@ _ROUTES: dict[tuple[str, str], Callable[[_Handler, Any], None]] = {
     ("POST", "/runner/prune"): _Handler._prune,
     ("POST", "/runner/verify"): _Handler._verify,
     ("POST", "/runner/shutdown"): _Handler._shutdown,
+    ("POST", "/runner/provenance"): _Handler._provenance,
 }
 
 

@@ -42,6 +42,16 @@ def test_pull_as_json_is_a_line_per_update(runner: CommandLine) -> None:
     assert result.stderr == ""
 
 
+def test_what_pull_is_told_goes_with_the_request(daemon: FakeDaemon, runner: CommandLine) -> None:
+    assert runner("pull", "tiny", "--as", "mine", "--limit-rate", "5MB", "--insecure").returncode == 0
+    assert runner("pull", "tiny").returncode == 0
+    first, second = (seen.body for seen in daemon.asked("/api/pull"))
+    assert first == {"model": "tiny", "stream": True, "as": "mine", "limit_rate": "5MB", "insecure": True}
+    assert second == {"model": "tiny", "stream": True}
+    refused = runner("pull", "tiny", "--limit-rate", "fast", check=2)
+    assert "--limit-rate takes a size" in refused.stderr
+
+
 def test_pull_on_a_terminal_shows_bars(runner: CommandLine) -> None:
     with runner.terminal("pull", "tiny") as terminal:
         assert terminal.ends() == 0

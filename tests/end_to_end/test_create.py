@@ -52,7 +52,7 @@ def test_a_model_is_quantized_on_the_way_in(daemon: Daemon, tmp_path: Path) -> N
         env=daemon.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    assert "quantizing to Q4_K_M" in made.stderr
+    assert "quantizing F16 model to Q4_K_M" in made.stderr
     assert listed(daemon, "small")["details"]["quantization_level"] == "Q4_K_M"
     body = {"model": "small", "prompt": "once", "raw": True, "stream": False, "options": {"num_predict": 4}}
     assert daemon.post("/api/generate", body)["eval_count"] > 0

@@ -4,12 +4,14 @@ A command means the same every time it is given, so that a second time heals wha
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelfiles.parse import parse
 from registry.create import create
 from registry.digests import digest_of
+from registry.errors import NotFound
 from registry.origins import Reach
 from registry.progress import Cancel, Report
 from registry.pull import PullSettings, pull
@@ -150,7 +152,7 @@ def _copy_over(store: Store, place: Place, world: World) -> None:
 
 
 def _remove(store: Store, place: Place, world: World) -> None:
-    if store.has("old"):
+    with suppress(NotFound):
         store.remove("old")
 
 

@@ -15,7 +15,9 @@ import pytest
 from modelfiles.parse import parse
 from registry.digests import digest_of
 from registry.errors import BadName, Cancelled, NotFound, Unreachable
+from registry.gguf.quantizations import quant_type
 from registry.progress import Cancel, Progress, Report
+from registry.quantize import Order, Planned, Quantization, Watch
 from registry.resolve import Publication, Wanted
 from registry.store import Store
 from runner.inference.jobs import Jobs
@@ -193,3 +195,50 @@ async def test_closing_cancels_what_runs(works: Works) -> None:
         assert await works.jobs.close(10)
         with pytest.raises(Cancelled):
             await collect(items)
+
+
+@dataclass
+class Mill:
+    """A quantizer that works until it is stopped, and says when it begins and ends."""
+
+    begun: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+    inside: list[int] = field(default_factory=list)
+
+    def __call__(self, order: Order, planned: Planned, watch: Watch) -> None:
+        self.inside.append(1)
+        self.begun.set()
+        try:
+            planned(1, False)
+            while True:
+                self.over.wait(0.01)
+                watch()
+        finally:
+            self.inside.pop()
+            self.over.set()
+
+
+async def test_a_quantizer_is_stopped_when_nobody_waits_for_it_and_works_for_one_at_a_time(
+    store: Store, tmp_path: Path
+) -> None:
+    tensors = [tiny_gguf.Tensor("token_embd.weight", (64, 4), tiny_gguf.F16)]
+    (tmp_path / "tiny.gguf").write_bytes(tiny_gguf.model(tensors=tensors, extra={"general.file_type": 1}).build())
+    mill, asked = Mill(), Quantization(quant_type("Q8_0"))
+    with ThreadPoolExecutor(4) as threads:
+        jobs = Jobs(store, Source().pull, threads, mill)
+
+        def make(name: str) -> AsyncIterator[Progress]:
+            return jobs.create(name, parse("FROM ./tiny.gguf"), base=tmp_path, files={}, quantization=asked)
+
+        async with aclosing(make("one")) as first, aclosing(make("two")) as second:
+            async for step in first:
+                if step.status == "quantizing F16 model to Q8_0":
+                    break
+            async for step in second:
+                if step.status == "looking at what Q8_0 will take":
+                    break
+            assert mill.inside == [1]
+        assert await jobs.close(10)
+    assert mill.inside == []
+    assert list(store.list()) == []
+    assert list((store.root / "ingest").iterdir()) == []

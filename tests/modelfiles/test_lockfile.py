@@ -111,6 +111,14 @@ def test_any_text_is_a_lock_or_an_error(text: str) -> None:
         assert isinstance(read("f", text), Lock)
 
 
+def test_files_without_names_are_read_back() -> None:
+    """Registries need not name their files."""
+    nameless = LockedPull(
+        reference="a", source="b", revision='W/"1"', digest=DIGEST, files=(LockedFile("", DIGEST, 0),) * 2
+    )
+    assert read("f", write(Lock({"x": nameless}))).models == {"x": nameless}
+
+
 def test_it_is_plain_yaml_for_others() -> None:
     found = yaml.safe_load(write(Lock({"b:latest": PULLED})))
     assert found["models"]["b:latest"]["files"][0] == {"title": "a-00001-of-00002.gguf", "digest": DIGEST, "size": 7}

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from registry.disk import Disk
 
 CHANGES = (
-    "make_dir", "create", "reopen", "write", "truncate", "sync", "close", "protect", "rename", "link", "clone",
-    "symlink", "remove", "remove_dir", "sync_dir",
+    "make_dir", "create", "reopen", "write", "write_at", "truncate", "sync", "close", "protect", "rename", "link",
+    "clone", "symlink", "remove", "remove_dir", "sync_dir",
 )  # fmt: skip
 READS = ("open", "read_into")
 
@@ -84,6 +84,9 @@ class FaultyDisk(Disk):
         if self.torn and name == "write":
             fd, data = arguments
             os.write(fd, bytes(data)[: len(data) // 2])
+        if self.torn and name == "write_at":
+            fd, offset, data = arguments
+            os.pwrite(fd, bytes(data)[: len(data) // 2], offset)
         raise Killed
 
     def _really(self, name: str, arguments: tuple[Any, ...]) -> Any:

@@ -19,8 +19,8 @@ class Shelf:
     Troubles: `statuses` answers the next request of a method with a status and headers, before it is looked at; each
     of `cuts` tears the connection of the next upload after so many bytes, which are kept; with `forgets`, what is known
     of a torn upload is gone; `mute` tears it after all bytes, so that only the answer is lost. `largest` is bytes that
-    one request may carry, `parts` whether PATCH is known, `mounts` whether a blob may be had from another repository.
-    `served` is a manifest given back in place of each.
+    one request may carry, `parts` how many an upload may have, `mounts` whether a blob may be had from another
+    repository. `served` is a manifest given back in place of each; uploads go on at `elsewhere`, if given.
     """
 
     statuses: dict[str, list[tuple[int, dict[str, str]]]] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Shelf:
     forgets: bool = False
     mute: bool = False
     largest: int = 1 << 40
-    parts: bool = True
+    parts: int = 1000
     mounts: bool = True
     served: bytes | None = None
     elsewhere: str = ""
@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         planned = shelf.statuses.get(self.command)
         length = int(self.headers.get("Content-Length") or 0)
         if planned:
-            self.close_connection = bool(length)
+            self.rfile.read(length)
             self._answer(*planned.pop(0))
             return
         path = url.path.removeprefix("/v2/")
@@ -128,15 +128,15 @@ class _Handler(BaseHTTPRequestHandler):
             shelf.uploads[upload] = bytearray()
             self._answer(202, self._place(repository, upload))
         elif upload not in shelf.uploads:
-            self.close_connection = bool(length)
+            self.rfile.read(length)
             self._answer(404)
         elif self.command == "DELETE":
             del shelf.uploads[upload]
             self._answer(204)
         elif self.command == "GET":
             self._answer(204, self._place(repository, upload))
-        elif (self.command == "PATCH" and not shelf.parts) or length > shelf.largest:
-            self.close_connection = True
+        elif length > shelf.largest or (self.command == "PATCH" and self._is_one_too_many(upload)):
+            self.rfile.read(length)
             self._answer(413 if length > shelf.largest else 405)
         elif self._take(upload, length):
             self._taken(repository, upload, query)
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         shelf = self.server.shelf
         given = self.headers.get("Content-Range")
         if given is not None and int(given.partition("-")[0]) != len(shelf.uploads[upload]):
-            self.close_connection = True
+            self.rfile.read(length)
             self._answer(416)
             return False
         cut = shelf.cuts.pop(0) if shelf.cuts and length else None
@@ -175,6 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
             del shelf.uploads[upload]
         self.close_connection = True
         return False
+
+    def _is_one_too_many(self, upload: str) -> bool:
+        paths = [path for path in self.server.shelf.asked("PATCH") if f"/{upload}?" in path]
+        return len(paths) > self.server.shelf.parts
 
     def _place(self, repository: str, upload: str) -> dict[str, str]:
         shelf = self.server.shelf

@@ -364,3 +364,12 @@ def test_shards_must_add_up(tmp_path: Path) -> None:
     second.write_bytes(Gguf(dict(split), [Tensor("a", (4,)), Tensor("b", (4,))]).build())
     with pytest.raises(BadGGUF, match="have 3 tensors together, and should have 2"):
         check(read_header(first), [read_header(second)])
+
+
+def test_there_are_not_more_byte_tokens_than_bytes(tmp_path: Path) -> None:
+    tokens = [f"<0x{index % 256:02X}>" for index in range(5000)]
+    extra = {"tokenizer.ggml.token_type": tiny_gguf.array(tiny_gguf.INT32, [6] * len(tokens))}
+    path = tmp_path / "file.gguf"
+    path.write_bytes(tiny_gguf.model(vocabulary=tokens, extra=extra).build())
+    with pytest.raises(BadGGUF, match="5000 tokens are marked as bytes"):
+        check(read_header(path))

@@ -262,6 +262,17 @@ def test_limits_can_be_widened_for_exotic_models(tmp_path: Path) -> None:
     assert len(read_header(path, limits=Limits(keys=20)).metadata) == 20
 
 
+@pytest.mark.parametrize(("text", "memory"), [("a" * 100_000, 1), ("\u00e9" * 50_000, 2), ("\U0001f600" * 25_000, 4)])
+def test_what_texts_take_in_memory_is_counted(tmp_path: Path, text: str, memory: int) -> None:
+    path = tmp_path / "file.gguf"
+    data = Gguf({"key": text, "more": text}).build()
+    path.write_bytes(data)
+    wanted = len(data) + 2 * memory * 100_000
+    with pytest.raises(BadGGUF, match="would take more memory"):
+        read_header(path, limits=Limits(memory=wanted - 10_000))
+    assert read_header(path, limits=Limits(memory=wanted + 10_000)).metadata["key"] == text
+
+
 def test_an_open_file_can_be_read_and_stays_open(tmp_path: Path) -> None:
     path = tmp_path / "file.gguf"
     path.write_bytes(model().build())

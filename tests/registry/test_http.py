@@ -207,16 +207,25 @@ def test_what_is_this_machine(address: object) -> None:
 def test_nobody_else_speaks_http() -> None:
     root = Path(__file__).parents[2] / "registry"
     clients = {"httpx", "httpx2", "requests", "urllib3", "aiohttp", "http.client", "urllib.request"}
-    found = {}
-    for path in root.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if used := clients & set(names):
-                found.setdefault(str(path.relative_to(root)), set()).update(used)
-    # Types and errors of the client apart: the hub's library raises its own, and `ranges` reads what `http` opened.
-    assert set(found) == {"transfer/http.py", "transfer/ranges.py", "sources/huggingface.py"}
-    for path in ("transfer/ranges.py", "sources/huggingface.py"):
-        text = (root / path).read_text("utf-8")
-        assert "Client(" not in text
-        assert "get_session" not in text
+    found = {str(path.relative_to(root)) for path in root.rglob("*.py") if clients & set(_imported(path))}
+    # The hub's library raises errors of its client, which are turned into ours.
+    assert found == {"transfer/http.py", "sources/huggingface.py"}
+    text = (root / "sources" / "huggingface.py").read_text("utf-8")
+    assert "Client(" not in text
+    assert "get_session" not in text
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """What a module imports when it runs."""
+    tree = ast.parse(path.read_text("utf-8"))
+    conditions = (
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+    )
+    for_types = {inner for node in conditions for each in node.body for inner in ast.walk(each)}
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""

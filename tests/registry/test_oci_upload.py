@@ -51,7 +51,7 @@ def test_in_parts_and_only_once(shelf: Shelf, http: Http, tmp_path: Path) -> Non
     assert uploader(shelf, http).bring(blob(tmp_path), told.append, never)
     assert shelf.blobs == {WHOLE: DATA}
     assert len(shelf.ranges()) == 4
-    assert told[0] == 0
+    assert told == sorted(told)
     assert told[-1] == len(DATA)
     assert not uploader(shelf, http).bring(blob(tmp_path), told.append, never)
     assert shelf.received == len(DATA)
@@ -87,7 +87,7 @@ def test_only_the_answer_was_lost(shelf: Shelf, http: Http, tmp_path: Path) -> N
     assert shelf.received == len(DATA)
 
 
-@pytest.mark.parametrize("trouble", [{"largest": MEGABYTE}, {"parts": False}])
+@pytest.mark.parametrize("trouble", [{"largest": MEGABYTE}, {"parts": 0}, {"parts": 1}])
 def test_a_registry_that_takes_uploads_another_way(
     shelf: Shelf, http: Http, tmp_path: Path, trouble: dict[str, int]
 ) -> None:
@@ -138,7 +138,8 @@ def test_cancelled_on_the_way(shelf: Shelf, http: Http, tmp_path: Path) -> None:
 def test_another_repository_of_the_registry_has_it(shelf: Shelf, http: Http, tmp_path: Path, mounts: bool) -> None:
     shelf.mounts = mounts
     shelf.blobs["ai/model", str(DIGEST)] = DATA
-    uploader(shelf, http).bring(blob(tmp_path, origin="ai/model"), lambda done: None, never)
+    sent = uploader(shelf, http).bring(blob(tmp_path, origin="ai/model"), lambda done: None, never)
+    assert sent == (not mounts)
     assert shelf.blobs[WHOLE] == DATA
     assert shelf.received == (0 if mounts else len(DATA))
     assert "from=ai%2Fmodel" in shelf.asked("POST")[0]

@@ -16,6 +16,7 @@ from registry import manifest as media
 from registry.create import create
 from registry.digests import digest_of
 from registry.manifest import Layer, Manifest
+from registry.oci.read import Image, read_manifest, read_pieces
 from registry.oci.write import Artifact, write
 from registry.resolve import Form
 from registry.store import Store
@@ -111,7 +112,9 @@ def test_neither_name_nor_time_nor_origin_shows(store: Store, tmp_path: Path, fo
 
 TITLES = st.one_of(
     st.text(max_size=20),
-    st.sampled_from(["", "a.gguf", "mmproj-a.gguf", "../a.gguf", "A.GGUF", "x/y.gguf", "m-00002-of-00002.gguf"]),
+    st.sampled_from(
+        ["", "a.gguf", "mmproj-a.gguf", "ammproj.gguf", "../a.gguf", "A.GGUF", "x/y.gguf", "m-00002-of-00002.gguf"]
+    ),
 )
 
 
@@ -123,7 +126,12 @@ def test_files_have_paths_of_their_own(weights: list[str], projector: str, adapt
         Layer(kind, digest_of(bytes([index])), 1, {media.TITLE: title}) for index, (kind, title) in enumerate(given)
     ]
     config = Layer(media.CONFIG_TYPE, digest_of(b"config"), 2)
-    paths = [path for _, path in kinds(write(_stored(Manifest(config, tuple(layers))), "cncf"))]
+    artifact = write(_stored(Manifest(config, tuple(layers))), "cncf")
+    paths = [path for _, path in kinds(artifact)]
+    image = read_manifest(artifact.manifest, "x")
+    assert isinstance(image, Image)
+    roles = [piece.role for piece in read_pieces(image, "x")]
+    assert roles == ["weights"] * len(weights) + ["projector"] + ["adapter"] * len(adapters) + ["config"]
     assert len({path.lower() for path in paths}) == len(paths)
     for path, (kind, _) in zip(paths, given, strict=False):
         assert path.isascii()

@@ -510,7 +510,6 @@ class TestRefusals:
         [
             ("no-such-model", "model 'no-such-model:latest' not found"),
             ("someone/model", "say hf.co/someone/model"),
-            ("example.com/a/b", "example.com isn't a source"),
         ],
     )
     def test_names_without_a_source(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import BadName, BadSource, Cancelled, Corrupt, NotFound
+from registry.errors import BadName, BadSource, Cancelled, Corrupt, NotFound, Unreachable
 from registry.names import Name
 from registry.origins import Reach
 from registry.progress import Progress
@@ -41,8 +41,10 @@ def test_both_forms_share_their_blobs(store: Store, shelf: Shelf, tmp_path: Path
     configs = {json.loads(data)["config"]["digest"] for data in shelf.manifests.values()}
     assert {digest for _, digest in shelf.blobs} == digests | configs
     received = shelf.received
-    assert push(store, names(shelf, "both"), settings=SETTINGS) == pushed
+    again: list[Progress] = []
+    assert push(store, names(shelf, "both"), progress=again.append, settings=SETTINGS) == pushed
     assert shelf.received == received, "what was there was sent again"
+    assert {each.status.rpartition(" is ")[2] for each in again if each.digest} == {"there already"}
     assert said[0].status == "retrieving manifest"
     assert said[-1].status == "success"
     for layer in model.manifest.layers:
@@ -92,6 +94,15 @@ def test_a_copy_under_its_own_name(store: Store, shelf: Shelf, tmp_path: Path) -
     assert ("team/mine", "latest") in shelf.manifests
     with pytest.raises(NotFound):
         push(store, Publication(model="nothing", target=f"{shelf.host}/x"), settings=SETTINGS)
+
+
+def test_a_registry_that_is_not_there_is_known_at_once(store: Store, tmp_path: Path) -> None:
+    make(store, "mine", tmp_path)
+    said: list[Progress] = []
+    patient = PushSettings(waits=(60.0,))
+    with pytest.raises(Unreachable):
+        push(store, Publication(model="mine", target="127.0.0.1:1/x"), progress=said.append, settings=patient)
+    assert [each.status for each in said] == ["retrieving manifest"]
 
 
 @pytest.mark.parametrize(

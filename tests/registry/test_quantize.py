@@ -76,7 +76,7 @@ def test_a_local_file_is_read_where_it_lies(store: Store, root: Path, tmp_path: 
     # Its own bytes aren't in the store at all: only what became of them, and the config.
     assert len(list((root / "blobs").iterdir())) == 2
     assert unfinished(root) == []
-    steps = [each for each in seen if each.status == "quantizing to Q8_0"]
+    steps = [each for each in seen if each.status == "quantizing F16 model to Q8_0"]
     assert [each.completed for each in steps] == sorted(each.completed for each in steps)
     assert steps[-1].completed == steps[-1].total
 
@@ -117,6 +117,12 @@ def test_shards_lie_side_by_side_for_the_quantizer(store: Store, root: Path, tmp
     made = make(store, tmp_path, quantizer, text="FROM ./big-00002-of-00003.gguf")
     assert quantizer.sources == [shards]
     assert (len(made.weights), made.manifest.layers[0].title) == (1, "big-Q8_0.gguf")
+    stored = create(store, "whole", parse("FROM ./big-00001-of-00003.gguf"), base=tmp_path, taking="copy")
+    before = [path.stat() for path in stored.weights]
+    assert make(store, tmp_path, quantizer, text="FROM whole").weights == made.weights
+    assert quantizer.sources == [shards, shards]
+    # Untouched, or each would have to be hashed again.
+    assert [path.stat().st_ctime_ns for path in stored.weights] == [each.st_ctime_ns for each in before]
     assert unfinished(root) == []
 
 

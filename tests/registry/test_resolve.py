@@ -40,6 +40,7 @@ OLLAMA, DOCKER = "registry.ollama.ai", "registry-1.docker.io"
             OciPlace(DOCKER, "ai/smollm2", "360M"),
         ),
         ("localhost:5000/demo:1", "localhost:5000/demo:1", OciPlace("localhost:5000", "demo", "1")),
+        ("ghcr.io/Org/Repo:Tag", "ghcr.io/Org/Repo:Tag", OciPlace("ghcr.io", "org/repo", "Tag")),
         ("ghcr.io/a/b/c", "ghcr.io/a/b/c:latest", OciPlace("ghcr.io", "a/b/c", "latest")),
         (f"ghcr.io/a/b:1@{DIGEST}", "ghcr.io/a/b:1", OciPlace("ghcr.io", "a/b", "1", DIGEST)),
         (

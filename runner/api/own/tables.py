@@ -8,4 +8,4 @@ from runner.api.fields import Answers, Fields
 from runner.api.own import adopt, daemon, origins, verify
 
 FIELDS: Mapping[str, Fields] = {**adopt.FIELDS, **origins.FIELDS, **verify.FIELDS}
-ANSWERS: Mapping[str, Answers] = {**daemon.ANSWERS, **adopt.ANSWERS, **origins.ANSWERS, **verify.ANSWERS}
+ANSWERS: Mapping[str, Answers] = {**adopt.ANSWERS, **daemon.ANSWERS, **origins.ANSWERS, **verify.ANSWERS}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from modelfiles import lockfile, project
-from modelfiles.lockfile import Lock, Locked
+from modelfiles.lockfile import Lock, Locked, LockedPull
 from runner.cli import output, projects
 from runner.cli.arguments import Host, LockFile, OptionalModels
 from runner.cli.client import Client
@@ -53,6 +53,9 @@ def command(
     if before is not None and not changes:
         output.line(f"{path}: nothing has changed")
         return
+    for name, entry in after.models.items():
+        if isinstance(entry, LockedPull) and "?" in entry.reference:
+            output.say(f"note: {name} has a URL that is written down as it was typed, with what follows the '?'")
     write_lock(path, after)
     count = len(after.models)
     output.line(f"{path}: {count} {'model' if count == 1 else 'models'}")
