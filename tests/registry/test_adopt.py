@@ -35,7 +35,7 @@ def ollama(tmp_path: Path) -> Path:
         [("model", GGUF), ("template", b"{{ .Prompt }}"), ("system", b"be nice"), ("license", b"MIT"),
          ("params", b'{"temperature": 0.5, "stop": ["a", "b"], "unheard_of": 1}'),
          ("messages", b'[{"role": "user", "content": "hi"}]')],
-        {"renderer": "qwen3", "file_type": "Q8_0"},
+        {"parser": "qwen3", "file_type": "Q8_0"},
     )  # fmt: skip
     return root
 
@@ -75,7 +75,7 @@ def test_an_ollama_model_with_all_that_it_sets(store: Store, ollama: Path) -> No
     assert (model.template, model.system, model.licenses) == ("{{ .Prompt }}", "be nice", ("MIT",))
     assert dict(model.parameters) == {"temperature": 0.5, "stop": ("a", "b")}
     assert [each.content for each in model.messages] == ["hi"]
-    assert (model.config.renderer, model.config.quantization) == ("qwen3", "Q8_0")
+    assert (model.config.parser, model.config.quantization) == ("qwen3", "Q8_0")
     assert model.manifest.annotations["org.runner.reference"] == "ollama.com/library/tiny:latest"
     assert said[0].status == "adopting ollama.com/library/tiny:latest of Ollama"
     hashing = [each.completed for each in said if each.status.startswith("hashing")]
