@@ -44,8 +44,8 @@ class Found:
     """A model in another tool's place, and the name that it would get here.
 
     `known_as` is what it is called there, as far as that differs. `files` are its GGUFs: shards in order and a
-    projector perhaps, in any mixture. `reference`, `origin` and `revision` are as a pull from its source would note them;
-    empty where nothing tells.
+    projector perhaps, in any mixture. `reference`, `origin` and `revision` are as a pull from its source would note
+    them; empty where nothing tells.
     """
 
     name: Name
