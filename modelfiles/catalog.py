@@ -1,12 +1,13 @@
 """The catalog: the models people really run, by the short names and tags that Ollama's users know.
 
 One YAML file per family under catalog/, read once and checked strictly. A tag names a repository on Hugging Face and
-a quantization; which file that is, and how to fetch it, is for others. The embedded model isn't in it (`embedded`).
+a quantization, and how its authors would have it sampled; which file that is, and how to fetch it, is for others. The
+embedded model isn't in it (`embedded`).
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import chain
@@ -19,23 +20,29 @@ try:
 except ImportError:  # PyYAML built without libyaml
     from yaml import SafeLoader  # type: ignore[assignment]
 
-from modelfiles.errors import CatalogError
+from modelfiles.errors import CatalogError, ParameterError
 from modelfiles.near import near
+from modelfiles.parameters import PARAMETERS, Value, check
 
 __all__ = ["CatalogEntry", "CatalogTag", "Kind", "assemble", "entries", "find", "find_entry", "near", "read"]
 
 Kind: TypeAlias = Literal["chat", "code", "embedding", "rerank", "vision"]
 LATEST: Final = "latest"
+_Sampling: TypeAlias = tuple[tuple[str, Value], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogTag:
-    """One thing to pull. `size_hint` is its rough size in bytes, for choosing before the hub is asked."""
+    """One thing to pull. `size_hint` is its rough size in bytes, for choosing before the hub is asked.
+
+    `sampling` holds the parameters that its authors recommend, where neither repository nor GGUF say otherwise.
+    """
 
     tag: str
     repo: str
     quantization: str
     size_hint: int
+    sampling: tuple[tuple[str, Value], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,19 +175,21 @@ _REQUIRED = ("name", "kind", "summary", "licence", "parameters", "context", "lat
 
 def _entry(node: _Node) -> CatalogEntry:
     # From here on the model's own name says where, once it is known to have one.
-    name = node.fields(_REQUIRED, ("aliases",))["name"].text(_NAME)
+    name = node.fields(_REQUIRED, ("aliases", "sampling"))["name"].text(_NAME)
     fields = _Node(node.file, name, node.value).mapping()
     context = fields["context"].positive()
     if context != int(context):
         raise fields["context"].wrong("must be a whole number of tokens")
+    kind = _kind(fields["kind"])
+    sampling = _sampling(fields["sampling"], kind) if "sampling" in fields else ()
     return CatalogEntry(
         name=name,
-        kind=_kind(fields["kind"]),
+        kind=kind,
         summary=fields["summary"].text(),
         licence=fields["licence"].text(),
         parameters=fields["parameters"].text(),
         context=int(context),
-        tags=_tags(fields["builds"], fields["latest"]),
+        tags=_tags(fields["builds"], fields["latest"], kind, sampling),
         aliases=tuple(each.text(_NAME) for each in fields["aliases"].items()) if "aliases" in fields else (),
     )
 
@@ -193,13 +202,28 @@ def _kind(node: _Node) -> Kind:
     raise node.wrong(f"must be one of {', '.join(kinds)}, not {node.value}")
 
 
-def _tags(builds: _Node, latest: _Node) -> tuple[CatalogTag, ...]:
-    by_build = {name: _build(name, node) for name, node in builds.mapping().items()}
+def _sampling(node: _Node, kind: Kind) -> _Sampling:
+    """Parameters of sampling, checked by the table of parameters."""
+    if kind in ("embedding", "rerank"):
+        raise node.wrong(f"has no place in a model for {kind}, which generates nothing")
+    found: list[tuple[str, Value]] = []
+    for name, each in node.mapping().items():
+        if name not in PARAMETERS or PARAMETERS[name].when != "sample":
+            raise each.wrong("is not a parameter of sampling")
+        try:
+            found.append((name, check(name, each.value)))
+        except ParameterError as fault:
+            raise each.wrong(fault.reason) from fault
+    return tuple(found)
+
+
+def _tags(builds: _Node, latest: _Node, kind: Kind, sampling: _Sampling) -> tuple[CatalogTag, ...]:
+    by_build = {name: _build(name, node, kind, sampling) for name, node in builds.mapping().items()}
     if latest.text() not in by_build:
         raise latest.wrong(f"there is no build {latest.value}")
     first = by_build[latest.text()][0]
     tags = (
-        CatalogTag(LATEST, first.repo, first.quantization, first.size_hint),
+        replace(first, tag=LATEST),
         *chain.from_iterable(by_build.values()),
     )
     seen: set[str] = set()
@@ -210,9 +234,14 @@ def _tags(builds: _Node, latest: _Node) -> tuple[CatalogTag, ...]:
     return tags
 
 
-def _build(name: str, node: _Node) -> list[CatalogTag]:
-    """The tags of one build: for each of its names, the plain one (the first quantization) and one per quantization."""
-    fields = node.fields(("repo", "files"), ("also",))
+def _build(name: str, node: _Node, kind: Kind, sampling: _Sampling) -> list[CatalogTag]:
+    """The tags of one build: for each of its names, the plain one (the first quantization) and one per quantization.
+
+    A build's own `sampling` takes the place of its model's.
+    """
+    fields = node.fields(("repo", "files"), ("also", "sampling"))
+    if "sampling" in fields:
+        sampling = _sampling(fields["sampling"], kind)
     repo = fields["repo"].text(_REPO)
     sizes = {
         _Node(size.file, size.field, quantization).text(_QUANTIZATION): round(size.positive() * 10**9)
@@ -222,9 +251,9 @@ def _build(name: str, node: _Node) -> list[CatalogTag]:
     tags: list[CatalogTag] = []
     for each in (_Node(node.file, node.field, name).text(_NAME), *also):
         default = next(iter(sizes))
-        tags.append(CatalogTag(each, repo, default, sizes[default]))
+        tags.append(CatalogTag(each, repo, default, sizes[default], sampling))
         tags.extend(
-            CatalogTag(f"{each}-{_suffix(quantization)}", repo, quantization, size)
+            CatalogTag(f"{each}-{_suffix(quantization)}", repo, quantization, size, sampling)
             for quantization, size in sizes.items()
         )
     return tags

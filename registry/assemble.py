@@ -6,7 +6,7 @@ The last steps that `create` and `pull` share. Knows neither Modelfiles' paths n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -20,6 +20,7 @@ from registry.gguf.check import check, check_adapter, shard_position
 from registry.gguf.facts import Facts, kind_of
 from registry.gguf.metadata import Metadata
 from registry.gguf.reader import Header, read_header
+from registry.gguf.sampling import recommended
 from registry.manifest import Layer, Manifest, ModelConfig
 from registry.names import Name
 from registry.progress import Progress, Report
@@ -42,7 +43,8 @@ class Recipe:
     """What to make a model of.
 
     `files` are a model's GGUFs in any order: its shards, and perhaps a projector. `quantization` is a better
-    name than the header's, if the publisher has one. `annotations` go into the manifest.
+    name than the header's, if the publisher has one. `sampling` holds parameters for where neither `parameters` nor
+    the header have the author's word. `annotations` go into the manifest.
     """
 
     files: tuple[Part, ...]
@@ -51,6 +53,7 @@ class Recipe:
     template: str | None = None
     system: str | None = None
     parameters: Mapping[str, Value] = field(default_factory=dict)
+    sampling: Mapping[str, Value] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
     licenses: tuple[str, ...] = ()
     renderer: str | None = None
@@ -91,6 +94,7 @@ def assemble(
     adapters = [*recipe.adapters, *(recipe.files[index] for index in found.adapters)]
     for part in adapters:
         _check_adapter(_header(store, part), part, found.facts, [headers[index] for index in found.weights])
+    recipe = _with_sampling(recipe, found.facts)
     if recipe.draft:
         sort_out([_header(store, part) for part in recipe.draft], [part.title for part in recipe.draft])
     layers = [
@@ -159,6 +163,13 @@ def _header(store: Store, part: Part) -> Header:
         return read_header(store.blobs.path(part.digest))
     except BadGGUF as error:
         raise type(error)(error.reason, part.title or str(part.digest)) from error
+
+
+def _with_sampling(recipe: Recipe, found: Facts) -> Recipe:
+    """The recipe with each parameter of `sampling` that nobody who knows better has set."""
+    said = recommended(found.sampling).keys() | recipe.parameters.keys()
+    rest = {name: value for name, value in recipe.sampling.items() if name not in said}
+    return replace(recipe, parameters={**rest, **recipe.parameters}) if rest else recipe
 
 
 def _check_adapter(header: Header, part: Part, base: Facts, weights: list[Header]) -> None:

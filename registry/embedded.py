@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 NAME: Final = Name.parse(DEMO)
 
 
+def is_meant(reference: str) -> bool:
+    """Whether somebody who asks for this means the embedded model. Raises BadName."""
+    return "://" not in reference and "@" not in reference and Name.parse(reference).key == NAME.key
+
+
 def ensure_demo(store: Store, progress: Report = unheard) -> StoredModel:
     """The demo model, put into the store if it is missing, broken, or older than the package's.
 

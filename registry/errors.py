@@ -69,7 +69,11 @@ class BadSource(RegistryError):
 
 
 class UnsupportedModel(RegistryError):
-    """A sound file that the installed engine can't run."""
+    """A sound file that the installed engine can't run; `architecture` is the one that is unknown, if that is why."""
+
+    def __init__(self, message: str, architecture: str = "") -> None:
+        self.architecture = architecture
+        super().__init__(message)
 
 
 class NotFound(RegistryError):

@@ -27,6 +27,7 @@ from registry.errors import (
 )
 from registry.gguf.check import check as check_gguf
 from registry.gguf.check import shard_position
+from registry.gguf.peek import peek, require_known
 from registry.gguf.reader import read_header
 from registry.ingest import Ingest
 from registry.progress import Cancel, Progress, Report
@@ -276,6 +277,9 @@ def _is_sound(path: Path, file: RemoteFile, late: bool, there: int) -> bool:
         if not late and shard_position(header)[1] == 1:
             check_gguf(header)
     except Truncated:
+        if not late:  # its architecture stands in the first bytes, the header's end megabytes on
+            with path.open("rb") as beginning:
+                require_known(peek(beginning.read(min(there, _LOOKS[0]))))
         return False
     except BadGGUF as error:
         raise type(error)(error.reason, file.title) from error

@@ -34,6 +34,11 @@ class Reach:
     timeout: float = 20.0
 
 
+def hub_settings(reach: Reach) -> HubSettings:
+    """How the hub is reached."""
+    return HubSettings(endpoint=reach.hf_endpoint, token=reach.hf_token, cache=reach.hub_cache, timeout=reach.timeout)
+
+
 def open_source(reference: Reference, http: Http, reach: Reach) -> Source:
     """The source of what a reference means. Asks no network yet; raises BadSource for a host that isn't allowed."""
     if reach.registries and reference.name.host not in reach.registries:
@@ -41,10 +46,7 @@ def open_source(reference: Reference, http: Http, reach: Reach) -> Source:
         raise BadSource(f"{reference.text}: models may come from {allowed} only (setting `registries`)")
     place = reference.place
     if isinstance(place, HubPlace):
-        settings = HubSettings(
-            endpoint=reach.hf_endpoint, token=reach.hf_token, cache=reach.hub_cache, timeout=reach.timeout
-        )
-        return HuggingFace(settings, http, place)
+        return HuggingFace(hub_settings(reach), http, place)
     if isinstance(place, OciPlace):
         return Oci(http, place, insecure=reach.insecure, docker_config=reach.docker_config)
     if isinstance(place, OllamaPlace):

@@ -16,8 +16,6 @@ from registry.errors import (
     BadGGUF,
     BadManifest,
     BadSource,
-    NotFound,
-    UnknownTag,
     Unreachable,
     UnsupportedModel,
     human_bytes,
@@ -25,11 +23,12 @@ from registry.errors import (
 from registry.fetch import Fetch
 from registry.manifest import REFERENCE, REVISION, SOURCE
 from registry.names import Name
-from registry.origins import Reach, open_source
-from registry.pins import as_pinned, check_manifest, check_offer
+from registry.offers import find_offer
+from registry.origins import Reach
+from registry.pins import check_manifest
 from registry.progress import Cancel, Progress, Report, never, unheard
 from registry.resolve import Pin, Reference, Wanted, refer
-from registry.sources.source import Nearby, Offer, Source
+from registry.sources.source import Nearby, Offer
 from registry.store import Lease, Store
 from registry.stored import StoredModel
 from registry.texts import with_texts
@@ -89,10 +88,11 @@ def pull(
     reach = replace(settings.reach, insecure=True) if wanted.insecure else settings.reach
     progress(Progress("pulling manifest"))
     with nullcontext(http) if http else Http(timeout=reach.timeout, connections=settings.connections) as opened:
-        source = open_source(as_pinned(reference, wanted.pin) if wanted.pin else reference, opened, reach)
-        offer = _look(source, reference, settings.memory, wanted.pin)
+        source, offer = find_offer(store, name, reference, opened, reach, settings.memory, wanted.pin)
         titles = ", ".join(each.title for each in offer.files)
         progress(Progress(f"found {titles} ({human_bytes(offer.size)})"))
+        if offer.why:
+            progress(Progress(f"chose {offer.quantization or titles} ({human_bytes(offer.size)}): {offer.why}"))
         with store.lease() as lease:
             manner = settings.manner(wanted.rate)
             fetch = Fetch(store, lease, source, offer.revision, progress, cancelled, manner, settings.nearby)
@@ -103,20 +103,6 @@ def _means_demo(wanted: Wanted) -> bool:
     if "://" in wanted.reference or "@" in wanted.reference:
         return False
     return Name.parse(wanted.reference).key == embedded.NAME.key
-
-
-def _look(source: Source, reference: Reference, memory: int | None, pin: Pin | None) -> Offer:
-    if pin is None:
-        return source.look(memory)
-    try:
-        offer = source.look(memory, pin.revision)
-    except UnknownTag:
-        raise
-    except NotFound as error:
-        hint = f"The lock wants revision {pin.revision}; `runner update` takes what is there now ({error})"
-        raise NotFound(reference.text, hint=hint) from error
-    check_offer(reference, offer, pin)
-    return offer
 
 
 def _publish(
@@ -143,6 +129,7 @@ def _publish(
         draft=tuple(parts[file] for file in offer.draft),
         quantization=offer.quantization,
         created=offer.created,
+        sampling=dict(reference.sampling),
         renderer=offer.renderer,
         parser=offer.parser,
         requires=offer.requires,

@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from modelfiles import catalog
+from modelfiles.parameters import Value
 from registry.digests import Digest
 from registry.errors import BadName, BadSource, NotFound
 from registry.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DOCKER, HUGGING_FACE, OLLAMA, Name
@@ -57,11 +58,15 @@ Place = HubPlace | OciPlace | OllamaPlace | UrlPlace
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`text` leads to the same place again. `name` is what the model is called unless somebody says otherwise."""
+    """`text` leads to the same place again. `name` is what the model is called unless somebody says otherwise.
+
+    `sampling` holds parameters that the catalog recommends where nobody else does.
+    """
 
     text: str
     name: Name
     place: Place
+    sampling: tuple[tuple[str, Value], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,9 @@ def refer(text: str) -> Reference:
         raise BadSource(f"{text[:200]}: only a container registry's name may carry a digest (with '@')")
     if name.host == OLLAMA:
         return Reference(str(name), name, OllamaPlace(_ENDPOINTS[OLLAMA], name.repository, name.tag))
-    return Reference(str(name), name, _hub_place(name))
+    if name.host == HUGGING_FACE:
+        return Reference(str(name), name, HubPlace(name.repository, name.tag))
+    return _of_catalog(name)
 
 
 _ENDPOINTS: Mapping[str, str] = {
@@ -165,16 +172,14 @@ def _has_host(rest: str) -> bool:
     return bool(slash) and ("." in first or ":" in first or first.lower() == "localhost")
 
 
-def _hub_place(name: Name) -> HubPlace:
-    """Where a name of ours leads: the catalog's word for short names, the name itself for hf.co/…."""
-    if name.host == HUGGING_FACE:
-        return HubPlace(name.repository, name.tag)
+def _of_catalog(name: Name) -> Reference:
+    """Where a short name leads, and how the authors would have the model sampled."""
     if name.namespace != DEFAULT_NAMESPACE:
         raise NotFound(str(name), hint=f"For a repository of Hugging Face, say hf.co/{name}.")
     listed = catalog.find(name.model, name.tag)
-    if listed is not None:
-        return HubPlace(listed.repo, listed.quantization)
-    raise NotFound(str(name), _near(name))
+    if listed is None:
+        raise NotFound(str(name), _near(name))
+    return Reference(str(name), name, HubPlace(listed.repo, listed.quantization), listed.sampling)
 
 
 def _of_hub_url(text: str) -> Reference:
@@ -187,7 +192,7 @@ def _of_hub_url(text: str) -> Reference:
             raise BadSource(f"{text[:200]}: pulls follow the branch main; leave the revision to `runner lock`")
         file = unquote(found[3]).rpartition("/")[2]
         name = Name.parse(f"{HUGGING_FACE}/{found[1]}:{_word(file)}")
-    return Reference(str(name), name, _hub_place(name))
+    return Reference(str(name), name, HubPlace(name.repository, name.tag))
 
 
 def _of_ollama(text: str, rest: str) -> Reference:

@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -37,19 +36,17 @@ from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
 from runner.inference.adoptions import Adoptions
 from runner.inference.aliases import Aliases
+from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.prefixes import PrefixFolders
-from runner.inference.resolve import Resolver
+from runner.inference.resolve import DEFAULT_CONTEXT, Resolver
 from runner.inference.service import Service
-from runner.inference.sources import Sources
+from runner.inference.sources import Sources, SourceSettings
 from runner.inference.updates import Updates
 from runner.scheduler import machine
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.workers import Workers
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger("runner.daemon")
 
@@ -95,17 +92,21 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
 
     sources = Sources(
         store,
-        settings.registries,
-        settings.download_connections,
-        settings.download_rate,
-        settings.adopt_from,
+        SourceSettings(
+            registries=settings.registries,
+            connections=settings.download_connections,
+            rate=settings.download_rate,
+            adopt_from=settings.adopt_from,
+            context=settings.context_length or DEFAULT_CONTEXT,
+        ),
         machine.available_memory,
     )
     jobs = Jobs(store, sources.pull, sources.push, ThreadPoolExecutor(8, "job"))
     updates = Updates(store, sources.know, sources.compare, ThreadPoolExecutor(4, "look"))
     adoptions = Adoptions(store, jobs, threads)
+    discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
-    app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions))
+    app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery))
     return Daemon(app, scheduler, workers, jobs, sources)
 
 

@@ -27,7 +27,8 @@ LAST_MODIFIED = "2026-05-17T08:30:00.000Z"
 class Repository:
     """`gated` wants the hub's token; `private` doesn't even admit to exist without it.
 
-    `commit` is what the branch main is at, `older` the files of commits before it.
+    `commit` is what the branch main is at, `older` the files of commits before it. `card` is its card's header, `gguf`
+    what the hub has read of its files.
     """
 
     files: dict[str, File]
@@ -35,6 +36,8 @@ class Repository:
     private: bool = False
     commit: str = COMMIT
     older: dict[str, dict[str, File]] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
+    gguf: dict[str, Any] = field(default_factory=dict)
 
     def at(self, revision: str) -> dict[str, File] | None:
         """The files of a commit, or of main."""
@@ -180,7 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
             Request(self.command, self.path, self.headers.get("Range"), self.headers.get("Authorization"))
         )
         path = unquote(urlsplit(self.path).path).strip("/")
-        if path.startswith("api/models/"):
+        if path == "api/models":
+            self._search()
+        elif path.startswith("api/models/"):
             self._api(path.removeprefix("api/models/"), body)
         elif path.startswith("cdn/"):
             self._cdn(path.removeprefix("cdn/"))
@@ -244,9 +249,26 @@ class _Handler(BaseHTTPRequestHandler):
                 "_id": "0" * 24, "id": name, "modelId": name, "sha": sha, "lastModified": modified,
                 "private": repository.private, "gated": "auto" if repository.gated else False, "disabled": False,
                 "downloads": 1, "likes": 1, "tags": ["gguf"],
-                "siblings": [{"rfilename": path} for path in files],
+                "siblings": [{"rfilename": path} for path in files], "cardData": repository.card,
             }
         )  # fmt: skip
+
+    def _search(self) -> None:
+        """As the hub's list of models: the words of `search` in the name, those with all tags of `filter`, in pages."""
+        asked = parse_qs(urlsplit(self.path).query)
+        words = asked.get("search", [""])[0].lower().split()
+        found = [
+            {
+                "_id": "0" * 24, "id": name, "modelId": name, "downloads": 10 * place, "likes": place,
+                "gated": "manual" if repository.gated else False, "lastModified": LAST_MODIFIED,
+                "cardData": repository.card, "gguf": repository.gguf, "tags": ["gguf"],
+            }
+            for place, (name, repository) in enumerate(self.server.hub.repositories.items(), 1)
+            if not repository.private and all(word in name.lower() for word in words)
+            and (asked.get("filter") != ["gguf"] or any(path.endswith(".gguf") for path in repository.files))
+        ]  # fmt: skip
+        found.sort(key=lambda each: -int(each["downloads"]))
+        self._json(found[: int(asked.get("limit", ["1000"])[0])])
 
     def _tree(self, name: str, revision: str) -> None:
         files = self.server.hub.repositories[name].at(revision)

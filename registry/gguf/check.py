@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from registry.errors import BadGGUF, UnsupportedModel
+from registry.errors import BadGGUF
 from registry.gguf import architectures as known
 from registry.gguf.arrays import Array
 from registry.gguf.facts import Facts, facts, kind_of
 from registry.gguf.format import STRING
 from registry.gguf.metadata import Metadata
+from registry.gguf.peek import unknown
 from registry.gguf.reader import Header
 
 TEMPLATE_LIMIT = 256 << 10
@@ -38,9 +39,7 @@ def check(header: Header, shards: Sequence[Header] = (), allowed: Collection[str
     data = Metadata(header)
     kind = kind_of(data)
     if kind != "mmproj" and data.architecture not in allowed:
-        raise UnsupportedModel(
-            f"architecture {data.architecture[:64]!r} isn't known to {known.ENGINE}; a newer Runner may run it"
-        )
+        raise unknown(data.architecture)
     found = facts(header, shards)
     _check_vocabulary(data)
     _check_experts(data, found)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelfiles.near import near
-from registry.errors import BadSource, UnknownTag
+from registry.errors import BadSource, UnknownTag, human_bytes
 from registry.sources.source import RemoteFile
 
 LATEST = "latest"
@@ -28,6 +28,8 @@ _SIDECAR = re.compile(
 )
 _MEASURED = re.compile(r"(?:^|[-._])imatrix$", re.IGNORECASE)
 _PROJECTOR = re.compile(r"(?:^|[-._])mmproj(?:$|[-._])", re.IGNORECASE)
+_ROOM = 0.8
+"""The share of the memory that weights may take: the KV cache and what is computed with need the rest."""
 _PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_K_XL", "Q4_0", "MXFP4", "MXFP4_MOE", "Q5_K_M", "Q8_0", "F16", "BF16")
 
 
@@ -85,8 +87,8 @@ def candidates(files: Sequence[RemoteFile]) -> tuple[Candidate, ...]:
 def choose(name: str, found: Sequence[Candidate], tag: str, memory: int | None = None) -> Candidate:
     """The build that a tag means: a file's name, a label, or a quantization under any publisher's prefix.
 
-    `latest` is the usual quantization, or the largest that fits `memory` bytes. Raises UnknownTag, with all
-    there are, if none matches or several do, and BadSource if files of the one meant are missing.
+    `latest` is the usual quantization, or the largest whose weights leave room in `memory` bytes. Raises UnknownTag,
+    with all there are, if none matches or several do, and BadSource if files of the one meant are missing.
     """
     whole = [each for each in found if each.whole]
     if whole and tag.lower() == LATEST:
@@ -94,8 +96,29 @@ def choose(name: str, found: Sequence[Candidate], tag: str, memory: int | None =
     for matches in _RULES:
         matching = [each for each in found if matches(each, tag.lower())]
         if matching:
-            return _checked(_only(name, tag, matching))
-    raise UnknownTag(name, tuple((each.tag, each.size) for each in whole), near(tag, [each.tag for each in whole]))
+            return _checked(_only(name, tag, [each for each in matching if each.whole] or matching))
+    raise UnknownTag(name, tuple((each.tag, each.size) for each in whole), _nearest(tag, whole))
+
+
+def why(found: Sequence[Candidate], chosen: Candidate, tag: str, memory: int | None = None) -> str:
+    """In words, how `choose` came to its choice; nothing where the tag named it outright."""
+    whole = [each for each in found if each.whole]
+    if tag.lower() != LATEST:
+        is_other = chosen.quantization.lower() == tag.lower() != chosen.label.lower()
+        return f"no build is called {tag} alone, and this is the only one with that quantization" if is_other else ""
+    if len(whole) == 1:
+        return "it is the only build there"
+    if memory is None:
+        usual = chosen.quantization in _PREFERRED
+        return (
+            "the usual quantization" if usual else "none of the usual quantizations is there, and this is the largest"
+        )
+    has = f"{human_bytes(memory)} of memory"
+    if not _has_room(chosen, memory):
+        return f"the smallest there is, though it leaves too little of the {has}"
+    if all(_has_room(each, memory) for each in whole) or chosen.quantization == _PREFERRED[0]:
+        return f"the usual quantization, and it fits into {has}"
+    return f"the largest that fits into {has}"
 
 
 def projector_for(files: Sequence[RemoteFile], build: Candidate) -> RemoteFile | None:
@@ -146,7 +169,7 @@ _RULES = (_matches_file, _matches_label, _matches_quantization, _matches_word)
 
 
 def _usual(found: Sequence[Candidate], memory: int | None) -> list[Candidate]:
-    fitting = [each for each in found if memory is None or each.size <= memory]
+    fitting = [each for each in found if _has_room(each, memory)]
     if not fitting:
         smallest = min(each.size for each in found)
         return [each for each in found if each.size == smallest]
@@ -160,11 +183,28 @@ def _usual(found: Sequence[Candidate], memory: int | None) -> list[Candidate]:
     return [each for each in fitting if each.size == largest]
 
 
+def _has_room(each: Candidate, memory: int | None) -> bool:
+    return memory is None or each.size <= memory * _ROOM
+
+
 def _only(name: str, tag: str, matching: list[Candidate]) -> Candidate:
     if len(matching) == 1:
         return matching[0]
+    if len({(_last(each.stem).lower(), each.label) for each in matching}) == 1:
+        # The same file name in several folders, or once whole and once in shards: nothing could tell them apart.
+        return min(matching, key=lambda each: (len(each.files), len(each.stem), each.stem))
     # Told apart by their file names, which are tags too.
     raise UnknownTag(f"{name} ({tag} means several files)", tuple((_last(each.stem), each.size) for each in matching))
+
+
+def _nearest(tag: str, whole: Sequence[Candidate]) -> tuple[str, ...]:
+    """Tags that were probably meant: by how they are spelt, or else of as many bits."""
+    spelt = near(tag, [each.tag for each in whole])
+    bits = re.search(r"(?<![A-Za-z0-9])I?[QT]Q?([1-8])", tag, re.IGNORECASE)
+    if spelt or bits is None:
+        return spelt
+    alike = sorted((abs(_bits(each.quantization) - int(bits[1])), -each.size, each.tag) for each in whole if each.label)
+    return tuple(tag for distance, _, tag in alike if distance <= 1)[:3]
 
 
 def _checked(build: Candidate) -> Candidate:

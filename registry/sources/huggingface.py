@@ -20,7 +20,7 @@ from registry.digests import Digest
 from registry.disk import Disk
 from registry.errors import BadDigest, Denied, NotFound, RegistryError, Unreachable
 from registry.resolve import HubPlace
-from registry.sources.choice import candidates, choose, projector_for
+from registry.sources.choice import candidates, choose, projector_for, why
 from registry.sources.source import Build, Offer, RemoteFile, Text, TextKind
 from registry.transfer.http import Http
 from registry.transfer.incoming import Incoming, Opener
@@ -75,13 +75,14 @@ class HuggingFace:
         """What the repository offers under the tag, at the commit that its main branch has now, or at `revision`."""
         repository, tag = self._repository, self._tag
         shown = f"hf.co/{repository}:{tag}"
-        with _sensible(shown), _translated(shown):
+        with sensible(shown), translated(shown):
             info = self._api.model_info(repository, revision=revision or _REVISION, timeout=self._timeout)
             if not info.sha:
                 raise Unreachable(f"{self._api.endpoint} doesn't say at which commit {repository} is")
             self._commit = info.sha
             files = self._files = tuple(_file(each) for each in self._tree() if each["type"] == "file")
-        build = choose(shown, candidates(files), tag, memory)
+        found = candidates(files)
+        build = choose(shown, found, tag, memory)
         projector = projector_for(files, build)
         small = {each.path: each for each in files if each.size <= _OVERRIDE_LIMIT}
         return Offer(
@@ -92,6 +93,8 @@ class HuggingFace:
             projectors=(projector,) if projector else (),
             # Nothing of when the repository changed: that is no fact of the commit, and models of it must be equal.
             texts=tuple(Text(name, small[name]) for name in _OVERRIDES if name in small),
+            licence=licence_of(vars(info.card_data) if info.card_data else {}),
+            why=why(found, build, tag, memory),
         )
 
     def builds(self) -> tuple[Build, ...]:
@@ -124,7 +127,7 @@ class HuggingFace:
 
         url = hf_hub_url(self._repository, file.path, revision=self._commit, endpoint=self._api.endpoint)
         with (
-            _translated(f"hf.co/{self._repository}/{file.path}"),
+            translated(f"hf.co/{self._repository}/{file.path}"),
             self._http.open("GET", url, headers=range_of(start, stop), secret=self._headers()) as response,
         ):
             refuse_passing(response, url, f"hf.co/{self._repository}/{file.path}")
@@ -183,8 +186,18 @@ def _file(entry: Mapping[str, Any]) -> RemoteFile:
         raise Unreachable(f"the hub gives {path} a hash that is none: {error}") from error
 
 
+def licence_of(card: Mapping[str, Any]) -> str:
+    """The licence that a repository's card tells, whatever form it takes there."""
+    told = card.get("license")
+    if told == "other":
+        told = card.get("license_name") or told
+    if isinstance(told, list):
+        told = ", ".join(str(each) for each in told)
+    return str(told or "")[:100]
+
+
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def translated(what: str) -> Iterator[None]:
     """Turn the hub's errors into ours."""
     import httpx2
     from huggingface_hub import errors as hub
@@ -215,7 +228,7 @@ def _translated(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _sensible(what: str) -> Iterator[None]:
+def sensible(what: str) -> Iterator[None]:
     """Turn what an answer of the wrong shape does to its reader into an error that says so."""
     try:
         yield

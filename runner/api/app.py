@@ -28,13 +28,16 @@ from runner.api.openai.write import error as openai_error
 from runner.api.openapi import OpenAPI
 from runner.api.own.adopt import Adopting
 from runner.api.own.daemon import Own
+from runner.api.own.look import Looking
 from runner.api.own.origins import Origins
+from runner.api.own.search import Searching
 from runner.api.own.verify import Upkeep
 from runner.api.streams import PATIENCE, Patience
 from runner.api.traffic import Traffic
 from runner.api.unknown import UNKNOWN, Unknown
 from runner.config import Settings
 from runner.inference.adoptions import Adoptions
+from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.service import Service
@@ -62,6 +65,7 @@ class Services:
     shutdown: Callable[[], None]
     updates: Updates
     adoptions: Adoptions
+    discovery: Discovery
 
 
 def build_app(services: Services, patience: Patience | None = None) -> web.Application:
@@ -96,6 +100,8 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Upkeep(services.jobs, services.models),
         Origins(services.updates),
         Adopting(services.adoptions),
+        Looking(services.discovery),
+        Searching(services.discovery),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),
     ):

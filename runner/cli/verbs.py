@@ -16,6 +16,7 @@ VERBS = (
     "run",
     "pull",
     "push",
+    "search",
     "create",
     "adopt",
     "list",

@@ -28,6 +28,15 @@ def size(count: float) -> str:
     return f"{count:.0f} B"
 
 
+def number(count: float) -> str:
+    """A count in powers of 1000: 999, 42K, 8.0B."""
+    for unit, name in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count >= unit:
+            value = count / unit
+            return f"{value:.0f}{name}" if value >= 99.95 else f"{value:.1f}{name}"
+    return f"{count:.0f}"
+
+
 def short_digest(digest: str) -> str:
     """The first 12 hex digits, as tables show them."""
     return digest.removeprefix("sha256:")[:12]

@@ -12,13 +12,12 @@ from typing import Any
 
 from modelfiles.errors import ParameterError
 from modelfiles.parameters import PARAMETERS, Value, check
+from registry.gguf.sampling import recommended as by_our_names
 from runner.errors import InvalidRequest
 from runner.protocol.options import LoadOptions, SampleOptions
 
 log = logging.getLogger(__name__)
 
-# `general.sampling.*` of a GGUF carries llama.cpp's names; those not here are the same as ours.
-_AUTHORS_NAMES = {"temp": "temperature", "penalty_last_n": "repeat_last_n", "penalty_repeat": "repeat_penalty"}
 _MOST_BIASES = 1024
 _LARGEST_BIAS = 100.0
 _SAMPLING = frozenset(SampleOptions.__struct_fields__)
@@ -46,16 +45,7 @@ def checked(options: Mapping[str, Any]) -> dict[str, Value]:
 
 def recommended(sampling: Mapping[str, int | float | str]) -> dict[str, Value]:
     """The author's sampling defaults from a GGUF, by our names. What doesn't fit the table is left out."""
-    found: dict[str, Value] = {}
-    for key, value in sampling.items():
-        name = _AUTHORS_NAMES.get(key, key)
-        if name not in _SAMPLING or name not in PARAMETERS:
-            continue
-        try:
-            found[name] = check(name, value)
-        except ParameterError as error:
-            log.info("the model's own default for %s is ignored: it %s", name, error.reason)
-    return found
+    return {name: value for name, value in by_our_names(sampling).items() if name in _SAMPLING}
 
 
 def sample_options(given: Mapping[str, Value], bias: Mapping[int, float]) -> SampleOptions:

@@ -17,7 +17,9 @@ from registry.store import Store
 from registry.stored import StoredModel
 
 if TYPE_CHECKING:
+    from registry.look import Look
     from registry.origins import Reach
+    from registry.search import Found
     from registry.standing import Known, Standing
     from registry.transfer.http import Http
     from registry.transfer.pace import Pace
@@ -32,26 +34,27 @@ class Line:
     pace: Pace
 
 
-class Sources:
-    """Constructed by the daemon only. `connections` go to one host at once; `rate` bytes a second come in over all
-    pulls, 0 for no limit. `adopt_from` are the tools whose files a pull may use. `memory` says how many bytes a model
-    may have when its name leaves the choice to us.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSettings:
+    """`registries` are the hosts that models may come from and go to, any where there are none. `connections` go to one
+    host at once; `rate` bytes a second come in over all pulls, 0 for no limit. `adopt_from` are the tools whose files a
+    pull may use; `context` is the tokens that one conversation gets, by which it is told what fits.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        registries: tuple[str, ...],
-        connections: int,
-        rate: int,
-        adopt_from: tuple[str, ...],
-        memory: Callable[[], int | None],
-    ) -> None:
+    registries: tuple[str, ...]
+    connections: int
+    rate: int
+    adopt_from: tuple[str, ...]
+    context: int
+
+
+class Sources:
+    """Constructed by the daemon only. `memory` says how many bytes a model may have when its name leaves the choice to
+    us."""
+
+    def __init__(self, store: Store, settings: SourceSettings, memory: Callable[[], int | None]) -> None:
         self._store = store
-        self._registries = registries
-        self._connections = connections
-        self._rate = rate
-        self._adopt_from = adopt_from
+        self._settings = settings
         self._memory = memory
         self._lock = threading.Lock()
         self._line: Line | None = None
@@ -65,8 +68,8 @@ class Sources:
         settings = PullSettings(
             reach=line.reach,
             memory=self._memory(),
-            connections=self._connections,
-            nearby=nearby(self._adopt_from),
+            connections=self._settings.connections,
+            nearby=nearby(self._settings.adopt_from),
             pace=line.pace,
         )
         return pull(self._store, wanted, progress=report, cancelled=cancelled, settings=settings, http=line.http)
@@ -75,8 +78,25 @@ class Sources:
         """Publish a model; see `registry.push`."""
         from registry.push import PushSettings, push
 
-        settings = PushSettings(reach=self.line().reach, connections=self._connections)
+        settings = PushSettings(reach=self.line().reach, connections=self._settings.connections)
         return push(self._store, wanted, progress=report, cancelled=cancelled, settings=settings)
+
+    def look(self, wanted: Wanted, cancelled: Cancel) -> Look:
+        """What a pull would bring; see `registry.look`."""
+        from registry.look import LookSettings, look
+
+        line, chosen = self.line(), self._settings
+        settings = LookSettings(
+            reach=line.reach, memory=self._memory(), context=chosen.context, connections=chosen.connections
+        )
+        return look(self._store, wanted, settings=settings, http=line.http, cancelled=cancelled)
+
+    def search(self, text: str, limit: int, hub: bool) -> Found:
+        """What answers to a text; see `registry.search`."""
+        from registry.search import search
+
+        reach, context = self.line().reach, self._settings.context
+        return search(self._store, text, limit=limit, reach=reach, memory=self._memory(), context=context, hub=hub)
 
     def know(self, text: str) -> Known:
         """What a name or a reference means here; see `registry.standing`."""
@@ -99,9 +119,9 @@ class Sources:
 
         with self._lock:
             if self._line is None:
-                reach = Reach(registries=self._registries)
-                http = Http(timeout=reach.timeout, connections=self._connections)
-                self._line = Line(http, reach, Pace(self._rate))
+                reach = Reach(registries=self._settings.registries)
+                http = Http(timeout=reach.timeout, connections=self._settings.connections)
+                self._line = Line(http, reach, Pace(self._settings.rate))
             return self._line
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
 from runner.api.openai.responses.store import ResponseStore
 from runner.config import load
-from tests.api.fakes import FakeAdoptions, FakeJobs, FakeModels, FakeService, FakeUpdates
+from tests.api.fakes import FakeAdoptions, FakeDiscovery, FakeJobs, FakeModels, FakeService, FakeUpdates
 
 HI = [{"role": "user", "content": "Hi"}]
 CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
@@ -42,6 +42,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/runner/verify": {"stream": False},
     "/runner/prune": {},
     "/runner/adopt": {"from": "ollama", "models": ["tiny"], "stream": False},
+    "/runner/look": {"model": "x"},
+    "/runner/search": {"text": "x"},
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
     "/runner/provenance": {"models": ["demo"]},
     "/runner/outdated": {},
@@ -61,6 +63,7 @@ def routes() -> Sequence[web.AbstractRoute]:
         adoptions: Any = FakeAdoptions()
         parts: Any = (FakeService(), FakeModels(), FakeJobs(), ResponseStore(1, 1))
         updates: Any = FakeUpdates(FakeModels())
-        return build_app(Services(*parts, load({}, environ={}), lambda: None, updates, adoptions))
+        discovery: Any = FakeDiscovery()
+        return build_app(Services(*parts, load({}, environ={}), lambda: None, updates, adoptions, discovery))
 
     return list(asyncio.run(made()).router.routes())

@@ -16,19 +16,25 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
+from modelfiles.catalog import CatalogEntry
 from modelfiles.instructions import Modelfile
 from registry.adopt.found import Found, FoundFile, PassedOver
 from registry.collect import Garbage, Pruned, Quarantined
 from registry.digests import Digest, digest_of
 from registry.errors import BadSource, Denied, HashMismatch, NotFound, Unreachable
+from registry.fits import Fit
 from registry.gguf.arrays import Array
 from registry.gguf.format import STRING, TensorType
 from registry.gguf.reader import Header, TensorInfo
+from registry.look import BuildLook, FileLook, Look
 from registry.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, ModelConfig
 from registry.names import Name
 from registry.progress import Progress
 from registry.quantize import Quantization
 from registry.resolve import Publication, Wanted
+from registry.search import EntryFound, RepositoryFound, TagFound
+from registry.search import Found as SearchFound
+from registry.sources.hub_search import HubModel
 from registry.sources.local import looks_like_path
 from registry.sources.source import RemoteFile
 from registry.standing import Known, Standing
@@ -561,3 +567,59 @@ class FakeAdoptions:
 
     def start(self, models: tuple[Found, ...]) -> None:
         self.started.append(models)
+
+
+@dataclass
+class FakeDiscovery:
+    """`runner.inference.discovery.Discovery`: `nowhere` isn't found, `quux` can't run, everything else is as good as
+    it gets; searching for `offline` finds no hub."""
+
+    looked: list[Wanted] = field(default_factory=list)
+    searched: list[tuple[str, int, bool]] = field(default_factory=list)
+
+    async def look(self, wanted: Wanted) -> Look:
+        self.looked.append(wanted)
+        if wanted.reference == "nowhere":
+            raise NotFound(wanted.reference)
+        unknown = wanted.reference == "quux"
+        return Look(
+            name=wanted.name or f"{wanted.reference}:latest",
+            reference=wanted.reference,
+            origin="https://hf.co/org/repo/tree/abc",
+            revision="abc",
+            quantization="Q4_K_M",
+            why="it is the only build there",
+            licence="mit",
+            architecture="quux9" if unknown else "llama",
+            supported=not unknown,
+            problem="architecture 'quux9' isn't known" if unknown else "",
+            title="Demo",
+            parameters=4_200_000,
+            size_label="4M",
+            context_length=4096,
+            chat_template=True,
+            capabilities=("completion", "tools"),
+            sampling={"temperature": 0.6, "stop": ("a", "b")},
+            builds=(
+                BuildLook("Q4_K_M", "Q4_K_M", 100, 1, True, False, Fit("tight", 150, 4096, "takes 150 B")),
+                BuildLook("Q8_0", "Q8_0", 200, 2, False, True, None),
+            ),
+            files=(FileLook("demo-Q4_K_M.gguf", "weights", 100, "partial", 60),),
+            size=100,
+            fetch=60,
+            free=10**9,
+            stored=False,
+            read=40,
+        )
+
+    async def search(self, text: str, limit: int, hub: bool) -> SearchFound:
+        self.searched.append((text, limit, hub))
+        tag = TagFound("4m", "org/Demo-GGUF", "Q8_0", 5_000_000, True, Fit("yes", 6_000_000, 4096, ""))
+        entry = CatalogEntry("demo", "chat", "A demo", "MIT", "4M", 4096, (), ("wee",))
+        model = HubModel(
+            repository="org/Demo-GGUF", downloads=7, likes=3, gated=True, licence="mit", modified=MODIFIED,
+            architecture="llama", parameters=4_200_000, context_length=4096,
+        )  # fmt: skip
+        offline = text == "offline" or not hub
+        found = () if offline else (RepositoryFound(model, False, True),)
+        return SearchFound((EntryFound(entry, (tag,)),), found, "nobody answers" if text == "offline" else "")

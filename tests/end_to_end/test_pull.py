@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelfiles.embedded import demo_gguf
+from tests import tiny_gguf
 from tests.end_to_end.terminal import Terminal
 from tests.hub import File, Hub, running
 
@@ -82,3 +83,30 @@ def test_an_unknown_repository_is_not_found(runner: Terminal) -> None:
     pulled = runner("pull", "hf.co/nobody/nothing")
     assert pulled.returncode == 1
     assert "not found" in pulled.stderr
+
+
+def test_a_dry_run_looks_and_a_search_finds(runner: Terminal, hub: Hub) -> None:
+    hub.add("tiny/odd-GGUF", {"odd-Q8_0.gguf": tiny_gguf.model("quux9").build()})
+    looked = runner("pull", "--dry-run", "hf.co/tiny/parrot-GGUF")
+    assert looked.returncode == 1, "the smaller file, which is chosen, is no GGUF"
+    looked = runner("pull", "--dry-run", MODEL)
+    assert looked.returncode == 0, looked.stderr
+    assert "    >  Q8_0 " in looked.stdout
+    assert "parrot" not in runner("list").stdout
+    refused = runner("pull", "--dry-run", "hf.co/tiny/odd-GGUF")
+    assert refused.returncode == 1
+    assert "architecture 'quux9' isn't known" in refused.stderr
+    found = runner("search", "parrot")
+    assert found.returncode == 0
+    assert "hf.co/tiny/parrot-GGUF" in found.stdout
+    listed = json.loads(runner("search", "qwen3", "--catalog", "--json").stdout)
+    assert listed["catalog"][0]["name"] == "qwen3"
+    assert {each["fits"]["verdict"] for each in listed["catalog"][0]["tags"]} <= {"yes", "tight", "no"}
+
+
+def test_without_a_tag_the_choice_is_printed(runner: Terminal, hub: Hub) -> None:
+    del hub.repositories["tiny/parrot-GGUF"].files["parrot-Q4_K_M.gguf"]
+    pulled = runner("pull", "hf.co/tiny/parrot-GGUF")
+    assert pulled.returncode == 0, pulled.stderr
+    assert "chose Q8_0 (" in pulled.stderr
+    assert "it is the only build there" in pulled.stderr

@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 
+from modelfiles import catalog_check
 from modelfiles.catalog import CatalogEntry, Kind, assemble, entries, find, find_entry, near, read
 from modelfiles.errors import CatalogError
 
@@ -24,10 +25,51 @@ GOOD = """
 
 def test_kinds_and_sizes_are_covered() -> None:
     assert {entry.kind for entry in entries()} == set(get_args(Kind))
-    assert 30 <= len(entries()) <= 45
+    assert len(entries()) >= 60
     sizes = [tag.size_hint for entry in entries() for tag in entry.tags]
     assert min(sizes) < 50 * 10**6
     assert max(sizes) > 15 * 10**9
+
+
+def test_the_files_are_in_good_form() -> None:
+    assert catalog_check.faults() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("MIT", "MTI", "tiny: the licence 'MTI' is not in the list of licences"),
+        ("context: 2048", "context: 2047", "tiny: a context of 2047 tokens is not one that models have"),
+        ("A model", "A model.", "tiny: the summary must be one line of at most 90 characters, without a full stop"),
+        ("parameters: 1B", "parameters: small", "tiny: the parameters 'small' must read like 7B or 0.5B to 32B"),
+        ("parameters: 0.5B to 1B", "parameters: 1B", "tiny: 0.5b: its number of parameters is outside what"),
+        ("org/Half-GGUF", "org/Half", "tiny: 0.5b: org/Half doesn't look like a repository of GGUFs"),
+        ("{Q8_0: 0.5}", "{Q8_1: 0.5}", "tiny: 0.5b: Q8_1 is not one of the quantizations that are usual"),
+        ("{Q8_0: 0.5}", "{Q8_0: 5}", "tiny: 0.5b: 5.00 GB is not plausible for Q8_0: 0.32 to 0.96"),
+    ],
+)  # fmt: skip
+def test_slips_are_found(old: str, new: str, fault: str) -> None:
+    good = GOOD.replace("parameters: 1B", "parameters: 0.5B to 1B")
+    assert catalog_check.faults(read("tiny.yaml", good)) == []
+    text = (good if old in good else GOOD).replace(old, new)
+    assert any(each.startswith(fault) for each in catalog_check.faults(read("tiny.yaml", text)))
+
+
+def test_one_file_has_one_owner() -> None:
+    other = GOOD.replace("name: tiny", "name: zebra")
+    assert "zebra:0.5b: the same file is tiny's" in catalog_check.faults(assemble({"a.yaml": GOOD, "b.yaml": other}))
+
+
+def test_sampling_is_a_models_or_a_builds() -> None:
+    text = GOOD.replace("  builds:\n", "  sampling: {temperature: 1, top_k: 20}\n  builds:\n")
+    text = text.replace("files: {Q8_0: 0.5}", "files: {Q8_0: 0.5}, sampling: {min_p: 0.1}")
+    (entry,) = read("tiny.yaml", text)
+    by_tag = {tag.tag: dict(tag.sampling) for tag in entry.tags}
+    assert by_tag["0.5b"] == by_tag["0.5b-q8_0"] == {"min_p": 0.1}
+    assert by_tag["latest"] == by_tag["1b-chat-fp16"] == {"temperature": 1.0, "top_k": 20}
+    found = find("qwen3", "4b-instruct")
+    assert found is not None
+    assert dict(found.sampling) == {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "min_p": 0.0}
 
 
 def test_names_are_unique() -> None:
@@ -118,6 +160,16 @@ def test_tags_of_a_build() -> None:
         ("context: 2048", "context: true", "tiny.context", "must be a number above 0"),
         ("context: 2048", "context: .nan", "tiny.context", "must be a number above 0"),
         ("latest: 1b", "latest: 2b", "tiny.latest", "there is no build 2b"),
+        ("latest: 1b", "latest: 1b\n  sampling: {}", "tiny.sampling", "must be a mapping"),
+        ("latest: 1b", "latest: 1b\n  sampling: {heat: 1}", "tiny.sampling.heat", "is not a parameter of sampling"),
+        (
+            "latest: 1b",
+            "latest: 1b\n  sampling: {num_ctx: 1}",
+            "tiny.sampling.num_ctx",
+            "is not a parameter of sampling",
+        ),
+        ("latest: 1b", "latest: 1b\n  sampling: {top_p: 2}", "tiny.sampling.top_p", "must be between 0.0 and 1.0"),
+        ("kind: chat", "kind: rerank\n  sampling: {top_p: 1}", "tiny.sampling", "has no place in a model for rerank"),
         ("latest: 1b", "latest: 1b\n  aliases: small", "tiny.aliases", "must be a list"),
         ("latest: 1b", "latest: 1b\n  aliases: [a b]", "tiny.aliases.1", "not of the right form"),
         ("org/Half-GGUF", "Half-GGUF", "tiny.builds.0.5b.repo", "not of the right form"),

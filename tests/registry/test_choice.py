@@ -4,7 +4,7 @@ import pytest
 
 from registry.digests import digest_of
 from registry.errors import BadSource, UnknownTag
-from registry.sources.choice import candidates, choose, label_of, projector_for
+from registry.sources.choice import candidates, choose, label_of, projector_for, why
 from registry.sources.source import RemoteFile
 
 GB = 10**9
@@ -95,11 +95,50 @@ def test_several_matches_are_listed_rather_than_guessed(tag: str) -> None:
     assert caught.value.available == (("m-v2-Q8_0", GB), ("m-v3-Q8_0", GB))
 
 
-def test_latest_is_what_fits() -> None:
+def test_latest_is_what_fits_and_leaves_room() -> None:
     sizes = {"Q2_K": 3, "Q3_K_M": 4, "Q4_K_M": 5, "Q8_0": 9}
     found = candidates([RemoteFile(f"m-{name}.gguf", size * GB) for name, size in sizes.items()])
-    picked = {memory: choose("x", found, "latest", memory and memory * GB).label for memory in (None, 100, 5, 4, 3, 1)}
-    assert picked == {None: "Q4_K_M", 100: "Q4_K_M", 5: "Q4_K_M", 4: "Q3_K_M", 3: "Q2_K", 1: "Q2_K"}
+    picked = {memory: choose("x", found, "latest", memory and memory * GB).label for memory in (None, 100, 7, 6, 4, 1)}
+    assert picked == {None: "Q4_K_M", 100: "Q4_K_M", 7: "Q4_K_M", 6: "Q3_K_M", 4: "Q2_K", 1: "Q2_K"}
+    told = {
+        memory: why(found, choose("x", found, "latest", memory), "latest", memory) for memory in (7 * GB, 6 * GB, GB)
+    }
+    assert told == {
+        7 * GB: "the usual quantization, and it fits into 7.0 GB of memory",
+        6 * GB: "the largest that fits into 6.0 GB of memory",
+        GB: "the smallest there is, though it leaves too little of the 1.0 GB of memory",
+    }
+
+
+def test_a_choice_is_told_only_where_there_was_one() -> None:
+    found = candidates(UNSLOTH)
+    assert why(found, choose("x", found, "Q4_K_M"), "Q4_K_M") == ""
+    assert "the only one with that quantization" in why(found, choose("x", found, "Q4_K_XL"), "Q4_K_XL")
+    only = candidates(files("only.gguf"))
+    assert why(only, choose("x", only, "latest"), "latest") == "it is the only build there"
+
+
+def test_one_name_in_two_folders_is_one_build() -> None:
+    """No tag could tell them apart, and they are the same: once whole, once in shards."""
+    found = candidates(
+        files("Q8_0/m-Q8_0-00001-of-00002.gguf", "Q8_0/m-Q8_0-00002-of-00002.gguf", "m-Q8_0.gguf", "m-Q4_K_M.gguf")
+    )
+    assert choose("x", found, "Q8_0").stem == "m-Q8_0"
+
+
+def test_a_whole_build_goes_before_one_under_way() -> None:
+    found = candidates(files("a-Q8_0-00001-of-00002.gguf", "b-Q8_0.gguf"))
+    assert choose("x", found, "Q8_0").stem == "b-Q8_0"
+
+
+@pytest.mark.parametrize(
+    ("tag", "near"),
+    [("Q4_KM", "Q4_K_M"), ("Q4", "Q4_K_M"), ("Q5_K_M", "Q4_K_M"), ("IQ8", "Q8_0"), ("IQ4_XXS", "IQ4_XS")],
+)
+def test_suggestions_are_by_spelling_or_bits(tag: str, near: str) -> None:
+    with pytest.raises(UnknownTag) as caught:
+        choose("hf.co/o/r", candidates(BARTOWSKI), tag)
+    assert near in caught.value.near
 
 
 def test_shards_are_one_build_in_order() -> None:

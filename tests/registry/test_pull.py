@@ -652,6 +652,20 @@ def test_short_names_go_through_the_catalog(
     assert "tiny:big" in caught.value.near
 
 
+def test_sampling_is_the_repositorys_word_then_the_headers_then_the_catalogs(
+    store: Store, hub: Hub, settings: PullSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = (("temperature", 0.6), ("top_p", 0.95), ("top_k", 20))
+    tag = CatalogTag("latest", "org/tiny", "Q8_0", 1, listed)
+    entry = CatalogEntry("tiny", "chat", "Tiny.", "MIT", "1M", 512, (tag,), ())
+    monkeypatch.setattr(catalog, "entries", lambda: (entry,))
+    data = tiny_gguf.model(extra={"general.sampling.top_k": 64}).build()
+    hub.add("org/tiny", {"tiny-Q8_0.gguf": data, "params": File(b'{"temperature": 0.1}', lfs=False)})
+    assert pull(store, "tiny", settings=settings).parameters == {"top_p": 0.95, "temperature": 0.1}
+    # The same file by its own name is nobody's but its authors'.
+    assert pull(store, "hf.co/org/tiny:Q8_0", settings=settings).parameters == {"temperature": 0.1}
+
+
 def test_the_embedded_model_needs_no_network(store: Store, hub: Hub, settings: PullSettings) -> None:
     assert str(pull(store, "demo", settings=settings).name) == "demo:latest"
     assert hub.requests == []

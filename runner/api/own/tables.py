@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.api.fields import Answers, Fields
-from runner.api.own import adopt, daemon, origins, verify
+from runner.api.own import adopt, daemon, look, origins, search, verify
 
-FIELDS: Mapping[str, Fields] = {**adopt.FIELDS, **origins.FIELDS, **verify.FIELDS}
-ANSWERS: Mapping[str, Answers] = {**adopt.ANSWERS, **daemon.ANSWERS, **origins.ANSWERS, **verify.ANSWERS}
+FIELDS: Mapping[str, Fields] = {
+    **look.FIELDS,
+    **search.FIELDS,
+    **adopt.FIELDS,
+    **origins.FIELDS,
+    **verify.FIELDS,
+}
+ANSWERS: Mapping[str, Answers] = {
+    **daemon.ANSWERS,
+    **look.ANSWERS,
+    **search.ANSWERS,
+    **adopt.ANSWERS,
+    **origins.ANSWERS,
+    **verify.ANSWERS,
+}

@@ -1,0 +1,71 @@
+"""What a name stands for at its source right now. A name that leaves the build open keeps to the one it had before.
+
+What is chosen for a machine depends on the memory that is free at the moment; a second pull of the same name must not
+bring another quantization than the first, only because something else was running.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from registry.errors import NotFound, RegistryError, UnknownTag
+from registry.manifest import REFERENCE
+from registry.names import DEFAULT_TAG, Name
+from registry.origins import Reach, open_source
+from registry.pins import as_pinned, check_offer
+from registry.resolve import HubPlace, Pin, Reference
+from registry.sources.source import Offer, Source
+from registry.store import Store
+from registry.transfer.http import Http
+
+
+def find_offer(
+    store: Store,
+    name: Name,
+    reference: Reference,
+    http: Http,
+    reach: Reach,
+    memory: int | None = None,
+    pin: Pin | None = None,
+) -> tuple[Source, Offer]:
+    """The source of a reference, looked at, and what it offers; `name` is what the model is or will be called.
+
+    With a `pin`, what stood there then. Raises what `open_source` and `Source.look` raise, and NotAsLocked.
+    """
+    if pin is not None:
+        return _find_pinned(reference, http, reach, memory, pin)
+    before = _build_before(store, name, reference)
+    if before and isinstance(reference.place, HubPlace):
+        source = open_source(replace(reference, place=replace(reference.place, tag=before)), http, reach)
+        try:
+            return source, replace(source.look(memory), why="the same as was pulled before")
+        except UnknownTag:
+            pass  # it is no longer there, so the choice is open again
+    source = open_source(reference, http, reach)
+    return source, source.look(memory)
+
+
+def _find_pinned(reference: Reference, http: Http, reach: Reach, memory: int | None, pin: Pin) -> tuple[Source, Offer]:
+    """What stood there then. Raises NotAsLocked as well, and NotFound with a hint where it is gone."""
+    source = open_source(as_pinned(reference, pin), http, reach)
+    try:
+        offer = source.look(memory, pin.revision)
+    except UnknownTag:
+        raise
+    except NotFound as error:
+        hint = f"The lock wants revision {pin.revision}; `runner update` takes what is there now ({error})"
+        raise NotFound(reference.text, hint=hint) from error
+    check_offer(reference, offer, pin)
+    return source, offer
+
+
+def _build_before(store: Store, name: Name, reference: Reference) -> str:
+    """The label of the build that the store has of a reference that leaves it open; empty where there is none."""
+    if not isinstance(reference.place, HubPlace) or reference.place.tag.lower() != DEFAULT_TAG:
+        return ""
+    try:
+        stored = store.show(name)
+    except RegistryError:
+        return ""
+    # A model that somebody else made under this name says nothing.
+    return stored.config.quantization if stored.manifest.annotations.get(REFERENCE) == reference.text else ""
