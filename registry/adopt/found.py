@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -43,16 +44,20 @@ class Found:
     """A model in another tool's place, and the name that it would get here.
 
     `known_as` is what it is called there, as far as that differs. `files` are its GGUFs: shards in order and a
-    projector perhaps, in any mixture. `origin` and `revision` are as a pull from its source would note them.
+    projector perhaps, in any mixture. `reference`, `origin` and `revision` are as a pull from its source would note
+    them; empty where nothing tells.
     """
 
     name: Name
     owner: str
     files: tuple[FoundFile, ...]
     adapters: tuple[FoundFile, ...] = ()
+    draft: tuple[FoundFile, ...] = ()
     texts: tuple[FoundText, ...] = ()
     known_as: tuple[str, ...] = ()
     quantization: str = ""
+    created: datetime | None = None
+    reference: str = ""
     origin: str = ""
     revision: str = ""
     renderer: str | None = None
@@ -62,7 +67,7 @@ class Found:
     @property
     def all_files(self) -> tuple[FoundFile, ...]:
         """Everything that would have to be hashed."""
-        return (*self.files, *self.adapters)
+        return (*self.files, *self.adapters, *self.draft)
 
     @property
     def size(self) -> int:

@@ -100,7 +100,8 @@ class HubCache:
             files=build.files,
             texts=tuple(texts),
             quantization=build.candidate.label,
-            origin=f"https://hf.co/{repository}/tree/{commit}" if commit else "",
+            reference=str(name) if commit else "",
+            origin=f"https://hf.co/{repository}/tree/{commit}",
             revision=commit,
         )
 

@@ -1,32 +1,18 @@
-"""An Ollama store as a place: manifests by name, blobs named by their SHA-256.
-
-Its manifests, their types and its config are read here; Ollama itself isn't asked.
-"""
+"""An Ollama store as a place: manifests by name, blobs named by their SHA-256. Ollama itself isn't asked."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from registry.adopt.files import found_file, read_json, tree
-from registry.adopt.found import Found, FoundFile, FoundText, Look
-from registry.adopt.layers import ForeignLayer, ForeignManifest, layer_file, read_manifest
-from registry.digests import Digest, hash_file
+from registry.adopt.files import tree
+from registry.adopt.found import Found, Look
+from registry.adopt.images import ImageStore
+from registry.digests import Digest
 from registry.errors import BadName, BadSource, RegistryError
-from registry.names import OLLAMA, Name
-from registry.sources.source import TextKind
+from registry.names import HUGGING_FACE, Name
 
-_TYPE = "application/vnd.ollama.image."
-_FILES: Mapping[str, str] = {"model": "{name}.gguf", "projector": "mmproj-{name}.gguf"}
-_TEXTS: Mapping[str, TextKind] = {
-    "template": "template",
-    "system": "system",
-    "params": "params",
-    "messages": "messages",
-    "license": "license",
-}
 _HOST = "registry.ollama.ai"
 _SYSTEM_ROOTS = (Path("/usr/share/ollama/.ollama/models"), Path("/var/lib/ollama/models"))
 
@@ -45,6 +31,7 @@ class Ollama:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._images = ImageStore(root, self.owner, self._blob)
 
     def look(self) -> Look:
         """Every model whose layers are all there."""
@@ -60,89 +47,29 @@ class Ollama:
     def find(self, digest: Digest) -> Path | None:
         """The blob of this digest."""
         try:
-            path = self._blob(digest)
-            return found_file(path, self.root).path if os.path.lexists(path) else None
+            return self._images.find(digest)
         except (RegistryError, OSError):
             return None
 
     def _model(self, path: Path, shown: str) -> Found:
-        host, namespace, model, tag = _parts(shown)
+        parts = shown.split("/")
+        if len(parts) != 4:
+            raise BadSource("not host/namespace/model/tag")
+        whole = f"{'/'.join(parts[:3])}:{parts[3]}"
         try:
-            name = Name.parse(f"{host}/{namespace}/{model}:{tag}")
+            name = Name.parse(whole)
         except BadName as error:
             raise BadSource(str(error)) from error
-        manifest = read_manifest(found_file(path, self.root).path)
-        config = self._config(manifest)
-        files, adapters, texts = self._sorted(manifest, f"{name.model}-{name.tag}")
-        if not files:
-            raise BadSource("it has no weights here" + (": it runs elsewhere" if config.get("remote_host") else ""))
-        return Found(
-            name=name,
-            owner=self.owner,
-            files=files,
-            adapters=adapters,
-            texts=texts,
-            known_as=_known_as(host, namespace, model, tag),
-            quantization=_text(config, "file_type") or "",
-            origin=f"https://{OLLAMA}/{namespace}/{model}:{tag}" if host == _HOST else "",
-            revision=str(hash_file(path)),
-            renderer=_text(config, "renderer"),
-            parser=_text(config, "parser"),
-            requires=_text(config, "requires"),
-        )
-
-    def _config(self, manifest: ForeignManifest) -> dict[str, Any]:
-        if manifest.config is None:
-            return {}
-        config = read_json(self._file(manifest.config, "config").path)
-        if config.get("model_format") not in ("gguf", "", None):
-            raise BadSource(f"its format is {str(config['model_format'])[:40]}, not GGUF")
-        return config
-
-    def _sorted(
-        self, manifest: ForeignManifest, name: str
-    ) -> tuple[tuple[FoundFile, ...], tuple[FoundFile, ...], tuple[FoundText, ...]]:
-        files: list[FoundFile] = []
-        adapters: list[FoundFile] = []
-        texts: list[FoundText] = []
-        for layer in manifest.layers:
-            kind = layer.kind.removeprefix(_TYPE)
-            if kind in _FILES:
-                title = _FILES[kind].format(name=name if not files else f"{name}-{len(files)}")
-                files.append(self._file(layer, title))
-            elif kind == "adapter":
-                adapters.append(self._file(layer, f"adapter-{len(adapters)}-{name}.gguf"))
-            elif kind in _TEXTS:
-                texts.append(FoundText(_TEXTS[kind], self._file(layer, kind)))
-            elif kind == "tensor":
-                raise BadSource("its weights are safetensors, not GGUF")
-            else:
-                raise BadSource(f"a layer of the unknown type {layer.kind[:100]!r}")
-        return tuple(files), tuple(adapters), tuple(texts)
-
-    def _file(self, layer: ForeignLayer, title: str) -> FoundFile:
-        return layer_file(layer, self._blob(layer.digest), self.root, title)
+        # Hugging Face makes manifests for Ollama that it doesn't have for others.
+        reference = f"ollama://{name}" if name.host == HUGGING_FACE else str(name)
+        return self._images.model(path, name, _known_as(whole), reference, shown)
 
     def _blob(self, digest: Digest) -> Path:
         old = self.root / "blobs" / f"sha256:{digest.hex}"  # as early versions wrote it
         return old if os.path.lexists(old) else self.root / "blobs" / digest.file_name
 
 
-def _parts(shown: str) -> tuple[str, str, str, str]:
-    parts = shown.split("/")
-    if len(parts) != 4:
-        raise BadSource("not host/namespace/model/tag")
-    return parts[0], parts[1], parts[2], parts[3]
-
-
-def _known_as(host: str, namespace: str, model: str, tag: str) -> tuple[str, ...]:
-    """What Ollama's own list calls it."""
-    whole = f"{host}/{namespace}/{model}:{tag}"
-    if host != _HOST:
-        return (whole,)
-    return (f"{model}:{tag}" if namespace == "library" else f"{namespace}/{model}:{tag}", whole)
-
-
-def _text(config: Mapping[str, Any], field: str) -> str | None:
-    value = config.get(field)
-    return value if isinstance(value, str) and value else None
+def _known_as(whole: str) -> tuple[str, ...]:
+    """What Ollama's own list calls it, and its name in full."""
+    short = whole.removeprefix(f"{_HOST}/").removeprefix("library/") if whole.startswith(f"{_HOST}/") else whole
+    return tuple(dict.fromkeys((short, whole)))

@@ -5,9 +5,8 @@ Whose files they are and where they lie was found before; nothing of them is cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 
 from registry.adopt.files import read_small
 from registry.adopt.found import Found, FoundFile, FoundText
@@ -39,14 +38,13 @@ def adopt(store: Store, found: Found, progress: Report = unheard, cancelled: Can
     # What can't be run is said now: hashing takes minutes.
     sort_out(headers, [each.title for each in found.files])
     with store.lease() as lease, _taking_back(store, lease):
-        files = tuple(_take(store, lease, each, found, progress, cancelled) for each in found.files)
-        adapters = tuple(_take(store, lease, each, found, progress, cancelled) for each in found.adapters)
+        parts = {each: _take(store, lease, each, found, progress, cancelled) for each in found.all_files}
         if present is not None:
-            if _weights(present) != {each.digest for each in (*files, *adapters)}:
+            if _weights(present) != {each.digest for each in parts.values()}:
                 raise _taken(found)
             model = present
         else:
-            model = assemble(store, lease, found.name, _recipe(found, files, adapters), progress)
+            model = assemble(store, lease, found.name, _recipe(found, parts), progress)
     progress(Progress(_told(store, found, model)))
     return model
 
@@ -135,16 +133,20 @@ def _teller(progress: Report, status: str, size: int) -> Callable[[int], None]:
     return tell
 
 
-def _recipe(found: Found, files: tuple[Part, ...], adapters: tuple[Part, ...]) -> Recipe:
-    notes = {SOURCE: found.origin, REVISION: found.revision, REFERENCE: str(found.name) if found.origin else ""}
+def _recipe(found: Found, parts: Mapping[FoundFile, Part]) -> Recipe:
+    notes = {SOURCE: found.origin, REVISION: found.revision, REFERENCE: found.reference}
     recipe = Recipe(
-        files=files,
-        adapters=adapters,
+        files=tuple(parts[each] for each in found.files),
+        adapters=tuple(parts[each] for each in found.adapters),
+        draft=tuple(parts[each] for each in found.draft),
         quantization=found.quantization,
-        annotations={key: text for key, text in notes.items() if text},
+        created=found.created,
+        annotations=notes if found.reference else {},
+        renderer=found.renderer,
+        parser=found.parser,
+        requires=found.requires,
     )
-    whole = with_texts(recipe, [(each.kind, _read(each, found)) for each in found.texts])
-    return replace(whole, renderer=found.renderer, parser=found.parser, requires=found.requires)
+    return with_texts(recipe, [(each.kind, _read(each, found)) for each in found.texts])
 
 
 def _read(text: FoundText, found: Found) -> bytes:

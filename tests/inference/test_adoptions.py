@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 def run(tmp_path: Path, test: Callable[[Adoptions, Store], object]) -> None:
     async def main() -> None:
         with Store.open(tmp_path / "store") as store, ThreadPoolExecutor(4) as threads, ThreadPoolExecutor(4) as work:
-            jobs = Jobs(store, lambda *_: None, work)
+            jobs = Jobs(store, lambda *_: None, lambda *_: None, work)
             try:
                 async with asyncio.timeout(WAIT):
                     await test(Adoptions(store, jobs, threads), store)  # type: ignore[misc]  # a coroutine function

@@ -64,7 +64,7 @@ def docker_model(
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": {"mediaType": DOCKER + "model.config.v0.1+json", **blob(said)},
         "layers": [
-            {"mediaType": kind, **blob(data), "annotations": {"org.cncf.model.filepath": path} if path else None}
+            {"mediaType": kind, **blob(data), "annotations": {"org.cncf.model.filepath": path} if path else {}}
             for kind, data, path in layers
         ],
     }

@@ -18,6 +18,7 @@ from registry.pull import PullSettings, pull
 from registry.store import Store
 from tests import tiny_gguf
 from tests.hub import Hub
+from tests.oci_registry import Registry, running
 from tests.registry.layouts import DOCKER, docker_model, ollama_model
 from tests.registry.models import gguf_file, make
 from tests.registry.strangers import Apart, Linking, look, make_read_only, make_writable
@@ -35,7 +36,7 @@ def ollama(tmp_path: Path) -> Path:
         [("model", GGUF), ("template", b"{{ .Prompt }}"), ("system", b"be nice"), ("license", b"MIT"),
          ("params", b'{"temperature": 0.5, "stop": ["a", "b"], "unheard_of": 1}'),
          ("messages", b'[{"role": "user", "content": "hi"}]')],
-        {"renderer": "qwen3", "file_type": "Q8_0"},
+        {"parser": "qwen3", "file_type": "Q8_0"},
     )  # fmt: skip
     return root
 
@@ -75,7 +76,7 @@ def test_an_ollama_model_with_all_that_it_sets(store: Store, ollama: Path) -> No
     assert (model.template, model.system, model.licenses) == ("{{ .Prompt }}", "be nice", ("MIT",))
     assert dict(model.parameters) == {"temperature": 0.5, "stop": ("a", "b")}
     assert [each.content for each in model.messages] == ["hi"]
-    assert (model.config.renderer, model.config.quantization) == ("qwen3", "Q8_0")
+    assert (model.config.parser, model.config.quantization) == ("qwen3", "Q8_0")
     assert model.manifest.annotations["org.runner.reference"] == "ollama.com/library/tiny:latest"
     assert said[0].status == "adopting ollama.com/library/tiny:latest of Ollama"
     hashing = [each.completed for each in said if each.status.startswith("hashing")]
@@ -303,3 +304,22 @@ def test_shards_and_their_projector(store: Store, tmp_path: Path) -> None:
     model = adopt(store, one(folder))
     assert [each.read_bytes() for each in model.weights] == [one_half, other_half]
     assert model.projector is not None
+
+
+def test_an_adopted_model_is_the_one_that_a_pull_would_have_brought(
+    root: Path, tmp_path: Path, settings: PullSettings
+) -> None:
+    theirs = tmp_path / "docker"
+    with running(Registry()) as registry:
+        layers = [(DOCKER + "gguf.v3", GGUF, "tiny.gguf"), (DOCKER + "license", b"MIT", "LICENSE"),
+                  (DOCKER + "chat.template.jinja", b"{{ messages }}", "")]  # fmt: skip
+        docker_model(theirs, [f"{registry.host}/ai/tiny:1"], layers, {"quantization": "MOSTLY_Q8_0"})
+        for path in (theirs / "blobs" / "sha256").iterdir():
+            registry.add_blob(path.read_bytes())
+        registry.add_manifest("ai/tiny", "1", next((theirs / "manifests" / "sha256").iterdir()).read_bytes())
+        with Store.open(root / "one", Linking()) as store:
+            adopted = adopt(store, one(theirs))
+        with Store.open(root / "two", Linking()) as store:
+            pulled = pull(store, f"{registry.host}/ai/tiny:1", settings=settings)
+    assert adopted.name == pulled.name
+    assert adopted.manifest == pulled.manifest

@@ -13,6 +13,7 @@ from registry.adopt.lmstudio import LmStudio
 from registry.adopt.places import chosen, look_in, nearby, place_at, places
 from registry.digests import Digest, digest_of
 from registry.errors import BadSource, NotFound
+from registry.resolve import refer
 from tests import tiny_gguf
 from tests.hub import COMMIT, Hub
 from tests.registry.layouts import DOCKER, docker_model, ollama_blob, ollama_model
@@ -109,14 +110,24 @@ def test_an_ollama_store(tmp_path: Path) -> None:
         [tiny] = chosen(look, [said])
     assert (tiny.renderer, tiny.parser, tiny.quantization) == ("qwen3", "qwen3", "Q8_0")
     assert [each.digest for each in tiny.files] == [digest_of(GGUF), digest_of(OTHER)]
-    assert [each.kind for each in tiny.texts] == ["template", "params", "system", "license", "messages"]
+    # Ollama renders it by code of its own: its template says nothing then.
+    assert [each.kind for each in tiny.texts] == ["system", "params", "messages", "license"]
     assert tiny.revision == str(digest_of(manifest.read_bytes()))
     [tuned] = chosen(look, ["somebody/tuned"])
     assert len(tuned.adapters) == 1
+    for found in look.models:  # what is noted leads back to where it came from
+        assert refer(found.reference).name == found.name
+    [hubs] = chosen(look, ["hf.co/org/repo-GGUF:Q8_0"])
+    assert hubs.reference == "ollama://hf.co/org/repo-GGUF:Q8_0"
     # ~/.ollama is as good as the store in it.
     assert names(look_in(str(tmp_path))) == names(look)
     with pytest.raises(NotFound, match="tinny"):
         chosen(look, ["tinny"])
+
+
+def _manifest(layers: object) -> bytes:
+    config = {"mediaType": "x", "digest": f"sha256:{'0' * 64}", "size": 1}
+    return json.dumps({"schemaVersion": 2, "config": config, "layers": layers}).encode()
 
 
 def test_what_is_wrong_in_an_ollama_store_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +135,6 @@ def test_what_is_wrong_in_an_ollama_store_is_passed_over(tmp_path: Path, monkeyp
     ollama_model(root, "library/good/latest", [("model", GGUF)])
     ollama_model(root, "library/cloud/latest", [], {"remote_host": "https://ollama.com", "model_format": ""})
     ollama_model(root, "library/safe/latest", [("tensor", b"t")])
-    ollama_model(root, "library/torch/latest", [("model", b"t")], {"model_format": "safetensors"})
     ollama_model(root, "library/future/latest", [("wormhole", b"t")])
     ollama_model(root, "library/short/latest", [("model", OTHER)])
     (root / "blobs" / digest_of(OTHER).file_name).write_bytes(OTHER[:-1])
@@ -132,8 +142,9 @@ def test_what_is_wrong_in_an_ollama_store_is_passed_over(tmp_path: Path, monkeyp
     (root / "blobs" / digest_of(b"lost").file_name).unlink()
     folder = lost.parent.parent
     for name, content in {
-        "nojson": b"{", "nolist": b'{"layers": 5}', "nolayer": b'{"layers": ["x"]}', "noobject": b"[]",
-        "nodigest": b'{"layers": [{"mediaType": "x", "digest": "sha256:../../../etc/passwd", "size": 1}]}',
+        "nojson": b"{", "nolist": _manifest(5), "nolayer": _manifest(["x"]), "noobject": b"[]", "oldest": b"{}",
+        "nodigest": _manifest([{"mediaType": "x", "digest": "sha256:../../../etc/passwd", "size": 1}]),
+        "list": b'{"schemaVersion": 2, "manifests": []}',
         "huge": b"{" + b" " * (5 << 20) + b"}",
     }.items():  # fmt: skip
         (folder / name).mkdir()
@@ -157,16 +168,17 @@ def test_what_is_wrong_in_an_ollama_store_is_passed_over(tmp_path: Path, monkeyp
     assert names(look) == ["ollama.com/library/good:latest"]
     found = {each.what: each.reason for each in look.passed_over}
     expected = {
-        "cloud": "it has no weights here: it runs elsewhere",
-        "safe": "its weights are safetensors",
-        "torch": "its format is safetensors",
-        "future": "a layer of the unknown type",
+        "cloud": "no model: it has no layers",
+        "safe": "its weights aren't in GGUF",
+        "future": "no model, as far as Runner knows",
+        "list": "a list of manifests",
         "short": f"it has {len(OTHER) - 1} of {len(OTHER)} bytes",
         "lost": "is missing from it",
         "nojson": "not JSON",
         "nolist": "layers must be a list",
-        "nolayer": "a layer must be an object",
+        "nolayer": "must be an object",
         "noobject": "must be a JSON object",
+        "oldest": "schemaVersion must be 2",
         "nodigest": "invalid digest",
         "huge": "too many for a small file",
         "fifo": "not a regular file",
@@ -191,7 +203,9 @@ def test_dockers_store(tmp_path: Path) -> None:
          (DOCKER + "chat.template.jinja", b"{{ messages }}", "")],
     )  # fmt: skip
     docker_model(
-        tmp_path, ["ghcr.io/org/deep/packed"], [(raw, OTHER, "models/packed.gguf"), (raw, b"readme", "README")]
+        tmp_path,
+        ["ghcr.io/org/deep/packed"],
+        [(raw, OTHER, "models/packed.gguf"), ("application/vnd.cncf.model.doc.v1.raw", b"readme", "README")],
     )
     docker_model(tmp_path, ["hf.co/org/repo"], [(DOCKER + "safetensors", b"t", "")])
     docker_model(tmp_path, [], [(DOCKER + "gguf.v3", GGUF, "")])
@@ -202,10 +216,11 @@ def test_dockers_store(tmp_path: Path) -> None:
     assert names(look) == ["docker.io/ai/tiny:1B-Q8_0", "docker.io/ai/tiny:latest", "ghcr.io/org/deep/packed:latest"]
     [tiny] = chosen(look, ["tiny:1B-Q8_0"])
     assert [each.digest for each in tiny.files] == [digest_of(GGUF), digest_of(OTHER)]
-    assert [each.kind for each in tiny.texts] == ["license", "template"]
+    assert [each.kind for each in tiny.texts] == ["template", "license"]
     assert chosen(look, ["ghcr.io/org/deep/packed"])[0].files[0].title == "packed.gguf"
     assert [each.reason.partition(":")[0] for each in look.passed_over] == [
-        "its weights are safetensors, not GGUF", "it has no tag to call it by", "not a model with an id",
+        "its weights aren't in GGUF (application/vnd.docker.ai.safetensors); pull a GGUF build of the same model",
+        "it has no tag to call it by", "not a model with an id",
         "invalid digest 'sha256", f"{tmp_path / 'manifests' / 'sha256' / ('0' * 64)}",
     ]  # fmt: skip
 

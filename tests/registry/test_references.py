@@ -16,6 +16,7 @@ from registry.disk import Disk
 from registry.errors import Corrupt, HashMismatch, StorageFault
 from registry.store import Store
 from registry.stored import StoredModel
+from registry.verify import verify
 from tests.registry.faulty_disk import FaultyDisk, Killed
 from tests.registry.models import gguf_file
 from tests.registry.strangers import Apart, Linking, look, make_read_only, make_writable
@@ -103,7 +104,7 @@ def test_a_vanished_file_is_reported_by_name_and_its_return_heals(apart: Store, 
         assert str(foreign / "theirs.gguf") in reason
         assert "is gone" in reason
     assert [str(each.name) for each in apart.broken()] == ["mine:latest"]
-    with pytest.raises(Corrupt, match=r"model 'mine:latest'.*another program.*theirs\.gguf, which is gone"):
+    with pytest.raises(Corrupt, match=r"model 'mine:latest'.*a file of yours, .*theirs\.gguf, which is gone"):
         apart.show("mine")
     with pytest.raises(Corrupt, match="mine"):
         apart.check(model)
@@ -242,6 +243,36 @@ def test_dying_at_any_step_leaves_a_whole_reference_or_none(root: Path, foreign:
         assert survivor.adopt(foreign / "theirs.gguf") == digest
         assert survivor.path(digest) == foreign / "theirs.gguf"
     assert look(foreign) == before
+
+
+def test_verify_tells_and_touches_nothing(apart: Store, foreign: Path, tmp_path: Path) -> None:
+    model = made(apart, foreign)
+    file, digest = foreign / "theirs.gguf", model.manifest.layers[0].digest
+    assert verify(apart).is_sound
+    right = file.read_bytes()
+    for damage, word in (
+        (right[:-1] + b"!", "has other bytes now"),
+        (right + b"more", "bytes now instead of"),
+        (b"", ""),
+    ):
+        file.chmod(0o600)
+        file.write_bytes(damage)
+        file.chmod(0o440)
+        before = look(foreign)
+        for _ in range(2):  # the second time it is known
+            [bad] = verify(apart).bad
+            assert (bad.digest, bad.path, bad.models) == (digest, file, ("mine:latest",))
+            assert word in bad.reason
+            assert "a file of yours" in bad.reason
+            assert bad.quarantined is None
+        assert look(foreign) == before
+    file.unlink()
+    [bad] = verify(apart).bad
+    assert str(file) in bad.reason
+    assert "is gone" in bad.reason
+    file.write_bytes(right)
+    assert verify(apart).is_sound
+    assert not (apart.root / "quarantine").exists()
 
 
 def test_a_damaged_reference_breaks_only_its_model(apart: Store, root: Path, foreign: Path) -> None:
