@@ -77,7 +77,8 @@ class Lock:
 
     def near(self, name: str) -> tuple[str, ...]:
         """Names in the lock that may have been meant."""
-        return near(name, self.models)
+        plain = {key.removesuffix(":latest"): key for key in self.models}  # or all would be alike
+        return tuple(plain[each] for each in near(name.removesuffix(":latest"), plain))
 
     def with_entries(self, entries: Mapping[str, Locked]) -> "Lock":
         """The lock with these entries in the place of their older ones."""

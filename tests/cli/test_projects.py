@@ -98,6 +98,18 @@ def test_a_broken_lock_is_named_with_line_and_field(runner: CommandLine, locked:
         )
 
 
+def test_show_says_where_a_model_came_from(daemon: FakeDaemon, runner: CommandLine) -> None:
+    source = {"reference": NAME, "origin": "https://hf.co/org/repo", "revision": COMMIT}
+    daemon.refusals["/api/show"] = (200, {"details": {"family": "llama"}, "source": source, "recipe": {"base": "b"}})
+    rows = [line.split() for line in runner("show", NAME).stdout.split("  Source\n")[1].splitlines()]
+    assert rows == [
+        ["pulled", "as", NAME],
+        ["from", "https://hf.co/org/repo"],
+        ["revision", COMMIT],
+        ["created", "from", "b"],
+    ]
+
+
 def test_outdated_is_a_table(daemon: FakeDaemon, runner: CommandLine, locked: str) -> None:
     rows = [standing("outdated"), standing("unreachable", "b:latest", "no\nroute"), standing("local", "c:latest")]
     daemon.refusals["/runner/outdated"] = (200, {"models": rows})
