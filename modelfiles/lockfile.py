@@ -52,7 +52,7 @@ class LockedCreate:
     """A model that is created, by the project file that declares it. `modelfile` is the digest of what that says.
 
     `base` is the model that it is made from, empty where it is made of files alone. `digest` is that of the model made,
-    empty where it is quantized: machines round differently.
+    empty where its weights are quantized on the way: machines round differently.
     """
 
     base: str
