@@ -219,9 +219,10 @@ class _Download:
 
     def _work(self, first: Part, turn: int) -> None:
         part: Part | None = first
-        began = self._patience.round
+        began = 0
         try:
             while part is not None:
+                began = self._patience.round
                 self._fetch(part, turn)
                 part = self._next(part, turn)
         except _Left:
