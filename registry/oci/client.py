@@ -22,8 +22,8 @@ from registry.oci.auth import Authority, Scopes
 from registry.oci.challenges import challenges
 from registry.oci.credentials import Credential, Credentials
 from registry.resolve import called
-from registry.transfer.incoming import Incoming, Opener
 from registry.transfer.http import Content, Http, is_loopback
+from registry.transfer.incoming import Incoming, Opener
 from registry.transfer.ranges import incoming, range_of, refuse_passing
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from registry.resolve import OciPlace
 from registry.sources.choice import label_of
 from registry.sources.image import Images
 from registry.sources.source import Build, Offer, RemoteFile
-from registry.transfer.incoming import Opener
 from registry.transfer.http import Http
+from registry.transfer.incoming import Opener
 
 _MOST_BUILDS = 24
 _COUNTING = frozenset({"registry-1.docker.io"})

@@ -20,8 +20,8 @@ from registry.resolve import UrlPlace
 from registry.sources.choice import label_of
 from registry.sources.shards import shards_of
 from registry.sources.source import Build, Offer, RemoteFile
-from registry.transfer.incoming import Incoming, Opener
 from registry.transfer.http import Http, is_loopback
+from registry.transfer.incoming import Incoming, Opener
 from registry.transfer.ranges import incoming, range_of, refuse_passing
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runner.inference.pulls import Pulls
 
 from registry import pull as pulling
 from registry.progress import never, unheard
 from registry.resolve import Wanted
 from registry.store import Store
-from runner.inference.pulls import Pulls
 
 
 def test_pulls_share_one_client_and_one_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
