@@ -1,4 +1,4 @@
-"""What all pulls of a daemon share."""
+"""What all that a daemon does with sources shares."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner.inference.pulls import Pulls
 
 from registry import pull as pulling
 from registry.progress import never, unheard
 from registry.resolve import Wanted
 from registry.store import Store
+from runner.inference.sources import Sources, SourceSettings
 
 
 def test_pulls_share_one_client_and_one_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, Any]] = []
     monkeypatch.setattr(pulling, "pull", lambda store, wanted, **told: seen.append(told))
     with Store.open(tmp_path) as store:
-        pulls = Pulls(store, ("hf.co",), 6, 1000, lambda: 5)
+        given = SourceSettings(registries=("hf.co",), connections=6, rate=1000, adopt_from=(), context=4096)
+        pulls = Sources(store, given, lambda: 5)
         for name in ("a", "b"):
             pulls.pull(Wanted(reference=name), unheard, never)
         first, second = seen
