@@ -167,3 +167,14 @@ def test_a_blob_that_others_hold_too_keeps_the_mode_that_it_has(store: Store, tm
     [bad] = verify(store).bad
     assert bad.quarantined is not None
     assert (tmp_path / "another name").stat().st_mode & 0o777 == 0
+
+
+def test_what_goes_while_it_looks_is_not_missed(store: Store, tmp_path: Path) -> None:
+    make(store, "one", tmp_path, "one", "SYSTEM hi")
+    make(store, "two", tmp_path, "two")
+
+    def remove(step: Progress) -> None:
+        if store.has("one"):
+            store.remove("one")
+
+    assert verify(store, progress=remove).bad == ()
