@@ -37,6 +37,7 @@ Kind = Literal["blob", "manifest"]
 Outcome = Literal["broken", "repaired", "not needed"]
 
 _T = TypeVar("_T")
+_MISSING = "is missing"
 _STEP = 8 << 20  # bytes between two words about how far it is
 _SAMPLE = re.compile(r"(?P<share>[0-9]{1,3}(?:\.[0-9]+)?)%|(?P<count>[0-9]{1,9})")
 _TEXT = r'"((?:[^"\\]|\\.)*)"'
@@ -125,9 +126,9 @@ def verify(
     filed = store.manifests()
     chosen = _chosen(filed, models)
     look = _Look(store, filed, chosen, progress, cancelled)
-    hashed, size = look.at_blobs(sample, all_blobs=chosen == filed)
+    hashed, size = look.at_blobs(sample, all_blobs=chosen is filed)
     look.at_manifests()
-    bad = tuple(look.bad)
+    bad = look.still_bad()
     if bad and repair:
         bad = _Repair(store, filed, fetch, progress, cancelled).all(bad)
     else:
@@ -207,6 +208,13 @@ class _Look:
                     reason = str(error).partition("is broken: ")[2] or str(error)
                     self._note("manifest", each.path, None, reason, [each])
 
+    def still_bad(self) -> tuple[Bad, ...]:
+        """All that is bad, without what only went while we looked, together with the models that needed it."""
+        if not any(each.reason == _MISSING for each in self.bad):
+            return tuple(self.bad)
+        needed = _users(self.store.manifests())
+        return tuple(each for each in self.bad if each.reason != _MISSING or each.digest in needed)
+
     def _is_odd(self, digest: Digest) -> bool:
         if self.cancelled():
             raise Cancelled("cancelled while verifying")
@@ -217,7 +225,7 @@ class _Look:
             # Only its mode was wrong, and it has that back; it is hashed like the others.
             self._found(digest, reason, None, "repaired")
             return False
-        kept = None if reason == "is missing" else self.store.blobs.condemn(digest, reason)
+        kept = None if reason == _MISSING else self.store.blobs.condemn(digest, reason)
         if digest in self.users or kept is not None:
             self._found(digest, reason, kept.quarantined if kept is not None else None)
         return True
@@ -245,7 +253,7 @@ class _Look:
             self._found(digest, error.reason, error.quarantined)
         except Corrupt:
             if digest in self.users:  # gone while we looked
-                self._found(digest, "is missing", None)
+                self._found(digest, _MISSING, None)
         except StorageFault as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in EXHAUSTED:
                 raise

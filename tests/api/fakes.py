@@ -393,6 +393,10 @@ class FakeModels:
         self.changes.append(f"prune {grace} {dry_run}")
         return Pruned(1, 4096, 0, 0, (Garbage("blob", Path("/store/blobs/sha256-x"), 4096),))
 
+    async def let_go(self, name: str) -> bool:
+        self.changes.append(f"let go {name}")
+        return True
+
     async def has_blob(self, digest: Digest) -> bool:
         return digest in self.blobs
 

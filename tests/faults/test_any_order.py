@@ -203,7 +203,7 @@ def test_any_order(world: World, tally: Callable[[str], None]) -> None:
     run_state_machine_as_test(
         AnyOrder,
         settings=settings(
-            max_examples=60,
+            max_examples=150,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
