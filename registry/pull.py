@@ -38,6 +38,8 @@ from registry.transfer.pace import Pace
 
 log = logging.getLogger(__name__)
 
+_MOST_TOGETHER = 8  # connections for one file: each has a little on its way that a crash costs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullSettings:
@@ -61,7 +63,7 @@ class PullSettings:
         own = rate or self.rate
         paces = (*((self.pace,) if self.pace else ()), *((Pace(own),) if own else ()))
         # Half of what a host may be asked for at once: another pull must not wait for the whole of this one.
-        connections = max(self.connections // 2, 1)
+        connections = min(max(self.connections // 2, 1), _MOST_TOGETHER)
         return Manner(waits=self.waits, connections=connections, paces=paces, patience=self.patience)
 
 
