@@ -18,7 +18,7 @@ OF_PATHS = {
     "lchmod",
 }  # fmt: skip
 OF_FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_TMPFILE"}
-MODULES = {"shutil": {"disk_usage"}, "tempfile": set(), "fileinput": set()}
+MODULES = {"shutil": {"disk_usage"}, "tempfile": {"TemporaryFile", "gettempdir"}, "fileinput": set()}
 
 
 def changes(source: str) -> list[str]:
