@@ -111,7 +111,7 @@ class Store:
         self._age = age
         # Uploads wait for their create, by the time that they came: a clock that no one can set.
         self._awaited: dict[Digest, float] = {}
-        self._referred = self.blobs.references.state
+        self._reference_state = self.blobs.references.state
 
     @classmethod
     def open(cls, root: Path, disk: Disk | None = None, age: Age | None = None) -> Store:
@@ -284,8 +284,8 @@ class Store:
     def _entry(self, name: Name, path: Path, sizes: Sizes) -> StoredModel | BrokenModel | None:
         """What a manifest's file holds now: from memory if nothing has changed since. None if it is gone."""
         try:
-            if self._referred != self.blobs.references.state:  # paths of models may lead elsewhere now
-                self._referred = self.blobs.references.state
+            if self._reference_state != self.blobs.references.state:  # paths of models may lead elsewhere now
+                self._reference_state = self.blobs.references.state
                 self._read.clear()
             known = self._read.get(path)
             if known is not None and known[0] == stamp_of(os.stat(path)) and isinstance(known[1], StoredModel):
