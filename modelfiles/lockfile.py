@@ -52,7 +52,7 @@ class LockedCreate:
     """A model that is created, by the project file that declares it. `modelfile` is the digest of what that says.
 
     `base` is the model that it is made from, empty where it is made of files alone. `digest` is that of the model made,
-    empty where it is quantized: machines round differently.
+    empty where its weights are quantized on the way: machines round differently.
     """
 
     base: str
@@ -77,7 +77,8 @@ class Lock:
 
     def near(self, name: str) -> tuple[str, ...]:
         """Names in the lock that may have been meant."""
-        return near(name, self.models)
+        plain = {key.removesuffix(":latest"): key for key in self.models}  # or all would be alike
+        return tuple(plain[each] for each in near(name.removesuffix(":latest"), plain))
 
     def with_entries(self, entries: Mapping[str, Locked]) -> "Lock":
         """The lock with these entries in the place of their older ones."""

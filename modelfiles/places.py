@@ -21,6 +21,9 @@ from modelfiles.near import did_you_mean
 LONGEST_FILE = 4 << 20
 """Characters that a file may have."""
 
+DEEPEST = 50
+"""Levels that lists and mappings may be nested."""
+
 _TEXT = "tag:yaml.org,2002:str"
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BREAKS = re.compile(r"[\r\n]")
@@ -144,6 +147,13 @@ def read(file: str, text: str) -> Place:
     if len(text) > LONGEST_FILE:
         raise FileError(file, 1, "", f"{len(text)} characters are more than the {LONGEST_FILE} allowed")
     try:
+        # First step by step: libyaml's composer recurses for each level, and would overrun the stack.
+        depth = 0
+        for event in yaml.parse(text, SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                raise FileError(file, line, "", "is nested too deeply")
         node = yaml.compose(text, SafeLoader)
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark

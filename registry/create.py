@@ -6,7 +6,7 @@ network: pulling a model that isn't there is the caller's affair.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -68,7 +68,11 @@ def create(
             recipe = replace(recipe, annotations=notes)
             if cancelled():
                 raise Cancelled("cancelled before anything was published")
-            return assemble(store, lease, wanted, recipe, progress)
+            made = assemble(store, lease, wanted, recipe, progress)
+        held = lease.held
+    if quantization.kind or quantization.draft:  # what was quantized is needed by other models, or by nobody
+        store.discard(kitchen.own(held))
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +95,14 @@ class _Kitchen:
         try:
             yield
         except BaseException:
-            brought = self.lease.held - set(self.files.values()) - {self.quantization.imatrix}
+            brought = self.own(self.lease.held)
             self.lease.release()
             self.store.discard(brought)
             raise
+
+    def own(self, held: Collection[Digest]) -> set[Digest]:
+        """All of it but uploads."""
+        return set(held) - {*self.files.values(), self.quantization.imatrix}
 
     def recipe(self, modelfile: Modelfile) -> Recipe:
         sources = modelfile.sources or tuple(self.files)

@@ -169,6 +169,9 @@ class Disk:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(fd)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems have no such call either
+                raise
         finally:
             os.close(fd)
 

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 from registry.digests import Digest, digest_of
@@ -84,7 +85,9 @@ class Fetch:
         order = sorted(dict.fromkeys(files), key=lambda each: each.size)
         if len(order) < 2:
             return {file: self._one(file, file in late) for file in order}
-        with ThreadPoolExecutor(_TOGETHER, "file") as threads:
+        together = min(_TOGETHER, len(order))
+        self._manner = replace(self._manner, connections=-(-self._manner.connections // together))
+        with ThreadPoolExecutor(together, "file") as threads:
             work = {file: threads.submit(self._one, file, file in late) for file in order}
             done, pending = wait(work.values(), return_when=FIRST_EXCEPTION)
             errors = [error for each in done if (error := each.exception()) is not None]
@@ -151,10 +154,18 @@ class Fetch:
         with self._blobs.exclusive(digest, self._is_cancelled, lambda done: self._tell(digest, size, done)) as told:
             if file.digest is None:
                 digest = self._download(file, digest, late, told)
-            elif not self._is_kept(file, digest) and not self._is_at_others(file, digest):
+            elif self._is_kept(file, digest) or self._is_at_others(file, digest):
+                self._forget_unfinished(digest)
+            else:
                 self._download(file, digest, late, told)
         self._say(Progress("verifying sha256 digest", digest, size, size))
         return digest
+
+    def _forget_unfinished(self, digest: Digest) -> None:
+        """Remove what a process left that died just before or after the file got its name."""
+        for path in (self._blobs.part(digest), self._blobs.journal(digest)):
+            if path.exists():
+                self._store.disk.remove(path)
 
     def _is_kept(self, file: RemoteFile, digest: Digest) -> bool:
         """Whether the store has the file already, and it is sound."""
@@ -217,7 +228,8 @@ class Fetch:
             return self._download(file, digest, late, told)
         finally:
             ingest.keep()
-            if not self._blobs.fetched(digest):
+            part = self._blobs.part(digest)
+            if not (part.exists() and part.stat().st_size):
                 ingest.abandon()
                 self._store.disk.remove(journal)
 

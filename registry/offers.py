@@ -53,7 +53,10 @@ def _find_pinned(reference: Reference, http: Http, reach: Reach, memory: int | N
     except UnknownTag:
         raise
     except NotFound as error:
-        hint = f"The lock wants revision {pin.revision}; `runner update` takes what is there now ({error})"
+        hint = (
+            f"It is wanted at revision {pin.revision} (its source: {error}). `runner pull {reference.text}` takes what "
+            "is there now, and `runner lock` writes that down"
+        )
         raise NotFound(reference.text, hint=hint) from error
     check_offer(reference, offer, pin)
     return source, offer

@@ -36,6 +36,8 @@ from registry.transfer.download import WAITS, Manner
 from registry.transfer.http import Http
 from registry.transfer.pace import Pace
 
+_MOST_TOGETHER = 8  # connections for one file: each has a little on its way that a crash costs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullSettings:
@@ -60,7 +62,7 @@ class PullSettings:
         own = rate or self.rate
         paces = (*((self.pace,) if self.pace else ()), *((Pace(own),) if own else ()))
         # Half of what a host may be asked for at once: another pull must not wait for the whole of this one.
-        connections = max(self.connections // 2, 1)
+        connections = min(max(self.connections // 2, 1), _MOST_TOGETHER)
         return Manner(waits=self.waits, connections=connections, paces=paces, patience=self.patience)
 
 
@@ -81,7 +83,7 @@ def pull(
     """
     wanted = Wanted(reference=wanted) if isinstance(wanted, str) else wanted
     settings = settings or PullSettings()
-    if _means_demo(wanted):
+    if embedded.is_meant(wanted.reference):
         return embedded.ensure_demo(store, progress)
     reference = refer(wanted.reference)
     name = Name.parse(wanted.name) if wanted.name else reference.name
@@ -97,12 +99,6 @@ def pull(
             manner = settings.manner(wanted.rate)
             fetch = Fetch(store, lease, source, offer.revision, progress, cancelled, manner, settings.nearby)
             return _publish(store, lease, fetch, name, reference, offer, wanted.pin, progress)
-
-
-def _means_demo(wanted: Wanted) -> bool:
-    if "://" in wanted.reference or "@" in wanted.reference:
-        return False
-    return Name.parse(wanted.reference).key == embedded.NAME.key
 
 
 def _publish(

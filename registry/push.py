@@ -226,7 +226,7 @@ class _Push:
     def _trouble(self, digest: Digest, error: Corrupt) -> str:
         """What is wrong with a blob, once it is out of the way, so that the next pull or create brings it anew."""
         try:
-            self.store.blobs.ensure_intact(digest, cancelled=self.cancelled)
+            self.store.blobs.rehash(digest, cancelled=self.cancelled)
         except Corrupt as found:
             return f"{found} It was not pushed."
         return f"{error}. `runner verify --repair` looks at every blob and brings bad ones anew"

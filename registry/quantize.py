@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,7 +20,7 @@ from registry.errors import BadGGUF, BadSource, Cancelled, NoSpace, QuantizeFail
 from registry.gguf.facts import Facts
 from registry.gguf.imatrix import Imatrix, read_imatrix
 from registry.gguf.quantizations import WHOLE, QuantType
-from registry.gguf.reader import Header, read_header
+from registry.gguf.reader import Header, TensorInfo, read_header
 from registry.ingest import Ingest
 from registry.progress import Cancel, Progress, Report
 from registry.store import Lease, Store
@@ -108,7 +108,7 @@ class Mill:
             return None
         _check_values(sources)
         if imatrix is not None:
-            _check_imatrix(sources, imatrix)
+            imatrix = _fitting(imatrix, sources)
         ingest = self._store.blobs.begin()
         try:
             with self._together(sources) as first:
@@ -200,22 +200,26 @@ def _check_values(sources: Sequence[Source]) -> None:
                 )
 
 
-def _check_imatrix(sources: Sequence[Source], imatrix: Imatrix) -> None:
+def _fitting(imatrix: Imatrix, sources: Sequence[Source]) -> Imatrix:
+    """What of an importance matrix is about these tensors; raises BadSource if it is of another model."""
     shapes = {tensor.name: tensor.shape for source in sources for tensor in source.header.tensors}
     known = [each for each in imatrix.entries if each.name in shapes]
     if not known:
         raise BadSource(
             f"{imatrix.path.name}: an importance matrix of another model; none of its tensors is in this one"
         )
+    fitting = []
     for each in known:
         shape = (*shapes[each.name], 1, 1)
         wanted = shape[0] * shape[2]
-        # llama.cpp passes over the token embeddings' entry where it doesn't fit.
-        if each.count != wanted and "token_embd" not in each.name:
+        if each.count == wanted:
+            fitting.append(each)
+        elif "token_embd" not in each.name:  # which llama.cpp passes over where it doesn't fit
             raise BadSource(
                 f"{imatrix.path.name}: an importance matrix of another model; it has {each.count} values for "
                 f"{each.name}, which takes {wanted}"
             )
+    return replace(imatrix, entries=tuple(fitting))
 
 
 def _check_result(ingest: Ingest, sources: Sequence[Source]) -> None:
@@ -223,9 +227,14 @@ def _check_result(ingest: Ingest, sources: Sequence[Source]) -> None:
         made = read_header(ingest.path)
     except BadGGUF as error:
         raise QuantizeFailed(f"the quantizer wrote no sound GGUF: {error.reason}") from error
-    wanted = {tensor.name: tensor.shape for source in sources for tensor in source.header.tensors}
-    if {tensor.name: tensor.shape for tensor in made.tensors} != wanted:
+    wanted = {tensor.name: _length(tensor) for source in sources for tensor in source.header.tensors}
+    if {tensor.name: _length(tensor) for tensor in made.tensors} != wanted:
         raise QuantizeFailed("the quantizer wrote other tensors than it was given")
+
+
+def _length(tensor: TensorInfo) -> tuple[int, int]:
+    """Of a row, and of all of it: whether dimensions of 1 are written down is the writer's affair."""
+    return (tensor.shape or (1,))[0], tensor.count
 
 
 def _needs_imatrix(kind: QuantType) -> BadSource:

@@ -24,10 +24,11 @@ _WORDS = re.compile(r"[^\s,;]+")
 
 @dataclass(frozen=True, slots=True)
 class TagFound:
-    """A tag of the catalog. `stored` says whether the store has a model of this name; `fit` is by its rough size,
-    None where the memory isn't known."""
+    """A tag of the catalog. `latest` is what the name alone means; `stored` says whether the store has it under any of
+    its names. `fit` is by its rough size, None where the memory isn't known."""
 
     tag: str
+    latest: bool
     repository: str
     quantization: str
     size: int
@@ -37,7 +38,7 @@ class TagFound:
 
 @dataclass(frozen=True, slots=True)
 class EntryFound:
-    """A model of the catalog, with one tag for each of its files: the shortest of those that lead there."""
+    """A model of the catalog, with one tag for each of its files, the smallest first."""
 
     entry: CatalogEntry
     tags: tuple[TagFound, ...]
@@ -131,13 +132,14 @@ def _entry(entry: CatalogEntry, stored: Iterable[Name], memory: int | None, cont
         by_file.setdefault((tag.repo, tag.quantization), []).append(tag)
     found = []
     for (repository, quantization), tags in by_file.items():
-        # `latest` stands first of all; a tag of its own says more.
-        shown = min((each for each in tags if each.tag != catalog.LATEST), key=lambda each: len(each.tag))
+        # A build's own name says more than `latest`, and comes before its other names.
+        shown = next(each for each in tags if each.tag != catalog.LATEST)
         names = [Name.parse(f"{name}:{each.tag}") for name in (entry.name, *entry.aliases) for each in tags]
         names.append(Name.parse(f"{HUGGING_FACE}/{repository}:{quantization}"))
         found.append(
             TagFound(
                 tag=shown.tag,
+                latest=any(each.tag == catalog.LATEST for each in tags),
                 repository=repository,
                 quantization=quantization,
                 size=shown.size_hint,
@@ -145,7 +147,7 @@ def _entry(entry: CatalogEntry, stored: Iterable[Name], memory: int | None, cont
                 fit=None if memory is None else fit(shown.size_hint, memory, min(context, entry.context)),
             )
         )
-    return EntryFound(entry, tuple(found))
+    return EntryFound(entry, tuple(sorted(found, key=lambda each: each.size)))
 
 
 def _repository(model: HubModel, stored: Iterable[Name]) -> RepositoryFound:

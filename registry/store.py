@@ -334,9 +334,19 @@ class Store:
         paths = [path for _, path in self._manifests.all()]
         now = time.monotonic()
         self._awaited = {each: when for each, when in self._awaited.items() if now - when < DEFAULT_GRACE}
-        needed = marked(self._manifests.contents(path) for path in paths) | set(self._leased)
-        needed.update(each for each, when in self._awaited.items() if now - when < grace)
-        return needed.union(*(self._remembered(path) for path in paths))
+        needed = set(self._leased).union(*(self._referred(path) for path in paths))
+        return needed | {each for each, when in self._awaited.items() if now - when < grace}
+
+    def _referred(self, path: Path) -> set[Digest]:
+        """What a manifest refers to. Raises StorageFault for one that never could be read: anything may be its."""
+        known = self._remembered(path)
+        try:
+            return known | marked([self._manifests.contents(path)])
+        except OSError:
+            if known:
+                return known
+            with storage("reading a manifest, without which nothing can be pruned,", path):
+                raise
 
     def _remembered(self, path: Path) -> set[Digest]:
         known = self._read.get(path)

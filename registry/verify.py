@@ -22,7 +22,7 @@ from registry import embedded
 from registry.collect import Quarantined
 from registry.digests import Digest
 from registry.disk import EXHAUSTED
-from registry.errors import BadBlob, BadDigest, Cancelled, Corrupt, NotFound, RegistryError, StorageFault
+from registry.errors import BadBlob, BadDigest, BadSource, Cancelled, Corrupt, NotFound, RegistryError, StorageFault
 from registry.manifest import EMBEDDED, REFERENCE, REVISION, TITLE, WEIGHTS, Layer, Manifest
 from registry.names import Name
 from registry.progress import Cancel, Progress, Report, never, unheard
@@ -37,6 +37,7 @@ Kind = Literal["blob", "manifest"]
 Outcome = Literal["broken", "repaired", "not needed"]
 
 _T = TypeVar("_T")
+_MISSING = "is missing"
 _STEP = 8 << 20  # bytes between two words about how far it is
 _SAMPLE = re.compile(r"(?P<share>[0-9]{1,3}(?:\.[0-9]+)?)%|(?P<count>[0-9]{1,9})")
 _TEXT = r'"((?:[^"\\]|\\.)*)"'
@@ -125,13 +126,13 @@ def verify(
     filed = store.manifests()
     chosen = _chosen(filed, models)
     look = _Look(store, filed, chosen, progress, cancelled)
-    hashed, size = look.at_blobs(sample, all_blobs=chosen == filed)
+    hashed, size = look.at_blobs(sample, all_blobs=chosen is filed)
     look.at_manifests()
-    bad = tuple(look.bad)
+    bad = look.still_bad()
     if bad and repair:
         bad = _Repair(store, filed, fetch, progress, cancelled).all(bad)
     else:
-        bad = tuple(replace(each, advice=_advice(each, filed)) for each in bad)
+        bad = tuple(each if each.outcome == "repaired" else replace(each, advice=_advice(each, filed)) for each in bad)
     left = store.unfinished()
     return Verified(
         models=len(chosen),
@@ -192,7 +193,7 @@ class _Look:
 
     def at_manifests(self) -> None:
         """Look at what manifests say, and at the small blobs that describe a model."""
-        named = {name for each in self.bad for name in each.models}
+        named = {name for each in self.bad if each.outcome == "broken" for name in each.models}
         for each in self.chosen:
             if each.manifest is None:
                 self._note("manifest", each.path, None, each.reason, [each])
@@ -207,20 +208,34 @@ class _Look:
                     reason = str(error).partition("is broken: ")[2] or str(error)
                     self._note("manifest", each.path, None, reason, [each])
 
+    def still_bad(self) -> tuple[Bad, ...]:
+        """All that is bad, without what only went while we looked, together with the models that needed it."""
+        if not any(each.reason == _MISSING for each in self.bad):
+            return tuple(self.bad)
+        needed = _users(self.store.manifests())
+        return tuple(each for each in self.bad if each.reason != _MISSING or each.digest in needed)
+
     def _is_odd(self, digest: Digest) -> bool:
         if self.cancelled():
             raise Cancelled("cancelled while verifying")
         reason = self.store.blobs.odd(digest)
         if not reason:
             return False
-        if self.store.blobs.mend(digest):
+        if self._mended(digest):
             # Only its mode was wrong, and it has that back; it is hashed like the others.
-            log.warning("blob %s %s; its mode was put right", digest, reason)
+            self._found(digest, reason, None, "repaired")
             return False
-        kept = None if reason == "is missing" else self.store.blobs.condemn(digest, reason)
+        kept = None if reason == _MISSING else self.store.blobs.condemn(digest, reason)
         if digest in self.users or kept is not None:
             self._found(digest, reason, kept.quarantined if kept is not None else None)
         return True
+
+    def _mended(self, digest: Digest) -> bool:
+        try:
+            return self.store.blobs.mend(digest)
+        except StorageFault as error:
+            log.warning("%s", error)
+            return False
 
     def _hash(self, digest: Digest, before: int, total: int) -> None:
         said = 0
@@ -238,15 +253,16 @@ class _Look:
             self._found(digest, error.reason, error.quarantined)
         except Corrupt:
             if digest in self.users:  # gone while we looked
-                self._found(digest, "is missing", None)
+                self._found(digest, _MISSING, None)
         except StorageFault as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in EXHAUSTED:
                 raise
-            kept = self.store.blobs.condemn(digest, str(error))
-            self._found(digest, f"can't be read: {error}", kept.quarantined if kept is not None else None)
+            # It may be the cable: the file stays where it is, and is hashed again before anybody uses it.
+            self.store.blobs.forget(digest)
+            self._found(digest, f"can't be read: {error}", None)
 
-    def _found(self, digest: Digest, reason: str, kept: Path | None) -> None:
-        self._note("blob", self.store.blobs.path(digest), digest, reason, self.users.get(digest, ()), kept)
+    def _found(self, digest: Digest, reason: str, kept: Path | None, outcome: Outcome = "broken") -> None:
+        self._note("blob", self.store.blobs.path(digest), digest, reason, self.users.get(digest, ()), kept, outcome)
 
     def _note(
         self,
@@ -256,9 +272,12 @@ class _Look:
         reason: str,
         users: Iterable[Filed],
         kept: Path | None = None,
+        outcome: Outcome = "broken",
     ) -> None:
         names = tuple(sorted({str(each.name) for each in users}))
-        self.bad.append(Bad(kind=kind, path=path, digest=digest, reason=reason, models=names, quarantined=kept))
+        self.bad.append(
+            Bad(kind=kind, path=path, digest=digest, reason=reason, models=names, quarantined=kept, outcome=outcome)
+        )
         self.progress(Progress(f"bad {kind} {digest or path}: {reason}"))
 
 
@@ -276,6 +295,11 @@ class _Repair:
         """What became of each."""
         failures: dict[str, str] = {}
         by_name = {str(each.name): each for each in self.filed}
+        for each in bad:
+            if each.digest is not None and any(origin(by_name[name]) is not None for name in each.models):
+                self._put_aside(each.digest)
+            if each.digest is not None and each.models:
+                self._find_aside(each.digest)
         for name in dict.fromkeys(name for each in bad for name in each.models):
             # Another model's repair may have brought back what this one needs.
             if not self._is_whole(name):
@@ -299,10 +323,32 @@ class _Repair:
             return str(error)
         return "" if self._is_whole(str(broken.name)) else "what was fetched isn't what it was made of"
 
+    def _put_aside(self, digest: Digest) -> None:
+        """Move a blob that still can't be read, so that another can take its place."""
+        if self.store.blobs.has(digest):
+            try:
+                self.store.blobs.ensure_intact(digest, cancelled=self.cancelled)
+            except StorageFault as error:
+                self.store.blobs.condemn(digest, str(error))
+            except Corrupt as error:
+                log.info("%s", error)
+
+    def _find_aside(self, digest: Digest) -> None:
+        """Take a missing blob from the quarantine, where its bytes lie if they stood under another's name."""
+        if self.store.blobs.has(digest):
+            return
+        for each in self.store.quarantined():
+            if each.actual == str(digest):
+                try:
+                    self.store.blobs.adopt(each.path, digest, cancelled=self.cancelled)
+                except (BadSource, Corrupt, StorageFault) as error:
+                    log.info("%s", error)
+
     def _is_whole(self, name: str) -> bool:
         try:
-            self.store.check(self.store.show(name))
-        except RegistryError:
+            for layer in self.store.show(name).manifest.blobs:
+                self.store.blobs.ensure_intact(layer.digest, cancelled=self.cancelled)
+        except (Corrupt, NotFound, StorageFault):
             return False
         return True
 

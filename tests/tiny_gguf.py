@@ -162,7 +162,9 @@ def projector(extra: Mapping[str, object] | None = None) -> bytes:
     return Gguf(metadata, [Tensor("mm.0.weight", (64, 4))]).build()
 
 
-def adapter(architecture: str = "llama", *, target: str = "output_norm.weight", width: int = 64) -> bytes:
+def adapter(
+    architecture: str = "llama", *, target: str = "output_norm.weight", width: int = 64, height: int = 1
+) -> bytes:
     """A LoRA adapter, by default one that fits `model`."""
     metadata: dict[str, object] = {
         "general.architecture": architecture,
@@ -170,7 +172,7 @@ def adapter(architecture: str = "llama", *, target: str = "output_norm.weight", 
         "adapter.type": "lora",
         "adapter.lora.alpha": Typed(FLOAT32, 16.0),
     }
-    return Gguf(metadata, [Tensor(f"{target}.lora_a", (width, 4)), Tensor(f"{target}.lora_b", (4, 1))]).build()
+    return Gguf(metadata, [Tensor(f"{target}.lora_a", (width, 4)), Tensor(f"{target}.lora_b", (4, height))]).build()
 
 
 def _kind(value: object) -> int:

@@ -25,7 +25,8 @@ def recommended(sampling: Mapping[str, int | float | str]) -> dict[str, Value]:
         if name not in PARAMETERS or PARAMETERS[name].when != "sample":
             continue
         try:
-            found[name] = check(name, value)
+            # Six digits are what 32 bits hold: 0.6 was written, not 0.6000000238418579.
+            found[name] = check(name, float(f"{value:.6g}") if isinstance(value, float) else value)
         except ParameterError as error:
             log.info("the model's own default for %s is ignored: it %s", name, error.reason)
     return found

@@ -22,9 +22,9 @@ from registry.oci.auth import Authority, Scopes
 from registry.oci.challenges import challenges
 from registry.oci.credentials import Credential, Credentials
 from registry.resolve import called
-from registry.transfer.download import Incoming, Opener
 from registry.transfer.http import Content, Http, is_loopback
-from registry.transfer.ranges import incoming, range_of
+from registry.transfer.incoming import Incoming, Opener
+from registry.transfer.ranges import incoming, range_of, refuse_passing
 
 if TYPE_CHECKING:
     import httpx2
@@ -120,7 +120,10 @@ class RegistryClient:
                     raise self.refusal(response, self.shown)
                 found += _tags(_limited(response, SIZE_LIMIT, self.shown), self.shown)
                 following = _NEXT.search(response.headers.get("Link", ""))
-            target = urljoin(self._url(target), following[1]) if following else None
+            before = self._url(target)
+            target = urljoin(before, following[1]) if following else None
+            if target == before:
+                break
         return tuple(dict.fromkeys(found[:_MOST_TAGS]))
 
     def open_blob(self, digest: Digest) -> Opener:
@@ -131,6 +134,7 @@ class RegistryClient:
     def _open_blob(self, digest: Digest, start: int, stop: int | None) -> Iterator[Incoming]:
         path = f"/v2/{self.repository}/blobs/{digest}"
         with self.send("GET", path, headers=range_of(start, stop)) as response:
+            refuse_passing(response, f"{self.base}{path}", f"{self.shown}@{digest}")
             if response.status_code not in (200, 206, 416):
                 raise self.refusal(response, f"{self.shown}@{digest}")
             yield incoming(response, f"{self.shown}@{digest}")

@@ -128,7 +128,7 @@ class Credentials:
 
 def _docker_folder() -> Path:
     given = os.environ.get("DOCKER_CONFIG")
-    return Path(given) if given else Path.home() / ".docker"
+    return Path(given) if given else Path(os.path.expanduser("~")) / ".docker"
 
 
 def _helpers(config: Mapping[str, Any], host: str) -> list[str]:

@@ -171,24 +171,20 @@ class Sending:
 
     def _resumed(self) -> int:
         """How far an upload that was cut off is; the registry may have forgotten it: then it begins anew, at 0."""
-        place, self._place = self._place, ""
-        if not place or self._whole:
-            return 0
-        with self._client.send("GET", place) as answer:
-            if answer.status_code in _LATER:
-                self._place = place
-                raise failure(self._client, answer, self._what)
-            said = _RANGE.fullmatch(answer.headers.get("Range", ""))
-            if answer.status_code != 204 or said is None:
-                return 0
-            self._place = place
-            self._follow(answer, place)
-        # 0-0 is how both nothing and one byte are said.
-        start = int(said[1]) + 1 if int(said[1]) else 0
-        if start > self._reader.most:
-            self._place = ""
-            return 0
-        return start
+        if self._place and not self._whole:
+            with self._client.send("GET", self._place) as answer:
+                if answer.status_code in _LATER:
+                    raise failure(self._client, answer, self._what)
+                said = _RANGE.fullmatch(answer.headers.get("Range", ""))
+                if answer.status_code == 204 and said is not None:
+                    # 0-0 is how both nothing and one byte are said.
+                    start = int(said[1]) + 1 if int(said[1]) else 0
+                    if start <= self._reader.most:
+                        self._follow(answer, self._place)
+                        self.sent = max(self.sent, start)
+                        return start
+        self._place = ""
+        return 0
 
     def _fill(self, start: int) -> None:
         """Send all bytes from `start` on, except those of a blob that goes in one request."""

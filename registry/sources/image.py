@@ -20,7 +20,7 @@ from registry.oci.read import (
     read_pieces,
 )
 from registry.sources.source import Offer, RemoteFile, Text, TextKind
-from registry.transfer.download import Opener
+from registry.transfer.incoming import Opener
 
 _MOST_CANDIDATES = 8
 _MOST_TEXT = 32 << 20

@@ -12,8 +12,8 @@ from registry.resolve import OciPlace
 from registry.sources.choice import label_of
 from registry.sources.image import Images
 from registry.sources.source import Build, Offer, RemoteFile
-from registry.transfer.download import Opener
 from registry.transfer.http import Http
+from registry.transfer.incoming import Opener
 
 _MOST_BUILDS = 24
 _COUNTING = frozenset({"registry-1.docker.io"})
@@ -83,4 +83,4 @@ class Oci:
             return error
         named = f"{self._client.shown}:{self._place.tag}"
         shown = ", ".join(tags[:12]) + (", …" if len(tags) > 12 else "")
-        return NotFound(named, near(self._place.tag, tags), f"It has the tags {shown}." if tags else "")
+        return NotFound(named, near(self._place.tag, tags), f"Its tags: {shown}." if tags else "")

@@ -14,8 +14,8 @@ from registry.oci.credentials import Credential
 from registry.resolve import OllamaPlace
 from registry.sources.image import Images
 from registry.sources.source import Build, Offer, RemoteFile
-from registry.transfer.download import Opener
 from registry.transfer.http import Http
+from registry.transfer.incoming import Opener
 
 _HUGGING_FACE = "huggingface.co"
 _OLLAMA = "registry.ollama.ai"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
+from uuid import uuid4
 
 from registry.digests import digest_of
 from registry.errors import BadSource, Denied, NotFound, RegistryError, Unreachable
@@ -19,9 +20,9 @@ from registry.resolve import UrlPlace
 from registry.sources.choice import label_of
 from registry.sources.shards import shards_of
 from registry.sources.source import Build, Offer, RemoteFile
-from registry.transfer.download import Incoming, Opener
 from registry.transfer.http import Http, is_loopback
-from registry.transfer.ranges import incoming, range_of
+from registry.transfer.incoming import Incoming, Opener
+from registry.transfer.ranges import incoming, range_of, refuse_passing
 
 if TYPE_CHECKING:
     import httpx2
@@ -99,14 +100,17 @@ class Web:
     @contextmanager
     def _open(self, file: RemoteFile, start: int, stop: int | None) -> Iterator[Incoming]:
         seen = self._seen[file.path]
-        if start and not seen.certain and file.digest is None:
+        certain = seen.certain or file.digest is not None
+        if not certain:
             start, stop = 0, None  # nothing would tell if the rest were of another file
         with self._get(seen.url, start, stop) as response:
+            refuse_passing(response, seen.url, _shown(seen.url))
             if response.status_code not in (200, 206, 416):
                 raise _refusal(response, seen.url)
             if response.status_code != 416 and _mark(response) != seen.mark:
                 raise Unreachable(f"{_shown(seen.url)} has changed while it was being fetched; pull it again")
-            yield incoming(response, _shown(seen.url))
+            found = incoming(response, _shown(seen.url))
+            yield found if certain else replace(found, version=uuid4().hex)
 
     def _look_at(self, name: str, url: str) -> RemoteFile:
         """Size and state of a file, from the answer to a request for its first bytes. Raises BadSource for no GGUF."""

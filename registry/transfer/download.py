@@ -11,7 +11,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import Cancelled, StorageFault, Unreachable
@@ -21,31 +20,18 @@ from registry.transfer.frontier import Frontier
 from registry.transfer.incoming import Incoming as Incoming
 from registry.transfer.incoming import Opener as Opener
 from registry.transfer.journal import Journal, mark
-from registry.transfer.leftovers import found
+from registry.transfer.leftovers import first_lost, found
+from registry.transfer.manner import Manner as Manner
 from registry.transfer.pace import WAITS as WAITS
-from registry.transfer.pace import Pace, Patience
+from registry.transfer.pace import Patience
 from registry.transfer.parts import Extent, Part, Parts, Shape
+from registry.transfer.syncs import Syncs
 
 _SLICE = 0.05  # seconds between looks at whether to go on
 _SLOWEST = 1024  # bytes a second: a connection with less is given up for another
 _LEAVING = 0.05  # seconds for connections to end that were hung up
 
 Told = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How to download. `waits` are seconds between tries, `connections` as many as one file may have at once.
-
-    `paces` are the bandwidth caps that it is under. A connection that brings less than 1 kB a second over `patience`
-    seconds is given up for another. `shape` is how to cut the file, where its size is not to decide.
-    """
-
-    waits: tuple[float, ...] = WAITS
-    connections: int = 4
-    paces: tuple[Pace, ...] = ()
-    patience: float = 30.0
-    shape: Shape | None = None
 
 
 def download(
@@ -126,8 +112,7 @@ class _Download:
         self._ranged = False  # the sender has shown that it knows ranges
         self._one_stream = False  # it has shown that it doesn't
         self._stale = ""  # what it calls the file now, after it called it otherwise
-        self._unsynced = 0
-        self._syncing = False
+        self._syncs = Syncs(ingest, journal, parts.shape.part, self._changed) if journal is not None else None
 
     def run(self) -> None:
         """Go on until everything is there and hashed."""
@@ -219,9 +204,10 @@ class _Download:
 
     def _work(self, first: Part, turn: int) -> None:
         part: Part | None = first
-        began = self._patience.round
+        began = 0
         try:
             while part is not None:
+                began = self._patience.round
                 self._fetch(part, turn)
                 part = self._next(part, turn)
         except _Left:
@@ -259,11 +245,24 @@ class _Download:
             self._fail(error)
 
     def _fetch(self, part: Part, turn: int) -> None:
+        self._compare(part, turn)
         whole = len(self._parts) == 1 or self._one_stream
         start = part.upto
         with self._open_at(start, None if whole else part.stop) as incoming, self._call(incoming, turn):
             at, stop = self._accepted(incoming, start, self._parts.size if whole else part.stop, turn)
             self._receive(incoming, at, stop, turn)
+
+    def _compare(self, part: Part, turn: int) -> None:
+        """Make sure of what an earlier try wrote of a part before more is added to it, which would be lost with it."""
+        with self._changed:
+            self._check_wanted(turn)
+            unsure = list(part.unsure)
+        lost = first_lost(self._ingest.path, unsure)
+        if lost is not None:
+            with self._changed:
+                self._check_wanted(turn)
+                if lost in part.unsure:
+                    self._parts.forget(part, lost.start)
 
     @contextmanager
     def _call(self, incoming: Incoming, turn: int) -> Iterator[None]:
@@ -370,31 +369,9 @@ class _Download:
                 self._note(part)
             if self._frontier.wants():
                 self._changed.notify_all()
-            if self._journal is None or not self._is_time_to_sync(len(data)):
-                return
-        try:
-            self._ingest.sync()
-            self._journal.sync()
-        finally:
-            with self._changed:
-                self._syncing = False
-                self._changed.notify_all()
-
-    def _is_time_to_sync(self, count: int) -> bool:
-        """Whether the caller is to make durable what is there, now that `count` bytes more are. Under the lock.
-
-        What a sync is under way for, what came since, and the blocks that aren't noted yet stay less than a part: so
-        much a power cut may cost.
-        """
-        part = self._parts.shape.part
-        self._unsynced += count
-        while self._syncing and self._unsynced >= part * 3 // 8 and not self._over:
-            self._changed.wait()  # the disk is slower than the network
-        if self._syncing or self._unsynced < part // 4:
-            return False
-        self._syncing = True
-        self._unsynced = 0
-        return True
+            is_time = self._syncs is not None and self._syncs.is_time(len(data), lambda: self._over)
+        if self._syncs is not None and is_time:
+            self._syncs.run()
 
     def _note(self, part: Part) -> None:
         if self._journal is not None and part.upto > part.noted:

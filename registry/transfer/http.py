@@ -106,6 +106,8 @@ class Http:
                     raise Unreachable(f"{_shown(target)} redirects to plain HTTP ({_shown(following)})")
                 target = following
             raise Unreachable(f"{_shown(first)}: more than {_MOST_HOPS} redirects")
+        except httpx2.ConnectError as error:
+            raise Unreachable(f"{_without_secrets(url)} can't be reached: {error}") from error
         except (httpx2.RequestError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise Unreachable(f"{_without_secrets(url)}: {str(error) or type(error).__name__}") from error
 

@@ -24,7 +24,7 @@ _VERSION = 2**64 - 1  # a start that no byte has: this note is about the sender'
 
 
 class Journal:
-    """Owned by one download; calls come one at a time. `shape` is what its file is cut into."""
+    """Owned by one download; calls come one at a time, but for `sync`. `shape` is what its file is cut into."""
 
     def __init__(self, disk: Disk, path: Path, fd: int, size: int, shape: Shape) -> None:
         self.path = path
@@ -32,6 +32,7 @@ class Journal:
         self._disk = disk
         self._fd = fd
         self._size = size
+        self._end = _HEAD.size
 
     @classmethod
     def begin(cls, disk: Disk, path: Path, size: int, shape: Shape) -> Self:
@@ -69,6 +70,7 @@ class Journal:
                     os.close(fd)
                 raise
         journal = cls(disk, path, fd, size, shape)
+        journal._end = whole
         version: str | None = None
         extents: list[Extent] = []
         for start, length, crc in _notes(data[_HEAD.size : whole]):
@@ -91,6 +93,7 @@ class Journal:
         with storage("beginning a journal again", self.path):
             self._disk.truncate(self._fd, 0)
             self._write_head()
+        self._end = _HEAD.size
 
     def sync(self) -> None:
         """Return once all notes are durable."""
@@ -111,7 +114,13 @@ class Journal:
     def _append(self, start: int, length: int, crc: int) -> None:
         note = _NOTE.pack(start, length, crc, 0)[:-4]
         with storage("writing a journal", self.path):
-            self._disk.write(self._fd, note + struct.pack("<I", zlib.crc32(note)))
+            try:
+                self._disk.write(self._fd, note + struct.pack("<I", zlib.crc32(note)))
+            except OSError:
+                with suppress(OSError):  # half a note would put those after it out of step
+                    self._disk.truncate(self._fd, self._end)
+                raise
+        self._end += _NOTE.size
 
 
 def mark(version: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from registry.digests import CHUNK
+from registry.disk import storage
 from registry.errors import Cancelled
 from registry.ingest import Ingest
 from registry.progress import Cancel
@@ -64,3 +65,15 @@ def _checked(ingest: Ingest, there: int, shape: Shape, cancelled: Cancel) -> Ite
             start += len(block)
             if cancelled():
                 raise Cancelled("cancelled while reading what an earlier try fetched")
+
+
+def first_lost(path: Path, blocks: Sequence[Extent]) -> Extent | None:
+    """The first of these blocks that hasn't the bytes that its CRC is of. Raises a StorageFault."""
+    if not blocks:
+        return None
+    with storage("reading what has arrived", path), path.open("rb", 0) as file:
+        for each in blocks:
+            file.seek(each.start)
+            if zlib.crc32(file.read(each.stop - each.start)) != each.crc:
+                return each
+    return None

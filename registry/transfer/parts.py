@@ -13,7 +13,7 @@ MIB = 1 << 20
 _SMALLEST = 16 * MIB
 _LARGEST = 128 * MIB
 _MANY = 256  # more parts than this gain nothing: rather larger ones
-_BLOCKS = 32  # notes for each part
+_BLOCKS = 64  # notes for each part
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ _TABLE: Mapping[type[BaseException], _Row] = MappingProxyType(
         registry.NotFound: _Row(404, "model_not_found"),
         registry.BadManifest: _Row(500, "model_broken"),
         registry.Corrupt: _Row(500, "model_broken"),
+        registry.BadBlob: _Row(500, "model_broken"),
         registry.HashMismatch: _Row(502, "hash_mismatch"),
         registry.QuantizeFailed: _Row(500, "quantize_failed"),
         registry.NotAsLocked: _Row(409, "not_as_locked"),

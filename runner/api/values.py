@@ -35,6 +35,8 @@ NOTES: Mapping[str, str] = {
     "json_schema": "a JSON Schema, as an object or as text",
     "guided_json": "a JSON Schema, as an object or as text",
     "options": "see below",
+    "quantize": "a type such as `Q4_K_M`, see [quantize.md](quantize.md)",
+    "imatrix": "the digest of an uploaded blob; from Runner's machine, a path",
     "dimensions": "at least 1",
 }
 """What the docs say of fields that mean the same wherever they stand."""

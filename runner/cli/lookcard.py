@@ -38,7 +38,7 @@ def catalog(entries: Iterable[Json]) -> str:
     return "\n\n".join("\n".join((_heading(each), *_columns(_tags(each)))) for each in entries)
 
 
-def overview(entries: Iterable[Json]) -> Iterator[tuple[str, ...]]:
+def overview(entries: Iterable[Json]) -> Iterable[tuple[str, ...]]:
     """Models of the catalog, a row for each, under OVERVIEW's heads."""
     for entry in entries:
         tags = entry.get("tags") or ()
@@ -74,6 +74,15 @@ def hub(repositories: Iterable[Json], now: datetime) -> Iterator[tuple[str, ...]
             str(each.get("licence") or "-"),
             ", ".join(filter(None, notes)),
         )
+
+
+def narrowed(rows: Iterable[tuple[str, ...]], heads: Sequence[str], width: int) -> list[tuple[str, ...]]:
+    """Rows whose last column is cut to what a table of `width` columns has left for it, but never to nothing."""
+    found = [*rows]
+    lines = [tuple(heads), *found]
+    left = width - sum(max(len(cells[column]) for cells in lines) + len(_INDENT) for column in range(len(heads) - 1))
+    left = max(left, 20)
+    return [(*cells[:-1], cells[-1] if len(cells[-1]) <= left else cells[-1][: left - 1] + "…") for cells in found]
 
 
 def _facts(found: Json) -> Iterator[tuple[str, str]]:
@@ -143,7 +152,11 @@ def _heading(entry: Json) -> str:
 def _tags(entry: Json) -> Iterator[tuple[str, ...]]:
     for tag in entry.get("tags") or ():
         fits = tag.get("fits") or {}
-        notes = ("in the store" if tag.get("stored") else "", str(fits.get("why") or ""))
+        notes = (
+            "latest" if tag.get("latest") else "",
+            "in the store" if tag.get("stored") else "",
+            str(fits.get("why") or ""),
+        )
         yield (
             f"{entry.get('name')}:{tag.get('tag')}",
             str(tag.get("quantization")),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -66,10 +66,6 @@ class Plan:
     path: Path
     folder: Path
     targets: tuple[Target, ...]
-
-    def only(self, target: Target) -> Plan:
-        """The same plan with one target alone."""
-        return replace(self, targets=(target,))
 
     def names(self) -> list[str]:
         """Every text to ask the daemon about."""
@@ -144,24 +140,28 @@ def disagreement(target: Target, meant: Mapping[str, Meant], lock: Lock) -> str:
     return "" if (entry.base, entry.modelfile, entry.quantize) == wanted else "is declared otherwise than in the lock"
 
 
-def entries(plan: Plan, meant: Mapping[str, Meant]) -> dict[str, LockedPull | LockedCreate]:
-    """What a lock says of a project whose models are all here. Raises Failure for the first that isn't."""
+def entries(plan: Plan, meant: Mapping[str, Meant], only: Target | None = None) -> dict[str, LockedPull | LockedCreate]:
+    """What a lock says of a project whose models are all here, or of one of them. Raises Failure for the first that
+    isn't."""
     found: dict[str, LockedPull | LockedCreate] = {}
+    rounded: set[str] = set()  # quantized, or made from such a model: not the same on every machine
     for target in plan.targets:
-        if is_demo(target.name) and target.recipe is None:
+        base = meant[target.recipe.base].name if target.recipe is not None and target.recipe.base else ""
+        if _quantize(target) or base in rounded:
+            rounded.add(target.name)
+        if only not in (None, target) or (is_demo(target.name) and target.recipe is None):
             continue
-        here, recipe, todo = meant[target.name], target.recipe, step(target, meant, None)
+        here, todo = meant[target.name], step(target, meant, None)
         if todo.action != "none":
             raise Failure(f"{target.name} isn't as {plan.path} declares it ({todo.why}); `runner up` makes it so")
-        if recipe is None or here.held is None:
+        if target.recipe is None or here.held is None:
             found[target.name] = pulled_entry(here)
             continue
-        quantize = _quantize(target)
         found[target.name] = LockedCreate(
-            base=meant[recipe.base].name if recipe.base else "",
-            modelfile=recipe.digest,
-            quantize=quantize,
-            digest="" if quantize else here.held.digest,
+            base=base,
+            modelfile=target.recipe.digest,
+            quantize=_quantize(target),
+            digest="" if target.name in rounded else here.held.digest,
         )
     return found
 

@@ -88,6 +88,13 @@ class Models:
             await self._in_thread(self._sweep)
         return freed
 
+    async def let_go(self, name: str) -> bool:
+        """Unload a model whose files turned out to be bad: its worker has the old ones mapped, even once they are back.
+
+        False if it isn't loaded.
+        """
+        return await self._unload(name)
+
     async def has_blob(self, digest: Digest | str) -> bool:
         """Whether the store has this content, for a create that is to follow: it is kept for that. Raises BadDigest."""
         return await self._in_thread(self._awaits, _parsed(digest))

@@ -104,7 +104,10 @@ class _Reader:
                 continue
             if not answer:
                 raise QuantizeFailed(self._death())
-            said: milling.Said = msgspec.json.decode(answer, type=milling.Said)
+            try:
+                said: milling.Said = msgspec.json.decode(answer, type=milling.Said)
+            except msgspec.DecodeError as error:
+                raise QuantizeFailed(f"the quantizer's process can't be understood: {error}") from error
             if isinstance(said, milling.Refused):
                 raise QuantizeFailed(f"llama.cpp could not quantize the model: {said.reason}")
             return said

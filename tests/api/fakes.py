@@ -393,6 +393,10 @@ class FakeModels:
         self.changes.append(f"prune {grace} {dry_run}")
         return Pruned(1, 4096, 0, 0, (Garbage("blob", Path("/store/blobs/sha256-x"), 4096),))
 
+    async def let_go(self, name: str) -> bool:
+        self.changes.append(f"let go {name}")
+        return True
+
     async def has_blob(self, digest: Digest) -> bool:
         return digest in self.blobs
 
@@ -614,7 +618,7 @@ class FakeDiscovery:
 
     async def search(self, text: str, limit: int, hub: bool) -> SearchFound:
         self.searched.append((text, limit, hub))
-        tag = TagFound("4m", "org/Demo-GGUF", "Q8_0", 5_000_000, True, Fit("yes", 6_000_000, 4096, ""))
+        tag = TagFound("4m", True, "org/Demo-GGUF", "Q8_0", 5_000_000, True, Fit("yes", 6_000_000, 4096, ""))
         entry = CatalogEntry("demo", "chat", "A demo", "MIT", "4M", 4096, (), ("wee",))
         model = HubModel(
             repository="org/Demo-GGUF", downloads=7, likes=3, gated=True, licence="mit", modified=MODIFIED,

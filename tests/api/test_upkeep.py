@@ -19,6 +19,7 @@ def test_a_verification_streams_how_far_it_is_and_ends_with_what_it_found(server
     [bad] = result["bad"]
     assert bad["digest"] == str(digest_of(b"x"))
     assert (bad["outcome"], bad["models"], bad["advice"]) == ("broken", ["demo:latest"], "create it again")
+    assert server.models.changes == ["let go demo:latest"]
     assert result["quarantine"] == [
         {"path": "/store/quarantine/y", "size": 5, "expected": "sha256:1", "actual": "sha256:2"}
     ]

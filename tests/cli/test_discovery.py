@@ -53,12 +53,12 @@ FOUND: Json = {
             "name": "tiny", "kind": "chat", "summary": "A small model", "licence": "MIT", "parameters": "1B to 8B",
             "context": 8192, "aliases": [],
             "tags": [
-                {"tag": "1b", "repository": "org/One-GGUF", "quantization": "Q8_0", "size": 1_100_000_000,
-                 "stored": True, "fits": YES},
-                {"tag": "1b-q4_K_M", "repository": "org/One-GGUF", "quantization": "Q4_K_M", "size": 700_000_000,
-                 "stored": False, "fits": YES},
-                {"tag": "8b", "repository": "org/Eight-GGUF", "quantization": "Q8_0", "size": 8_540_000_000,
-                 "stored": False, "fits": NO},
+                {"tag": "1b", "latest": True, "repository": "org/One-GGUF", "quantization": "Q8_0",
+                 "size": 1_100_000_000, "stored": True, "fits": YES},
+                {"tag": "1b-q4_K_M", "latest": False, "repository": "org/One-GGUF", "quantization": "Q4_K_M",
+                 "size": 700_000_000, "stored": False, "fits": YES},
+                {"tag": "8b", "latest": False, "repository": "org/Eight-GGUF", "quantization": "Q8_0",
+                 "size": 8_540_000_000, "stored": False, "fits": NO},
             ],
         }
     ],
@@ -141,7 +141,7 @@ def test_search_tells_the_catalog_and_the_hub_apart(daemon: FakeDaemon, runner: 
         "IN THE CATALOG",
         "",
         "tiny: A small model (chat, MIT, 8192 tokens)",
-        "    tiny:1b           Q8_0      1.1 GB    yes    in the store",
+        "    tiny:1b           Q8_0      1.1 GB    yes    latest; in the store",
         "    tiny:1b-q4_K_M    Q4_K_M    700 MB    yes",
         "    tiny:8b           Q8_0      8.5 GB    no     needs 9.3 GB at least, and 8.0 GB are free",
     ]
@@ -159,6 +159,12 @@ def test_search_without_words_lists_the_catalog(daemon: FakeDaemon, runner: Comm
         "NAME    KIND    PARAMETERS    FITS HERE    SUMMARY\ntiny    chat    1B to 8B      1b           A small model\n"
     )
     assert daemon.asked("/runner/search")[0].body == {"text": "", "limit": 20, "hub": False}
+    long = [FOUND["catalog"][0] | {"summary": "word " * 40}]
+    daemon.refusals["/runner/search"] = (200, {"catalog": long, "hub": [], "note": ""})
+    with runner.terminal("search") as terminal:
+        assert terminal.ends() == 0
+    assert max(map(len, terminal.shown.splitlines())) == 100, "the last column is cut to the terminal"
+    assert ("word " * 40).strip() in runner("search").stdout
 
 
 def test_search_without_the_hub_says_so(daemon: FakeDaemon, runner: CommandLine) -> None:

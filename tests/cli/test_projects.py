@@ -98,6 +98,18 @@ def test_a_broken_lock_is_named_with_line_and_field(runner: CommandLine, locked:
         )
 
 
+def test_show_says_where_a_model_came_from(daemon: FakeDaemon, runner: CommandLine) -> None:
+    source = {"reference": NAME, "origin": "https://hf.co/org/repo", "revision": COMMIT}
+    daemon.refusals["/api/show"] = (200, {"details": {"family": "llama"}, "source": source, "recipe": {"base": "b"}})
+    rows = [line.split() for line in runner("show", NAME).stdout.split("  Source\n")[1].splitlines()]
+    assert rows == [
+        ["pulled", "as", NAME],
+        ["from", "https://hf.co/org/repo"],
+        ["revision", COMMIT],
+        ["created", "from", "b"],
+    ]
+
+
 def test_outdated_is_a_table(daemon: FakeDaemon, runner: CommandLine, locked: str) -> None:
     rows = [standing("outdated"), standing("unreachable", "b:latest", "no\nroute"), standing("local", "c:latest")]
     daemon.refusals["/runner/outdated"] = (200, {"models": rows})
@@ -192,5 +204,20 @@ def test_what_up_finds_changed(daemon: FakeDaemon, runner: CommandLine) -> None:
     runner("lock")
     entry = lockfile.read("it", (runner.folder / lockfile.FILE).read_text()).models["q:latest"]
     assert entry == lockfile.LockedCreate(base="coder:latest", modelfile=recipe["modelfile"], quantize="Q4_0")
+    (runner.folder / "runner.yaml").write_text(
+        f"models:\n- {{reference: {NAME}, name: coder}}\n- {{name: q, from: coder, quantize: Q4_0}}\n"
+        "- {name: r, from: q}\n- {name: s, from: coder}\n"
+    )
+    for name, base in (("r", "q"), ("s", "coder")):
+        made = {"base": f"{base}:latest", "base_digest": DIGEST}
+        made["modelfile"] = "sha256:" + sha256(f"FROM {base}\n".encode()).hexdigest()
+        daemon.held[f"{name}:latest"] = held(recipe=made)
+    runner("lock", "r", "s")
+    models = lockfile.read("it", (runner.folder / lockfile.FILE).read_text()).models
+    digests = [each.digest for name, each in models.items() if name in ("q:latest", "r:latest", "s:latest")]
+    assert digests == ["", "", DIGEST], "what is made from quantized weights isn't the same everywhere"
+    (runner.folder / "runner.yaml").write_text(
+        f"models:\n- {{reference: {NAME}, name: coder}}\n- {{name: q, from: coder, quantize: Q4_0}}\n- demo\n"
+    )
     daemon.held["coder:latest"] = pulled(OTHER)
     assert why() == {"coder:latest": "not as locked", "q:latest": "coder:latest has changed", "demo:latest": "here"}

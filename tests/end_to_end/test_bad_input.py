@@ -16,7 +16,10 @@ from tests.benchmarks.daemon import Daemon
 
 _CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
 # What would end the daemon, change its store, or leave this machine. The fakes get these as well.
-_LEFT_OUT = ("/runner/shutdown", "/runner/prune", "/api/delete", "/api/create", "/api/copy", "/api/pull", "/api/blobs/")
+_LEFT_OUT = (
+    "/runner/shutdown", "/runner/prune", "/api/delete", "/api/create", "/api/copy", "/api/pull", "/api/push",
+    "/api/blobs/",
+)  # fmt: skip
 
 
 def worker(daemon: Daemon) -> int:

@@ -63,6 +63,14 @@ def test_pull_survives_a_cut_and_the_file_takes_its_space_once(runner: Terminal,
     assert "runner pull" in answer.stdout, answer.stderr
 
 
+def test_a_pull_may_be_slowed_and_named(runner: Terminal) -> None:
+    pulled = runner("pull", MODEL, "--as", "polly", "--limit-rate", "50MB")
+    assert pulled.returncode == 0, pulled.stderr
+    listed = runner("list").stdout
+    assert "polly:latest" in listed
+    assert "parrot" not in listed
+
+
 def test_wrong_bytes_are_quarantined_and_said_so(runner: Terminal, tmp_path: Path) -> None:
     pulled = runner("pull", "hf.co/tiny/parrot-GGUF:Q4_K_M")
     assert pulled.returncode == 1

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from registry.names import Name
 from tests import tiny_gguf
 from tests.end_to_end.terminal import Terminal
 from tests.registries import Registry, docker_login, needed
+from tests.sluice import Sluice
 
 pytestmark = [pytest.mark.faults, needed]
 
@@ -28,6 +28,7 @@ JINJA = (
     "<|im_start|>assistant\n"
 )
 GO = "{{ if .System }}<|im_start|>system\n{{ .System }}<|im_end|>\n{{ end }}<|im_start|>user\n{{ .Prompt }}<|im_end|>\n"
+LARGE, MIDDLE = 128 << 20, 70 << 20  # bytes: of a model that goes in several parts, and within its second one
 TEXTS = (
     'PARAMETER temperature 0\nPARAMETER stop "<|im_end|>"\nPARAMETER stop "§"\n'
     "MESSAGE user Hi\nMESSAGE assistant Hello.\n"
@@ -195,52 +196,41 @@ def test_pushed_again_nothing_is_sent(here: Home, there: Home, registry: Registr
 
 
 def test_a_registry_that_is_killed_in_the_middle(here: Home, tmp_path: Path) -> None:
-    data = tiny("large", 160 << 20)
+    data = tiny("large", LARGE)
     here.create("large", {"large.gguf": data}, "FROM ./large.gguf\n")
-    with Registry(tmp_path / "registry") as registry:
-        environment = here.run.environment
-        command = [sys.executable, "-m", "runner", "push", "large", f"{registry.host}/team/large"]
-        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as pushing:
-            wait_for_upload(registry, 80 << 20)
+    with Registry(tmp_path / "registry") as registry, Sluice(registry.port, MIDDLE) as sluice:
+        command = [sys.executable, "-m", "runner", "push", "large", f"localhost:{sluice.port}/team/large"]
+        with subprocess.Popen(command, env=here.run.environment, stderr=subprocess.PIPE, text=True) as pushing:
+            sluice.wait()
             registry.kill()
             assert pushing.poll() is None
             assert not manifests(registry)
             registry.start()
+            sluice.open()
             _, said = pushing.communicate(timeout=120)
             assert pushing.returncode == 0, said
-        [layer] = [each for each in registry.manifest("team/large", "latest")["layers"] if "gguf" in each["mediaType"]]
-        assert checked(registry, "team/large", layer) == data
+        as_llama_cpp(registry, "team/large", "latest", data)
 
 
 @pytest.mark.parametrize("victim", ["command", "daemon"])
-def test_a_push_that_ends_in_the_middle(here: Home, registry: Registry, tmp_path: Path, victim: str) -> None:
-    data = tiny(f"large {victim}", 160 << 20)
+def test_a_push_that_ends_in_the_middle(here: Home, registry: Registry, victim: str) -> None:
+    data = tiny(f"large {victim}", LARGE)
     here.create(f"large-{victim}", {"large.gguf": data}, "FROM ./large.gguf\n")
-    name = f"{registry.host}/{victim}/large"
-    command = [sys.executable, "-m", "runner", "push", f"large-{victim}", name]
-    with subprocess.Popen(command, env=here.run.environment, stderr=subprocess.PIPE, text=True) as pushing:
-        wait_for_upload(registry, 80 << 20, victim)
-        if victim == "command":
-            pushing.send_signal(signal.SIGINT)
-        else:
-            [at] = here.folder.glob("**/daemon.json")
-            os.kill(json.loads(at.read_bytes())["pid"], signal.SIGKILL)
-        pushing.communicate(timeout=60)
-        assert pushing.returncode == (130 if victim == "command" else 69)
-    assert registry.ask("GET", f"{victim}/large/manifests/latest")[0] == 404
-    here("push", f"large-{victim}", name)
+    with Sluice(registry.port, MIDDLE) as sluice:
+        command = [sys.executable, "-m", "runner", "push", f"large-{victim}", f"localhost:{sluice.port}/{victim}/large"]
+        with subprocess.Popen(command, env=here.run.environment, stderr=subprocess.PIPE, text=True) as pushing:
+            sluice.wait()
+            if victim == "command":
+                pushing.send_signal(signal.SIGINT)
+            else:
+                [at] = here.folder.glob("**/daemon.json")
+                os.kill(json.loads(at.read_bytes())["pid"], signal.SIGKILL)
+            pushing.communicate(timeout=60)
+            assert pushing.returncode == (130 if victim == "command" else 69)
+        sluice.open()
+        assert registry.ask("GET", f"{victim}/large/manifests/latest")[0] == 404
+        here(*command[3:])
     as_llama_cpp(registry, f"{victim}/large", "latest", data)
-
-
-def wait_for_upload(registry: Registry, size: int, namespace: str = "**") -> None:
-    """Until an upload has as many bytes."""
-    root = registry.folder / "storage"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if any(each.stat().st_size >= size for each in root.glob(f"**/{namespace}/**/_uploads/*/data")):
-            return
-        time.sleep(0.001)
-    raise AssertionError(f"no upload came so far: {registry.requests()[-5:]}")
 
 
 def manifests(registry: Registry) -> list[Path]:

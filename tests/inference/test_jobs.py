@@ -225,7 +225,7 @@ async def test_a_quantizer_is_stopped_when_nobody_waits_for_it_and_works_for_one
     (tmp_path / "tiny.gguf").write_bytes(tiny_gguf.model(tensors=tensors, extra={"general.file_type": 1}).build())
     mill, asked = Mill(), Quantization(quant_type("Q8_0"))
     with ThreadPoolExecutor(4) as threads:
-        jobs = Jobs(store, Source().pull, threads, mill)
+        jobs = Jobs(store, Source().pull, Source().push, threads, mill)
 
         def make(name: str) -> AsyncIterator[Progress]:
             return jobs.create(name, parse("FROM ./tiny.gguf"), base=tmp_path, files={}, quantization=asked)

@@ -105,6 +105,12 @@ def test_no_text_is_a_crash(text: str) -> None:
         read("f", text)
 
 
+@pytest.mark.parametrize("level", ["[", "{a: ", "- ", "? "])
+def test_no_depth_is_a_crash(level: str) -> None:
+    with pytest.raises(FileError, match="nested too deeply"):
+        read("f", level * 200_000)
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_a_lock_or_an_error(text: str) -> None:
     with suppress(FileError):

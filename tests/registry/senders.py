@@ -13,7 +13,7 @@ from registry.disk import Disk
 from registry.errors import Unreachable
 from registry.transfer.incoming import Incoming
 
-CHUNK = 4096
+CHUNK = 1024
 
 
 @dataclass

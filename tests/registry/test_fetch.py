@@ -180,6 +180,17 @@ def test_whoever_waits_for_a_flight_sees_it_and_takes_over(store: Store) -> None
     assert unfinished(store.root) == []
 
 
+def test_what_a_dead_process_left_beside_a_finished_file_goes(store: Store) -> None:
+    _Puller(store, Sender(DATA)).run()
+    for path in (store.blobs.part(digest_of(DATA)), store.blobs.journal(digest_of(DATA))):
+        path.write_bytes(b"left over")
+    again = _Puller(store, sender := Sender(DATA))
+    again.run()
+    assert again.outcome == FILE.digest
+    assert sender.asked == []
+    assert unfinished(store.root) == []
+
+
 def test_a_flight_that_fails_is_taken_over_too(store: Store) -> None:
     """What is wrong with one pull's source needn't be wrong with another's."""
     begun, waiting = threading.Event(), threading.Event()

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from registry.errors import BadSource
 from registry.gguf.imatrix import read_imatrix
@@ -67,3 +69,23 @@ def test_sums_need_their_counts(tmp_path: Path) -> None:
         (tmp_path / "i.gguf").write_bytes(tiny_gguf.Gguf(dict(about), tensors).build())
         with pytest.raises(BadSource, match=words):
             read_imatrix(tmp_path / "i.gguf")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(older=st.booleans(), changes=st.lists(st.tuples(st.integers(0, 7500), st.binary(min_size=1, max_size=8))))
+def test_whatever_it_says_its_numbers_lie_in_the_file(
+    tmp_path: Path, older: bool, changes: list[tuple[int, bytes]]
+) -> None:
+    data = bytearray(whole_models.write_imatrix(tmp_path / "imatrix", older=older).read_bytes())
+    for at, change in changes:
+        data[at : at + len(change)] = change
+    path = tmp_path / "changed"
+    path.write_bytes(data)
+    try:
+        found = read_imatrix(path)
+    except BadSource:
+        return
+    for each in found.entries:
+        assert 0 <= each.at <= each.at + 4 * each.count <= len(data)
+        assert 0 <= each.counts_at <= each.counts_at + 4 * each.counts <= len(data)
+        assert each.calls > 0

@@ -68,6 +68,7 @@ def test_what_is_small_goes_in_one_request(shelf: Shelf, http: Http, tmp_path: P
 
 def test_a_broken_upload_goes_on_where_the_registry_says(shelf: Shelf, http: Http, tmp_path: Path) -> None:
     shelf.cuts = [400_000, 700_000]
+    shelf.statuses["GET"] = [(200, {}), (503, {}), (502, {})]  # after the one that asks whether anybody is there
     uploader(shelf, http).bring(blob(tmp_path), lambda done: None, never)
     assert shelf.blobs == {WHOLE: DATA}
     assert shelf.received == len(DATA), "bytes were sent twice"

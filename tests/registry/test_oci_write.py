@@ -34,7 +34,7 @@ def full(store: Store, folder: Path, template: str = JINJA) -> StoredModel:
     for index, data in enumerate(tiny_gguf.shards(3)):
         (folder / f"tiny-{index + 1:05d}-of-00003.gguf").write_bytes(data)
     (folder / "vision.gguf").write_bytes(tiny_gguf.projector())
-    (folder / "style.gguf").write_bytes(tiny_gguf.adapter())
+    (folder / "style.gguf").write_bytes(tiny_gguf.adapter(target="blk.0.weight", height=4))
     text = (
         "FROM ./tiny-00001-of-00003.gguf\nFROM ./vision.gguf\nADAPTER ./style.gguf\n"
         f'TEMPLATE """{template}"""\nSYSTEM Be brief.\nPARAMETER num_ctx 512\nPARAMETER stop x\n'

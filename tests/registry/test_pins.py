@@ -85,7 +85,7 @@ def test_what_differs_is_said_and_nothing_changes(
 
 def test_a_revision_that_is_gone_is_named(store: Store, hub: Hub, settings: PullSettings) -> None:
     hub.add("org/tiny", {"tiny-Q8_0.gguf": model("one")})
-    with pytest.raises(NotFound, match=r"hf\.co/org/tiny:Q8_0.*revision abcdef.*runner update"):
+    with pytest.raises(NotFound, match=r"hf\.co/org/tiny:Q8_0.*revision abcdef.*runner pull hf.*runner lock"):
         pull(store, Wanted(reference="hf.co/org/tiny:Q8_0", pin=Pin("abcdef")), settings=settings)
     assert pull(store, Wanted(reference="hf.co/org/tiny:Q8_0", pin=Pin(COMMIT)), settings=settings)
 

@@ -157,7 +157,7 @@ def test_a_digest_and_a_revision_hold_the_pull_to_a_manifest(
 def test_tags_that_are_there_are_told(store: Store, served: Registry, settings: PullSettings) -> None:
     served.add("a", "8B-Q4_K_M", [served.layer(f"{DOCKER}gguf.v3", gguf(megabytes=1))])
     served.add("a", "8B-Q8_0", [served.layer("application/x-other", b"")])
-    with pytest.raises(NotFound, match=r"did you mean 8B-Q4_K_M.*has the tags 8B-Q4_K_M, 8B-Q8_0"):
+    with pytest.raises(NotFound, match=r"did you mean 8B-Q4_K_M.*Its tags: 8B-Q4_K_M, 8B-Q8_0"):
         pull(store, f"{served.host}/a:8B-Q4_K_S", settings=settings)
     with pytest.raises(NotFound, match="not found"):
         pull(store, f"{served.host}/nowhere:1", settings=settings)

@@ -81,6 +81,15 @@ def test_a_local_file_is_read_where_it_lies(store: Store, root: Path, tmp_path: 
     assert steps[-1].completed == steps[-1].total
 
 
+def test_dimensions_of_one_may_be_left_out(store: Store, tmp_path: Path) -> None:
+    for kind, shape, name in ((tiny_gguf.F16, (64, 1), "tiny-F16.gguf"), (tiny_gguf.Q8_0, (64,), "made.gguf")):
+        tensors = [tiny_gguf.Tensor("cls.output.weight", shape, kind)]
+        data = tiny_gguf.model(tensors=tensors, extra={"general.file_type": 1}).build()
+        (tmp_path / name).write_bytes(data)
+    made = make(store, tmp_path, Made((tmp_path / "made.gguf").read_bytes()))
+    assert made.weights[0].read_bytes() == (tmp_path / "made.gguf").read_bytes()
+
+
 def test_a_stored_model_stays_beside_what_is_made_of_it(store: Store, tmp_path: Path) -> None:
     whole(tmp_path)
     first = create(store, "whole", parse("FROM ./tiny-F16.gguf\nSYSTEM hi"), base=tmp_path, taking="copy")
@@ -91,6 +100,24 @@ def test_a_stored_model_stays_beside_what_is_made_of_it(store: Store, tmp_path: 
     store.remove("whole")
     assert not first.weights[0].exists()
     assert make(store, tmp_path, Made(), text="FROM mine").weights == made.weights
+
+
+def test_a_model_may_take_the_place_of_what_it_was_made_of(store: Store, tmp_path: Path) -> None:
+    whole(tmp_path)
+    first = create(store, "mine", parse("FROM ./tiny-F16.gguf"), base=tmp_path, taking="copy")
+    made = make(store, tmp_path, Made(), text="FROM mine")
+    assert made.weights[0].exists()
+    assert not first.weights[0].exists(), "nobody needs the original any more"
+
+
+def test_what_a_killed_process_left_is_gone_after_the_next_start(root: Path, tmp_path: Path) -> None:
+    with Store.open(root):
+        (root / "ingest" / "1234.part").write_bytes(b"half")
+        (root / "ingest" / "1234-00001-of-00002.gguf").symlink_to(whole(tmp_path))
+        (root / "ingest" / "1234-00002-of-00002.gguf").symlink_to(tmp_path / "gone.gguf")
+    with Store.open(root):
+        assert unfinished(root) == []
+    assert (tmp_path / "tiny-F16.gguf").exists()
 
 
 def test_an_upload_may_be_quantized_again(store: Store, tmp_path: Path) -> None:

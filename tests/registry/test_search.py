@@ -80,10 +80,13 @@ def test_words_are_looked_for_everywhere_and_names_go_first(store: Store, text: 
 def test_each_file_has_one_tag_and_says_whether_it_fits(store: Store, tmp_path: Path) -> None:
     make(store, "wee:8b-chat-q8_0", tmp_path)
     (found, *_) = search(store, "tiny", hub=False, memory=8 * 10**9).catalog
-    assert [(each.tag, each.quantization, each.stored, each.fit and each.fit.verdict) for each in found.tags] == [
-        ("8b", "Q4_K_M", False, "yes"),
-        ("0.5b", "Q8_0", False, "yes"),
-        ("8b-q8_0", "Q8_0", True, "no"),
+    rows = [
+        (each.tag, each.latest, each.quantization, each.stored, each.fit and each.fit.verdict) for each in found.tags
+    ]
+    assert rows == [
+        ("0.5b", False, "Q8_0", False, "yes"),
+        ("8b", True, "Q4_K_M", False, "yes"),
+        ("8b-q8_0", False, "Q8_0", True, "no"),
     ]
     assert search(store, "tiny", hub=False).catalog[0].tags[0].fit is None
 

@@ -16,6 +16,7 @@ from registry.collect import Age
 from registry.digests import digest_of
 from registry.disk import Disk
 from registry.errors import BadName, Corrupt, NotFound, StorageFault
+from registry.manifests import Manifests
 from registry.names import Name
 from registry.store import Store
 from tests.registry.faulty_disk import ReadOnlyDisk
@@ -397,3 +398,26 @@ def test_threads_may_list_publish_remove_and_prune_together(store: Store, tmp_pa
     assert failures == []
     assert [each.name.model for each in store.list()] == ["kept"]
     store.check(store.show("kept"))
+
+
+def test_a_manifest_that_cannot_be_read_protects_everything_or_what_it_had(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(root) as store:
+        digests = {layer.digest for layer in make(store, "one", tmp_path).manifest.blobs}
+        garbage = store.blobs.write(b"garbage")
+
+    def unreadable(self: Manifests, path: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with Store.open(root) as store:
+        with monkeypatch.context() as broken:
+            broken.setattr(Manifests, "contents", unreadable)
+            with pytest.raises(StorageFault, match="reading a manifest") as caught:
+                store.prune(grace=0)
+            assert caught.value.path == _manifest(root, "one")
+        assert store.list()  # from here on it is known what the manifest refers to
+        with monkeypatch.context() as broken:
+            broken.setattr(Manifests, "contents", unreadable)
+            assert [each.digest for each in store.prune(grace=0).removed] == [garbage]
+        assert all(store.blobs.has(each) for each in digests)

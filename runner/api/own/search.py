@@ -31,9 +31,10 @@ class SearchRequest(msgspec.Struct, kw_only=True):
 
 
 class Tag(msgspec.Struct, kw_only=True):
-    """One file of a model of the catalog. `size` is rough, and so is `fits`."""
+    """One file of a model of the catalog; `latest` is what the name alone means. `size` is rough, and so is `fits`."""
 
     tag: str
+    latest: bool
     repository: str
     quantization: str
     size: int
@@ -131,6 +132,7 @@ def _entry(found: EntryFound) -> Entry:
 def _tag(found: TagFound) -> Tag:
     return Tag(
         tag=found.tag,
+        latest=found.latest,
         repository=found.repository,
         quantization=found.quantization,
         size=found.size,

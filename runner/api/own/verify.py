@@ -147,7 +147,7 @@ class Upkeep:
     async def verify(self, request: web.Request) -> web.StreamResponse:
         """Hold the store's files against their digests, and bring back what is bad."""
         body = await read(request, VerifyRequest) if request.can_read_body else VerifyRequest()
-        steps = self._jobs.verify(body.models, sample=_sample(body), repair=body.repair)
+        steps = self._verified(self._jobs.verify(body.models, sample=_sample(body), repair=body.repair))
         if body.stream is not False:
             return await streams.send(request, _lines(steps), _NDJSON)
         result = None
@@ -156,6 +156,17 @@ class Upkeep:
                 if isinstance(step, Verified):
                     result = _result(step)
         return json_response(to_json(result))
+
+    async def _verified(
+        self, steps: AsyncGenerator[Progress | Verified, None]
+    ) -> AsyncGenerator[Progress | Verified, None]:
+        """The same; models with bad files are unloaded before that is told."""
+        async with streams.closing(steps):
+            async for step in steps:
+                if isinstance(step, Verified):
+                    for name in sorted({name for bad in step.bad for name in bad.models}):
+                        await self._models.let_go(name)
+                yield step
 
     async def prune(self, request: web.Request) -> web.Response:
         """Remove the files that no model uses."""

@@ -86,7 +86,7 @@ def _named(client: Client, lock: Path, models: list[str]) -> dict[str, Locked]:
     for meant in ask(client, models).values():
         target = declared.get(meant.name)
         if plan is not None and target is not None and target.recipe is not None:
-            found.update(projects.entries(plan.only(target), ask(client, plan.names())))
+            found.update(projects.entries(plan, ask(client, plan.names()), target))
         else:
             found[meant.name] = pulled_entry(meant)
     return found

@@ -51,8 +51,8 @@ def command(
     container registry's), or the URL of a GGUF. Without a quantization the best that fits this machine is chosen, and
     said. An interrupted pull goes on where it stopped when the same command is given again. A path (./model.gguf, or a
     folder with one model in it) is used where it is, under the file's name with the quantization as its tag. With
-    --locked, models come from runner.lock.yaml, all of them unless some are named, and are the same to the byte as where
-    it was written.
+    --locked, models come from runner.lock.yaml, all of them unless some are named, and are the same to the byte as
+    where it was written.
     """
     try:
         parse_size(limit_rate or 0)

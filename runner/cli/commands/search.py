@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from runner.cli import lookcard, output
 from runner.cli.arguments import AsJson, Host
+from runner.cli.client import Json
 from runner.cli.connect import daemon
 
 EXAMPLES = """
@@ -36,10 +39,17 @@ def command(
     found = daemon(host).post("/runner/search", body, timeout=None)
     if as_json:
         output.data(found)
-        return
+    else:
+        _show(found, text)
+
+
+def _show(found: Json, text: str) -> None:
     entries, repositories = found.get("catalog") or [], found.get("hub") or []
     if entries and not text.strip():
-        output.table(lookcard.OVERVIEW, lookcard.overview(entries))
+        rows = lookcard.overview(entries)
+        if sys.stdout.isatty():
+            rows = lookcard.narrowed(rows, lookcard.OVERVIEW, shutil.get_terminal_size().columns)
+        output.table(lookcard.OVERVIEW, rows)
     elif entries:
         output.line("IN THE CATALOG\n")
         output.line(lookcard.catalog(entries))

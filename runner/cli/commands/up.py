@@ -193,10 +193,10 @@ class _Work:
         entry = self.lock.find(target.name) if self.lock is not None else None
         if entry is None or not isinstance(entry[1], LockedCreate) or entry[1].digest in ("", digest):
             return
-        said = f"{target.name} is {digest} now, the lock says {entry[1].digest}; `runner lock` writes it anew"
         if self.strict:
-            raise Failure(said)
-        output.say(f"note: {said}")
+            said = f"{target.name} came out as {digest}, the lock says {entry[1].digest}"
+            raise Failure(f"{said}. Another version of Runner may have written it; `runner lock` writes it anew")
+        output.say(f"note: {target.name} isn't what the lock says any more; `runner lock` writes it anew")
 
 
 def _show(done: list[Json], as_json: bool) -> None:

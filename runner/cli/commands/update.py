@@ -96,7 +96,7 @@ def _report(found: dict[str, Json], updated: list[str]) -> None:
             output.say(f"{told['name']} has no source to update from")
     for told in lost:
         output.say(f"{told['name']}: {output.on_one_line(str(told['problem']))}")
-    if not updated and not lost:
+    if not updated and not lost and any(told["status"] == "current" for told in found.values()):
         output.line("everything is up to date")
     if lost:
         raise Failure(f"{len(lost)} of {len(found)} models could not be looked at")

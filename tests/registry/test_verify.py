@@ -1,0 +1,180 @@
+"""Verify and repair: what is asked for is looked at, what is found is named, and nothing else is put in its place."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from registry.errors import Cancelled, NotFound
+from registry.manifest import MODEL
+from registry.origins import Reach
+from registry.progress import Progress
+from registry.pull import PullSettings, pull
+from registry.store import Store
+from registry.verify import Fetch, Sample, Verified, verify
+from tests import tiny_gguf
+from tests.hub import Hub
+from tests.registry.faulty_disk import ReadOnlyDisk
+from tests.registry.models import make
+from tests.registry.trees import contents
+
+PULLED = "hf.co/org/tiny:Q8_0"
+
+
+def _damage(store: Store, name: str) -> Path:
+    path = store.blobs.path(store.show(name).manifest.of(MODEL)[0].digest)
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    return path
+
+
+def _fetch(store: Store, settings: PullSettings) -> Fetch:
+    return lambda wanted, report, cancelled: pull(
+        store, wanted, progress=report, cancelled=cancelled, settings=settings
+    )
+
+
+def _outcomes(found: Verified) -> list[str]:
+    return [each.outcome for each in found.bad]
+
+
+def test_a_sound_store_is_counted(store: Store, tmp_path: Path) -> None:
+    make(store, "one", tmp_path, "one", "SYSTEM hi")
+    make(store, "two", tmp_path, "two")
+    spare = store.blobs.write(b"spare")
+    seen: list[Progress] = []
+    found = verify(store, progress=seen.append)
+    assert found.is_sound
+    blobs = dict(store.blobs.all())
+    assert (found.models, found.blobs, found.there) == (2, len(blobs), len(blobs))
+    assert found.size == sum(each.st_size for each in blobs.values())
+    assert (seen[-1].total, seen[-1].completed) == (found.size, found.size)
+    assert [each.completed for each in seen] == sorted(each.completed for each in seen)
+    of_one = verify(store, models=["ONE"])
+    assert (of_one.models, of_one.there) == (1, len(store.show("one").manifest.blobs))
+    assert spare in blobs
+    with pytest.raises(NotFound):
+        verify(store, models=["one", "three"])
+
+
+def test_only_what_is_asked_for_is_looked_at(store: Store, tmp_path: Path) -> None:
+    make(store, "one", tmp_path, "one")
+    make(store, "two", tmp_path, "two")
+    _damage(store, "two")
+    assert verify(store, models=["one"]).is_sound
+    assert not verify(store, models=["two"]).is_sound
+
+
+def test_a_blob_that_nobody_needs_is_put_aside_and_told(store: Store) -> None:
+    digest = store.blobs.write(b"spare")
+    store.blobs.path(digest).chmod(0o644)
+    store.blobs.path(digest).write_bytes(b"parse")
+    [bad] = verify(store).bad
+    assert (bad.digest, bad.models, bad.outcome) == (digest, (), "broken")
+    assert bad.quarantined is not None
+    assert bad.quarantined.read_bytes() == b"parse"
+    [kept] = verify(store).quarantined
+    assert (kept.path, kept.expected) == (bad.quarantined, str(digest))
+    assert verify(store).is_sound
+
+
+@pytest.mark.parametrize("text", ["", "0", "0%", "101%", "-1", "5 %", "1e3", "٣", "5%%"])
+def test_a_sample_is_a_share_or_a_number(text: str) -> None:
+    with pytest.raises(ValueError, match="a share such as 5%"):
+        Sample.parse(text)
+
+
+def test_a_sample_is_as_large_as_asked_and_the_same_again(store: Store) -> None:
+    for index in range(40):
+        store.blobs.write(b"%d" % index)
+    assert verify(store, sample=Sample.parse("5%")).blobs == 2
+    assert verify(store, sample=Sample.parse("7")).blobs == 7
+    assert verify(store, sample=Sample.parse("0.1%")).blobs == 1
+    assert verify(store, sample=Sample.parse("1000")).blobs == 40
+    items = list(range(1000))
+    assert Sample.parse("5%", 7).of(items) == Sample.parse("5%", 7).of(items) != Sample.parse("5%", 8).of(items)
+    assert verify(store, sample=Sample.parse("5%", 9)).seed == 9
+
+
+def test_a_sample_still_sees_what_costs_nothing_to_see(store: Store, tmp_path: Path) -> None:
+    model = make(store, "one", tmp_path, more="SYSTEM hi")
+    for layer in model.manifest.blobs:
+        store.blobs.path(layer.digest).unlink()
+    found = verify(store, sample=Sample(count=1))
+    assert {each.digest for each in found.bad} == {each.digest for each in model.manifest.blobs}
+
+
+def test_cancelling_ends_it_between_two_looks(store: Store, tmp_path: Path) -> None:
+    make(store, "one", tmp_path)
+    _damage(store, "one")
+    answers = iter([False, False, True])
+    with pytest.raises(Cancelled):
+        verify(store, cancelled=lambda: next(answers))
+    assert not verify(store).is_sound
+
+
+def test_repair_brings_back_the_very_same(store: Store, hub: Hub, settings: PullSettings) -> None:
+    hub.add("org/tiny", {"tiny-Q8_0.gguf": tiny_gguf.model().build()})
+    before = pull(store, PULLED, settings=settings)
+    _damage(store, PULLED)
+    found = verify(store, repair=True, fetch=_fetch(store, settings))
+    assert _outcomes(found) == ["repaired"]
+    assert store.show(PULLED).digest == before.digest
+    assert verify(store).bad == ()
+
+
+def test_repair_never_takes_another_build(root: Path, hub: Hub, settings: PullSettings) -> None:
+    hub.add("org/tiny", {"tiny-Q8_0.gguf": tiny_gguf.model().build()})
+    # Nothing of it in the hub's cache: it must come over the wire.
+    bare = PullSettings(reach=Reach(hf_endpoint=hub.endpoint, hub_cache=root.parent / "none", timeout=5.0), waits=())
+    with Store.open(root) as store:
+        before = pull(store, PULLED, settings=settings)
+        path = _damage(store, PULLED)
+        hub.add("org/tiny", {"tiny-Q8_0.gguf": tiny_gguf.model(extra={"general.version": "other"}).build()})
+        found = verify(store, repair=True, fetch=_fetch(store, bare))
+        [bad] = found.bad
+        assert bad.outcome == "broken"
+        assert "as locked" in bad.advice or "hash mismatch" in bad.advice
+        assert not path.exists()
+        assert [str(each.name) for each in store.broken()] == [PULLED]
+        assert [each.manifest for each in store.manifests()] == [before.manifest]
+        assert not verify(store, repair=True, fetch=None).is_sound
+
+
+def test_a_read_only_store_is_verified_and_left_as_it_is(root: Path, tmp_path: Path) -> None:
+    with Store.open(root) as store:
+        make(store, "one", tmp_path)
+        make(store, "two", tmp_path, "two")
+        path = _damage(store, "one")
+        path.chmod(0)
+    before = contents(root)
+    with Store.open(root, ReadOnlyDisk()) as store:
+        found = verify(store)
+        assert {each.digest for each in found.bad} == {store.show("one").manifest.of(MODEL)[0].digest}
+        assert all(each.quarantined is None for each in found.bad)
+        assert not found.is_sound
+        store.check(store.show("two"))
+    assert contents(root) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes mean little here")
+def test_a_blob_that_others_hold_too_keeps_the_mode_that_it_has(store: Store, tmp_path: Path) -> None:
+    digest = store.blobs.adopt(make(store, "one", tmp_path).weights[0])
+    path = store.blobs.path(digest)
+    os.link(path, tmp_path / "another name")
+    path.chmod(0)
+    [bad] = verify(store).bad
+    assert bad.quarantined is not None
+    assert (tmp_path / "another name").stat().st_mode & 0o777 == 0
+
+
+def test_what_goes_while_it_looks_is_not_missed(store: Store, tmp_path: Path) -> None:
+    make(store, "one", tmp_path, "one", "SYSTEM hi")
+    make(store, "two", tmp_path, "two")
+
+    def remove(step: Progress) -> None:
+        if store.has("one"):
+            store.remove("one")
+
+    assert verify(store, progress=remove).bad == ()
