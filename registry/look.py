@@ -330,21 +330,8 @@ def _file(store: Store, source: Source | None, file: RemoteFile, role: Role) -> 
         return FileLook(file.title, role, file.size, "stored", 0)
     if source is not None and source.cache is not None and source.cache.find(file) is not None:
         return FileLook(file.title, role, file.size, "cached", 0)
-    there = _begun(store, file)
+    there = store.blobs.fetched(file.digest) if file.digest is not None else 0
     return FileLook(file.title, role, file.size, "partial" if there else "missing", file.size - there)
-
-
-def _begun(store: Store, file: RemoteFile) -> int:
-    """Bytes that an earlier try has fetched."""
-    if file.digest is None:
-        return 0
-    try:
-        status = store.blobs.part(file.digest).stat()
-    except OSError:
-        return 0
-    # A file with holes has as many bytes as blocks were written; Windows doesn't tell.
-    blocks = getattr(status, "st_blocks", None)
-    return min(status.st_size, file.size, status.st_size if blocks is None else blocks * 512)
 
 
 def _local(store: Store, source: Source, file: RemoteFile) -> Path | None:

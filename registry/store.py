@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 DEFAULT_GRACE = 3600.0
 """Seconds that a blob without a model is kept: an upload waits this long for its create."""
 
+_OUTDATED: Stamp = (0, 0, 0, 0)
+
 _Entry = tuple[Stamp, StoredModel | BrokenModel]
 
 
@@ -111,7 +113,7 @@ class Store:
         self._age = age
         # Uploads wait for their create, by the time that they came: a clock that no one can set.
         self._awaited: dict[Digest, float] = {}
-        self._reference_state = self.blobs.references.state
+        self._lying_elsewhere = self.blobs.references.state
 
     @classmethod
     def open(cls, root: Path, disk: Disk | None = None, age: Age | None = None) -> Store:
@@ -284,9 +286,10 @@ class Store:
     def _entry(self, name: Name, path: Path, sizes: Sizes) -> StoredModel | BrokenModel | None:
         """What a manifest's file holds now: from memory if nothing has changed since. None if it is gone."""
         try:
-            if self._reference_state != self.blobs.references.state:  # paths of models may lead elsewhere now
-                self._reference_state = self.blobs.references.state
-                self._read.clear()
+            if self._lying_elsewhere != self.blobs.references.state:  # paths of models may lead elsewhere now
+                self._lying_elsewhere = self.blobs.references.state
+                # What they were stays known: a manifest that can't be read any more protects what it had.
+                self._read = {each: (_OUTDATED, entry) for each, (_, entry) in self._read.items()}
             known = self._read.get(path)
             if known is not None and known[0] == stamp_of(os.stat(path)) and isinstance(known[1], StoredModel):
                 require_blobs(known[1].manifest, sizes, self.blobs.why_missing)

@@ -19,12 +19,14 @@ _NAMELESS = ("model", "ggml-model", "weights", "")
 
 
 class Folder:
-    """A folder, with those below it; or a file, with its shards and what is beside it."""
+    """A folder, with those below it; or one file, with its shards."""
 
     def __init__(self, root: Path) -> None:
         self._file = None if root.is_dir() else root
         self.root = root if root.is_dir() else root.parent
         self.owner = "yours"
+        # Who names a file means it, wherever a link of that name leads.
+        self._bounds = self.root if self._file is None else Path(self.root.anchor)
 
     def look(self) -> Look:
         """Every model; files of one folder belong together."""
@@ -50,7 +52,7 @@ class Folder:
             self._among(folder, paths, look)
 
     def _among(self, folder: Path, paths: list[Path], look: Look) -> None:
-        for build in builds({path.name: path for path in paths}, self.root, look):
+        for build in builds({path.name: path for path in paths}, self._bounds, look):
             with look.passing_over(folder / build.candidate.stem):
                 look.models.append(
                     Found(

@@ -252,6 +252,12 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
     assert look.passed_over == []
     assert names(look_in(str(tmp_path / "split-Q4_K_M-00002-of-00002.gguf"))) == ["split:Q4_K_M"]
     assert len(look_in(str(tmp_path / "split-Q4_K_M-00002-of-00002.gguf")).models[0].files) == 2
+    # A link that leads out of its folder is followed only where it is named itself.
+    (tmp_path / "apart").mkdir()
+    (tmp_path / "apart" / "linked-Q8_0.gguf").symlink_to(tmp_path / "two words.gguf")
+    assert "leads out of" in Folder(tmp_path / "apart").look().passed_over[0].reason
+    [named] = Folder(tmp_path / "apart" / "linked-Q8_0.gguf").look().models
+    assert (str(named.name), named.files[0].path) == ("linked:Q8_0", tmp_path / "two words.gguf")
     with pytest.raises(BadSource, match="nothing is there"):
         place_at(tmp_path / "nothing.gguf")
     (tmp_path / "torch.safetensors").write_bytes(b"x")

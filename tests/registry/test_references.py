@@ -294,3 +294,17 @@ def test_prune_counts_references_apart(apart: Store, foreign: Path) -> None:
     assert (found.count, found.bytes, found.references) == (0, 0, 1)
     assert not apart.blobs.has(digest)
     assert (foreign / "theirs.gguf").exists()
+
+
+def test_a_new_reference_doesnt_make_a_damaged_manifest_lose_what_it_had(
+    apart: Store, root: Path, foreign: Path, tmp_path: Path
+) -> None:
+    own = create(
+        apart, "own", parse("FROM ./own.gguf"), base=gguf_file(tmp_path, "own.gguf", "y").parent, taking="copy"
+    )
+    assert apart.list() == (own,)
+    (root / "manifests" / "runner.local" / "library" / "own" / "latest").write_bytes(b"")
+    made(apart, foreign)
+    assert [str(each.name) for each in apart.broken()] == ["own:latest"]
+    apart.prune(grace=0)
+    assert own.weights[0].exists()
