@@ -26,10 +26,11 @@ from registry.gguf.reader import Header, TensorInfo
 from registry.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, ModelConfig
 from registry.names import Name
 from registry.progress import Progress
+from registry.repair import Bad
 from registry.resolve import Wanted
 from registry.sources.local import looks_like_path
 from registry.stored import StoredModel
-from registry.verify import Bad, Sample, Verified
+from registry.verify import Sample, Verified
 from runner import errors
 from runner.inference.requests import (
     AnswerPart,
