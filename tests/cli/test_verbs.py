@@ -148,7 +148,7 @@ def test_prune(daemon: FakeDaemon, runner: CommandLine) -> None:
     assert result.stdout == "removed 3 files, 1.2 GB freed\n"
     assert result.stderr == "2.0 MB more stay on the disk, as other programs have these files too\n"
     dry = runner("prune", "--dry-run", "--grace", "2h").stdout
-    assert dry == "blob: /store/blobs/sha256-x[2J (5.0 kB)\nwould remove 3 files, 1.2 GB to be freed\n"
+    assert dry == "blob: /store/blobs/sha256-x[2J (5.0 KB)\nwould remove 3 files, 1.2 GB to be freed\n"
     assert [each.body for each in daemon.asked("/runner/prune")] == [
         {"dry_run": False},
         {"dry_run": True, "grace": "2h"},
