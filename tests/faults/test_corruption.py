@@ -16,9 +16,10 @@ from registry.embedded import ensure_demo
 from registry.errors import Corrupt
 from registry.manifest import MODEL
 from registry.names import Name
+from registry.repair import Bad
 from registry.store import Store
 from registry.transfer.http import Http
-from registry.verify import Bad, verify
+from registry.verify import verify
 from tests.faults.scenes import PULLED, Place, World, publish
 from tests.faults.sweeping import right_names
 from tests.hub import Hub, running

@@ -10,8 +10,9 @@ from registry.manifest import MODEL
 from registry.origins import Reach
 from registry.progress import Progress
 from registry.pull import PullSettings, pull
+from registry.repair import Fetch
 from registry.store import Store
-from registry.verify import Fetch, Sample, Verified, verify
+from registry.verify import Sample, Verified, verify
 from tests import tiny_gguf
 from tests.hub import Hub
 from tests.registry.faulty_disk import ReadOnlyDisk
