@@ -102,6 +102,32 @@ def test_a_server_that_wants_us_to_come_back_tomorrow_is_told_of(
     assert len(hub.downloads()) == 1
 
 
+def test_cancelling_hangs_up_on_a_silent_server(store: Store, hub: Hub, settings: PullSettings) -> None:
+    data = model(40)
+    hub.add("org/tiny", {"tiny-Q8_0.gguf": File(data, always=Fault(cut=3 * MIB, stall=True))})
+    patient = replace(settings, reach=replace(settings.reach, timeout=120.0))
+    give_up = threading.Event()
+    outcome: list[object] = []
+
+    def work() -> None:
+        try:
+            pull(store, "hf.co/org/tiny:Q8_0", cancelled=give_up.is_set, settings=patient)
+        except RegistryError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while hub.sent < 3 * 3 * MIB:  # all connections have fallen silent
+        assert thread.is_alive()
+        thread.join(0.01)
+    give_up.set()
+    thread.join(20)  # far below the two minutes that silence is borne
+    assert isinstance(outcome[0], Cancelled)
+    hub.repositories["org/tiny"].files["tiny-Q8_0.gguf"].always = Fault()
+    assert pull(store, "hf.co/org/tiny:Q8_0", settings=settings).weights[0].read_bytes() == data
+    assert hub.sent <= len(data) + MIB
+
+
 class _Memory:
     """A source of one file that lies in memory."""
 
