@@ -30,16 +30,12 @@ from registry.look import BuildLook, FileLook, Look
 from registry.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, ModelConfig
 from registry.names import Name
 from registry.progress import Progress
-<<<<<<< HEAD
 from registry.quantize import Quantization
+from registry.repair import Bad
 from registry.resolve import Publication, Wanted
 from registry.search import EntryFound, RepositoryFound, TagFound
 from registry.search import Found as SearchFound
 from registry.sources.hub_search import HubModel
-=======
-from registry.repair import Bad
-from registry.resolve import Wanted
->>>>>>> next/crash
 from registry.sources.local import looks_like_path
 from registry.sources.source import RemoteFile
 from registry.standing import Known, Standing
