@@ -1,6 +1,9 @@
 """The counts that fault tests print at the end of a run, and what they share."""
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,17 @@ _TOLD: list[str] = []
 def tally() -> Callable[[str], None]:
     """Have a line printed at the end of the run, whatever is captured."""
     return _TOLD.append
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    """A folder for thousands of small stores: in memory, where the system has such a place."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="runner-faults-", dir=memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

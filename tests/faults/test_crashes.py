@@ -28,9 +28,9 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def sweep(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterator[Sweep]:
+def sweep(request: pytest.FixtureRequest, world: World, scratch: Path) -> Iterator[Sweep]:
     """The scene that the test is given, ready to be played."""
-    made = Sweep(request.param, world, tmp_path / "sweep")
+    made = Sweep(request.param, world, scratch / "sweep")
     yield made
     made.close()
 

@@ -58,9 +58,9 @@ def _look(scene: Scene, disk: RecordingDisk, at: int, dice: random.Random, folde
 
 
 @pytest.mark.parametrize("scene", _WHOLE, ids=lambda each: each.name)
-def test_a_power_failure_at_any_time_leaves_the_old_or_the_new(scene: Scene, world: World, tmp_path: Path) -> None:
+def test_a_power_failure_at_any_time_leaves_the_old_or_the_new(scene: Scene, world: World, scratch: Path) -> None:
     dice = random.Random(f"{SEED} {scene.name}")
-    place, before = _start(scene, world, tmp_path / "start")
+    place, before = _start(scene, world, scratch / "start")
     disk = RecordingDisk(place.base)
     after = _play(scene, world, place, disk)
     done = next(index for index, op in enumerate(disk.ops) if op.kind == "acknowledged")
@@ -68,33 +68,33 @@ def test_a_power_failure_at_any_time_leaves_the_old_or_the_new(scene: Scene, wor
     for at in cuts(disk.ops, dice, 150):
         for _ in range(6):
             # What was acknowledged stays.
-            _look(scene, disk, at, dice, tmp_path / "state", [after] if at > done else [before, after])
+            _look(scene, disk, at, dice, scratch / "state", [after] if at > done else [before, after])
             count += 1
     STATES[scene.name] = count
 
 
 @pytest.mark.parametrize("scene", _WHOLE, ids=lambda each: each.name)
 def test_what_a_second_try_acknowledges_is_durable_though_the_first_one_died(
-    scene: Scene, world: World, tmp_path: Path
+    scene: Scene, world: World, scratch: Path
 ) -> None:
     """A death leaves names that nobody has made durable; who finds them there must not take them for granted."""
     dice = random.Random(f"{SEED} {scene.name} again")
-    place, _ = _start(scene, world, tmp_path / "start")
+    place, _ = _start(scene, world, scratch / "start")
     counting = RecordingDisk(place.base)
-    shutil.copytree(place.base, tmp_path / "spare", symlinks=True)
+    shutil.copytree(place.base, scratch / "spare", symlinks=True)
     _play(scene, world, place, counting)
     steps = range(1, counting.count + 1)
     count = 0
     for first in dice.sample(steps, min(len(steps), 12 if scene.needs_hub else 40)):
         shutil.rmtree(place.base)
-        shutil.copytree(tmp_path / "spare", place.base, symlinks=True)
+        shutil.copytree(scratch / "spare", place.base, symlinks=True)
         disk = RecordingDisk(place.base, at=first)
         with suppress(Killed):
             _play(scene, world, place, disk)
         disk.revive()
         after = _play(scene, world, place, disk)
         for _ in range(6):
-            _look(scene, disk, len(disk.ops), dice, tmp_path / "state", [after])
+            _look(scene, disk, len(disk.ops), dice, scratch / "state", [after])
             count += 1
     STATES[f"{scene.name}, after a death"] = count
 
