@@ -10,10 +10,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from registry.digests import Digest, digest_of
+from registry.disk import storage
 from registry.errors import (
     BadGGUF,
     BadSource,
@@ -165,7 +167,8 @@ class Fetch:
         """Remove what a process left that died just before or after the file got its name."""
         for path in (self._blobs.part(digest), self._blobs.journal(digest)):
             if path.exists():
-                self._store.disk.remove(path)
+                with storage("removing what an earlier try left", path):
+                    self._store.disk.remove(path)
 
     def _is_kept(self, file: RemoteFile, digest: Digest) -> bool:
         """Whether the store has the file already, and it is sound."""
@@ -224,14 +227,16 @@ class Fetch:
                 raise
             # Bytes from an earlier try may have been lost with the power: once more, from nothing.
             log.warning("%s: %s; fetching it anew", file.title, error)
-            self._store.disk.remove(journal)
+            with storage("beginning a download anew", journal):
+                self._store.disk.remove(journal)
             return self._download(file, digest, late, told)
         finally:
             ingest.keep()
             part = self._blobs.part(digest)
             if not (part.exists() and part.stat().st_size):
                 ingest.abandon()
-                self._store.disk.remove(journal)
+                with suppress(OSError):  # what stays is swept one day, and does no harm
+                    self._store.disk.remove(journal)
 
     def _receive(
         self,

@@ -160,6 +160,10 @@ class RecordingDisk(FaultyDisk):
         Disk.write(self, fd, data)
         self.ops.append(Op("write", node=self._fds[fd], at=at, data=bytes(data)))
 
+    def _on_write_at(self, fd: int, offset: int, data: bytes | bytearray | memoryview) -> None:
+        Disk.write_at(self, fd, offset, data)
+        self.ops.append(Op("write", node=self._fds[fd], at=offset, data=bytes(data)))
+
     def _on_truncate(self, fd: int, size: int) -> None:
         Disk.truncate(self, fd, size)
         self.ops.append(Op("truncate", node=self._fds[fd], at=size))

@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from registry.transfer.http import Http
 from tests.faults.scenes import PULLED, SCENES, World, publish, scene
 from tests.faults.sweeping import Sweep, right_names
 from tests.hub import Hub, running
-from tests.registry.faulty_disk import READS, FaultyDisk, ReadOnlyDisk
+from tests.registry.faulty_disk import READS, FaultyDisk, ReadOnlyDisk, Step
 from tests.registry.trees import contents
 
 pytestmark = pytest.mark.faults
@@ -108,14 +109,30 @@ def test_a_failing_read_harms_nothing_and_the_next_try_heals(sweep: Sweep, kind:
         FAULTS[f"{kind} on reading"] = FAULTS.get(f"{kind} on reading", 0) + 1
 
 
+class _FailsToSync(FaultyDisk):
+    """A disk whose first sync of one file fails, whenever it comes: files are fetched side by side."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__()
+        self._file = file
+        self._failed = False
+
+    def do(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        """One operation."""
+        if name == "sync" and not self._failed and self._about(arguments).name == self._file:
+            self._failed = True
+            self.steps.append(Step(name, self._about(arguments)))
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().do(name, arguments)
+
+
 @pytest.mark.parametrize("sweep", [scene("pull")], ids=["pull"], indirect=True)
 def test_what_a_sync_has_failed_on_is_lost_and_never_synced_again(sweep: Sweep) -> None:
     hub = sweep.world.hub
     data = hub.repositories["org/tiny"].files["tiny-Q8_0.gguf"].data
     part = f"{digest_of(data).file_name}.part"
-    at = next(at for at, step in enumerate(sweep.steps, 1) if step.name == "sync" and step.path.name == part)
     place = sweep.fresh()
-    disk = FaultyDisk(at, OSError(errno.EIO, os.strerror(errno.EIO)))
+    disk = _FailsToSync(part)
     with Store.open(place.store, disk) as store:
         with pytest.raises(StorageFault, match="Input/output error"):
             sweep.world.pull(store, place)

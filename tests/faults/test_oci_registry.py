@@ -76,7 +76,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """Where models are made: one with a file of every kind, and two that run."""
     home = Home(tmp_path_factory.mktemp("here"))
     files = {f"tiny-{index + 1:05d}-of-00003.gguf": data for index, data in enumerate(tiny_gguf.shards(3))}
-    files |= {"mmproj-F16.gguf": tiny_gguf.projector(), "style.gguf": tiny_gguf.adapter(), "draft.gguf": tiny()}
+    style = tiny_gguf.adapter(target="blk.0.weight", height=4)
+    files |= {"mmproj-F16.gguf": tiny_gguf.projector(), "style.gguf": style, "draft.gguf": tiny()}
     home.create(
         "full",
         files,

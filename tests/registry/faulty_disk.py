@@ -5,6 +5,7 @@ Everything else it does for real, but for waiting for the medium: a sync changes
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +56,7 @@ class FaultyDisk(Disk):
         self.reads = reads
         self.short = short
         self.count = 0
+        self._counting = threading.Lock()
         self.dead = False
         self.free_bytes: int | None = None
         self.steps: list[Step] = []
@@ -70,9 +72,11 @@ class FaultyDisk(Disk):
             raise Killed
         if name in READS and not self.reads:
             return self._really(name, arguments)
-        self.count += 1
-        self.steps.append(Step(name, self._about(arguments)))
-        if self.count != self.at:
+        with self._counting:  # files may be fetched side by side
+            self.count += 1
+            count = self.count
+            self.steps.append(Step(name, self._about(arguments)))
+        if count != self.at:
             return self._really(name, arguments)
         if self.short and name == "read_into":
             return 0
