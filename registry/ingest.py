@@ -93,9 +93,16 @@ class Ingest:
         with storage("making a file durable", self.path):
             if own:
                 self._disk.protect(self.path)
-            self._disk.sync(self._fd)
-            fd, self._fd = self._fd, -1
-            self._disk.close(fd)
+            try:
+                self._disk.sync(self._fd)
+                fd, self._fd = self._fd, -1
+                self._disk.close(fd)
+            except OSError:
+                # What the kernel couldn't write it may now call clean: a later sync of these bytes would succeed
+                # and mean nothing. So they are lost, and are not kept for another try.
+                self.abandon()
+                self.size = 0
+                raise
 
     def keep(self) -> None:
         """Close, and leave the bytes for another try."""
