@@ -26,12 +26,13 @@ from registry.names import Name
 from registry.offers import find_offer
 from registry.origins import Reach
 from registry.progress import Cancel, never
-from registry.resolve import Wanted, refer
+from registry.resolve import OciPlace, OllamaPlace, Reference, Wanted, refer
 from registry.sources.header import FIRST, read_remote_header
 from registry.sources.source import Build, Offer, RemoteFile, Source
 from registry.store import Store
 from registry.stored import StoredModel
-from registry.transfer.http import Http
+from registry.transfer.http import SOON, Http
+from registry.transfer.incoming import in_time
 
 log = logging.getLogger(__name__)
 
@@ -135,10 +136,12 @@ def look(
     name = Name.parse(wanted.name) if wanted.name else reference.name
     reach = replace(settings.reach, insecure=True) if wanted.insecure else settings.reach
     with nullcontext(http) if http else Http(timeout=reach.timeout, connections=settings.connections) as opened:
-        source, offer = find_offer(store, name, reference, opened, reach, settings.memory, wanted.pin)
+        source, offer = find_offer(store, name, reference, opened, reach, settings.memory, wanted.pin, cancelled)
         headers = _Headers(store, source, cancelled)
         seen = headers.of(offer)
-        made = _made(store, settings, name, reference.text, offer, source.builds(), seen, headers.read, source)
+        made = _made(
+            store, settings, name, reference.text, offer, source.builds(), seen, headers.read, source, _asked(reference)
+        )
         # The header's word goes before the catalog's, as it will in the model.
         return replace(made, sampling={**dict(reference.sampling), **made.sampling})
 
@@ -217,7 +220,7 @@ class _Headers:
 
     def _beginning(self, file: RemoteFile, size: int) -> bytes:
         found = bytearray()
-        with self._source.open_at(file)(0, size) as incoming:
+        with self._source.open_at(file)(0, size) as incoming, in_time(incoming, SOON, file.title):
             if incoming.start:
                 raise Unreachable(f"{file.title}: asked for its beginning, got bytes from {incoming.start} on")
             for chunk in incoming.chunks:
@@ -256,6 +259,7 @@ def _made(
     seen: _Seen,
     read: int,
     source: Source | None,
+    asked: str = "",
 ) -> Look:
     found = seen.facts
     files = tuple(_file(store, source, file, role) for file, role in _roles(offer))
@@ -277,7 +281,7 @@ def _made(
         chat_template=bool(found and (found.chat_template or found.chat_templates)),
         capabilities=seen.capabilities,
         sampling=recommended(found.sampling) if found else {},
-        builds=_builds(store, settings, offer, builds, found),
+        builds=_builds(store, settings, offer, builds, found, asked),
         files=files,
         size=offer.size,
         fetch=sum(each.missing for each in files),
@@ -288,13 +292,20 @@ def _made(
 
 
 def _builds(
-    store: Store, settings: LookSettings, offer: Offer, builds: Sequence[Build], found: Facts | None
+    store: Store, settings: LookSettings, offer: Offer, builds: Sequence[Build], found: Facts | None, asked: str
 ) -> tuple[BuildLook, ...]:
-    """All builds by size; what the headers of one say of the cache holds for all of them."""
+    """All builds by size; what the headers of one say of the cache holds for all of them.
+
+    `asked` is the tag that was asked for, where the name says one: others may have the same files.
+    """
     mine = frozenset(offer.weights)
-    listed = list(builds)
-    if not any(frozenset(each.files) == mine for each in listed):
-        listed.append(Build(offer.quantization, offer.quantization, offer.weights))
+    # Where only the tags are known, the files are known of the one that was looked at.
+    listed = [replace(each, files=offer.weights) if each.tag == asked and not each.files else each for each in builds]
+    same = [each for each in listed if frozenset(each.files) == mine]
+    if not same:
+        same = [Build(offer.quantization, offer.quantization, offer.weights)]
+        listed += same
+    chosen = next((each for each in same if each.tag == asked), same[0])
     projector = sum(each.size for each in offer.projectors)
     context = settings.context
     if found and found.context_length:
@@ -305,7 +316,7 @@ def _builds(
             quantization=each.quantization,
             size=each.size,
             files=len(each.files),
-            chosen=frozenset(each.files) == mine,
+            chosen=each is chosen,
             stored=all(file.digest is not None and store.blobs.has(file.digest, file.size) for file in each.files),
             fit=None
             if settings.memory is None
@@ -313,6 +324,12 @@ def _builds(
         )
         for each in sorted(listed, key=lambda each: (each.size, each.tag))
     )
+
+
+def _asked(reference: Reference) -> str:
+    """The tag that a reference asks a registry for; empty where the source has builds and no tags."""
+    place = reference.place
+    return place.tag if isinstance(place, OciPlace | OllamaPlace) else ""
 
 
 def _roles(offer: Offer) -> list[tuple[RemoteFile, Role]]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from registry.errors import NotFound, RegistryError, UnknownTag
+from registry.errors import Cancelled, NotFound, RegistryError, UnknownTag
 from registry.manifest import REFERENCE
 from registry.names import DEFAULT_TAG, Name
 from registry.origins import Reach, open_source
 from registry.pins import as_pinned, check_offer
+from registry.progress import Cancel, never
 from registry.resolve import HubPlace, Pin, Reference
 from registry.sources.source import Offer, Source
 from registry.store import Store
@@ -27,11 +28,27 @@ def find_offer(
     reach: Reach,
     memory: int | None = None,
     pin: Pin | None = None,
+    cancelled: Cancel = never,
 ) -> tuple[Source, Offer]:
     """The source of a reference, looked at, and what it offers; `name` is what the model is or will be called.
 
-    With a `pin`, what stood there then. Raises what `open_source` and `Source.look` raise, and NotAsLocked.
+    With a `pin`, what stood there then. The source heeds `cancelled` from then on. Raises what `open_source` and
+    `Source.look` raise, NotAsLocked and Cancelled.
     """
+    _check(cancelled, reference)
+    found = _find(store, name, reference, http.heeding(cancelled), reach, memory, pin)
+    _check(cancelled, reference)
+    return found
+
+
+def _check(cancelled: Cancel, reference: Reference) -> None:
+    if cancelled():
+        raise Cancelled(f"cancelled while looking at {reference.text}")
+
+
+def _find(
+    store: Store, name: Name, reference: Reference, http: Http, reach: Reach, memory: int | None, pin: Pin | None
+) -> tuple[Source, Offer]:
     if pin is not None:
         return _find_pinned(reference, http, reach, memory, pin)
     before = _build_before(store, name, reference)

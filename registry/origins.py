@@ -8,7 +8,8 @@ from typing import assert_never
 
 from registry.errors import BadSource
 from registry.resolve import HubPlace, OciPlace, OllamaPlace, Reference, UrlPlace
-from registry.sources.huggingface import HubSettings, HuggingFace
+from registry.sources.hub_api import HubSettings
+from registry.sources.huggingface import HuggingFace
 from registry.sources.oci import Oci
 from registry.sources.ollama import Ollama
 from registry.sources.source import Source

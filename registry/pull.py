@@ -90,7 +90,7 @@ def pull(
     reach = replace(settings.reach, insecure=True) if wanted.insecure else settings.reach
     progress(Progress("pulling manifest"))
     with nullcontext(http) if http else Http(timeout=reach.timeout, connections=settings.connections) as opened:
-        source, offer = find_offer(store, name, reference, opened, reach, settings.memory, wanted.pin)
+        source, offer = find_offer(store, name, reference, opened, reach, settings.memory, wanted.pin, cancelled)
         titles = ", ".join(each.title for each in offer.files)
         progress(Progress(f"found {titles} ({human_bytes(offer.size)})"))
         if offer.why:

@@ -6,6 +6,7 @@ Looks at sources and fetches nothing but the small texts of a repository; change
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -22,7 +23,10 @@ from registry.sources.source import Offer, RemoteFile, Source
 from registry.store import Store
 from registry.stored import StoredModel
 from registry.texts import with_texts
-from registry.transfer.http import Http
+from registry.transfer.http import SOON, Http
+from registry.transfer.incoming import in_time
+
+log = logging.getLogger(__name__)
 
 _NO_TAG = "latest"
 _LONGEST_TEXT = 16 << 20
@@ -85,6 +89,10 @@ def compare(store: Store, model: StoredModel, http: Http, reach: Reach, memory: 
         return Standing(model=model, state="gone", problem=str(error))
     except RegistryError as error:
         return Standing(model=model, state="unreachable", problem=str(error))
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # One source that nobody can make sense of says nothing about the other models.
+        log.warning("%s: what its source says can't be used", text, exc_info=True)
+        return Standing(model=model, state="unreachable", problem=f"its source makes no sense ({type(error).__name__})")
     missing = (each for each in offer.files if each.digest is None or not store.blobs.has(each.digest, each.size))
     return Standing(
         model=model,
@@ -155,7 +163,7 @@ def _read(source: Source, file: RemoteFile) -> bytes:
     if file.size > _LONGEST_TEXT:
         raise Unreachable(f"{file.path} has {file.size} bytes, too many for a text")
     found = bytearray()
-    with source.open_at(file)(0, None) as incoming:
+    with source.open_at(file)(0, None) as incoming, in_time(incoming, SOON, file.path):
         for chunk in incoming.chunks:
             found += chunk
             if len(found) > file.size:

@@ -19,7 +19,7 @@ from registry.errors import Denied, Unreachable
 from registry.oci.challenges import Challenge
 from registry.oci.credentials import Credential, Credentials
 from registry.resolve import called
-from registry.transfer.http import Http
+from registry.transfer.http import SOON, Http
 
 Scopes = tuple[str, ...]
 """What a token allows, as registries write it: ('repository:ai/smollm2:pull',)."""
@@ -152,7 +152,14 @@ class Authority:
         method, url, secret, content = _request(realm, bearer, credential, scopes)
         headers = {"Content-Type": "application/x-www-form-urlencoded"} if content is not None else {}
         with self._http.open(
-            method, url, headers=headers, secret=secret, content=content, home=home, insecure=self._insecure
+            method,
+            url,
+            headers=headers,
+            secret=secret,
+            content=content,
+            home=home,
+            insecure=self._insecure,
+            within=SOON,
         ) as response:
             status, data = response.status_code, _limited(response.iter_raw())
         if status in (401, 403) or (status == 400 and credential is not None):
@@ -229,11 +236,16 @@ def _read_token(data: bytes, realm: str) -> _Token:
         value = json.loads(data)
         token = value.get("token") or value["access_token"]
         life = value.get("expires_in") or _LIFE
-        if not isinstance(token, str) or not _TOKEN.fullmatch(token) or not isinstance(life, int | float):
+        if (
+            not isinstance(token, str)
+            or not _TOKEN.fullmatch(token)
+            or not isinstance(life, int | float)
+            or life != life
+        ):
             raise ValueError("no token")
     except (ValueError, RecursionError, LookupError, AttributeError) as error:
         raise Unreachable(f"{realm} gives tokens, but its answer makes no sense ({type(error).__name__})") from error
-    life = min(max(float(life), 0.0), _LONGEST_LIFE)
+    life = float(min(max(life, 0), _LONGEST_LIFE))  # compared first: numbers of JSON may be too large for a float
     # A little earlier than it says: requests take time, and clocks differ.
     return _Token(f"Bearer {token}", time.monotonic() + max(life - 10.0, life / 2))
 

@@ -6,7 +6,6 @@ Knows the protocol and no model. Plain HTTP is spoken to this machine, and elsew
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,9 +21,9 @@ from registry.oci.auth import Authority, Scopes
 from registry.oci.challenges import challenges
 from registry.oci.credentials import Credential, Credentials
 from registry.resolve import called
-from registry.transfer.http import Content, Http, is_loopback
+from registry.transfer.http import SOON, Content, Http, is_loopback
 from registry.transfer.incoming import Incoming, Opener
-from registry.transfer.ranges import incoming, range_of, refuse_passing
+from registry.transfer.ranges import incoming, limited, next_page, range_of, refuse_passing
 
 if TYPE_CHECKING:
     import httpx2
@@ -37,7 +36,6 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 _ACCEPTED = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _PAGES, _PAGE, _MOST_TAGS = 50, 1000, 10_000
-_NEXT = re.compile(r'<([^<>"\s]+)>\s*;[^,]*?rel="?next"?', re.IGNORECASE)
 _SAID_LIMIT = 1 << 14
 
 Body = Content | Callable[[], Iterable[bytes]]
@@ -98,7 +96,7 @@ class RegistryClient:
         with self.send("GET", path, headers={"Accept": _ACCEPTED}) as response:
             if response.status_code != 200:
                 raise self.refusal(response, what)
-            data = _limited(response, SIZE_LIMIT, what)
+            data = limited(response, SIZE_LIMIT, what)
             said = response.headers.get("Docker-Content-Digest", "")
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         actual = digest_of(data)
@@ -118,10 +116,10 @@ class RegistryClient:
             with self.send("GET", target) as response:
                 if response.status_code != 200:
                     raise self.refusal(response, self.shown)
-                found += _tags(_limited(response, SIZE_LIMIT, self.shown), self.shown)
-                following = _NEXT.search(response.headers.get("Link", ""))
+                found += _tags(limited(response, SIZE_LIMIT, self.shown), self.shown)
+                following = next_page(response)
             before = self._url(target)
-            target = urljoin(before, following[1]) if following else None
+            target = urljoin(before, following) if following else None
             if target == before:
                 break
         return tuple(dict.fromkeys(found[:_MOST_TAGS]))
@@ -133,7 +131,7 @@ class RegistryClient:
     @contextmanager
     def _open_blob(self, digest: Digest, start: int, stop: int | None) -> Iterator[Incoming]:
         path = f"/v2/{self.repository}/blobs/{digest}"
-        with self.send("GET", path, headers=range_of(start, stop)) as response:
+        with self.send("GET", path, headers=range_of(start, stop), bulk=True) as response:
             refuse_passing(response, f"{self.base}{path}", f"{self.shown}@{digest}")
             if response.status_code not in (200, 206, 416):
                 raise self.refusal(response, f"{self.shown}@{digest}")
@@ -149,12 +147,14 @@ class RegistryClient:
         content: Body | None = None,
         follow: bool = True,
         scopes: Scopes = (),
+        bulk: bool = False,
     ) -> Iterator[httpx2.Response]:
         """The answer to a request, whatever its status, with its body still to be read.
 
         `target` is a path, or an address that the registry has given (a Location, a Link); other hosts are sent it
         without our name. A 401 is answered once, unless `content` can't be sent twice. `scopes` are asked for beside
-        the repository's own, as for a blob to be mounted from another.
+        the repository's own, as for a blob to be mounted from another. `bulk` is for what carries a file; what else is
+        only read has to come soon.
         """
         url = self._url(target)
         ours = _origin(urlsplit(url)) == _origin(urlsplit(self.base))
@@ -171,6 +171,8 @@ class RegistryClient:
                 follow=follow,
                 home=self.base,
                 insecure=self._lax,
+                within=SOON if not bulk and method in ("GET", "HEAD") else None,
+                bulk=bulk,
             ) as response:
                 refused = response.status_code == 401 and _is_from(response, url)
                 if last or once or not ours or not refused:
@@ -216,7 +218,7 @@ class RegistryClient:
         return first
 
     def _check_speaks(self, base: str) -> None:
-        with self._http.open("GET", f"{base}/v2/", follow=False, insecure=True) as response:
+        with self._http.open("GET", f"{base}/v2/", follow=False, insecure=True, within=SOON) as response:
             # What servers of TLS say to those who don't begin with it.
             if base.startswith("http://") and response.status_code == 400 and "https" in _said(response).lower():
                 raise Unreachable(f"{self.host} speaks https only")
@@ -260,18 +262,6 @@ def _tags(data: bytes, what: str) -> list[str]:
     except (ValueError, RecursionError, LookupError, TypeError) as error:
         raise Unreachable(f"{what}: the list of its tags makes no sense ({type(error).__name__})") from error
     return given
-
-
-def _limited(response: httpx2.Response, limit: int, what: str) -> bytes:
-    """A body that must be small. Raises Unreachable for one that isn't, or that is compressed."""
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise Unreachable(f"{what}: compressed, though plain bytes were asked for")
-    data = bytearray()
-    for chunk in response.iter_raw():
-        data += chunk
-        if len(data) > limit:
-            raise Unreachable(f"{what}: the answer has more than {limit} bytes")
-    return bytes(data)
 
 
 def _said(response: httpx2.Response) -> str:

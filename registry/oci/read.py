@@ -331,9 +331,9 @@ def _quantization(value: object) -> str:
 def _when(value: object) -> datetime | None:
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        return None if found is None else (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter for what the zone moves out of the calendar
         return None
-    return None if found is None else (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _plain(value: object) -> str | None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -23,6 +21,7 @@ from registry.disk import storage
 from registry.errors import Cancelled, Corrupt, Denied, NotFound, RegistryError, Unreachable
 from registry.oci.client import RegistryClient
 from registry.progress import Cancel
+from registry.transfer.ranges import retry_after, whole_number
 
 if TYPE_CHECKING:
     import httpx2
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 SMALLEST_PART: Final = 1 << 20
 """Bytes below which a part isn't cut again for a server that finds it too large."""
 
-_LATER = (408, 425, 429, 500, 502, 503, 504)
+_LATER = (408, 421, 425, 429, 500, 502, 503, 504)
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,19})")
 _BYTES = {"Content-Type": "application/octet-stream"}
 
@@ -68,7 +67,7 @@ def failure(client: RegistryClient, answer: httpx2.Response, what: str) -> Regis
         return Refused(f"{what}: the registry knows no such place (404)", answer.status_code)
     if answer.status_code in _LATER:
         said = str(error) if what in str(error) else f"{what}: {error}"
-        return Later(said, _wanted_wait(answer.headers.get("Retry-After", "")))
+        return Later(said, retry_after(answer))
     return Refused(str(error), answer.status_code) if isinstance(error, Unreachable) else error
 
 
@@ -160,9 +159,8 @@ class Sending:
                 if answer.status_code != 202:
                     raise failure(self._client, answer, self._what)
                 self._follow(answer)
-                least = answer.headers.get("OCI-Chunk-Min-Length", "")
-                if least.isdigit():
-                    self._part = max(self._part, int(least))
+                least = whole_number(answer.headers.get("OCI-Chunk-Min-Length", ""))
+                self._part = max(self._part, least or 0)
         except Denied:
             if not scopes:
                 raise
@@ -195,7 +193,9 @@ class Sending:
                 "Content-Range": f"{start}-{stop - 1}",
                 "Content-Length": str(stop - start),
             }
-            with self._client.send("PATCH", self._place, headers=headers, content=self._body(start, stop)) as answer:
+            with self._client.send(
+                "PATCH", self._place, headers=headers, content=self._body(start, stop), bulk=True
+            ) as answer:
                 if answer.status_code not in (202, 204):
                     raise failure(self._client, answer, self._what)
                 said = _RANGE.fullmatch(answer.headers.get("Range", ""))
@@ -211,7 +211,7 @@ class Sending:
         whole = self._whole
         content = self._body(0, self._blob.size) if whole and self._blob.size else b""
         headers = {**_BYTES, "Content-Length": str(self._blob.size if whole else 0)}
-        with self._client.send("PUT", place, headers=headers, content=content) as answer:
+        with self._client.send("PUT", place, headers=headers, content=content, bulk=True) as answer:
             if answer.status_code not in (201, 204):
                 raise failure(self._client, answer, self._what)
 
@@ -294,13 +294,3 @@ class _Reader:
     @property
     def _path(self) -> Path:
         return self._blob.source if isinstance(self._blob.source, Path) else Path(str(self._blob.digest))
-
-
-def _wanted_wait(text: str) -> float:
-    """Seconds of a Retry-After header, which has them or a time; 0 for what is neither."""
-    if text.isdigit():
-        return float(text[:9])
-    try:
-        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
-    except (ValueError, TypeError):
-        return 0.0

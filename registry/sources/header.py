@@ -15,6 +15,8 @@ from registry.gguf.peek import peek, require_known
 from registry.gguf.reader import Header, read_header
 from registry.progress import Cancel, never
 from registry.sources.source import RemoteFile, Source
+from registry.transfer.http import SOON
+from registry.transfer.incoming import in_time
 
 FIRST = 256 << 10
 """Bytes asked for at first: enough for what has no vocabulary, and for every model's architecture."""
@@ -96,7 +98,7 @@ class _Reading:
         return self._kept.read()
 
     def _receive(self, goal: int) -> None:
-        with self._open(self._size, goal) as incoming:
+        with self._open(self._size, goal) as incoming, in_time(incoming, SOON, self._file.title):
             if incoming.start not in (0, self._size):
                 raise Unreachable(f"{self._file.title}: asked for bytes from {self._size} on, got others")
             # A server that ignores ranges begins at the beginning.

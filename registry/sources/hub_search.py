@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
+from urllib.parse import urlencode
 
-from registry.sources.huggingface import HubSettings, licence_of, sensible, translated
+from registry.sources.hub_api import HubApi, HubSettings, count, licence_of, sensible
+from registry.transfer.http import Http
 
 _EXPAND = ("downloads", "likes", "gated", "lastModified", "cardData", "gguf")
 MOST = 100
@@ -41,35 +42,28 @@ def search_hub(text: str, limit: int, settings: HubSettings) -> tuple[HubModel, 
 
     Raises Unreachable, also for an answer that makes no sense, or Denied.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.utils import build_hf_headers, paginate  # type: ignore[attr-defined]  # exported lazily
-
-    api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="runner")
-    count = max(1, min(limit, MOST))
+    most = max(1, min(limit, MOST))
     what = "searching Hugging Face"
-    with sensible(what), translated(what):
-        # HfApi.list_models would wait for ever for a hub that has fallen silent.
-        pages = paginate(
-            f"{api.endpoint}/api/models",
-            params={"search": text, "filter": "gguf", "sort": "downloads", "limit": count, "expand": list(_EXPAND)},
-            headers=build_hf_headers(token=settings.token, library_name="runner"),
-            timeout=settings.timeout,
-        )
-        return tuple(_model(each) for each in islice(pages, count))
+    asked = {"search": text, "filter": "gguf", "sort": "downloads", "limit": most, "expand": list(_EXPAND)}
+    with sensible(what), Http(timeout=settings.timeout) as http:
+        found = HubApi(http, settings).one(f"/api/models?{urlencode(asked, doseq=True)}", what)
+        if not isinstance(found, list):
+            raise ValueError("no list")
+        return tuple(_model(each) for each in found[:most])
 
 
 def _model(entry: Mapping[str, Any]) -> HubModel:
     gguf = entry.get("gguf") or {}
     return HubModel(
         repository=str(entry["id"])[:200],
-        downloads=int(entry.get("downloads") or 0),
-        likes=int(entry.get("likes") or 0),
+        downloads=count(entry.get("downloads") or 0),
+        likes=count(entry.get("likes") or 0),
         gated=bool(entry.get("gated")),
         licence=licence_of(entry.get("cardData") or {}),
         modified=_moment(entry.get("lastModified")),
         architecture=str(gguf.get("architecture") or "")[:64],
-        parameters=int(gguf.get("total") or 0),
-        context_length=int(gguf.get("context_length") or 0),
+        parameters=count(gguf.get("total") or 0),
+        context_length=count(gguf.get("context_length") or 0),
     )
 
 

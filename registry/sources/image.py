@@ -20,7 +20,8 @@ from registry.oci.read import (
     read_pieces,
 )
 from registry.sources.source import Offer, RemoteFile, Text, TextKind
-from registry.transfer.incoming import Opener
+from registry.transfer.http import SOON
+from registry.transfer.incoming import Opener, in_time
 
 _MOST_CANDIDATES = 8
 _MOST_TEXT = 32 << 20
@@ -87,7 +88,7 @@ class Images:
         if config.size > SIZE_LIMIT:
             raise BadManifest(f"the config has {config.size} bytes, more than the {SIZE_LIMIT} allowed")
         data = bytearray()
-        with self.client.open_blob(config.digest)(0, None) as incoming:
+        with self.client.open_blob(config.digest)(0, None) as incoming, in_time(incoming, SOON, "the config"):
             for chunk in incoming.chunks:
                 data += chunk
                 if len(data) > config.size:

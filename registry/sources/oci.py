@@ -6,7 +6,7 @@ from pathlib import Path
 
 from modelfiles.near import near
 from registry.digests import Digest
-from registry.errors import BadDigest, BadSource, NotFound, RegistryError
+from registry.errors import BadDigest, BadSource, Cancelled, NotFound, RegistryError
 from registry.oci.client import RegistryClient
 from registry.resolve import OciPlace
 from registry.sources.choice import label_of
@@ -66,6 +66,8 @@ class Oci:
         for tag in tags:
             try:
                 files = self._images.weights(tag)
+            except Cancelled:
+                raise
             except RegistryError:
                 continue
             found.append(Build(tag, label_of(tag)[1], files))

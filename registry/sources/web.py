@@ -20,9 +20,9 @@ from registry.resolve import UrlPlace
 from registry.sources.choice import label_of
 from registry.sources.shards import shards_of
 from registry.sources.source import Build, Offer, RemoteFile
-from registry.transfer.http import Http, is_loopback
+from registry.transfer.http import SOON, Http, is_loopback
 from registry.transfer.incoming import Incoming, Opener
-from registry.transfer.ranges import incoming, range_of, refuse_passing
+from registry.transfer.ranges import incoming, range_of, refuse_passing, whole_number
 
 if TYPE_CHECKING:
     import httpx2
@@ -103,7 +103,7 @@ class Web:
         certain = seen.certain or file.digest is not None
         if not certain:
             start, stop = 0, None  # nothing would tell if the rest were of another file
-        with self._get(seen.url, start, stop) as response:
+        with self._get(seen.url, start, stop, bulk=True) as response:
             refuse_passing(response, seen.url, _shown(seen.url))
             if response.status_code not in (200, 206, 416):
                 raise _refusal(response, seen.url)
@@ -131,8 +131,11 @@ class Web:
         return RemoteFile(name, size)
 
     @contextmanager
-    def _get(self, url: str, start: int, stop: int | None) -> Iterator[httpx2.Response]:
-        with self._http.open("GET", url, headers=range_of(start, stop), insecure=self._insecure) as response:
+    def _get(self, url: str, start: int, stop: int | None, bulk: bool = False) -> Iterator[httpx2.Response]:
+        within = None if bulk else SOON
+        with self._http.open(
+            "GET", url, headers=range_of(start, stop), insecure=self._insecure, within=within, bulk=bulk
+        ) as response:
             yield response
 
 
@@ -142,9 +145,10 @@ def _size(response: httpx2.Response, url: str) -> int:
         total = said[1] if said else ""
     else:
         total = response.headers.get("Content-Length", "")
-    if not total.isdecimal() or len(total) > 18:
+    size = whole_number(total)
+    if size is None:
         raise Unreachable(f"{_shown(url)}: the server doesn't say how long the file is")
-    return int(total)
+    return size
 
 
 def _mark(response: httpx2.Response) -> str:

@@ -6,23 +6,32 @@ was asked for in the first place; a host that a person named may be anywhere. Kn
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import re
 import socket
+import ssl
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.request import getproxies, proxy_bypass
 
-from registry.errors import Unreachable
+from registry.errors import Cancelled, Unreachable
 
 if TYPE_CHECKING:
     import httpx2
 
+    from registry.transfer.dial import Asking
+
+SOON: Final = 60.0
+"""Seconds that an answer may take as a whole which isn't a file: a manifest, a list, a token, an error's text."""
+
+_ANSWER = 120.0  # seconds until the bytes of a file begin to come, redirects included
+_SLICE = 0.1
 _MOST_HOPS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -40,25 +49,36 @@ class Http:
         import httpx2  # on use: as large as the rest of the registry
 
         self._timeout = httpx2.Timeout(timeout, read=max(patience, timeout))
-        self._client = _client(self._timeout)
-        self._made_lax: httpx2.Client | None = None
+        self._cancelled: Callable[[], bool] | None = None
         self._connections = connections
         self._lock = threading.Lock()
         self._places: dict[str, threading.BoundedSemaphore] = {}
+        self._clients: dict[tuple[bool, bool], httpx2.Client] = {}
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
-        if self._made_lax is not None:
-            self._made_lax.close()
-
-    @property
-    def _lax(self) -> httpx2.Client:
-        """The client that believes every certificate."""
         with self._lock:
-            if self._made_lax is None:
-                self._made_lax = _client(self._timeout, verify=False)
-            return self._made_lax
+            for each in self._clients.values():
+                each.close()
+            self._clients.clear()
+
+    def heeding(self, cancelled: Callable[[], bool]) -> Http:
+        """The same client, with the same connections, for somebody who may change their mind.
+
+        Its requests raise Cancelled while they wait, or while they read what isn't a file.
+        """
+        found = copy.copy(self)
+        found._cancelled = cancelled
+        return found
+
+    def _client(self, *, lax: bool, led: bool) -> httpx2.Client:
+        """The client for hosts that a person named, or for those that a server led us to: connections to those go to
+        addresses that were looked at, and are never shared with the others. A `lax` one believes every certificate.
+        """
+        with self._lock:
+            if (lax, led) not in self._clients:
+                self._clients[lax, led] = _client(self._timeout, verify=not lax)
+            return self._clients[lax, led]
 
     def __enter__(self) -> Self:
         return self
@@ -77,107 +97,139 @@ class Http:
         content: Content | None = None,
         follow: bool = True,
         home: str | None = None,
-        insecure: bool = False,
+        insecure: bool | None = None,
+        within: float | None = None,
+        bulk: bool = False,
     ) -> Iterator[httpx2.Response]:
         """The answer to a request, whatever its status, with its body still to be read.
 
         `secret` headers are sent to the origin of `url` (scheme, host and port) and to no other. With `follow`,
         redirects of GET and HEAD are followed. `home` is the URL that a person named, where `url` is only a server's
         word: then `url` is held to the rules for redirects. `insecure` allows the named host a certificate that nobody
-        signed. Raises Unreachable, also for a redirect that leads where none may.
+        signed; None where nothing can allow it. `within` is how many seconds all of it may take, with its body.
+        `bulk` is what carries a file: of those, a host has only so many at once, and the others wait. Raises
+        Unreachable, also for a redirect that leads where none may, and Cancelled.
         """
         import httpx2
 
+        from registry.transfer.dial import Asking, at
+
+        asking = Asking(cancelled=self._cancelled)
         try:
             first = target = httpx2.URL(url)
             named = first if home is None else httpx2.URL(home)
+            limit = within if within is not None or not bulk or content is not None else _ANSWER
             for _ in range(_MOST_HOPS):
                 if target.scheme not in ("http", "https") or not target.host:
                     raise Unreachable(f"{_shown(target)} is no address that can be fetched")
                 given = {**headers, **(secret if _origin(target) == _origin(first) else _NOTHING)}
-                client = self._lax if insecure and target.host == named.host else self._client
-                with self._place(target.host), _sent(client, method, target, named, given, content) as response:
-                    moved = response.headers.get("Location") if response.status_code in _REDIRECTS else None
-                    if moved is None or not follow or method not in ("GET", "HEAD"):
-                        yield response
-                        return
-                    following = target.join(moved)
+                lax = bool(insecure) and target.host == named.host
+                client = self._client(lax=lax, led=target.host != named.host)
+                with self._place(target.host, bulk), at(asking):
+                    if limit is not None and asking.until is None:
+                        asking.until = time.monotonic() + limit
+                    _find_way(asking, target, named)
+                    with _sent(client, method, target, given, content) as response:
+                        moved = response.headers.get("Location") if response.status_code in _REDIRECTS else None
+                        if moved is None or not follow or method not in ("GET", "HEAD"):
+                            if within is None:
+                                asking.until = None
+                            yield response
+                            return
+                        following = target.join(moved)
                 if target.scheme == "https" and following.scheme == "http":
                     raise Unreachable(f"{_shown(target)} redirects to plain HTTP ({_shown(following)})")
                 target = following
             raise Unreachable(f"{_shown(first)}: more than {_MOST_HOPS} redirects")
-        except httpx2.ConnectError as error:
-            raise Unreachable(f"{_without_secrets(url)} can't be reached: {error}") from error
         except (httpx2.RequestError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise Unreachable(f"{_without_secrets(url)}: {str(error) or type(error).__name__}") from error
+            if asking.is_over:
+                raise Unreachable(f"{_without_secrets(url)}: the answer takes longer than {limit:.0f} s") from error
+            why = _why(error, target if isinstance(error, httpx2.RequestError) else None, insecure)
+            raise Unreachable(f"{_without_secrets(url)}{why}") from error
 
     @contextmanager
-    def _place(self, host: str) -> Iterator[None]:
+    def _place(self, host: str, bulk: bool) -> Iterator[None]:
+        """One of the places that a host has for files. Raises Cancelled while it waits."""
+        if not bulk:
+            yield
+            return
         with self._lock:
             place = self._places.setdefault(host, threading.BoundedSemaphore(self._connections))
-        with place:
+        while not place.acquire(timeout=_SLICE):
+            if self._cancelled is not None and self._cancelled():
+                raise Cancelled("cancelled while waiting for other downloads from the same host")
+        try:
             yield
+        finally:
+            place.release()
 
 
 @contextmanager
 def _sent(
-    client: httpx2.Client,
-    method: str,
-    target: httpx2.URL,
-    named: httpx2.URL,
-    headers: Mapping[str, str],
-    content: Content | None,
+    client: httpx2.Client, method: str, target: httpx2.URL, headers: Mapping[str, str], content: Content | None
 ) -> Iterator[httpx2.Response]:
-    import httpx2
-
-    last: httpx2.ConnectError | None = None
-    for each in _ways(target, named):
-        request = client.build_request(
-            method, each.url, headers={**headers, **each.headers}, content=content, extensions=dict(each.extensions)
-        )
-        try:
-            response = client.send(request, stream=True)
-        except httpx2.ConnectError as error:
-            last = error
-            continue
-        try:
-            yield response
-            return
-        finally:
-            response.close()
-    raise last or Unreachable(f"{target.host} has no address")
+    try:
+        response = client.send(client.build_request(method, target, headers=headers, content=content), stream=True)
+    except (UnicodeError, OverflowError) as error:  # as Python says that a name or a port can't be
+        raise Unreachable(f"{target.host[:100]!r} is no host, or has no such port") from error
+    try:
+        yield response
+    finally:
+        response.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """One way to send a request: to a name, or to one of its addresses in particular."""
-
-    url: httpx2.URL
-    headers: Mapping[str, str] = field(default_factory=dict)
-    extensions: Mapping[str, str] = field(default_factory=dict)
-
-
-def _ways(target: httpx2.URL, named: httpx2.URL) -> list[_Way]:
-    """How a target may be reached. Raises Unreachable for one that a server named and that isn't public.
+def _find_way(asking: Asking, target: httpx2.URL, named: httpx2.URL) -> None:
+    """Say which addresses a request may dial. Raises Unreachable for a host that a server named and that isn't public.
 
     The address that was looked at is the one that is called, lest the name mean another by then.
     """
+    asking.addresses = ()
     if target.host == named.host:
-        return [_Way(target)]
+        return
     if _is_proxied(target):
         # The proxy finds the address; a literal one can be looked at here.
         if _is_literal(target.host):
             _check_public(target, target.host, named)
-        return [_Way(target)]
+        return
+    asking.host = target.raw_host.decode("ascii")
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(asking.host, target.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise Unreachable(f"{target.host}: {error.strerror or error}") from error
-    addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+        raise Unreachable(
+            f"{named.host} sends us to {target.host[:100]}, and {_of_name(error, target.host)}"
+        ) from error
+    except (UnicodeError, OverflowError) as error:
+        raise Unreachable(f"{named.host} sends us to {target.host[:100]!r}, which is no host") from error
+    addresses = tuple(dict.fromkeys(str(each[4][0]) for each in found))
     for address in addresses:
         _check_public(target, address, named)
-    name = target.host if target.port is None else f"{target.host}:{target.port}"
-    return [_Way(target.copy_with(host=each), {"Host": name}, {"sni_hostname": target.host}) for each in addresses]
+    asking.addresses = addresses
+
+
+def _why(error: Exception, target: httpx2.URL | None, insecure: bool | None) -> str:
+    """What went wrong, in words; begins with what joins it to the URL."""
+    import httpx2
+
+    if target is None or not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return f": {str(error) or type(error).__name__}"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    port = target.port or (443 if target.scheme == "https" else 80)
+    if isinstance(cause, ssl.SSLError):
+        said = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause.reason or "no TLS"
+        hint = "" if insecure is not False else ". `--insecure` takes any certificate, for this one time"
+        return f" can't be reached: {target.host} has no certificate that is trusted here ({said}){hint}"
+    if isinstance(cause, socket.gaierror):
+        return f" can't be reached: {_of_name(cause, target.host)}"
+    told = f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
+    return f" can't be reached: nobody answers at {target.host}:{port}{told}"
+
+
+def _of_name(error: OSError, host: str) -> str:
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+        return f"the name {host[:100]} can't be looked up now"
+    return f"there is no host called {host[:100]}"
 
 
 def _check_public(target: httpx2.URL, address: str, named: httpx2.URL) -> None:
@@ -239,6 +291,8 @@ def _without_secrets(url: str) -> str:
 def _client(timeout: httpx2.Timeout, verify: bool = True) -> httpx2.Client:
     import httpx2
 
+    from registry.transfer.dial import wire
+
     client = httpx2.Client(
         verify=verify,
         timeout=timeout,
@@ -250,4 +304,4 @@ def _client(timeout: httpx2.Timeout, verify: bool = True) -> httpx2.Client:
     )
     # Cookies know no ports, and go to siblings; no source of models needs any.
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    return client
+    return wire(client)

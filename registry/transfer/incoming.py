@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+
+from registry.errors import Unreachable
 
 
 def _nothing() -> None:
@@ -30,3 +33,25 @@ class Incoming:
 
 Opener = Callable[[int, int | None], AbstractContextManager[Incoming]]
 """Opens a file's bytes from an offset on, up to a second one (exclusive) or to the end."""
+
+
+@contextmanager
+def in_time(incoming: Incoming, seconds: float, what: str) -> Iterator[None]:
+    """Hang up what isn't read to its end after so many seconds. Raises Unreachable then, which names `what`."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        incoming.hang_up()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if late.is_set():
+            raise Unreachable(f"{what}: the answer takes longer than {seconds:.0f} s") from error
+        raise
+    finally:
+        timer.cancel()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _BUSY = (429, 503)
 _EXPIRED = (401, 403, 404, 410)
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_NEXT = re.compile(r'<([^<>"\s]+)>\s*;[^,]*?rel="?next"?', re.IGNORECASE)
+_LONGEST_LINK = 4096
 
 
 def range_of(start: int, stop: int | None) -> Mapping[str, str]:
@@ -64,13 +67,43 @@ def refuse_passing(response: httpx2.Response, url: str, what: str) -> None:
 def retry_after(response: httpx2.Response) -> float:
     """How many seconds an answer says to wait, 0 if it doesn't say."""
     said = response.headers.get("Retry-After", "").strip()
-    if said.isdigit():
-        return float(said[:9])
-    with suppress(ValueError, TypeError):
+    seconds = whole_number(said)
+    if seconds is not None:
+        return float(seconds)
+    with suppress(ValueError, TypeError, OverflowError):
         when = parsedate_to_datetime(said)
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         return max((when - datetime.now(UTC)).total_seconds(), 0.0)
     return 0.0
+
+
+def whole_number(said: str) -> int | None:
+    """A number as headers write it, with plain digits and no more of them than a size has; None for anything else."""
+    return int(said) if _WHOLE.fullmatch(said) else None
+
+
+def next_page(response: httpx2.Response) -> str | None:
+    """Where a list goes on (`Link: <…>; rel="next"`), as an address or relative to the answer's; None at its end.
+
+    Raises Unreachable for more than anybody needs to say that.
+    """
+    said = response.headers.get("Link", "")
+    if len(said) > _LONGEST_LINK:
+        raise Unreachable(f"{response.url.host} says in {len(said)} letters where its list goes on")
+    found = _NEXT.search(said)
+    return found[1] if found else None
+
+
+def limited(response: httpx2.Response, limit: int, what: str) -> bytes:
+    """A body that must be small. Raises Unreachable for one that isn't, or that is compressed."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise Unreachable(f"{what}: compressed, though plain bytes were asked for")
+    data = bytearray()
+    for chunk in response.iter_raw():
+        data += chunk
+        if len(data) > limit:
+            raise Unreachable(f"{what}: the answer has more than {limit} bytes")
+    return bytes(data)
 
 
 def _origin(url: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.errors import Unreachable
+from registry.errors import Cancelled, Unreachable
 from registry.transfer.http import Http, is_loopback, is_public
 
 
@@ -152,16 +152,24 @@ def test_only_what_changes_nothing_is_redirected(http: Http, named: Server) -> N
 
 
 def test_so_many_at_once_and_no_more(http: Http, named: Server) -> None:
-    threads = [threading.Thread(target=fetch, args=(http, named.url("slow"))) for _ in range(5)]
+    def slow() -> None:
+        with http.open("GET", named.url("slow"), bulk=True) as response:
+            response.read()
+
+    threads = [threading.Thread(target=slow) for _ in range(5)]
     for each in threads:
         each.start()
     for _ in range(2):
         assert named.inside.acquire(timeout=10)
     assert not named.inside.acquire(timeout=0.2)  # nobody else gets in while these two are there
+    assert fetch(http, named.url("list")) == b"here", "what carries no file doesn't wait behind files"
+    hasty = http.heeding(lambda: True)
+    with pytest.raises(Cancelled), hasty.open("GET", named.url("more"), bulk=True):
+        pass
     named.let_out.set()
     for each in threads:
         each.join(10)
-    assert len(named.seen) == 5
+    assert len(named.seen) == 6
 
 
 @pytest.mark.parametrize(
@@ -208,11 +216,10 @@ def test_nobody_else_speaks_http() -> None:
     root = Path(__file__).parents[2] / "registry"
     clients = {"httpx", "httpx2", "requests", "urllib3", "aiohttp", "http.client", "urllib.request"}
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if clients & set(_imported(path))}
-    # The hub's library raises errors of its client, which are turned into ours.
-    assert found == {"transfer/http.py", "sources/huggingface.py"}
-    text = (root / "sources" / "huggingface.py").read_text("utf-8")
-    assert "Client(" not in text
-    assert "get_session" not in text
+    assert found == {"transfer/http.py", "transfer/dial.py"}
+    for path in (root / "sources").glob("hu*.py"):
+        text = path.read_text("utf-8")
+        assert not any(each in text for each in ("Client(", "get_session", "HfApi", "import paginate")), path
 
 
 def _imported(path: Path) -> Iterator[str]:
