@@ -102,7 +102,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         machine.available_memory,
     )
     jobs = Jobs(store, sources.pull, sources.push, ThreadPoolExecutor(8, "job"))
-    updates = Updates(store, sources.know, sources.compare, ThreadPoolExecutor(4, "look"))
+    updates = Updates(store, sources.know, sources.compare)
     adoptions = Adoptions(store, jobs, threads)
     discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
