@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,8 +17,9 @@ from typing import Literal
 
 from registry import embedded
 from registry.digests import Digest
+from registry.disk import EXHAUSTED
 from registry.errors import BadDigest, BadSource, Cancelled, Corrupt, NotFound, RegistryError, StorageFault
-from registry.manifest import EMBEDDED, REFERENCE, REVISION, TITLE, WEIGHTS
+from registry.manifest import EMBEDDED, RECIPE, REFERENCE, REVISION, TITLE, WEIGHTS
 from registry.progress import Cancel, Progress, Report
 from registry.resolve import Pin, Wanted
 from registry.store import Filed, Store
@@ -37,6 +39,8 @@ class Bad:
     """One thing that is wrong: a blob or a manifest, what is wrong with it, and what became of it.
 
     `digest` is a blob's. `models` are all that need it. `advice` says what to do about it, where there is something.
+    `is_shut` if it is a file that others have too, of which only the mode is wrong: it stays where it is. `lies_at` is
+    where another program's file is, or was, that the blob is.
     """
 
     kind: Kind
@@ -47,6 +51,13 @@ class Bad:
     quarantined: Path | None = None
     outcome: Outcome = "broken"
     advice: str = ""
+    is_shut: bool = False
+    lies_at: Path | None = None
+
+
+def is_exhausted(error: StorageFault) -> bool:
+    """Whether it says that this process or machine has run out of something, and so nothing about a file."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in EXHAUSTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +75,14 @@ class Repair:
         failures: dict[str, str] = {}
         by_name = {str(each.name): each for each in self.filed}
         for each in bad:
+            if each.is_shut:
+                continue
             if each.digest is not None and any(origin(by_name[name]) is not None for name in each.models):
                 self._put_aside(each.digest)
             if each.digest is not None and each.models:
                 self._find_aside(each.digest)
-        for name in dict.fromkeys(name for each in bad for name in each.models):
+        shut = {name for each in bad if each.is_shut for name in each.models}
+        for name in dict.fromkeys(name for each in bad for name in each.models if name not in shut):
             # Another model's repair may have brought back what this one needs.
             if not self._is_whole(name):
                 failures[name] = self._bring_back(by_name[name])
@@ -97,6 +111,8 @@ class Repair:
             try:
                 self.store.blobs.ensure_intact(digest, cancelled=self.cancelled)
             except StorageFault as error:
+                if is_exhausted(error):
+                    raise
                 self.store.blobs.condemn(digest, str(error))
             except Corrupt as error:
                 log.info("%s", error)
@@ -116,13 +132,19 @@ class Repair:
         try:
             for layer in self.store.show(name).manifest.blobs:
                 self.store.blobs.ensure_intact(layer.digest, cancelled=self.cancelled)
-        except (Corrupt, NotFound, StorageFault):
+        except (Corrupt, NotFound):
+            return False
+        except StorageFault as error:
+            if is_exhausted(error):
+                raise
             return False
         return True
 
     def _judged(self, bad: Bad, failures: Mapping[str, str]) -> Bad:
         if bad.digest is not None and not bad.models:
             return replace(bad, outcome="not needed")
+        if bad.is_shut:
+            return replace(bad, advice=advice(bad, self.filed))
         if all(self._is_whole(name) for name in bad.models):
             return replace(bad, outcome="repaired")
         why = next((failures[name] for name in bad.models if failures.get(name)), "")
@@ -173,6 +195,8 @@ def advice(bad: Bad, filed: tuple[Filed, ...], tried: bool = False) -> str:
     """What to do about something bad; `tried` if repair has failed."""
     if not bad.models:
         return "no model needs it"
+    if bad.is_shut:
+        return f"make it readable again: chmod a+r {shlex.quote(str(bad.path))}"
     broken = [each for each in filed if str(each.name) in bad.models]
     known = [each for each in broken if origin(each) is not None]
     if known:
@@ -180,6 +204,14 @@ def advice(bad: Bad, filed: tuple[Filed, ...], tried: bool = False) -> str:
     name = bad.models[0]
     if bad.kind == "manifest":
         return f"nothing tells where {name} came from: pull or create it again, or `runner rm {name}`"
+    if bad.lies_at is not None:
+        file = shlex.quote(str(bad.lies_at))
+        return f"put the file back as it was; or `runner rm {name}`, then `runner pull {file}` takes it as it is now"
+    adopted = next((each.manifest for each in broken if each.manifest is not None), None)
+    if adopted is not None and RECIPE not in adopted.annotations:
+        title = next((each.title for each in adopted.layers if each.media_type in WEIGHTS and each.title), "")
+        if title:
+            return f"it was adopted: `runner pull {shlex.quote(f'./{title}')}`, or `runner adopt`, brings it back"
     return (
         f"{name} was made here, and Runner doesn't know from which files: create it again from them, "
         f"or `runner rm {name}`"

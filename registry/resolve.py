@@ -218,7 +218,10 @@ def _of_url(text: str) -> Reference:
         raise BadSource(f"{text[:200]}: not a URL ({error})") from error
     if parts.username or parts.password:
         raise BadSource("a URL must not carry a user or a password: it would stand in the model's manifest")
-    *folders, file = [unquote(each) for each in parts.path.split("/") if each]
+    folders = [unquote(each) for each in parts.path.split("/") if each]
+    if not host or not folders:
+        raise BadSource(f"{text[:200]}: a URL must lead to a .gguf file: https://host/path/to/model.gguf")
+    file = folders.pop()
     if not file.lower().endswith(".gguf"):
         plain = text.partition("://")[2][:200]
         raise BadSource(f"{text[:200]}: a URL must lead to a .gguf file; is the name {plain} meant, without a scheme?")

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 import re
 import secrets
+import stat
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from registry.collect import Quarantined
 from registry.digests import Digest
-from registry.disk import EXHAUSTED
 from registry.errors import BadBlob, Cancelled, Corrupt, NotFound, StorageFault
 from registry.manifest import Layer, Manifest
 from registry.names import Name
 from registry.progress import Cancel, Progress, Report, never, unheard
-from registry.repair import Bad, Fetch, Kind, Outcome, Repair, advice
+from registry.repair import Bad, Fetch, Outcome, Repair, advice, is_exhausted
 from registry.store import Filed, Store
 
 log = logging.getLogger(__name__)
@@ -171,7 +173,7 @@ class _Look:
         named = {name for each in self.bad if each.outcome == "broken" for name in each.models}
         for each in self.chosen:
             if each.manifest is None:
-                self._note("manifest", each.path, None, each.reason, [each])
+                self._note(each.path, each.reason, each)
             elif str(each.name) not in named:
                 try:
                     self.store.show(each.name)
@@ -181,7 +183,7 @@ class _Look:
                     if any(not self.store.blobs.has(layer.digest) for layer in each.manifest.blobs):
                         continue  # put aside, or removed with another model, since we looked
                     reason = str(error).partition("is broken: ")[2] or str(error)
-                    self._note("manifest", each.path, None, reason, [each])
+                    self._note(each.path, reason, each)
 
     def still_bad(self) -> tuple[Bad, ...]:
         """All that is bad, without what only went while we looked, together with the models that needed it."""
@@ -200,6 +202,10 @@ class _Look:
             # Only its mode was wrong, and it has that back; it is hashed like the others.
             self._found(digest, reason, None, "repaired")
             return False
+        if self._is_shut(digest):
+            if digest in self.users:
+                self._found(digest, f"{reason}, and other programs have it too", None, is_shut=True)
+            return True
         kept = None if reason == _MISSING else self.store.blobs.condemn(digest, reason)
         if digest in self.users or kept is not None:
             self._found(digest, reason, kept.quarantined if kept is not None else None)
@@ -211,6 +217,14 @@ class _Look:
         except StorageFault as error:
             log.warning("%s", error)
             return False
+
+    def _is_shut(self, digest: Digest) -> bool:
+        """Whether only the mode is wrong with a file that isn't ours alone: its owner can undo that, and we mustn't."""
+        with suppress(FileNotFoundError):
+            found = os.lstat(self.store.blobs.path(digest))
+            is_shut = os.name == "posix" and not found.st_mode & 0o444
+            return stat.S_ISREG(found.st_mode) and found.st_nlink > 1 and is_shut
+        return False
 
     def _hash(self, digest: Digest, before: int, total: int) -> None:
         said = 0
@@ -230,30 +244,40 @@ class _Look:
             if digest in self.users:  # gone while we looked
                 self._found(digest, _MISSING, None)
         except StorageFault as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in EXHAUSTED:
+            if is_exhausted(error):
                 raise
             # It may be the cable: the file stays where it is, and is hashed again before anybody uses it.
             self.store.blobs.forget(digest)
             self._found(digest, f"can't be read: {error}", None)
 
-    def _found(self, digest: Digest, reason: str, kept: Path | None, outcome: Outcome = "broken") -> None:
-        self._note("blob", self.store.blobs.path(digest), digest, reason, self.users.get(digest, ()), kept, outcome)
-
-    def _note(
-        self,
-        kind: Kind,
-        path: Path,
-        digest: Digest | None,
-        reason: str,
-        users: Iterable[Filed],
-        kept: Path | None = None,
-        outcome: Outcome = "broken",
+    def _found(
+        self, digest: Digest, reason: str, kept: Path | None, outcome: Outcome = "broken", is_shut: bool = False
     ) -> None:
-        names = tuple(sorted({str(each.name) for each in users}))
-        self.bad.append(
-            Bad(kind=kind, path=path, digest=digest, reason=reason, models=names, quarantined=kept, outcome=outcome)
+        blobs = self.store.blobs
+        reference = blobs.references.get(digest)
+        bad = Bad(
+            kind="blob",
+            path=blobs.path(digest),
+            digest=digest,
+            reason=reason,
+            models=_names(self.users.get(digest, ())),
+            quarantined=kept,
+            outcome=outcome,
+            is_shut=is_shut,
+            lies_at=reference.path if reference is not None else None,
         )
-        self.progress(Progress(f"bad {kind} {digest or path}: {reason}"))
+        self._add(bad)
+
+    def _note(self, path: Path, reason: str, user: Filed) -> None:
+        self._add(Bad(kind="manifest", path=path, digest=None, reason=reason, models=_names([user])))
+
+    def _add(self, bad: Bad) -> None:
+        self.bad.append(bad)
+        self.progress(Progress(f"bad {bad.kind} {bad.digest or bad.path}: {bad.reason}"))
+
+
+def _names(users: Iterable[Filed]) -> tuple[str, ...]:
+    return tuple(sorted({str(each.name) for each in users}))
 
 
 def _users(filed: Iterable[Filed]) -> dict[Digest, list[Filed]]:

@@ -102,8 +102,8 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         machine.available_memory,
     )
     jobs = Jobs(store, sources.pull, sources.push, ThreadPoolExecutor(8, "job"))
-    updates = Updates(store, sources.know, sources.compare, ThreadPoolExecutor(4, "look"))
-    adoptions = Adoptions(store, jobs, threads)
+    updates = Updates(store, sources.know, sources.compare)
+    adoptions = Adoptions(store, jobs, threads, ThreadPoolExecutor(4, "adopt"))
     discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery))
@@ -146,7 +146,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
     asyncio.get_running_loop().set_default_executor(threads)
     daemon = build(settings, store, threads, stop.set)
     received = _end_on_signals(stop, daemon.workers)
-    closing = asyncio.create_task(_close_when(stop, daemon.scheduler))
+    closing = asyncio.create_task(_close_when(stop, daemon))
     try:
         with _announced(settings):
             await serve(
@@ -170,9 +170,10 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
     return _status(received)
 
 
-async def _close_when(stop: asyncio.Event, scheduler: Scheduler) -> None:
+async def _close_when(stop: asyncio.Event, daemon: Daemon) -> None:
     await stop.wait()
-    scheduler.close(lambda: None)
+    daemon.jobs.stop()  # what they have done stays; requests for answers may finish
+    daemon.scheduler.close(lambda: None)
 
 
 def _end_on_signals(stop: asyncio.Event, workers: Workers) -> list[int]:

@@ -49,12 +49,14 @@ class Shelf:
 
 
 class Adoptions:
-    """Constructed by the daemon only. `threads` is for looking; adopting itself is work for `jobs`."""
+    """Constructed by the daemon only. `threads` is for looking. Adopting itself is work for `jobs`, on threads of its
+    own, `hands`: one adoption may wait for another, and must not keep pulls waiting with it."""
 
-    def __init__(self, store: Store, jobs: Jobs, threads: Executor) -> None:
+    def __init__(self, store: Store, jobs: Jobs, threads: Executor, hands: Executor) -> None:
         self._store = store
         self._jobs = jobs
         self._threads = threads
+        self._hands = hands
         self._turn = threading.Condition()
         self._under_way: dict[Hashable, Progress] = {}
         self._failed: dict[Hashable, str] = {}
@@ -81,7 +83,7 @@ class Adoptions:
             self._all(models, report, cancelled)
             return None
 
-        async with aclosing(self._jobs.run(work, key=key, stays=True)) as watched:
+        async with aclosing(self._jobs.run(work, key=key, stays=True, threads=self._hands)) as watched:
             async for progress in watched:
                 yield progress
 

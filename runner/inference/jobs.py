@@ -17,25 +17,28 @@ from pathlib import Path
 from modelfiles.instructions import Modelfile
 from registry.create import create
 from registry.digests import Digest
-from registry.errors import NotFound
+from registry.errors import Cancelled, NotFound
 from registry.names import Name
 from registry.progress import Cancel, Progress, Report
 from registry.quantize import Quantization, Quantizer
 from registry.resolve import Publication, Wanted
 from registry.store import Store
 from registry.verify import Sample, Verified, verify
-from runner.inference.quantizer import one_at_a_time, quantize
+from runner.errors import ShuttingDown
+from runner.inference.quantizer import quantize
 
 Pull = Callable[[Wanted, Report, Cancel], object]
 Push = Callable[[Publication, Report, Cancel], object]
 Work = Callable[[Report, Cancel], object]
 _Key = tuple[str, Digest | None]
+_DONE = "success"  # as a pull and a create call their end
 _AS_IT_IS = Quantization()
 
 
 class Jobs:
     """Constructed by the daemon only. `pull` fetches a model into the store, `push` publishes one; `threads` runs jobs
-    and nothing else; `quantizer` makes models smaller that are created so."""
+    and nothing else; `quantizer` makes models smaller that are created so, one at a time: it takes all cores, and space
+    that is counted beforehand."""
 
     def __init__(
         self, store: Store, pull: Pull, push: Push, threads: Executor, quantizer: Quantizer = quantize
@@ -44,7 +47,9 @@ class Jobs:
         self._pull = pull
         self._push = push
         self._threads = threads
-        self._quantizer = one_at_a_time(quantizer)
+        self._quantizer = quantizer
+        self._mill = asyncio.Lock()  # held from a quantization's start until its thread has ended
+        self._is_stopping = False
         self._by_key: dict[Hashable, _Job] = {}
         self._running: set[_Job] = set()
 
@@ -62,17 +67,18 @@ class Jobs:
                 yield progress
 
     async def run(
-        self, work: Work, *, key: Hashable | None = None, stays: bool = False
+        self, work: Work, *, key: Hashable | None = None, stays: bool = False, threads: Executor | None = None
     ) -> AsyncGenerator[Progress, None]:
         """Do a piece of work and tell how it goes. Raises what the work raises, to everybody who watches.
 
         Work under a `key` that is under way already is joined. With `stays` it goes on when nobody watches any more.
+        `threads` are others to do it on, for work that may wait for other work. Raises ShuttingDown after `stop`.
         """
         while key is not None and (job := self._by_key.get(key)) is not None and job.is_given_up:
             await job.ended.wait()  # its thread still holds what new work needs
         job = self._by_key.get(key) if key is not None else None
         if job is None:
-            job = self._start(work, stays)
+            job = self._start(work, stays, threads)
             if key is not None:
                 self._by_key[key] = job
                 job.when_ended(lambda: self._by_key.pop(key, None))
@@ -109,10 +115,45 @@ class Jobs:
             try:
                 return make(report, cancelled)
             except NotFound as missing:
-                self._pull(Wanted(reference=missing.name), report, cancelled)
+                self._pull(Wanted(reference=missing.name), _within(report), cancelled)
             return make(report, cancelled)
 
-        async with aclosing(self.run(work)) as watched:
+        is_quantized = quantization.kind is not None or quantization.draft is not None
+        async with aclosing(self._quantized(make) if is_quantized else self.run(work)) as watched:
+            async for progress in watched:
+                yield progress
+
+    async def _quantized(self, make: Work) -> AsyncGenerator[Progress, None]:
+        """A creation that quantizes, when it is its turn. The turn isn't waited for on a thread, nor kept for a base
+        that has to be pulled first."""
+        missing = ""
+        try:
+            async with aclosing(self._in_turn(make)) as watched:
+                async for progress in watched:
+                    yield progress
+        except NotFound as error:
+            missing = error.name
+        if not missing:
+            return
+        async with aclosing(self.pull(Wanted(reference=missing))) as pulled:
+            async for progress in pulled:
+                if progress.status != _DONE:
+                    yield progress
+        async with aclosing(self._in_turn(make)) as watched:
+            async for progress in watched:
+                yield progress
+
+    async def _in_turn(self, make: Work) -> AsyncGenerator[Progress, None]:
+        if self._mill.locked():
+            yield Progress("waiting for another quantization")
+        await self._mill.acquire()
+        try:
+            job = self._start(make, False)
+        except BaseException:
+            self._mill.release()
+            raise
+        job.when_ended(self._mill.release)
+        async with aclosing(job.watch()) as watched:
             async for progress in watched:
                 yield progress
 
@@ -142,6 +183,13 @@ class Jobs:
         for each in found:
             yield each
 
+    def stop(self) -> None:
+        """Begin nothing more, and end all that is under way: whoever watches is told at once, by ShuttingDown. What was
+        fetched stays, so the same pull goes on with it another time."""
+        self._is_stopping = True
+        for job in self._running:
+            job.stop()
+
     async def close(self, grace: float) -> bool:
         """Cancel everything; whether all of it ended within `grace` seconds."""
         jobs = list(self._running)
@@ -155,11 +203,22 @@ class Jobs:
             wait.cancel()
         return not late
 
-    def _start(self, work: Work, stays: bool) -> _Job:
-        job = _Job(self._threads, work, stays)
+    def _start(self, work: Work, stays: bool, threads: Executor | None = None) -> _Job:
+        if self._is_stopping:
+            raise _shutting_down()
+        job = _Job(threads or self._threads, work, stays)
         self._running.add(job)
         job.when_ended(lambda: self._running.discard(job))
         return job
+
+
+def _shutting_down() -> ShuttingDown:
+    return ShuttingDown("Runner is shutting down", retry_after=2)
+
+
+def _within(report: Report) -> Report:
+    """For a pull that is a part of other work: its end isn't the work's, and a client would leave at the word."""
+    return lambda progress: None if progress.status == _DONE else report(progress)
 
 
 def _same(wanted: Wanted) -> Wanted:
@@ -175,6 +234,7 @@ class _Job:
     def __init__(self, threads: Executor, work: Work, stays: bool) -> None:
         self.ended = asyncio.Event()
         self._stays = stays
+        self._stopped = False
         self._error: BaseException | None = None
         self._said: dict[_Key, Progress] = {}  # the latest of each step, in order of appearance
         self._watchers: set[_Watcher] = set()
@@ -197,6 +257,13 @@ class _Job:
         """Ask the work to stop."""
         self._cancelled.set()
 
+    def stop(self) -> None:
+        """As `give_up`; who watches doesn't wait until it has stopped."""
+        self._stopped = True
+        self.give_up()
+        for watcher in self._watchers:
+            watcher.news.set()
+
     def when_ended(self, callback: Callable[[], object]) -> None:
         """Have this called at the end."""
         self._callbacks.append(callback)
@@ -210,13 +277,15 @@ class _Job:
                 is_over = self.ended.is_set()  # before the last look, lest something be said in between
                 for progress in watcher.take():
                     yield progress
-                if is_over:
+                if is_over or self._stopped:
                     break
                 await watcher.news.wait()
         finally:
             self._watchers.discard(watcher)
             if not self._watchers and not self._stays and not self.ended.is_set():
                 self.give_up()
+        if self._stopped and (not self.ended.is_set() or isinstance(self._error, Cancelled)):
+            raise _shutting_down()
         if self._error is not None:
             raise self._error
 

@@ -17,7 +17,7 @@ import msgspec
 
 from registry.errors import QuantizeFailed
 from registry.gguf.imatrix import Imatrix
-from registry.quantize import Order, Planned, Quantizer, Watch
+from registry.quantize import Order, Planned, Watch
 from runner.protocol import milling
 from runner.scheduler.child import worker_environment
 
@@ -26,21 +26,6 @@ _TAIL = 2000  # bytes of the process's last words
 _LINE = 1 << 16
 _DRAIN = 2.0  # seconds for the last words of a process that is gone
 _COMMAND = (sys.executable, "-P", "-m", "runner.engine.quantize")
-
-
-def one_at_a_time(quantizer: Quantizer) -> Quantizer:
-    """A quantizer whose orders wait for each other: each takes all cores, and space that is counted beforehand."""
-    turn = threading.Lock()
-
-    def in_turn(order: Order, planned: Planned, watch: Watch) -> None:
-        while not turn.acquire(timeout=_LOOK):
-            watch()
-        try:
-            quantizer(order, planned, watch)
-        finally:
-            turn.release()
-
-    return in_turn
 
 
 def quantize(order: Order, planned: Planned, watch: Watch) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from modelfiles.embedded import demo_gguf
 from tests.end_to_end.terminal import Terminal
+from tests.hub import Hub, running
 
 
 @pytest.fixture
@@ -49,3 +51,31 @@ def test_a_bad_byte_is_found_named_and_repaired(runner: Terminal, tmp_path: Path
     assert "quarantined: " in dry.stdout
     assert dry.stdout.splitlines()[-1].startswith("would remove 1 file")
     assert runner("prune", "--grace", "0").stdout.startswith("removed 1 file")
+
+
+def test_all_bad_models_are_repaired_in_one_go(runner: Terminal, tmp_path: Path) -> None:
+    hub, names = Hub(), []
+    for number in range(2):
+        data = bytearray(demo_gguf().read_bytes())
+        data[-1 - number] ^= 1
+        hub.add(f"tiny/parrot{number}-GGUF", {f"parrot{number}-Q8_0.gguf": bytes(data)})
+        names.append(f"hf.co/tiny/parrot{number}-GGUF:Q8_0")
+    with running(hub):
+        runner.environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf")}
+        for name in names:
+            assert runner("pull", name).returncode == 0
+        digests = []
+        for name in names:
+            layers = json.loads(runner("show", name, "--json").stdout)["layers"]
+            digests.append(max(layers, key=lambda each: each["size"])["digest"])
+            weights = tmp_path / "data" / "models" / "blobs" / digests[-1].replace(":", "-")
+            data = bytearray(weights.read_bytes())
+            data[0] ^= 1
+            weights.unlink()  # the hub's cache may be the same file
+            weights.write_bytes(data)
+        repaired = runner("verify", "--repair", "--json")
+        assert repaired.returncode == 0, repaired.stderr
+        told = json.loads(repaired.stdout)
+        assert {each["digest"]: each["outcome"] for each in told["bad"]} == dict.fromkeys(digests, "repaired")
+        assert told["sound"]
+    assert runner("verify").returncode == 0

@@ -56,7 +56,7 @@ def run(tmp_path: Path, test: Callable[[Adoptions, Store], object]) -> None:
             jobs = Jobs(store, lambda *_: None, lambda *_: None, work)
             try:
                 async with asyncio.timeout(WAIT):
-                    await test(Adoptions(store, jobs, threads), store)  # type: ignore[misc]  # a coroutine function
+                    await test(Adoptions(store, jobs, threads, work), store)  # type: ignore[misc]  # a coroutine function
             finally:
                 await jobs.close(5)
 

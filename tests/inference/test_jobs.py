@@ -20,6 +20,7 @@ from registry.progress import Cancel, Progress, Report
 from registry.quantize import Order, Planned, Quantization, Watch
 from registry.resolve import Publication, Wanted
 from registry.store import Store
+from runner.errors import ShuttingDown
 from runner.inference.jobs import Jobs
 from tests import tiny_gguf
 from tests.inference.conftest import Make
@@ -172,12 +173,16 @@ async def test_create_pulls_a_base_that_is_not_here(
 ) -> None:
     def pull(wanted: Wanted, report: Report, cancelled: Cancel) -> object:
         report(Progress("pulling"))
-        return make("base")
+        made = make("base")
+        report(Progress("success"))
+        return made
 
     monkeypatch.setattr(works.jobs, "_pull", pull)
     modelfile = parse("FROM base\nPARAMETER temperature 0\n")
     seen = await collect(works.jobs.create("mine", modelfile, base=None, files={}))
-    assert "pulling" in [progress.status for progress in seen]
+    said = [progress.status for progress in seen]
+    assert "pulling" in said
+    assert "success" not in said, "the pull's end isn't that of the creation"
     assert store.show("mine").parameters == {"temperature": 0.0}
 
 
@@ -235,10 +240,84 @@ async def test_a_quantizer_is_stopped_when_nobody_waits_for_it_and_works_for_one
                 if step.status == "quantizing F16 model to Q8_0":
                     break
             async for step in second:
-                if step.status == "looking at what Q8_0 will take":
+                if step.status == "waiting for another quantization":
                     break
             assert mill.inside == [1]
         assert await jobs.close(10)
     assert mill.inside == []
     assert list(store.list()) == []
     assert list((store.root / "ingest").iterdir()) == []
+
+
+async def test_quantizations_that_wait_for_their_turn_keep_no_other_work_waiting(store: Store, tmp_path: Path) -> None:
+    tensors = [tiny_gguf.Tensor("token_embd.weight", (64, 4), tiny_gguf.F16)]
+    (tmp_path / "tiny.gguf").write_bytes(tiny_gguf.model(tensors=tensors, extra={"general.file_type": 1}).build())
+    mill, source, asked = Mill(), Source(), Quantization(quant_type("Q8_0"))
+    source.allow()
+    with ThreadPoolExecutor(2) as threads:
+        jobs = Jobs(store, source.pull, source.push, threads, mill)
+
+        async def make(name: str, waiting: asyncio.Semaphore) -> None:
+            modelfile = parse("FROM ./tiny.gguf")
+            async for step in jobs.create(name, modelfile, base=tmp_path, files={}, quantization=asked):
+                if step.status in ("quantizing F16 model to Q8_0", "waiting for another quantization"):
+                    waiting.release()
+
+        under_way = asyncio.Semaphore(0)
+        made = [asyncio.create_task(make(f"m{number}", under_way)) for number in range(4)]
+        for _ in made:
+            await under_way.acquire()
+        async with asyncio.timeout(30):
+            assert (await collect(jobs.pull(Wanted(reference="m"))))[-1] == Progress("success")
+        # The daemon ends: all are told at once, those in the queue too, which never begin.
+        jobs.stop()
+        async with asyncio.timeout(30):
+            ends = await asyncio.gather(*made, return_exceptions=True)
+        assert [type(each) for each in ends] == [ShuttingDown] * 4
+        assert await jobs.close(10)
+    assert mill.inside == []
+
+
+async def test_a_quantization_pulls_its_base_first_without_taking_a_turn(store: Store, tmp_path: Path) -> None:
+    tensors = [tiny_gguf.Tensor("token_embd.weight", (64, 4), tiny_gguf.F16)]
+    (tmp_path / "tiny.gguf").write_bytes(tiny_gguf.model(tensors=tensors, extra={"general.file_type": 1}).build())
+    mill, source, asked = Mill(), Source(), Quantization(quant_type("Q8_0"))
+    with ThreadPoolExecutor(2) as threads:
+        jobs = Jobs(store, source.pull, source.push, threads, mill)
+        base = parse("FROM hf.co/org/repo:F16")
+        local = parse("FROM ./tiny.gguf")
+        async with (
+            aclosing(jobs.create("one", base, base=None, files={}, quantization=asked)) as first,
+            aclosing(jobs.create("two", local, base=tmp_path, files={}, quantization=asked)) as second,
+        ):
+            source.allow(1)
+            async for step in first:
+                if step.status == "pulling":
+                    break
+            async for step in second:
+                if step.status == "quantizing F16 model to Q8_0":
+                    break
+            assert (mill.inside, source.pulled) == ([1], ["hf.co/org/repo:F16"])
+        assert await jobs.close(10)
+
+
+async def test_stopping_tells_watchers_at_once_and_begins_nothing_more(store: Store) -> None:
+    go, begun = threading.Event(), threading.Event()
+
+    def deaf(report: Report, cancelled: Cancel) -> None:
+        begun.set()
+        assert go.wait(30)
+
+    with ThreadPoolExecutor(1) as threads:
+        jobs = Jobs(store, Source().pull, Source().push, threads)
+        watching = asyncio.create_task(collect(jobs.run(deaf)))
+        assert await asyncio.to_thread(begun.wait, 30)
+        jobs.stop()
+        async with asyncio.timeout(30):
+            with pytest.raises(ShuttingDown):
+                await watching
+        with pytest.raises(ShuttingDown):
+            await collect(jobs.run(deaf))
+        assert not await jobs.close(0.01), "the work itself is waited for when the daemon ends"
+        go.set()
+        assert await jobs.close(10)

@@ -81,6 +81,10 @@ def test_short_names_are_the_catalogs() -> None:
         (f"hf.co/org/repo@{DIGEST}", BadSource, "container registry"),
         ("ghcr.io/a/b@sha256:12", BadDigest, "64"),
         ("ftp://example.com/a.gguf", BadName, "isn't a source"),
+        ("https://example.com", BadSource, "must lead to a .gguf file"),
+        ("http://example.com/?a.gguf", BadSource, "must lead to a .gguf file"),
+        ("https://", BadSource, "must lead to a .gguf file"),
+        ("https:///a.gguf", BadSource, "must lead to a .gguf file"),
         ("https://:99999/a.gguf", BadSource, "not a URL"),
     ],
 )

@@ -1,11 +1,15 @@
 """Verify and repair: what is asked for is looked at, what is found is named, and nothing else is put in its place."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from registry.errors import Cancelled, NotFound
+from registry.adopt.places import look_in
+from registry.adopt.take import adopt
+from registry.disk import Disk
+from registry.errors import Cancelled, NotFound, StorageFault
 from registry.manifest import MODEL
 from registry.origins import Reach
 from registry.progress import Progress
@@ -16,7 +20,8 @@ from registry.verify import Sample, Verified, verify
 from tests import tiny_gguf
 from tests.hub import Hub
 from tests.registry.faulty_disk import ReadOnlyDisk
-from tests.registry.models import make
+from tests.registry.models import gguf_file, make
+from tests.registry.strangers import Apart, Linking
 from tests.registry.trees import contents
 
 PULLED = "hf.co/org/tiny:Q8_0"
@@ -165,9 +170,56 @@ def test_a_blob_that_others_hold_too_keeps_the_mode_that_it_has(store: Store, tm
     path = store.blobs.path(digest)
     os.link(path, tmp_path / "another name")
     path.chmod(0)
-    [bad] = verify(store).bad
-    assert bad.quarantined is not None
+    for again in (False, True):  # a repair doesn't fetch what a change of mode brings back
+        [bad] = verify(store, repair=again).bad
+        assert (bad.outcome, bad.quarantined) == ("broken", None)
+        assert bad.reason.startswith("may not be read by anybody")
+        assert f"chmod a+r {path}" in bad.advice
     assert (tmp_path / "another name").stat().st_mode & 0o777 == 0
+    assert path.samefile(tmp_path / "another name")
+    path.chmod(0o644)
+    assert verify(store).bad == ()
+    assert store.list()
+
+
+class Failing(Disk):
+    """Opening files says what a test puts into `errors`, one after the other, for files of one name."""
+
+    def __init__(self, name: str, errors: list[int]) -> None:
+        self.name = name
+        self.errors = errors
+
+    def open(self, path: Path) -> int:
+        if path.name == self.name and self.errors:
+            raise OSError(self.errors.pop(0), "made up")
+        return super().open(path)
+
+
+def test_a_repair_that_runs_out_of_file_handles_condemns_nothing(root: Path, hub: Hub, settings: PullSettings) -> None:
+    hub.add("org/tiny", {"tiny-Q8_0.gguf": tiny_gguf.model().build()})
+    with Store.open(root) as store:
+        digest = pull(store, PULLED, settings=settings).manifest.of(MODEL)[0].digest
+    # First it may be the cable; the second says nothing about the file.
+    with Store.open(root, Failing(digest.file_name, [errno.EIO, errno.EMFILE])) as store:
+        with pytest.raises(StorageFault):
+            verify(store, repair=True, fetch=_fetch(store, settings))
+        assert store.quarantined() == ()
+        assert verify(store).bad == ()
+
+
+def test_advice_for_a_file_of_another_program_is_how_to_bring_it_back(root: Path, tmp_path: Path) -> None:
+    file = gguf_file(tmp_path / "theirs", "Parrot-Q8_0.gguf")
+    for disk, said in ((Apart(), f"`runner pull {file}`"), (Linking(), "`runner pull ./Parrot-Q8_0.gguf`")):
+        with Store.open(root, disk) as store:
+            [found] = look_in(str(file)).models
+            model = adopt(store, found)
+            data = file.read_bytes()
+            file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+            [bad] = verify(store).bad
+            assert said in bad.advice
+            store.remove(str(model.name))
+            store.prune(0)
+            file.write_bytes(data)
 
 
 def test_what_goes_while_it_looks_is_not_missed(store: Store, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ class _Failed(msgspec.Struct, kw_only=True):
     code: str
 
 
+_DONE = "success"
 _NDJSON = streams.Framing(
     "application/x-ndjson",
     failed=lambda failure: _line(_failed(failure)),
@@ -178,7 +179,9 @@ async def _lines(steps: AsyncGenerator[Progress | Verified, None]) -> AsyncGener
     async with streams.closing(steps):
         async for step in steps:
             if isinstance(step, Verified):
-                yield _line(VerifyStep(status="success", result=_result(step)))
+                yield _line(VerifyStep(status=_DONE, result=_result(step)))
+                continue
+            if step.status == _DONE:  # a repair's pull has ended, and not the verification
                 continue
             yield _line(
                 VerifyStep(

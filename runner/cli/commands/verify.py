@@ -8,11 +8,10 @@ import typer
 
 from runner.cli import output, wording
 from runner.cli.arguments import AsJson, Host
-from runner.cli.client import Json
+from runner.cli.client import Client, Json
 from runner.cli.connect import daemon
-from runner.cli.failures import Exit, Failure
+from runner.cli.failures import Exit, Failure, Refused
 from runner.cli.progress import shown
-from runner.cli.transfer import is_last
 
 EXAMPLES = """
 runner verify
@@ -36,27 +35,41 @@ def command(
     """Hold the store's files against their digests.
 
     Bad files are put aside. With --repair they are fetched again, at the revision that they had. Exit code 1 if
-    anything stays broken.
+    anything stays broken, and 2 for a model that isn't here.
     """
-    body: Json = {"models": models or [], "repair": repair, "sample": sample, "seed": seed}
-    result: Json = {}
-    with (
-        daemon(host).stream("/runner/verify", body, is_last) as updates,
-        shown() as show,
-    ):
-        for update in updates:
-            if is_last(update):
-                result = update.get("result") or {}
-            else:
-                show(update)
+    if seed is not None and sample is None:
+        raise Failure("--seed needs the --sample that it is to choose", Exit.USAGE)
+    result = _verified(daemon(host), {"models": models or [], "repair": repair, "sample": sample, "seed": seed})
     if as_json:
         output.data(result)
     else:
         _tell(result)
     broken = [each for each in result.get("bad", []) if each.get("outcome") == "broken"]
-    if broken or not result:
+    if broken:
         count = len(broken)
         raise Failure(f"{count} bad {'file' if count == 1 else 'files'}", Exit.FAILED)
+
+
+def _verified(client: Client, body: Json) -> Json:
+    """Have the daemon verify, and show how it goes; what it found. Raises Failure."""
+    result: Json = {}
+    try:
+        with client.stream("/runner/verify", body, _has_result) as updates, shown() as show:
+            for update in updates:
+                if _has_result(update):
+                    result = update["result"]
+                else:
+                    show(update)
+    except Refused as refusal:
+        if refusal.status in (400, 404):  # a model, a sample: exit 1 is for what is broken
+            raise Failure(refusal.message, Exit.USAGE) from None
+        raise
+    return result
+
+
+def _has_result(update: Json) -> bool:
+    """True for the object that ends a verification; a repair's pull may have said `success` before."""
+    return isinstance(update.get("result"), dict)
 
 
 def _tell(result: Json) -> None:
