@@ -42,7 +42,7 @@ from registry.lock import StoreLock
 from registry.manifest import WEIGHTS, Manifest
 from registry.manifests import Manifests, Stamp, stamp_of
 from registry.names import Name
-from registry.stored import BrokenModel, Sizes, StoredModel, load, require_blobs
+from registry.stored import BrokenModel, Sizes, StoredModel, load, require_blobs, require_short_texts
 
 log = logging.getLogger(__name__)
 
@@ -235,6 +235,7 @@ class Store:
         wanted = _named(name)
         with self._lock:
             require_blobs(manifest, self.blobs.size_if_there, self.blobs.why_missing)
+            require_short_texts(manifest)
             data = manifest.to_json()
             existing = self._manifests.find(wanted)
             replaced = self._found(existing[1]) if existing is not None else b""
@@ -302,7 +303,7 @@ class Store:
                 with storage("reading the store", path):
                     raise
             # Where a command heals, it is given as it is to be typed.
-            return BrokenModel(name, path, str(error))
+            return BrokenModel(name, path, str(error).replace("runner verify --", f"runner verify {name} --"))
         self._read[path] = (stamp_of(status), model)
         return model
 

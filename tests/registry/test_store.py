@@ -16,10 +16,12 @@ from modelfiles.render import render
 from registry.collect import Age
 from registry.digests import digest_of
 from registry.disk import Disk
-from registry.errors import BadName, Corrupt, NotFound, StorageFault
+from registry.errors import BadManifest, BadName, Corrupt, NotFound, StorageFault
+from registry.manifest import LICENSE, Layer, Manifest
 from registry.manifests import Manifests
 from registry.names import Name
 from registry.store import Store
+from registry.stored import TEXTS_LIMIT
 from registry.verify import verify
 from tests.registry.faulty_disk import READS, FaultyDisk, ReadOnlyDisk
 from tests.registry.models import make
@@ -426,6 +428,27 @@ def test_a_manifest_that_cannot_be_read_protects_everything_or_what_it_had(
             broken.setattr(Manifests, "contents", unreadable)
             assert [each.digest for each in store.prune(grace=0).removed] == [garbage]
         assert all(store.blobs.has(each) for each in digests)
+
+
+def test_a_manifest_that_names_too_much_text_is_no_model(store: Store, tmp_path: Path) -> None:
+    """One text of a few megabytes, named often enough, would fill the memory at every look."""
+    model = make(store, "one", tmp_path)
+    text = store.blobs.write(b"L" * (4 << 20))
+    often = (Layer(LICENSE, text, 4 << 20),) * (TEXTS_LIMIT // (4 << 20))
+    fits = Manifest(model.manifest.config, (*model.manifest.layers, *often))
+    assert len(store.publish("fits", fits).licenses) == len(often)
+    much = Manifest(model.manifest.config, (*fits.layers, often[0]))
+    with pytest.raises(BadManifest, match="texts"):
+        store.publish("much", much)
+    assert not store.has("much")
+    _manifest(store.root, "fits").write_bytes(much.to_json())  # as if an earlier Runner had
+    assert [each.reason.partition(" have ")[0] for each in store.broken()] == ["manifest: its texts"]
+
+
+def test_what_heals_a_broken_model_is_given_as_it_is_to_be_typed(store: Store, tmp_path: Path) -> None:
+    model = make(store, "one", tmp_path)
+    model.weights[0].unlink()
+    assert "`runner verify one:latest --repair`" in store.broken()[0].reason
 
 
 LOOKS: dict[str, Callable[[Store], object]] = {
