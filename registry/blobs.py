@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 _BLOB_NAME = re.compile(r"sha256-([0-9a-f]{64})")
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
+_OTHER_BYTES = "has other bytes than when it was stored"
+
+HEALS = "`runner verify --repair` brings it back if it came from a source; else pull or create the model again"
+"""What to do about a blob that isn't there, or isn't right."""
+
 NOTE = ".json"
 """What the name of a note adds to that of the quarantined file that it is about."""
 
@@ -52,6 +57,7 @@ class Blobs:
         self._disk = disk or Disk()
         self._stamps = Stamps(root / "stamps", self._disk)
         self.references = References(root, self._disk)
+        self._publishing = threading.RLock()  # around looks at a blob's place and what follows from them
         self._turn = threading.Condition()
         self._flights: dict[Digest, _Flight] = {}
 
@@ -77,7 +83,7 @@ class Blobs:
     def why_missing(self, digest: Digest) -> str:
         """What to tell of a blob that isn't there."""
         trouble = self.references.trouble(digest)
-        return trouble or f"blob {digest} is missing from {self._folder}; pull or create the model again"
+        return trouble or f"blob {digest} is missing from {self._folder}; {HEALS}"
 
     def size_if_there(self, digest: Digest) -> int | None:
         """The blob's bytes, or None."""
@@ -99,7 +105,7 @@ class Blobs:
             finally:
                 os.close(fd)
         if digest_of(data) != digest:
-            raise Corrupt(f"blob {digest} in {self._folder} has other bytes; pull or create the model again")
+            raise Corrupt(f"blob {digest} in {self._folder} has other bytes; {HEALS}")
         return bytes(data)
 
     def write(
@@ -164,7 +170,7 @@ class Blobs:
                 hold(taken.digest)
             if taken.ingest is None:
                 return self._refer(taken, expected, owner)
-            return self.commit(taken.ingest, expected, own=taken.how != "linked")
+            return self.commit(taken.ingest, expected, linked=taken.how == "linked", owned=True)
         except BaseException:
             if taken.ingest is not None:
                 taken.ingest.abandon()
@@ -172,7 +178,7 @@ class Blobs:
 
     def may_refer_to(self, path: Path) -> bool:
         """Whether a file may stay where it is: it will last, and isn't the store's own."""
-        inside = self._folder.parent in Path(os.path.realpath(path)).parents
+        inside = Path(os.path.realpath(self._folder.parent)) in Path(os.path.realpath(path)).parents
         return not inside and self.references.may_lead_to(path)
 
     def is_ours_alone(self, digest: Digest) -> bool:
@@ -209,21 +215,31 @@ class Blobs:
         return found.st_size if blocks is None else min(found.st_size, blocks * 512)
 
     def commit(
-        self, ingest: Ingest, expected: Digest | None = None, size: int | None = None, own: bool = True
+        self,
+        ingest: Ingest,
+        expected: Digest | None = None,
+        size: int | None = None,
+        linked: bool = False,
+        owned: bool = False,
     ) -> Digest:
-        """Give a complete ingest its name. Raises HashMismatch after putting wrong bytes in quarantine."""
+        """Give a complete ingest its name. Raises HashMismatch after putting wrong bytes in quarantine.
+
+        `linked`: the file is somebody else's too. `owned`: somebody has the bytes, so wrong ones needn't be kept.
+        """
         actual = ingest.digest()
         if expected not in (None, actual) or size not in (None, ingest.size):
             ingest.keep()
             wrong = f"{expected or actual}" + (f" of {size} bytes" if size is not None else "")
-            if not own:  # whoever it belongs to has it still
+            if owned:
                 ingest.abandon()
                 raise HashMismatch(wrong, f"{actual} of {ingest.size} bytes", None)
             kept = self.quarantine(ingest.path, wrong, f"{actual} of {ingest.size} bytes")
             raise HashMismatch(wrong, f"{actual} of {ingest.size} bytes", kept)
-        ingest.seal(own)
+        ingest.seal(own=not linked)
+        if self._own_status(actual) is not None:
+            self._sound(actual)  # what may take long is done before the others have to wait
         target = self._own(actual)
-        with storage("publishing a blob", target):
+        with self._publishing, storage("publishing a blob", target):
             if self._own_status(actual) is not None and self._sound(actual):
                 self._disk.remove(ingest.path)
             else:
@@ -236,8 +252,17 @@ class Blobs:
                         self._disk.remove(target)
                     raise
             self.references.remove(actual)
-        self.stamp(actual)
+            if linked:
+                self._part_from_others(actual)
+            self.stamp(actual)
         return actual
+
+    def _part_from_others(self, digest: Digest) -> None:
+        """Put aside other names of a file that has just hashed as this blob: it was rewritten since it got those."""
+        mine = self._own_status(digest)
+        for other, found in self.own():
+            if mine is not None and other != digest and (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino):
+                log.warning("%s", self._put_aside(other, _OTHER_BYTES, found, str(digest)))
 
     def stamp(self, digest: Digest) -> None:
         """Note that the blob as it lies there now is known to be right."""
@@ -274,18 +299,20 @@ class Blobs:
         if count != after.st_size:
             raise StorageFault(f"only {count} of {after.st_size} bytes of {path} could be read", path)
         if actual != digest:
-            raise self._condemned(digest, "has other bytes than when it was stored", before, str(actual))
-        self._stamps.put(digest, before)
-        reference = self.references.get(digest)
-        if reference is not None and reference.path == path and not reference.describes(before):
-            with suppress(StorageFault):  # the stamp says the same, as long as it lasts
-                self.references.put(digest, Reference.to(path, before, reference.owner))
+            if path == self._own(digest):
+                raise self._put_aside(digest, _OTHER_BYTES, before, str(actual))
+            raise self._disown(digest, path, before, str(actual))
+        with self._publishing:
+            self._stamps.put(digest, before)
+            reference = self.references.get(digest)
+            if reference is not None and reference.path == path and not reference.describes(before):
+                with suppress(StorageFault):  # the stamp says the same, as long as it lasts
+                    self.references.put(digest, Reference.to(path, before, reference.owner))
 
     def odd(self, digest: Digest) -> str:
         """What is wrong with the thing at a blob's place as a file, or nothing: asks for no bytes of it."""
-        try:
-            found = os.lstat(self._own(digest))
-        except FileNotFoundError:
+        found = self._look(digest)
+        if found is None:
             if self.references.get(digest) is None:
                 return "is missing"
             there = self.references.status(digest) is not None
@@ -306,31 +333,39 @@ class Blobs:
         return True
 
     def condemn(self, digest: Digest, reason: str) -> BadBlob | None:
-        """Put aside what stands at a blob's place here, whatever it is; the error to report, None if nothing does."""
-        try:
-            found = os.lstat(self._own(digest))
-        except FileNotFoundError:
-            return None
-        return self._condemned(digest, reason, found, None)
+        """Put aside what stands at a blob's place here, whatever it is; the error to report, None if nothing does.
 
-    def _condemned(self, digest: Digest, reason: str, seen: os.stat_result, actual: str | None) -> BadBlob:
-        path = self.path(digest)
-        kept = None
-        reference = self.references.get(digest)
-        if reference is not None and reference.path == path:
-            # Another tool's file stays as it is; it only doesn't count as this blob any more.
-            with suppress(StorageFault):  # then it is hashed again the next time
-                self.references.put(digest, replace(reference, wrong=stamp_of(seen)))
+        Where another tool's file stands for the blob, it stays as it is, and doesn't count as long as it looks so.
+        """
+        found = self._look(digest)
+        if found is not None:
+            return self._put_aside(digest, reason, found, None)
+        reference, there = self.references.get(digest), self.references.status(digest)
+        if reference is None or there is None:
+            return None
+        return self._disown(digest, reference.path, there, None)
+
+    def _disown(self, digest: Digest, path: Path, seen: os.stat_result, actual: str | None) -> BadBlob:
+        """Have another tool's file count as this blob no more."""
+        owner = "another program"
+        with self._publishing:
+            reference = self.references.get(digest)
+            if reference is not None and reference.path == path:
+                owner = reference.owner
+                with suppress(StorageFault):  # then it is hashed again the next time
+                    self.references.put(digest, replace(reference, wrong=stamp_of(seen)))
             self._stamps.forget(digest)
-            return BadBlob(
-                path, str(digest), f"is a file of {reference.owner}, which has other bytes now", actual, None
-            )
-        with suppress(FileNotFoundError):
-            now = os.lstat(path)
+        what = "has other bytes now" if actual is not None else "can't be read"
+        return BadBlob(path, str(digest), f"is a file of {owner}, which {what}", actual, None, stays=True)
+
+    def _put_aside(self, digest: Digest, reason: str, seen: os.stat_result, actual: str | None) -> BadBlob:
+        path, kept = self._own(digest), None
+        with self._publishing, storage("putting a blob aside", path):
+            now = self._look(digest)
             # Somebody may have put a good one there since: only what was looked at goes.
-            if (now.st_dev, now.st_ino) == (seen.st_dev, seen.st_ino):
+            if now is not None and (now.st_dev, now.st_ino) == (seen.st_dev, seen.st_ino):
                 kept = self.quarantine(path, str(digest), actual or reason, or_remove=actual is not None)
-        self._stamps.forget(digest)
+                self._stamps.forget(digest)
         return BadBlob(path, str(digest), reason, actual, kept)
 
     def quarantine(self, path: Path, expected: str, actual: str, or_remove: bool = True) -> Path | None:
@@ -370,9 +405,14 @@ class Blobs:
     def own(self, odd: bool = False) -> Iterator[tuple[Digest, os.stat_result]]:
         """Every blob that has a file here. Other files in the folder aren't ours to name, so they are left out.
 
-        With `odd`, whatever has a blob's name: folders, links and pipes as well.
+        With `odd`, whatever has a blob's name: folders, links and pipes as well. Raises a StorageFault.
         """
-        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+        found = []
+        with (
+            storage("reading the store", self._folder),
+            suppress(FileNotFoundError),
+            os.scandir(self._folder) as entries,
+        ):
             for entry in entries:
                 named = _BLOB_NAME.fullmatch(entry.name)
                 if named is None:
@@ -380,14 +420,15 @@ class Blobs:
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     if odd or stat.S_ISREG(status.st_mode):
-                        yield Digest(named[1]), status
+                        found.append((Digest(named[1]), status))
+        return iter(found)
 
     def remove(self, digest: Digest) -> None:
         """Remove a blob, or the reference to it; missing is fine. Whether anyone needs it is the caller's question."""
-        with storage("removing a blob", self._own(digest)):
+        with self._publishing, storage("removing a blob", self._own(digest)):
             self._disk.remove(self._own(digest))
             self.references.remove(digest)
-        self._stamps.forget(digest)
+            self._stamps.forget(digest)
 
     def stray_stamps(self) -> list[tuple[Digest, os.stat_result]]:
         """Stamps whose blob is gone."""
@@ -442,9 +483,12 @@ class Blobs:
         """Note where a file lies that has just been hashed. Raises HashMismatch; nothing is put aside then."""
         if expected not in (None, taken.digest):
             raise HashMismatch(str(expected), f"{taken.digest} of {taken.status.st_size} bytes", None)
-        if self._own_status(taken.digest) is None or not self._sound(taken.digest):
-            self.references.put(taken.digest, Reference.to(taken.path, taken.status, owner))
-            self._stamps.put(taken.digest, taken.status)
+        if self._own_status(taken.digest) is not None:
+            self._sound(taken.digest)
+        with self._publishing:
+            if self._own_status(taken.digest) is None or not self._sound(taken.digest):
+                self.references.put(taken.digest, Reference.to(taken.path, taken.status, owner))
+                self._stamps.put(taken.digest, taken.status)
         return taken.digest
 
     def _known_file(self, path: Path) -> Digest | None:
@@ -465,11 +509,19 @@ class Blobs:
         return self._own_status(digest) or self.references.status(digest)
 
     def _own_status(self, digest: Digest) -> os.stat_result | None:
+        found = self._look(digest)
+        return found if found is not None and stat.S_ISREG(found.st_mode) else None
+
+    def _look(self, digest: Digest) -> os.stat_result | None:
+        """Whatever stands at a blob's own place."""
+        path = self._own(digest)
         try:
-            found = os.lstat(self._own(digest))
+            return os.lstat(path)
         except FileNotFoundError:
             return None
-        return found if stat.S_ISREG(found.st_mode) else None
+        except OSError as error:
+            with storage("looking at a blob", path):
+                raise error
 
     def _clear(self, digest: Digest) -> None:
         """Put aside what stands where a blob must go: a folder, a link, or a file of the wrong length."""

@@ -21,7 +21,7 @@ from typing import Literal
 
 from registry.blobs import NOTE, Blobs
 from registry.digests import Digest
-from registry.disk import Disk
+from registry.disk import Disk, is_exhausted, read_file
 from registry.errors import Unwritable
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ _PART_NAME = re.compile(r"sha256-([0-9a-f]{64})\.part(?:\..*)?")
 
 KEEP_SECONDS = 7 * 24 * 3600.0
 """How long an unfinished download, or bytes in quarantine, are kept for another try or a look."""
+
+_NOTE_LIMIT = 64 << 10
 
 Kind = Literal["blob", "reference", "unfinished", "quarantined", "stamp"]
 
@@ -159,13 +161,13 @@ def outstayed(quarantine: Path, seconds: float, age: Age) -> Iterator[Garbage]:
             yield Garbage(kind, path, _size(path, status), status.st_nlink > 1 and stat.S_ISREG(status.st_mode))
 
 
-def quarantined(quarantine: Path) -> tuple[Quarantined, ...]:
-    """All that was put aside, the latest last."""
+def quarantined(quarantine: Path, disk: Disk) -> tuple[Quarantined, ...]:
+    """All that was put aside, the latest last. Raises OSError."""
     found = []
     for path, status in _entries(quarantine):
         if path.name.endswith(NOTE):
             continue
-        note = _note(path.with_name(path.name + NOTE))
+        note = _note(disk, path.with_name(path.name + NOTE))
         found.append(Quarantined(path, _size(path, status), *note))
     return tuple(sorted(found, key=lambda each: (each.when, each.path)))
 
@@ -209,9 +211,11 @@ def _size(path: Path, status: os.stat_result) -> int:
     return sum(_size(each, inner) for each, inner in _entries(path))
 
 
-def _note(path: Path) -> tuple[str, str, int]:
+def _note(disk: Disk, path: Path) -> tuple[str, str, int]:
     try:
-        told = json.loads(path.read_bytes())
+        told = json.loads(read_file(disk, path, _NOTE_LIMIT)[0])
         return str(told["expected"]), str(told["actual"]), int(told["when"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        if is_exhausted(error):
+            raise
         return "", "", 0

@@ -1,4 +1,4 @@
-"""Every operation that changes the store or reads its content, in one small object.
+"""Every operation that changes the store or reads a file of it, in one small object.
 
 Tests put an object in its place that fails, fills up or dies at the Nth call; nothing else in the
 registry writes, links, renames or removes. Knows nothing of blobs and manifests.
@@ -114,6 +114,8 @@ class Disk:
 
     def link(self, source: Path, target: Path) -> bool:
         """Give the file a second name; False where the file system or its rules don't allow it."""
+        if sys.platform == "win32":  # neither name could be given or taken while either is open
+            return False
         return _shared(lambda: os.link(source, target))
 
     def clone(self, source_fd: int, target_fd: int) -> bool:
@@ -135,7 +137,7 @@ class Disk:
         except FileNotFoundError:
             return
         except PermissionError:
-            if sys.platform == "win32":  # it refuses to remove a read-only file
+            if sys.platform == "win32" and os.lstat(path).st_nlink == 1:  # it refuses to remove a read-only file
                 os.chmod(path, 0o644)
                 os.unlink(path)
                 return
@@ -188,6 +190,28 @@ def _shared(attempt: Callable[[], object]) -> bool:
             return False
         raise
     return True
+
+
+def read_file(disk: Disk, path: Path, limit: int) -> tuple[bytes, os.stat_result]:
+    """The first `limit` bytes of a small file, and its status. Raises OSError, also where it ends before its length."""
+    fd = disk.open(path)
+    try:
+        status = os.fstat(fd)
+        data = bytearray()
+        buffer = memoryview(bytearray(min(64 << 10, limit)))
+        while len(data) < limit and (got := disk.read_into(fd, buffer[: limit - len(data)])):
+            data += buffer[:got]
+    finally:
+        os.close(fd)
+    if len(data) < min(limit, status.st_size):
+        raise OSError(errno.EIO, "the file ended early", str(path))
+    return bytes(data), status
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether an OSError, or a StorageFault that came of one, says nothing about the file: see EXHAUSTED."""
+    cause = error.__cause__ if isinstance(error, StorageFault) else error
+    return isinstance(cause, OSError) and cause.errno in EXHAUSTED
 
 
 def open_regular(path: Path) -> tuple[int, os.stat_result]:

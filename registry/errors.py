@@ -105,15 +105,25 @@ class Corrupt(RegistryError):
 
 class BadBlob(Corrupt):
     """A blob that can't be what its name says. `actual` is the digest that its bytes have, if they were read;
-    `quarantined` is where they lie now, None where they couldn't be moved."""
+    `quarantined` is where they lie now, None where they couldn't be moved. `stays`: the file isn't ours to move."""
 
-    def __init__(self, path: Path, digest: str, reason: str, actual: str | None, quarantined: Path | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        digest: str,
+        reason: str,
+        actual: str | None,
+        quarantined: Path | None,
+        stays: bool = False,
+    ) -> None:
         self.path = path
         self.digest = digest
         self.reason = reason
         self.actual = actual
         self.quarantined = quarantined
         where = f"it was put aside in {quarantined}" if quarantined else f"it can't be moved from {path}"
+        if stays:
+            where = f"it stays at {path}, and isn't used any more"
         super().__init__(
             f"blob {digest} {reason}; {where}. `runner verify --repair` brings it back if it came from a source; "
             "else pull or create the model again"

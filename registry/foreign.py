@@ -6,15 +6,15 @@ Never changes, re-modes or removes the file it is given. Knows nothing of blobs'
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from registry.digests import CHUNK, Digest, hash_fd
-from registry.disk import Disk, open_regular, storage
-from registry.errors import BadSource, Cancelled, NoSpace
+from registry.disk import Disk, is_exhausted, open_regular, storage
+from registry.errors import BadSource, Cancelled, NoSpace, StorageFault
 from registry.ingest import Ingest
 
 How = Literal["cloned", "linked", "referred", "copied"]
@@ -46,8 +46,8 @@ def take_in(
     """Bring a file's bytes to `target`, hashed: by shared blocks, else by a hard link, else by a copy.
 
     `share_inode` permits the hard link, after which target and source are one file; `refer` has the file stay where
-    it is rather than be copied. `progress` is told the bytes done. Raises BadSource if the file changes meanwhile,
-    Cancelled, or a StorageFault; then nothing is left at `target`.
+    it is rather than be copied. `progress` is told the bytes done. Raises BadSource if the file can't be
+    read or changes meanwhile, Cancelled, or a StorageFault of our own disk; then nothing is left at `target`.
     """
     fd, before = open_regular(source)
     path = Path(os.path.realpath(source))
@@ -55,10 +55,11 @@ def take_in(
     try:
         ingest, how = _begin(disk, source, fd, before, target, share_inode, refer)
         if ingest is None:
-            with storage("reading a file", path):
+            with _reading(source):
                 digest, size = hash_fd(fd, progress, cancelled, disk.read_into)
         else:
-            _fill(disk, ingest, fd if how == "copied" else ingest.fd, how == "copied", progress, cancelled)
+            with _reading(source):
+                _fill(disk, ingest, fd if how == "copied" else ingest.fd, how == "copied", progress, cancelled)
             digest, size = ingest.digest(), ingest.size
         after = os.fstat(fd)
         if _look(after) != _look(before) or size != before.st_size or (ingest is None and not _is(path, after)):
@@ -126,16 +127,26 @@ def _fill(
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     os.lseek(fd, 0, os.SEEK_SET)
-    with storage("reading a file", ingest.path):
-        while got := disk.read_into(fd, view):
-            if copy:
-                ingest.write(view[:got])
-            else:
-                ingest.count(view[:got])
-            if progress is not None:
-                progress(ingest.size)
-            if cancelled is not None and cancelled():
-                raise Cancelled("cancelled while reading a file")
+    while got := disk.read_into(fd, view):
+        if copy:
+            ingest.write(view[:got])
+        else:
+            ingest.count(view[:got])
+        if progress is not None:
+            progress(ingest.size)
+        if cancelled is not None and cancelled():
+            raise Cancelled("cancelled while reading a file")
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[None]:
+    """Blame a file that can't be read, its blocks or links included, and not our disk: another may have the bytes."""
+    try:
+        yield
+    except OSError as error:
+        if is_exhausted(error):
+            raise StorageFault(f"{source}: can't be read: {error.strerror}", source) from error
+        raise BadSource(f"{source}: can't be read: {error.strerror or error}") from error
 
 
 def _is(path: Path, status: os.stat_result) -> bool:

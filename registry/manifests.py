@@ -6,13 +6,14 @@ Knows names and bytes; what a manifest says is for others.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from registry.disk import Disk, storage
-from registry.errors import BadManifest, BadName
+from registry.disk import Disk, read_file, storage
+from registry.errors import BadManifest, BadName, StorageFault
 from registry.manifest import SIZE_LIMIT
 from registry.names import Name
 
@@ -57,10 +58,7 @@ class Manifests:
 
     def read(self, path: Path) -> tuple[bytes, os.stat_result]:
         """A manifest's bytes and status; raises BadManifest if there are too many, or OSError."""
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(fd, "rb") as file:
-            status = os.fstat(fd)
-            data = file.read(SIZE_LIMIT + 1)
+        data, status = read_file(self._disk, _followed(path), SIZE_LIMIT + 1)
         if len(data) > SIZE_LIMIT:
             raise BadManifest(f"manifest: it has more than the {SIZE_LIMIT} bytes allowed")
         return data, status
@@ -68,7 +66,7 @@ class Manifests:
     def contents(self, path: Path) -> bytes:
         """All bytes of a manifest, whatever they are; none if it is gone. Raises OSError if it can't be read."""
         with suppress(FileNotFoundError):
-            return path.read_bytes() if path.is_file() else b""
+            return read_file(self._disk, _followed(path), sys.maxsize)[0] if path.is_file() else b""
         return b""
 
     def put(self, name: Name, data: bytes) -> Path:
@@ -152,15 +150,24 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 
 def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """Raises a StorageFault where the folder can't be read."""
     try:
-        with os.scandir(folder) as entries:
+        with storage("reading the store", Path(folder)), os.scandir(folder) as entries:
             return sorted((each for each in entries if not each.name.startswith(".")), key=lambda each: each.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except StorageFault as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return []
+        raise
 
 
 def _folders(folder: str | Path) -> list[os.DirEntry[str]]:
-    return [each for each in _entries(folder) if each.is_dir()]
+    with storage("reading the store", Path(folder)):
+        return [each for each in _entries(folder) if each.is_dir()]
+
+
+def _followed(path: Path) -> Path:
+    """The file that a manifest is by a link, which people make; nothing else of the store is reached by one."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _spelling(folder: Path, part: str) -> str | None:

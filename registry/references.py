@@ -13,13 +13,13 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 from registry.digests import Digest
-from registry.disk import Disk, storage
+from registry.disk import Disk, is_exhausted, read_file, storage
 from registry.ingest import Ingest
 from registry.stamps import stamp_of
 
@@ -69,26 +69,33 @@ class References:
         self._folder = root / "references"
         self._ingest = root / "ingest"
         self._disk = disk
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._changes = 0  # of our own: the folder's date may be too coarse to tell two apart
         self._seen: tuple[int, int] | None = None  # the state that was read last
         self._known: dict[Digest, Reference] = {}
-
-    @property
-    def state(self) -> tuple[int, int]:
-        """Differs once any reference has been added, changed or removed."""
-        try:
-            return self._changes, os.stat(self._folder).st_mtime_ns
-        except OSError:
-            return self._changes, 0
+        self._unread: set[Digest] = set()  # the disk failed for these: they are tried again at every look
+        self._changed: list[Digest] = []  # in the order of the changes
 
     def get(self, digest: Digest) -> Reference | None:
-        """The reference of a blob, if there is one that can be read."""
-        return self._all().get(digest)
+        """The reference of a blob, if there is one that can be read. Raises a StorageFault."""
+        with self._lock:
+            self._look()
+            return self._known.get(digest)
 
     def digests(self) -> tuple[Digest, ...]:
-        """The blobs that have a reference that can be read."""
-        return tuple(self._all())
+        """The blobs that have a reference that can be read. Raises a StorageFault."""
+        with self._lock:
+            self._look()
+            return tuple(self._known)
+
+    def changed(self, since: int) -> tuple[int, frozenset[Digest]]:
+        """The blobs whose reference was added, changed or removed since a moment, and what the moment is now.
+
+        The first moment is 0. Raises a StorageFault.
+        """
+        with self._lock:
+            self._look()
+            return len(self._changed), frozenset(self._changed[since:])
 
     def files(self) -> Iterator[tuple[Digest, os.stat_result]]:
         """Every reference, readable or not, with the status of its own small file."""
@@ -110,21 +117,18 @@ class References:
             ingest.write(_to_json(reference))
             ingest.seal()
             with storage("noting where a blob lies", target):
-                self._disk.rename(ingest.path, target)
+                with self._changing(digest, reference):
+                    self._disk.rename(ingest.path, target)
                 self._disk.sync_dir(self._folder)
         except BaseException:
             ingest.abandon()
             raise
-        finally:
-            self._changes += 1
 
     def remove(self, digest: Digest) -> None:
         """Forget where a blob lies; missing is fine. The file that it leads to stays as it is."""
         if os.path.lexists(self._folder / digest.file_name):
-            try:
+            with self._changing(digest, None):
                 self._disk.remove(self._folder / digest.file_name)
-            finally:
-                self._changes += 1
 
     def status(self, digest: Digest) -> os.stat_result | None:
         """The file that a reference leads to: regular, of the right length, and not known to have other bytes."""
@@ -147,32 +151,76 @@ class References:
         elif found.st_size != reference.size:
             what = f"has {found.st_size} bytes now instead of {reference.size}"
         else:
-            what = "has other bytes now"
+            what = "has other bytes now, or can't be read"
         return (
             f"blob {digest} is a file of {reference.owner}, {reference.path}, which {what}; "
-            "put it back, or pull or adopt the model again"
+            "put it back, or pull or adopt the model again; `runner verify --repair` fetches what came from a source"
         )
 
     def may_lead_to(self, path: Path) -> bool:
         """Whether a file will last as long as the store does: not where temporary files are swept away."""
         return not _is_fleeting(path) or _is_fleeting(self._root)
 
-    def _all(self) -> dict[Digest, Reference]:
-        state = self.state
+    @contextmanager
+    def _changing(self, digest: Digest, reference: Reference | None) -> Iterator[None]:
+        """Around the one step that changes a reference: what is known of all others need not be read again."""
         with self._lock:
-            if self._seen != state:
-                self._known = dict(self._read())
-                self._seen = state
-            return self._known
+            was_current = self._seen == self._state()
+            self._changes += 1
+            yield  # a failure leaves the state unlike the one seen, so that everything is read again
+            if was_current:
+                self._know(digest, reference)
+                self._unread.discard(digest)
+                self._seen = self._state()
 
-    def _read(self) -> Iterator[tuple[Digest, Reference]]:
-        for digest, _ in self.files():
-            path = self._folder / digest.file_name
-            try:
-                with open(path, "rb") as file:
-                    yield digest, _of_json(file.read(_LIMIT))
-            except (OSError, ValueError, KeyError, TypeError) as error:
+    def _know(self, digest: Digest, reference: Reference | None) -> None:
+        if self._known.get(digest) == reference:
+            return
+        self._changed.append(digest)
+        if reference is None:
+            del self._known[digest]
+        else:
+            self._known[digest] = reference
+
+    def _state(self) -> tuple[int, int]:
+        """Differs once any reference has been added, changed or removed."""
+        try:
+            return self._changes, os.stat(self._folder).st_mtime_ns
+        except OSError:
+            return self._changes, 0
+
+    def _look(self) -> None:
+        """Read what has changed. A failure leaves what was known, and the next look tries again."""
+        state = self._state()
+        if self._seen == state and not self._unread:
+            return
+        with storage("reading where blobs lie", self._folder):
+            if self._seen == state:
+                named = set(self._unread)
+            else:
+                named = {digest for digest, _ in self.files()}
+                for gone in self._known.keys() - named:
+                    self._know(gone, None)
+            for digest in named:
+                self._read(digest)
+            self._unread &= named
+        self._seen = state
+
+    def _read(self, digest: Digest) -> None:
+        path = self._folder / digest.file_name
+        try:
+            self._know(digest, _of_json(read_file(self._disk, path, _LIMIT)[0]))
+            self._unread.discard(digest)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if is_exhausted(error):
+                raise
+            if digest not in self._unread:
                 log.warning("%s can't be read (%s); pull or adopt its model again", path, error)
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                self._unread.add(digest)  # it may be the cable: what was known of it may hold
+            else:
+                self._unread.discard(digest)
+                self._know(digest, None)
 
 
 def _to_json(reference: Reference) -> bytes:

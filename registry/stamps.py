@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from registry.digests import Digest
-from registry.disk import Disk
+from registry.disk import Disk, read_file
 
 _LIMIT = 1024
 
@@ -61,8 +61,7 @@ class Stamps:
 
     def _read(self, digest: Digest) -> object:
         try:
-            with open(self._folder / digest.file_name, "rb") as file:
-                return json.loads(file.read(_LIMIT))
+            return json.loads(read_file(self._disk, self._folder / digest.file_name, _LIMIT)[0])
         except (OSError, ValueError, RecursionError):
             return None
 

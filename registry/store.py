@@ -35,14 +35,14 @@ from registry.collect import (
     unneeded,
 )
 from registry.digests import Digest
-from registry.disk import EXHAUSTED, Disk, storage
+from registry.disk import Disk, is_exhausted, storage
 from registry.errors import BadManifest, Corrupt, NotFound, RegistryError, StorageFault
 from registry.layout import check_format, tidy
 from registry.lock import StoreLock
 from registry.manifest import WEIGHTS, Manifest
 from registry.manifests import Manifests, Stamp, stamp_of
 from registry.names import Name
-from registry.stored import BrokenModel, Sizes, StoredModel, load, require_blobs
+from registry.stored import BrokenModel, Sizes, StoredModel, load, require_blobs, require_short_texts
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Store:
         self._age = age
         # Uploads wait for their create, by the time that they came: a clock that no one can set.
         self._awaited: dict[Digest, float] = {}
-        self._lying_elsewhere = self.blobs.references.state
+        self._moved = 0  # up to which change of references all that is remembered is right
 
     @classmethod
     def open(cls, root: Path, disk: Disk | None = None, age: Age | None = None) -> Store:
@@ -197,8 +197,8 @@ class Store:
     def prune(self, grace: float = DEFAULT_GRACE, dry_run: bool = False) -> Pruned:
         """Remove what no model needs and nobody is using, if it is older than `grace` seconds.
 
-        Unfinished downloads and quarantined bytes are kept for a week, unless `grace` is 0. With `dry_run` nothing is
-        removed, and the answer is what would be.
+        An upload waits an hour for its create, whatever `grace` is: see `expect`. Unfinished downloads and quarantined
+        bytes are kept for a week, unless `grace` is 0. With `dry_run` nothing is removed: the answer is what would be.
         """
         with self._lock, storage("pruning", self.root):
             found: tuple[Garbage, ...] = self._garbage(grace)
@@ -210,7 +210,7 @@ class Store:
     def quarantined(self) -> tuple[Quarantined, ...]:
         """What was put aside because it wasn't what it should be, the latest last."""
         with storage("looking at the quarantine", self.root / "quarantine"):
-            return quarantined(self.root / "quarantine")
+            return quarantined(self.root / "quarantine", self.disk)
 
     def unfinished(self) -> tuple[Garbage, ...]:
         """Downloads and uploads that are under way, or were broken off."""
@@ -229,11 +229,13 @@ class Store:
     def publish(self, name: Name | str, manifest: Manifest) -> StoredModel:
         """Make a manifest's blobs a model: durable, and visible from here on. Replaces one of the same name.
 
-        What the replaced one alone needed is removed. Raises Corrupt if a blob isn't there.
+        What the replaced one alone needed is removed. Raises Corrupt if a blob isn't there, or BadManifest for too
+        much text.
         """
         wanted = _named(name)
         with self._lock:
             require_blobs(manifest, self.blobs.size_if_there, self.blobs.why_missing)
+            require_short_texts(manifest)
             data = manifest.to_json()
             existing = self._manifests.find(wanted)
             replaced = self._found(existing[1]) if existing is not None else b""
@@ -286,10 +288,7 @@ class Store:
     def _entry(self, name: Name, path: Path, sizes: Sizes) -> StoredModel | BrokenModel | None:
         """What a manifest's file holds now: from memory if nothing has changed since. None if it is gone."""
         try:
-            if self._lying_elsewhere != self.blobs.references.state:  # paths of models may lead elsewhere now
-                self._lying_elsewhere = self.blobs.references.state
-                # What they were stays known: a manifest that can't be read any more protects what it had.
-                self._read = {each: (_OUTDATED, entry) for each, (_, entry) in self._read.items()}
+            self._forget_paths()
             known = self._read.get(path)
             if known is not None and known[0] == stamp_of(os.stat(path)) and isinstance(known[1], StoredModel):
                 require_blobs(known[1].manifest, sizes, self.blobs.why_missing)
@@ -300,19 +299,30 @@ class Store:
         except FileNotFoundError:
             return None
         except (RegistryError, OSError) as error:
-            cause = error.__cause__ if isinstance(error, StorageFault) else error
-            if isinstance(cause, OSError) and cause.errno in EXHAUSTED:
-                raise StorageFault(f"{path} can't be read: {cause.strerror}", path) from error
-            return BrokenModel(name, path, str(error))
+            if is_exhausted(error):
+                with storage("reading the store", path):
+                    raise
+            # Where a command heals, it is given as it is to be typed.
+            return BrokenModel(name, path, str(error).replace("runner verify --", f"runner verify {name} --"))
         self._read[path] = (stamp_of(status), model)
         return model
+
+    def _forget_paths(self) -> None:
+        """Have models be read again whose files lie elsewhere now."""
+        self._moved, changed = self.blobs.references.changed(self._moved)
+        if not changed:
+            return
+        for path, (_, entry) in self._read.items():
+            # What it was stays known: a manifest that can't be read any more protects what it had.
+            if isinstance(entry, StoredModel) and not changed.isdisjoint(each.digest for each in entry.manifest.blobs):
+                self._read[path] = (_OUTDATED, entry)
 
     def _drop_unneeded(self, digests: Collection[Digest]) -> None:
         if not digests:
             return
         try:
             # What a power failure brings back of manifests must find its blobs.
-            garbage = list(unneeded(self.blobs, self._needed(DEFAULT_GRACE), 0.0, self._age, only=digests))
+            garbage = list(unneeded(self.blobs, self._needed(), 0.0, self._age, only=digests))
             if garbage:
                 self._manifests.settle_all()
                 discard(garbage, self.blobs, self.disk)
@@ -323,14 +333,14 @@ class Store:
     def _garbage(self, grace: float) -> tuple[Garbage, ...]:
         keep = KEEP_SECONDS if grace > 0 else 0.0
         return (
-            *unneeded(self.blobs, self._needed(grace), grace, self._age),
+            *unneeded(self.blobs, self._needed(), grace, self._age),
             *unfinished(self.root / "ingest", self._leased, keep, self._age, all_others=False),
             *outstayed(self.root / "quarantine", keep, self._age),
             *stray_stamps(self.blobs, grace, self._age),
         )
 
-    def _needed(self, grace: float) -> set[Digest]:
-        """Digests that a manifest, a lease or an upload of the last `grace` seconds refers to.
+    def _needed(self) -> set[Digest]:
+        """Digests that a manifest, a lease or an upload of the last hour refers to.
 
         A manifest that can't be parsed counts by the digests that it shows, and by those that it had when it was whole.
         """
@@ -338,7 +348,7 @@ class Store:
         now = time.monotonic()
         self._awaited = {each: when for each, when in self._awaited.items() if now - when < DEFAULT_GRACE}
         needed = set(self._leased).union(*(self._referred(path) for path in paths))
-        return needed | {each for each, when in self._awaited.items() if now - when < grace}
+        return needed | self._awaited.keys()
 
     def _referred(self, path: Path) -> set[Digest]:
         """What a manifest refers to. Raises StorageFault for one that never could be read: anything may be its."""
@@ -365,8 +375,9 @@ class Store:
         except BadManifest as error:
             return Filed(name, path, data, None, str(error))
         except OSError as error:
-            if error.errno in EXHAUSTED:
-                raise StorageFault(f"{path} can't be read: {error.strerror}", path) from error
+            if is_exhausted(error):
+                with storage("reading the store", path):
+                    raise
             return Filed(name, path, data, None, f"manifest: {error.strerror or error}")
 
     def _found(self, path: Path) -> bytes:

@@ -17,7 +17,7 @@ from modelfiles.errors import ModelfileError, ParameterError
 from modelfiles.instructions import Instruction, Modelfile
 from modelfiles.parameters import Value, check
 from registry import manifest as media
-from registry.blobs import Blobs
+from registry.blobs import HEALS, Blobs
 from registry.digests import Digest, digest_of
 from registry.errors import BadManifest, Corrupt
 from registry.manifest import Layer, Manifest, ModelConfig
@@ -25,6 +25,11 @@ from registry.names import Name
 
 Sizes = Callable[[Digest], int | None]
 """Tells a blob's bytes, or None if it isn't there."""
+
+TEXTS_LIMIT = 32 << 20
+"""Bytes of all texts of a model together; each counts as often as it is named."""
+
+_TEXTS = frozenset({media.TEMPLATE, media.SYSTEM, media.PARAMS, media.MESSAGES, media.LICENSE})
 
 
 class Message(NamedTuple):
@@ -94,6 +99,7 @@ def load(name: Name, data: bytes, modified_at: datetime, blobs: Blobs, sizes: Si
     read = blobs.read
     manifest = Manifest.from_json(data)
     require_blobs(manifest, sizes, blobs.why_missing)
+    require_short_texts(manifest)
     projectors = manifest.of(media.PROJECTOR)
     return StoredModel(
         name=name,
@@ -121,9 +127,14 @@ def require_blobs(manifest: Manifest, sizes: Sizes, why_missing: Callable[[Diges
         if size is None:
             raise Corrupt(why_missing(layer.digest))
         if size != layer.size:
-            raise Corrupt(
-                f"blob {layer.digest} has {size} bytes instead of {layer.size}; pull or create the model again"
-            )
+            raise Corrupt(f"blob {layer.digest} has {size} bytes instead of {layer.size}; {HEALS}")
+
+
+def require_short_texts(manifest: Manifest) -> None:
+    """Make sure that a model's texts can be held in memory beside those of all others; raises BadManifest."""
+    size = sum(layer.size for layer in manifest.layers if layer.media_type in _TEXTS)
+    if size > TEXTS_LIMIT:
+        raise BadManifest(f"manifest: its texts have {size} bytes; {TEXTS_LIMIT} are allowed")
 
 
 def _paths(layers: tuple[Layer, ...], blobs: Blobs) -> tuple[Path, ...]:

@@ -69,7 +69,7 @@ def test_bad_fields_are_named(server: Served, path: str, body: dict[str, object]
 
 def test_prune(server: Served) -> None:
     freed = server.post("/runner/prune", {"grace": "30m", "dry_run": True}).json
-    assert (freed["count"], freed["bytes"], freed["shared"]) == (1, 4096, 0)
+    assert (freed["count"], freed["bytes"], freed["shared"], freed["references"]) == (1, 4096, 0, 0)
     assert freed["removed"] == [{"kind": "blob", "path": "/store/blobs/sha256-x", "size": 4096}]
     assert server.post("/runner/prune", b"").status == 200
     assert server.models.changes == ["prune 1800.0 True", "prune None False"]

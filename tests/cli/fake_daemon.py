@@ -191,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _prune(self, body: Json) -> None:
         removed = [{"kind": "blob", "path": "/store/blobs/sha256-x\x1b[2J", "size": 5_000}]
-        self._json({"count": 3, "bytes": 1_234_567_890, "shared": 2_000_000, "removed": removed})
+        self._json({"count": 3, "bytes": 1_234_567_890, "shared": 2_000_000, "references": 2, "removed": removed})
 
     def _verify(self, body: Json) -> None:
         """The model `bad` needs a file that is broken, `mended` one that could be repaired; all others are well."""

@@ -146,7 +146,10 @@ def test_rm_goes_on_after_one_that_fails(daemon: FakeDaemon, runner: CommandLine
 def test_prune(daemon: FakeDaemon, runner: CommandLine) -> None:
     result = runner("prune")
     assert result.stdout == "removed 3 files, 1.2 GB freed\n"
-    assert result.stderr == "2.0 MB more stay on the disk, as other programs have these files too\n"
+    assert result.stderr.splitlines() == [
+        "2.0 MB more stay on the disk, as other programs have these files too",
+        "2 files of other tools are not referred to any more, and stay",
+    ]
     dry = runner("prune", "--dry-run", "--grace", "2h").stdout
     assert dry == "blob: /store/blobs/sha256-x[2J (5.0 KB)\nwould remove 3 files, 1.2 GB to be freed\n"
     assert [each.body for each in daemon.asked("/runner/prune")] == [
@@ -155,6 +158,7 @@ def test_prune(daemon: FakeDaemon, runner: CommandLine) -> None:
     ]
     told = json.loads(runner("prune", "--json").stdout)
     assert (told["count"], told["bytes"], told["shared"]) == (3, 1_234_567_890, 2_000_000)
+    assert told["references"] == 2
 
 
 def test_verify(daemon: FakeDaemon, runner: CommandLine) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from registry.collect import quarantined
 from registry.digests import Digest
+from registry.disk import Disk
 from registry.embedded import ensure_demo
 from registry.errors import Corrupt
 from registry.manifest import MODEL
@@ -219,7 +220,7 @@ def test_it_is_found_and_healed_where_it_can_be(place: Place, world: World, kind
             store.show(name)
         assert right_names(place.store) == []
         if kind in BLOBS and harm is not _miss:
-            assert any(each.expected == str(digest) for each in quarantined(place.store / "quarantine"))
+            assert any(each.expected == str(digest) for each in quarantined(place.store / "quarantine", Disk()))
         again = verify(store, repair=True, fetch=world.fetch(place, store))
         # Bytes that only stood under each other's names are in quarantine, whole.
         healed = harm is _swap or (origin != "created" and not (kind in SPEECHLESS and origin == "pulled"))

@@ -5,7 +5,9 @@ import io
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -317,3 +319,93 @@ def test_a_damaged_blob_is_replaced_when_its_bytes_come_again(root: Path, tmp_pa
     assert blobs.read(digest) == DATA
     blobs.ensure_intact(digest)
     assert [each.suffix for each in (root / "quarantine").iterdir()].count(".json") == 1
+
+
+def test_threads_that_bring_the_same_bytes_harm_each_other_in_nothing(root: Path) -> None:
+    blobs, digest, lost = Blobs(root, FaultyDisk()), digest_of(DATA), []
+    threads = 6
+    together = threading.Barrier(threads, timeout=30)
+
+    def bring(number: int) -> None:
+        for _ in range(60):
+            together.wait()
+            if number == 0:
+                blobs.remove(digest)
+            together.wait()
+            blobs.write(DATA, digest)
+            if not blobs.has(digest):
+                lost.append(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for each in [pool.submit(bring, number) for number in range(threads)]:
+            each.result()
+    assert lost == []
+    assert not (root / "quarantine").exists()
+    assert blobs.read(digest) == DATA
+
+
+def test_who_comes_second_with_the_same_bytes_finds_the_first_one_there(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is published just after the second has looked and found nothing."""
+    blobs = Blobs(root)
+    second = blobs.begin()
+    second.write(DATA)
+    look = blobs._own_status
+
+    def late(digest: Digest) -> os.stat_result | None:
+        monkeypatch.undo()
+        found = look(digest)
+        thread = threading.Thread(target=blobs.write, args=(DATA,))
+        thread.start()
+        thread.join()
+        return found
+
+    monkeypatch.setattr(blobs, "_own_status", late)
+    blobs.commit(second)
+    assert blobs.read(digest_of(DATA)) == DATA
+    assert not (root / "quarantine").exists()
+
+
+def test_a_file_linked_under_two_names_has_one_of_them(root: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "model.gguf"
+    mine.write_bytes(DATA)
+    blobs = Blobs(root, Linking())
+    old = blobs.adopt(mine)
+    mine.write_bytes(DATA[:-1] + b"!")
+    new = blobs.adopt(mine)
+    assert blobs.has(new)
+    assert not blobs.has(old)
+    blobs.ensure_intact(new)
+    assert blobs.adopt(mine) == new
+
+
+def test_a_wrong_copy_of_a_file_that_somebody_has_is_not_kept(root: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "model.gguf"
+    mine.write_bytes(DATA)
+    for _ in range(2):
+        with pytest.raises(HashMismatch) as caught:
+            Blobs(root, Copying()).adopt(mine, digest_of(b"claimed"), mode="copy")
+        assert caught.value.quarantined is None
+    assert contents(root) == {}
+
+
+@pytest.mark.parametrize("mode", ["link", "copy"])
+@pytest.mark.parametrize("disk", [Linking, Copying])
+def test_a_file_that_cannot_be_read_is_its_owners_trouble(
+    root: Path, tmp_path: Path, mode: Literal["link", "copy"], disk: type[Disk]
+) -> None:
+    code = errno.EIO
+
+    class Failing(disk):  # type: ignore[misc, valid-type]
+        def read_into(self, fd: int, view: memoryview) -> int:
+            raise OSError(code, os.strerror(code))
+
+    mine = tmp_path / "model.gguf"
+    mine.write_bytes(DATA)
+    with pytest.raises(BadSource, match="Input/output error"):
+        Blobs(root, Failing()).adopt(mine, mode=mode)
+    code = errno.EMFILE
+    with pytest.raises(StorageFault):
+        Blobs(root, Failing()).adopt(mine, mode=mode)
+    assert contents(root) == {}

@@ -308,3 +308,104 @@ def test_a_new_reference_doesnt_make_a_damaged_manifest_lose_what_it_had(
     assert [str(each.name) for each in apart.broken()] == ["own:latest"]
     apart.prune(grace=0)
     assert own.weights[0].exists()
+
+
+class Unreadable(Apart):
+    """A disk on which what lies under some folder can't be opened or read just now."""
+
+    def __init__(self) -> None:
+        self.under: Path | None = None
+        self.code = errno.EIO
+        self.opened: list[Path] = []
+
+    def open(self, path: Path) -> int:
+        self.opened.append(path)
+        if self.under is not None and self.under in path.parents:
+            raise OSError(self.code, os.strerror(self.code))
+        return super().open(path)
+
+
+def test_references_that_cannot_be_read_just_now_are_there_later(root: Path, foreign: Path) -> None:
+    with Store.open(root, Apart()) as store:
+        model = made(store, foreign)
+    disk = Unreadable()
+    disk.under = root / "references"
+    with Store.open(root, disk) as store:
+        disk.code = errno.EMFILE
+        for look in (store.list, store.broken, lambda: store.show("mine"), lambda: verify(store)):
+            with pytest.raises(StorageFault, match="Too many open files"):
+                look()
+        disk.code = errno.EIO  # the cable: only this model is concerned, and only while it lasts
+        assert [str(each.name) for each in store.broken()] == ["mine:latest"]
+        disk.under = None
+        assert store.list() == (model,)
+        assert verify(store).is_sound
+
+
+def test_one_more_reference_has_no_other_one_read_again(root: Path, foreign: Path) -> None:
+    disk = Unreadable()
+    with Store.open(root, disk) as store:
+        models = [
+            create(
+                store,
+                f"m{number}",
+                parse(f"FROM ./{number}.gguf"),
+                base=gguf_file(foreign, f"{number}.gguf", f"{number}").parent,
+            )
+            for number in range(5)
+        ]
+        assert len(store.list()) == 5
+        disk.opened.clear()
+        made(store, foreign)
+        assert len(store.list()) == 6
+        assert not [path for path in disk.opened if path.parent.name in ("m0", "m1", "m2", "m3", "m4")]
+        store.remove("mine")
+        assert len(store.list()) == 5
+        others = {layer.digest.file_name for each in models for layer in each.manifest.layers}
+        assert not [path for path in disk.opened if path.name in others]
+        # A reference that somebody else took away is noticed all the same.
+        os.unlink(root / "references" / models[0].manifest.layers[0].digest.file_name)
+        assert [str(each.name) for each in store.broken()] == ["m0:latest"]
+
+
+def test_a_file_of_another_tool_that_cannot_be_read_gives_way_to_another(
+    root: Path, foreign: Path, tmp_path: Path
+) -> None:
+    disk = Unreadable()
+    with Store.open(root, disk) as store:
+        model = made(store, foreign)
+        digest, before = model.manifest.layers[0].digest, look(foreign)
+        disk.under = foreign
+        with pytest.raises(StorageFault):
+            store.blobs.rehash(digest)
+        assert store.blobs.has(digest)
+        error = store.blobs.condemn(digest, "can't be read")
+        assert error is not None
+        assert f"it stays at {foreign / 'theirs.gguf'}" in str(error)
+        assert not store.blobs.has(digest)
+        store.blobs.adopt(gguf_file(tmp_path / "again", "theirs.gguf"), digest)
+        store.check(store.show("mine"))
+        assert look(foreign) == before
+        assert not (root / "quarantine").exists()
+
+
+def test_a_store_behind_a_link_refers_to_none_of_its_own_files(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "real")
+    blobs = Blobs(tmp_path / "store", Apart())
+    (tmp_path / "real" / "aside").write_bytes(DATA)
+    for way in ("real", "store"):
+        assert not blobs.may_refer_to(tmp_path / way / "aside")
+    assert blobs.may_refer_to(tmp_path / "elsewhere")
+
+
+def test_a_folder_in_a_blobs_place_beside_a_reference_is_what_goes(apart: Store, root: Path, foreign: Path) -> None:
+    model = made(apart, foreign)
+    place = root / "blobs" / model.manifest.layers[0].digest.file_name
+    place.mkdir()
+    [bad] = verify(apart, repair=True).bad
+    assert bad.outcome == "repaired"
+    assert bad.quarantined is not None
+    assert not place.exists()
+    assert verify(apart).bad == ()
+    assert apart.list() == (model,)

@@ -5,6 +5,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from modelfiles.render import render
 from registry.collect import Age
 from registry.digests import digest_of
 from registry.disk import Disk
-from registry.errors import BadName, Corrupt, NotFound, StorageFault
+from registry.errors import BadManifest, BadName, Corrupt, NotFound, StorageFault
+from registry.manifest import LICENSE, Layer, Manifest
 from registry.manifests import Manifests
 from registry.names import Name
 from registry.store import Store
-from tests.registry.faulty_disk import ReadOnlyDisk
+from registry.stored import TEXTS_LIMIT
+from registry.verify import verify
+from tests.registry.faulty_disk import READS, FaultyDisk, ReadOnlyDisk
 from tests.registry.models import make
 from tests.registry.trees import contents, unfinished
 
@@ -178,15 +182,18 @@ def test_a_clock_that_jumps_makes_nothing_old_and_keeps_nothing_for_ever(root: P
         assert store.prune(grace=3600).count == 1
 
 
-def test_an_upload_is_kept_for_the_create_that_is_to_name_it(store: Store, tmp_path: Path) -> None:
+def test_an_upload_is_kept_for_the_create_that_is_to_name_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = make(store, "one", tmp_path).manifest.layers[0].digest
     store.expect(weights)
     store.remove("one")
     assert store.blobs.has(weights)
     assert store.prune(grace=3600).count == 0
-    assert [each.digest for each in store.prune(grace=0, dry_run=True).removed] == [weights]
+    assert store.prune(grace=0).count == 0
     assert store.blobs.has(weights)
-    assert store.prune(grace=0).count == 1  # said outright
+    monkeypatch.setattr("registry.store.DEFAULT_GRACE", 0.0)  # the hour is over
+    assert [each.digest for each in store.prune(grace=0).removed] == [weights]
     assert not store.blobs.has(weights)
 
 
@@ -421,3 +428,80 @@ def test_a_manifest_that_cannot_be_read_protects_everything_or_what_it_had(
             broken.setattr(Manifests, "contents", unreadable)
             assert [each.digest for each in store.prune(grace=0).removed] == [garbage]
         assert all(store.blobs.has(each) for each in digests)
+
+
+def test_a_manifest_that_names_too_much_text_is_no_model(store: Store, tmp_path: Path) -> None:
+    """One text of a few megabytes, named often enough, would fill the memory at every look."""
+    model = make(store, "one", tmp_path)
+    text = store.blobs.write(b"L" * (4 << 20))
+    often = (Layer(LICENSE, text, 4 << 20),) * (TEXTS_LIMIT // (4 << 20))
+    fits = Manifest(model.manifest.config, (*model.manifest.layers, *often))
+    assert len(store.publish("fits", fits).licenses) == len(often)
+    much = Manifest(model.manifest.config, (*fits.layers, often[0]))
+    with pytest.raises(BadManifest, match="texts"):
+        store.publish("much", much)
+    assert not store.has("much")
+    _manifest(store.root, "fits").write_bytes(much.to_json())  # as if an earlier Runner had
+    assert [each.reason.partition(" have ")[0] for each in store.broken()] == ["manifest: its texts"]
+
+
+def test_what_heals_a_broken_model_is_given_as_it_is_to_be_typed(store: Store, tmp_path: Path) -> None:
+    model = make(store, "one", tmp_path)
+    model.weights[0].unlink()
+    assert "`runner verify one:latest --repair`" in store.broken()[0].reason
+
+
+LOOKS: dict[str, Callable[[Store], object]] = {
+    "list": Store.list,
+    "broken": Store.broken,
+    "show": lambda store: store.show("one"),
+    "has": lambda store: store.has("one"),
+    "copy": lambda store: store.copy("one", "two"),
+    "remove": lambda store: store.remove("one"),
+    "manifests": Store.manifests,
+    "quarantined": Store.quarantined,
+    "verify": verify,
+}
+
+
+@pytest.mark.parametrize("what", LOOKS)
+def test_no_handles_left_is_told_and_hides_nothing(
+    root: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(root) as store:
+        model = make(store, "one", tmp_path)
+        store.blobs.quarantine(store.blobs.begin().path, "expected", "actual")
+    none_left = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    class Exhausted(Disk):
+        def open(self, path: Path) -> int:
+            raise none_left
+
+    def scandir(path: object) -> object:
+        raise none_left
+
+    disk = Disk()
+    with Store.open(root, disk) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr("os.scandir", scandir)
+            patched.setattr(disk, "open", lambda path: Exhausted().open(path))
+            with pytest.raises(StorageFault, match="Too many open files"):
+                LOOKS[what](store)
+        assert store.list() == (model,)
+        assert store.quarantined()[0].actual == "actual"
+
+
+def test_each_reading_that_fails_for_want_of_handles_is_a_storage_fault(root: Path, tmp_path: Path) -> None:
+    with Store.open(root) as store:
+        model = make(store, "one", tmp_path, more="SYSTEM s")
+    counted = FaultyDisk(reads=True)
+    with Store.open(root, counted) as store:
+        store.show("one")
+    reads = [at for at, step in enumerate(counted.steps, 1) if step.name in READS]
+    assert len(reads) >= 4
+    for at in reads:
+        disk = FaultyDisk(at, OSError(errno.EMFILE, "none left"), reads=True)
+        with Store.open(root, disk) as store:
+            with pytest.raises(StorageFault, match="none left"):
+                store.show("one")
+            assert store.show("one") == model

@@ -92,7 +92,7 @@ class PruneRequest(msgspec.Struct, kw_only=True):
 
 
 class RemovedFile(msgspec.Struct, kw_only=True):
-    """`kind` is blob, unfinished or quarantined."""
+    """`kind` is blob, reference, unfinished or quarantined. The file that a reference led to stays where it is."""
 
     kind: str
     path: str
@@ -101,11 +101,13 @@ class RemovedFile(msgspec.Struct, kw_only=True):
 
 class Freed(msgspec.Struct, kw_only=True):
     """Files that were removed, or would be, and the bytes that the disk has back; `shared` are bytes of files that
-    other programs still hold by a name of their own."""
+    other programs still hold by a name of their own. `references` are other tools' files that are forgotten, and
+    stay."""
 
     count: int
     bytes: int
     shared: int
+    references: int
     removed: list[RemovedFile]
 
 
@@ -251,6 +253,7 @@ def _freed(pruned: Pruned) -> Freed:
         count=pruned.count,
         bytes=pruned.bytes,
         shared=pruned.shared,
+        references=pruned.references,
         removed=[RemovedFile(kind=each.kind, path=str(each.path), size=each.size) for each in pruned.removed],
     )
 

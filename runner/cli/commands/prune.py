@@ -35,8 +35,9 @@ def command(
     freed = daemon(host).post("/runner/prune", body, timeout=None)
     count, size = int(freed.get("count") or 0), int(freed.get("bytes") or 0)
     shared, removed = int(freed.get("shared") or 0), freed.get("removed") or []
+    references = int(freed.get("references") or 0)
     if as_json:
-        output.data({"count": count, "bytes": size, "shared": shared, "removed": removed})
+        output.data({"count": count, "bytes": size, "shared": shared, "references": references, "removed": removed})
         return
     if dry_run:
         for each in removed:
@@ -46,3 +47,7 @@ def command(
     output.line(f"{verb} {count} {'file' if count == 1 else 'files'}, {wording.size(size)} {end}")
     if shared:
         output.say(f"{wording.size(shared)} more stay on the disk, as other programs have these files too")
+    if references:
+        one = references == 1
+        what = "1 file of another tool is" if one else f"{references} files of other tools are"
+        output.say(f"{what} not {'needed' if dry_run else 'referred to'} any more, and {'stays' if one else 'stay'}")
