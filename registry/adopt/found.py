@@ -17,6 +17,9 @@ from registry.errors import RegistryError
 from registry.names import Name
 from registry.sources.source import TextKind
 
+YOURS = "yours"
+"""The owner of files that no tool put where they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
