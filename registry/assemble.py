@@ -87,9 +87,9 @@ def assemble(
 ) -> StoredModel:
     """Make a model of blobs that are in the store already and leased.
 
-    `approve` sees the manifest before anyone else does, and may raise. `expected` is as for `Store.publish`. Raises BadGGUF or
-    UnsupportedModel for what the engine must not see, BadSource for files that don't belong together; then no model has
-    changed.
+    `approve` sees the manifest before anyone else does, and may raise. `expected` is as for `Store.publish`. Raises
+    BadGGUF or UnsupportedModel for what the engine must not see, BadSource for files that don't belong together; then
+    no model has changed.
     """
     headers = [_header(store, part) for part in recipe.files]
     found = sort_out(headers, [part.title or str(part.digest) for part in recipe.files])
