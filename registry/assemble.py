@@ -83,11 +83,13 @@ def assemble(
     recipe: Recipe,
     report: Report,
     approve: Callable[[Manifest], None] | None = None,
+    expected: bytes | None = None,
 ) -> StoredModel:
     """Make a model of blobs that are in the store already and leased.
 
-    `approve` sees the manifest before anyone else does, and may raise. Raises BadGGUF or UnsupportedModel for what the
-    engine must not see, BadSource for files that don't belong together; then no model has changed.
+    `approve` sees the manifest before anyone else does, and may raise. `expected` is as for `Store.publish`. Raises
+    BadGGUF or UnsupportedModel for what the engine must not see, BadSource for files that don't belong together; then
+    no model has changed.
     """
     headers = [_header(store, part) for part in recipe.files]
     found = sort_out(headers, [part.title or str(part.digest) for part in recipe.files])
@@ -109,7 +111,7 @@ def assemble(
     manifest = Manifest(config, tuple(layers), dict(recipe.annotations))
     if approve is not None:
         approve(manifest)
-    return store.publish(name, manifest)
+    return store.publish(name, manifest, expected)
 
 
 def sort_out(headers: list[Header], titles: list[str]) -> Sorted:

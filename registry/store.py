@@ -36,7 +36,7 @@ from registry.collect import (
 )
 from registry.digests import Digest
 from registry.disk import Disk, is_exhausted, storage
-from registry.errors import BadManifest, Corrupt, NotFound, RegistryError, StorageFault
+from registry.errors import BadManifest, BadSource, Corrupt, NotFound, RegistryError, StorageFault
 from registry.layout import check_format, tidy
 from registry.lock import StoreLock
 from registry.manifest import WEIGHTS, Manifest
@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 
 DEFAULT_GRACE = 3600.0
 """Seconds that a blob without a model is kept: an upload waits this long for its create."""
+
+NOTHING = b""
+"""What `publish` is to expect under a name that must be free, or have the same model."""
 
 _OUTDATED: Stamp = (0, 0, 0, 0)
 
@@ -226,11 +229,12 @@ class Store:
         """Every manifest, read from the disk whatever is remembered; one that can't be read tells why."""
         return tuple(self._as_filed(name, path) for name, path in self._manifests.all())
 
-    def publish(self, name: Name | str, manifest: Manifest) -> StoredModel:
+    def publish(self, name: Name | str, manifest: Manifest, expected: bytes | None = None) -> StoredModel:
         """Make a manifest's blobs a model: durable, and visible from here on. Replaces one of the same name.
 
         What the replaced one alone needed is removed. Raises Corrupt if a blob isn't there, or BadManifest for too
-        much text.
+        much text. With `expected` only a manifest of these bytes is replaced (of none, nothing is), and BadSource is
+        raised for another one.
         """
         wanted = _named(name)
         with self._lock:
@@ -242,6 +246,8 @@ class Store:
             if existing is not None and replaced == data:
                 # It may be there since a moment before the last process died, and not durable yet.
                 self._manifests.settle(existing[1])
+            elif expected is not None and existing is not None and (not replaced or replaced != expected):
+                raise BadSource(not_replaced(wanted))
             else:
                 path = self._manifests.put(existing[0] if existing is not None else wanted, data)
                 self._read.pop(path, None)
@@ -399,6 +405,14 @@ class Store:
             self._leased[digest] -= 1
             if self._leased[digest] <= 0:
                 del self._leased[digest]
+
+
+def not_replaced(name: Name) -> str:
+    """What to tell somebody whose model would take another one's name."""
+    return (
+        f"{name}: there is another model of this name already, and it isn't replaced; "
+        f"remove it (runner rm {name}), or give it another name first (runner cp)"
+    )
 
 
 def _named(name: Name | str) -> Name:

@@ -15,6 +15,7 @@ from registry.adopt.files import found_file
 from registry.adopt.found import FoundFile, Look
 from registry.digests import Digest
 from registry.sources.choice import Candidate, candidates, projector_for
+from registry.sources.local import refuse_unwritable
 from registry.sources.source import RemoteFile
 
 _UNFINISHED = re.compile(r"\.(part|partial|incomplete|download|crdownload|aria2|tmp)$|^downloading_", re.IGNORECASE)
@@ -45,6 +46,7 @@ def builds(
         elif path.name.lower().endswith(".gguf"):
             with look.passing_over(path):
                 file = found_file(path, root)
+                refuse_unwritable(path, file.path)
                 digest = (digests or {}).get(file.path)
                 found[title] = FoundFile(file.path, path.name, file.size, digest)
     remote = [RemoteFile(PurePosixPath(title).as_posix(), file.size) for title, file in found.items()]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from registry.adopt.builds import FoundBuild, builds
 from registry.adopt.files import tree
-from registry.adopt.found import Found, Look
+from registry.adopt.found import YOURS, Found, Look
 from registry.digests import Digest
 from registry.errors import BadName, BadSource
 from registry.names import Name
@@ -24,7 +24,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self._file = None if root.is_dir() else root
         self.root = root if root.is_dir() else root.parent
-        self.owner = "yours"
+        self.owner = YOURS
         # Who names a file means it, wherever a link of that name leads.
         self._bounds = self.root if self._file is None else Path(self.root.anchor)
 

@@ -15,7 +15,11 @@ from typing import Protocol
 from registry.digests import Digest
 from registry.errors import RegistryError
 from registry.names import Name
+from registry.sources.local import readable
 from registry.sources.source import TextKind
+
+YOURS = "yours"
+"""The owner of files that no tool put where they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class Look:
 
     def leave(self, what: object, reason: str) -> None:
         """Note what isn't taken, and why."""
-        self.passed_over.append(PassedOver(str(what)[:1000], reason))
+        self.passed_over.append(PassedOver(readable(str(what)[:1000]), readable(reason)))
 
     @contextmanager
     def passing_over(self, what: object) -> Iterator[None]:
@@ -105,7 +109,7 @@ class Look:
         try:
             yield
         except RegistryError as error:
-            self.leave(what, str(error).removeprefix(f"{what}: "))
+            self.leave(what, readable(str(error)).removeprefix(f"{readable(str(what))}: "))
         except OSError as error:
             self.leave(what, error.strerror or str(error))
 

@@ -14,10 +14,7 @@ from registry.adopt.found import Found, FoundFile, FoundText
 from registry.digests import Digest, digest_of
 from registry.errors import BadSource
 from registry.names import Name
-from registry.oci.read import Image, Index, Piece, Role, read_facts, read_manifest, read_pieces
-from registry.sources.source import TextKind
-
-_TEXTS: tuple[TextKind, ...] = ("template", "system", "params", "messages", "license", "config")
+from registry.oci.read import TEXTS, Image, Index, Piece, Role, check_texts, read_facts, read_manifest, read_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +35,9 @@ class ImageStore:
         if isinstance(image, Index):
             raise BadSource("a list of manifests, not a model")
         pieces = read_pieces(image, shown)
+        check_texts(pieces, shown)
         facts = read_facts(image, self._config(image), shown)
-        texts = [FoundText(kind, file) for kind in _TEXTS for file in self._files(pieces, kind)]
+        texts = [FoundText(kind, file) for kind in TEXTS for file in self._files(pieces, kind)]
         if facts.renderer is not None:
             # As for a pull: what Ollama's own code renders comes with a template that says nothing.
             texts = [each for each in texts if each.kind != "template"]

@@ -30,10 +30,18 @@ KINDS: Final = tuple(_KINDS)
 
 def places(kind: str, environ: Mapping[str, str] = os.environ) -> tuple[Place, ...]:
     """The folders of a tool that are there; none if it isn't installed. Raises BadSource for an unknown word."""
+    found = [each for each in _known(kind, environ) if _is_there(each.root)]
+    return tuple({os.path.realpath(each.root): each for each in found}.values())
+
+
+def _known(kind: str, environ: Mapping[str, str]) -> list[Place]:
+    """The folders that a tool would use, whether they are there or not; none where nobody has a home."""
     if kind not in _KINDS:
         raise BadSource(f"{kind[:100]!r} is none of {', '.join(KINDS)}, and no absolute path")
-    found = [each for each in _KINDS[kind](environ) if _is_there(each.root)]
-    return tuple({os.path.realpath(each.root): each for each in found}.values())
+    try:
+        return _KINDS[kind](environ)
+    except RuntimeError:  # neither HOME nor an entry for this user, as in many containers; or '~nobody' in a variable
+        return []
 
 
 def place_at(path: Path) -> Place:

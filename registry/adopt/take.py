@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 from registry.adopt.files import read_small
-from registry.adopt.found import Found, FoundFile, FoundText
+from registry.adopt.found import YOURS, Found, FoundFile, FoundText
 from registry.assemble import Part, Recipe, assemble, sort_out
 from registry.digests import Digest, digest_of
 from registry.errors import BadSource, Corrupt, HashMismatch, NotFound, human_bytes
 from registry.gguf.reader import read_header
-from registry.manifest import REFERENCE, REVISION, SOURCE, WEIGHTS
+from registry.manifest import REFERENCE, REVISION, SOURCE, WEIGHTS, Manifest
 from registry.progress import Cancel, Progress, Report, never, unheard
-from registry.store import Lease, Store
+from registry.store import NOTHING, Filed, Lease, Store, not_replaced
 from registry.stored import StoredModel
 from registry.texts import with_texts
 
@@ -27,59 +27,63 @@ _STEP = 128 << 10
 def adopt(store: Store, found: Found, progress: Report = unheard, cancelled: Cancel = never) -> StoredModel:
     """Make a model of another tool's files where they are. Costs the time to hash them, and a glance if they are known.
 
-    A model of the same name and files is left as it is; one of other files is not replaced. Raises BadSource, BadGGUF,
+    A model of the same name and files is left as it is, or made whole; one of other files, or one that nobody can tell
+    the files of, is never replaced, be it broken or made while this was hashing. Raises BadSource, BadGGUF,
     UnsupportedModel, HashMismatch, Cancelled or a StorageFault; then the store is as it was.
     """
-    progress(Progress(f"adopting {found.name} of {found.owner}"))
-    present = _present(store, found)
-    if present is not None and not _may_be(present, found):
-        raise _taken(found)
+    progress(Progress(f"adopting {found.name}{_of(found)}"))
+    there = _there(store, found)
+    if there is not None and not (there.manifest and _may_be(there.manifest, found)):
+        raise BadSource(not_replaced(found.name))
     headers = [read_header(each.path) for each in found.files]
     # What can't be run is said now: hashing takes minutes.
     sort_out(headers, [each.title for each in found.files])
     with store.lease() as lease, _taking_back(store, lease):
         parts = {each: _take(store, lease, each, found, progress, cancelled) for each in found.all_files}
-        if present is not None:
-            if _weights(present) != {each.digest for each in parts.values()}:
-                raise _taken(found)
-            model = present
-        else:
-            model = assemble(store, lease, found.name, _recipe(found, parts), progress)
+        # Minutes may have passed, so look again; what comes in between still, `publish` sees.
+        there = _there(store, found)
+        if there is not None and _weights(there.manifest) != {each.digest for each in parts.values()}:
+            raise BadSource(not_replaced(found.name))
+        model = _whole(store, found) or assemble(
+            store, lease, found.name, _recipe(found, parts), progress, expected=NOTHING
+        )
     progress(Progress(_told(store, found, model)))
     return model
 
 
 def is_here(store: Store, found: Found) -> bool:
     """Whether the store has the model under this name, as far as can be told without hashing."""
-    present = _present(store, found)
-    return present is not None and _may_be(present, found)
+    present = _whole(store, found)
+    return present is not None and _may_be(present.manifest, found)
 
 
-def _present(store: Store, found: Found) -> StoredModel | None:
+def _whole(store: Store, found: Found) -> StoredModel | None:
     try:
         return store.show(found.name)
-    except (NotFound, Corrupt):  # a broken one is made whole
+    except (NotFound, Corrupt):
         return None
 
 
-def _may_be(model: StoredModel, found: Found) -> bool:
+def _there(store: Store, found: Found) -> Filed | None:
+    """The manifest that has the name now, whole or not: a broken model is somebody's too."""
+    return next((each for each in store.manifests() if each.name.key == found.name.key), None)
+
+
+def _may_be(manifest: Manifest, found: Found) -> bool:
     """Whether a model may consist of these files: by digests where all are known, else by their lengths."""
     claimed = {each.digest for each in found.all_files}
     if None not in claimed:
-        return _weights(model) == claimed
-    sizes = sorted(layer.size for layer in model.manifest.layers if layer.media_type in WEIGHTS)
+        return _weights(manifest) == claimed
+    sizes = sorted(layer.size for layer in manifest.layers if layer.media_type in WEIGHTS)
     return sizes == sorted(each.size for each in found.all_files)
 
 
-def _weights(model: StoredModel) -> set[Digest]:
-    return {layer.digest for layer in model.manifest.layers if layer.media_type in WEIGHTS}
+def _weights(manifest: Manifest | None) -> set[Digest]:
+    return {layer.digest for layer in manifest.layers if layer.media_type in WEIGHTS} if manifest else set()
 
 
-def _taken(found: Found) -> BadSource:
-    return BadSource(
-        f"{found.name}: there is another model of this name already, and it isn't replaced; "
-        f"remove it (runner rm {found.name}), or give it another name first (runner cp)"
-    )
+def _of(found: Found) -> str:
+    return "" if found.owner == YOURS else f" of {found.owner}"
 
 
 @contextmanager
@@ -112,8 +116,8 @@ def _take(store: Store, lease: Lease, file: FoundFile, found: Found, progress: R
             )
         except HashMismatch as error:
             raise BadSource(
-                f"{found.name}: {file.path} has other bytes than {found.owner} says ({error.actual}); "
-                f"have {found.owner} fetch it again"
+                f"{found.name}: {file.path} has other bytes than {found.owner} says: their digest is "
+                f"{error.actual}, and not {error.expected}; have {found.owner} fetch it again"
             ) from error
     tell(file.size)
     return Part(digest, file.title)
@@ -161,7 +165,6 @@ def _told(store: Store, found: Found, model: StoredModel) -> str:
     referred = [each.digest for each in model.manifest.layers if store.blobs.references.get(each.digest) is not None]
     if not referred:
         return f"adopted {model.name}"
-    return (
-        f"adopted {model.name}: {human_bytes(sum(map(store.blobs.size, referred)))} stay where {found.owner} has them, "
-        "and are needed there"
-    )
+    where = "they are" if found.owner == YOURS else f"{found.owner} has them"
+    size = human_bytes(sum(map(store.blobs.size, referred)))
+    return f"adopted {model.name}: {size} stay where {where}, and are needed there"

@@ -8,21 +8,24 @@ the error names them. Knows no network.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 from registry import manifest as ours
 from registry.digests import Digest
 from registry.errors import BadDigest, BadManifest, BadSource
-from registry.manifest import read_object
+from registry.manifest import SIZE_LIMIT, read_object
 from registry.oci.client import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 
 Role = Literal[
     "weights", "projector", "adapter", "draft", "template", "system", "params", "messages", "license", "config"
 ]
 """What a layer is of a model: a GGUF, or a text that an instruction of a Modelfile stands for."""
+
+TextRole = Literal["template", "system", "params", "messages", "license", "config"]
+TEXTS: Final[tuple[TextRole, ...]] = get_args(TextRole)
 
 FILE_PATH = "org.cncf.model.filepath"
 """Annotation: the path that a layer's file has in its model."""
@@ -33,6 +36,7 @@ _ATTESTATION = "vnd.docker.reference.type"
 _CREATED = "org.opencontainers.image.created"
 _LICENCES = "org.opencontainers.image.licenses"
 _MOST_LAYERS = 2000
+_MOST_TEXT = 32 << 20
 _LONGEST_PATH = 1024
 
 _DOCKER = "application/vnd.docker.ai."
@@ -154,6 +158,13 @@ def candidates(index: Index) -> tuple[Described, ...]:
         for each in index.manifests
         if _ATTESTATION not in each.annotations and each.media_type in (OCI_MANIFEST, DOCKER_MANIFEST, "")
     )
+
+
+def check_texts(pieces: Iterable[Piece], shown: str) -> None:
+    """Texts are read into memory. Raises BadSource for what is too long to be one, or too much together."""
+    sizes = [each.blob.size for each in pieces if each.role in TEXTS]
+    if sizes and (max(sizes) > SIZE_LIMIT or sum(sizes) > _MOST_TEXT):
+        raise BadSource(f"{shown}: its texts have {sum(sizes)} bytes, the longest {max(sizes)}; that is too much")
 
 
 def read_facts(image: Image, config: bytes, what: str) -> Facts:

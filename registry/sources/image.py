@@ -9,23 +9,23 @@ from registry.errors import BadManifest, BadSource, NotFound, RegistryError, Unr
 from registry.manifest import SIZE_LIMIT
 from registry.oci.client import RegistryClient
 from registry.oci.read import (
+    TEXTS,
     Facts,
     Image,
     Index,
     Piece,
     Role,
     candidates,
+    check_texts,
     read_facts,
     read_manifest,
     read_pieces,
 )
-from registry.sources.source import Offer, RemoteFile, Text, TextKind
+from registry.sources.source import Offer, RemoteFile, Text
 from registry.transfer.http import SOON
 from registry.transfer.incoming import Opener, in_time
 
 _MOST_CANDIDATES = 8
-_MOST_TEXT = 32 << 20
-_TEXTS: tuple[TextKind, ...] = ("template", "system", "params", "messages", "license", "config")
 
 
 class Images:
@@ -41,7 +41,7 @@ class Images:
             facts = read_facts(image, self._config(image), what)
         except BadManifest as error:
             raise Unreachable(f"{what}: the registry's answer makes no sense ({error})") from error
-        _check_texts(pieces, what)
+        check_texts(pieces, what)
         return _offer(f"{self.client.shown}@{digest}", digest, pieces, facts)
 
     def weights(self, tag: str) -> tuple[RemoteFile, ...]:
@@ -100,7 +100,7 @@ class Images:
 
 def _offer(origin: str, digest: Digest, pieces: Iterable[Piece], facts: Facts) -> Offer:
     pieces = tuple(pieces)
-    texts = [Text(kind, file) for kind in _TEXTS for file in _files(pieces, kind)]
+    texts = [Text(kind, file) for kind in TEXTS for file in _files(pieces, kind)]
     if facts.renderer is not None:
         # What Ollama's own code renders comes with a template that says nothing; the weights' own is meant.
         texts = [each for each in texts if each.kind != "template"]
@@ -119,13 +119,6 @@ def _offer(origin: str, digest: Digest, pieces: Iterable[Piece], facts: Facts) -
         parser=facts.parser,
         requires=facts.requires,
     )
-
-
-def _check_texts(pieces: Iterable[Piece], what: str) -> None:
-    """Texts are read into memory. Raises BadSource for what is too long to be one, or too much together."""
-    sizes = [each.blob.size for each in pieces if each.role in _TEXTS]
-    if sizes and (max(sizes) > SIZE_LIMIT or sum(sizes) > _MOST_TEXT):
-        raise BadSource(f"{what}: its texts have {sum(sizes)} bytes, the longest {max(sizes)}; that is too much")
 
 
 def _files(pieces: Iterable[Piece], role: Role) -> list[RemoteFile]:

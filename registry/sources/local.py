@@ -14,6 +14,7 @@ from registry.errors import BadSource
 from registry.sources.shards import SHARD, shards_of
 
 _PATH = re.compile(r"(?:[./~\\]|[A-Za-z]:[/\\]).*", re.DOTALL)
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _TORCH = (".safetensors", ".bin", ".pth", ".pt")
 _CONVERT = "convert it to GGUF first, with llama.cpp's convert_hf_to_gguf.py, or pull a GGUF of the same model"
 _CONVERT_ADAPTER = (
@@ -32,8 +33,29 @@ def gguf_files(source: str, base: Path, *, adapter: bool = False) -> tuple[Path,
     Raises BadSource if there are none, or only weights of another format; what to do then is another thing for an
     `adapter`.
     """
-    path = Path(os.path.abspath(base / Path(source).expanduser()))
+    try:
+        path = Path(os.path.abspath(base / Path(source).expanduser()))
+    except RuntimeError as error:
+        raise BadSource(f"{source}: nobody knows where that home is") from error
     refuse_other_formats(str(path), adapter=adapter)
+    found = _files_at(path, adapter)
+    refuse_unwritable(*found)
+    return found
+
+
+def refuse_unwritable(*paths: Path) -> None:
+    """Raise BadSource for a path that no manifest, note or answer could hold: one that isn't UTF-8."""
+    for path in paths:
+        if readable(str(path)) != str(path):
+            raise BadSource(f"{readable(str(path))}: its name isn't UTF-8; rename it")
+
+
+def readable(text: str) -> str:
+    """A text with a path in it, whatever bytes that has: those that aren't UTF-8 are replaced."""
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _files_at(path: Path, adapter: bool) -> tuple[Path, ...]:
     if path.is_dir():
         return _of_folder(path, adapter)
     if SHARD.fullmatch(path.name):

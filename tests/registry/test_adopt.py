@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from modelfiles.parse import parse
 from registry.adopt.found import Found
 from registry.adopt.places import chosen, look_in, nearby
 from registry.adopt.take import adopt, is_here
+from registry.create import create
 from registry.digests import digest_of
 from registry.disk import Disk
 from registry.errors import BadSource, Cancelled, Corrupt, NotFound, UnsupportedModel
+from registry.manifest import SYSTEM
 from registry.progress import Progress
 from registry.pull import PullSettings, pull
 from registry.store import Store
+from registry.stored import StoredModel
 from tests import tiny_gguf
 from tests.hub import Hub
 from tests.oci_registry import Registry, running
@@ -181,6 +185,47 @@ def test_a_model_of_another_origin_is_not_replaced(store: Store, ollama: Path, t
         adopt(store, one(folder))
     assert store.show("same:Q8_0") == kept
     assert contents(store.root) == before
+
+
+@pytest.mark.parametrize("hurt", ["text", "config", "manifest"])
+def test_a_broken_model_of_other_files_is_not_replaced(store: Store, tmp_path: Path, hurt: str) -> None:
+    found = one(gguf_file(tmp_path / "folder", "mine.gguf", "theirs"))
+    mine = make(store, str(found.name), tmp_path, "precious", "SYSTEM hello")
+    if hurt == "manifest":
+        next((store.root / "manifests").rglob(found.name.tag)).write_bytes(b"{}")
+    else:
+        broken = mine.manifest.config if hurt == "config" else mine.manifest.of(SYSTEM)[0]
+        store.blobs.path(broken.digest).unlink()
+    before = contents(store.root)
+    assert store.broken()
+    with pytest.raises(BadSource, match="another model of this name"):
+        adopt(store, found)
+    assert contents(store.root) == before
+
+
+def test_a_broken_model_of_the_same_files_and_more_is_not_replaced(store: Store, tmp_path: Path) -> None:
+    file = gguf_file(tmp_path / "folder", "mine.gguf")
+    mine = create(store, one(file).name, parse("FROM ./mine.gguf\nSYSTEM hello"), base=file.parent)
+    store.blobs.path(mine.manifest.of(SYSTEM)[0].digest).unlink()
+    before = contents(store.root)
+    with pytest.raises(BadSource, match="another model of this name"):
+        adopt(store, one(file))
+    assert contents(store.root) == before
+
+
+@pytest.mark.parametrize("moment", ["hashing", "writing manifest"])
+def test_a_model_made_meanwhile_is_not_replaced(store: Store, tmp_path: Path, moment: str) -> None:
+    found = one(gguf_file(tmp_path / "folder", "mine.gguf", "theirs"))
+    made: list[StoredModel] = []
+
+    def say(progress: Progress) -> None:
+        if progress.status.startswith(moment) and not made:
+            made.append(make(store, str(found.name), tmp_path, "precious"))
+
+    with pytest.raises(BadSource, match="another model of this name"):
+        adopt(store, found, say)
+    assert store.list() == (made[0],)
+    store.check(made[0])
 
 
 def test_a_broken_model_is_made_whole(root: Path, ollama: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 from registry.adopt.folder import Folder
 from registry.adopt.found import Look
 from registry.adopt.lmstudio import LmStudio
-from registry.adopt.places import chosen, look_in, nearby, place_at, places
+from registry.adopt.places import KINDS, chosen, look_in, nearby, place_at, places
 from registry.digests import Digest, digest_of
 from registry.errors import BadSource, NotFound
 from registry.resolve import refer
+from registry.sources.local import gguf_files
 from tests import tiny_gguf
 from tests.hub import COMMIT, Hub
 from tests.registry.layouts import DOCKER, docker_model, ollama_blob, ollama_model
@@ -72,6 +73,42 @@ def test_the_hub_cache_as_its_own_client_fills_it(hub_cache: Path) -> None:
     assert reasons(look) == {"half-Q4_K_M": "only 1 of its 2 shards are there"}
     # HF_HOME is as good as the cache in it.
     assert names(look_in(str(hub_cache.parent))) == names(look)
+
+
+def test_a_name_that_is_no_text_is_left_out_with_a_reason(tmp_path: Path) -> None:
+    good = gguf_file(tmp_path, "good-Q8_0.gguf")
+    os.rename(gguf_file(tmp_path, "a.gguf"), os.fsencode(tmp_path) + b"/t\xe9st-Q8_0.gguf")
+    os.mkdir(os.fsencode(tmp_path) + b"/f\xe9")
+    os.link(good, os.fsencode(tmp_path) + b"/f\xe9/b-Q8_0.gguf")
+    look = look_in(str(tmp_path))
+    assert names(look) == ["good:Q8_0"]
+    left = {each.what.removeprefix(f"{tmp_path}/"): each.reason for each in look.passed_over}
+    assert left == dict.fromkeys(("t\ufffdst-Q8_0.gguf", "f\ufffd/b-Q8_0.gguf"), "its name isn't UTF-8; rename it")
+    with pytest.raises(BadSource, match=r"st-Q8_0\.gguf: its name isn't UTF-8"):
+        gguf_files(".", tmp_path)
+
+
+def test_nobody_has_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert [place for kind in KINDS for place in places(kind, {})] == []
+    assert nearby(KINDS, {"OLLAMA_MODELS": "~nobody-of-this-name/x"})(digest_of(b"x")) == []
+
+
+def test_texts_that_would_fill_the_memory_are_left_out(tmp_path: Path) -> None:
+    path = ollama_model(tmp_path, "library/tiny/latest", [("model", GGUF), ("license", b"L" * (4 << 20))])
+    manifest = json.loads(path.read_bytes())
+    manifest["layers"] += [manifest["layers"][1]] * 7
+    path.write_text(json.dumps(manifest))
+    assert len(look_in(str(tmp_path)).models) == 1  # 32 MiB may be
+    manifest["layers"] += [manifest["layers"][1]]
+    path.write_text(json.dumps(manifest))
+    look = look_in(str(tmp_path))
+    assert look.models == []
+    assert "too much" in look.passed_over[0].reason
 
 
 def test_what_is_wrong_in_a_hub_cache_is_passed_over(hub_cache: Path, tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from modelfiles.parse import parse
 from registry import embedded
 from registry.create import create
 from registry.embedded import ensure_demo
-from registry.manifest import EMBEDDED
+from registry.errors import Corrupt
+from registry.manifest import EMBEDDED, MODEL, SYSTEM
 from registry.store import Store
 from tests.registry.models import gguf_file, make
+from tests.registry.trees import contents
 
 
 def test_it_is_put_there_once(store: Store) -> None:
@@ -51,6 +53,22 @@ def test_the_users_own_is_left_alone(store: Store, tmp_path: Path) -> None:
     changed = create(store, "demo", parse("FROM demo\nSYSTEM mine now"))
     assert EMBEDDED not in changed.manifest.annotations
     assert ensure_demo(store) == changed
+
+
+def test_the_users_own_is_left_alone_when_it_is_broken(store: Store, tmp_path: Path) -> None:
+    mine = make(store, "demo", tmp_path, "mine", "SYSTEM mine")
+    store.blobs.path(mine.manifest.of(SYSTEM)[0].digest).unlink()
+    before = contents(store.root)
+    with pytest.raises(Corrupt, match=r"'demo:latest' is broken.*runner rm demo"):
+        ensure_demo(store)
+    assert contents(store.root) == before
+    manifest = next((store.root / "manifests").rglob("latest"))
+    manifest.write_bytes(manifest.read_bytes()[:-5])
+    with pytest.raises(Corrupt):
+        ensure_demo(store)
+    assert store.blobs.has(mine.manifest.of(MODEL)[0].digest)
+    store.remove("demo")
+    assert ensure_demo(store).system != "mine"
 
 
 def test_its_modelfile_names_its_file() -> None:
