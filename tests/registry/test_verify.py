@@ -190,7 +190,7 @@ class Failing(Disk):
         self.errors = errors
 
     def open(self, path: Path) -> int:
-        if path.name == self.name and self.errors:
+        if path.name == self.name and path.parent.name == "blobs" and self.errors:
             raise OSError(self.errors.pop(0), "made up")
         return super().open(path)
 
