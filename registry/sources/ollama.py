@@ -86,8 +86,8 @@ class Ollama:
             )
         if self._place.host == _HUGGING_FACE:
             return (
-                f"{shown} is private, gated, or isn't there: accept its terms on huggingface.co if it has any, and "
-                "log in with `hf auth login`, or end the daemon (`runner shutdown`), set HF_TOKEN and start it again"
+                f"{shown} is private, gated, or isn't there: accept its terms on huggingface.co if it has any, and log "
+                "in with `hf auth login`, or end the daemon (`runner shutdown`), set HF_TOKEN and start it again"
             )
         return str(error)
 

@@ -198,6 +198,7 @@ def test_an_identity_token_is_exchanged(http: Http, served: Registry, tmp_path: 
         b'{"token": 1}',
         b'{"token": "a\\r\\nX: y"}',
         b'{"token": "a", "expires_in": "x"}',
+        b'{"token": "a", "expires_in": NaN}',
         b"[" * 9999,
     ],
 )
@@ -205,6 +206,12 @@ def test_tokens_that_make_no_sense_are_refused(http: Http, served: Registry, tmp
     served.auth, served.token_answer = "bearer", answer
     with pytest.raises(Unreachable, match="makes no sense"):
         RegistryClient(http, served.host, "a/b", docker_config=tmp_path).manifest("1")
+
+
+def test_a_token_for_longer_than_time_is_one(http: Http, served: Registry, tmp_path: Path) -> None:
+    served.auth, served.token_answer = "bearer", b'{"token": "a", "expires_in": 1' + b"0" * 400 + b"}"
+    with pytest.raises(Denied):  # it isn't one of the registry's, which is all that is wrong with it
+        RegistryClient(http, served.host, "a/b", docker_config=tmp_path).tags()
 
 
 def test_a_registry_that_never_lets_us_in_is_asked_twice_only(http: Http, served: Registry, tmp_path: Path) -> None:

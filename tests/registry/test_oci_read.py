@@ -323,3 +323,8 @@ def test_a_list_of_images_leaves_out_what_only_attests() -> None:
     found = read_manifest(json.dumps({"schemaVersion": 2, "manifests": [attests, inner, layer(kind)]}).encode(), "x")
     assert isinstance(found, Index)
     assert [str(each.digest) for each in candidates(found)] == [layer(kind)["digest"]]
+
+
+def test_a_time_outside_of_the_calendar_is_none() -> None:
+    config = json.dumps({"descriptor": {"createdAt": "0001-01-01T00:00:00+14:00"}}).encode()
+    assert read_facts(image(manifest(layer(f"{DOCKER}gguf.v3"))), config, "x").created is None

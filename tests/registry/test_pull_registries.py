@@ -12,6 +12,7 @@ import pytest
 from registry import manifest as ours
 from registry.digests import digest_of
 from registry.errors import BadGGUF, BadSource, Denied, HashMismatch, NotFound, RegistryError, Unreachable
+from registry.look import LookSettings, look
 from registry.manifest import REFERENCE, REVISION, SOURCE, ModelConfig
 from registry.origins import Reach, open_source
 from registry.pull import PullSettings, pull
@@ -152,6 +153,21 @@ def test_a_digest_and_a_revision_hold_the_pull_to_a_manifest(
     served.manifests["a", old] = served.manifests["a", new]
     with pytest.raises(HashMismatch):
         pull(store, pinned, settings=settings)
+
+
+def test_of_tags_with_the_same_files_the_one_that_was_asked_for_is_chosen(
+    store: Store, served: Registry, settings: PullSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tag in ("a", "b", "c"):
+        served.add("org/x", tag, [served.layer("application/vnd.docker.ai.gguf.v3", gguf())])
+
+    def chosen() -> list[tuple[str, bool, int]]:
+        seen = look(store, f"{served.host}/org/x:c", settings=LookSettings(reach=settings.reach))
+        return sorted((each.tag, each.chosen, each.files) for each in seen.builds)
+
+    assert chosen() == [("a", False, 1), ("b", False, 1), ("c", True, 1)]
+    monkeypatch.setattr("registry.sources.oci._COUNTING", {served.host})
+    assert chosen() == [("a", False, 0), ("b", False, 0), ("c", True, 1)], "where only the tags are known"
 
 
 def test_tags_that_are_there_are_told(store: Store, served: Registry, settings: PullSettings) -> None:

@@ -86,6 +86,20 @@ def test_what_cannot_be_compared_is_told_apart(
     assert look(make(store, "mine", tmp_path)).state == "local"
 
 
+def test_a_source_that_breaks_its_reader_is_no_error(
+    store: Store, hub: Hub, settings: PullSettings, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("org/tiny", {"tiny-Q8_0.gguf": model("one")})
+    stored = pull(store, "hf.co/org/tiny:Q8_0", settings=settings)
+
+    def broken(*args: object) -> None:
+        raise OverflowError("date value out of range")
+
+    monkeypatch.setattr("registry.sources.huggingface.HuggingFace.look", broken)
+    found = look(stored)
+    assert (found.state, "OverflowError" in found.problem) == ("unreachable", True)
+
+
 def test_what_texts_mean(store: Store, tmp_path: Path) -> None:
     made = make(store, "Mine:v1", tmp_path)
     assert known(store, "mine:V1").stored == made
