@@ -5,7 +5,7 @@ Knows no store and no network.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -93,6 +93,25 @@ def folded(name: str) -> str:
     return name.lower() if ":" in last or "@" in name else f"{name.lower()}:latest"
 
 
+def same_reference(one: str, other: str) -> bool:
+    """Whether two references lead to the same place: letter case counts in URLs only, and `latest` may be left out."""
+    return one == other or _canonical(one) == _canonical(other)
+
+
+def _canonical(reference: str) -> str:
+    scheme, mark, rest = reference.partition("://")
+    scheme = scheme.lower()
+    if not mark:
+        return folded(reference)
+    if scheme in ("http", "https"):
+        return reference
+    first, slash, _ = rest.partition("/")
+    if scheme in ("oci", "docker"):  # what a name with its host means anyway
+        has_host = slash and ("." in first or ":" in first or first.lower() == "localhost")
+        return folded(rest if has_host else f"docker.io/{rest}")
+    return f"{scheme}://{folded(rest)}"
+
+
 def write(lock: Lock) -> str:
     """The text of a lock file; `read` gives an equal lock."""
     models = {name: _plain(lock.models[name]) for name in sorted(lock.models, key=lambda each: (folded(each), each))}
@@ -120,15 +139,27 @@ def read(file: str, text: str) -> Lock:
 def differences(before: Lock, after: Lock) -> tuple[str, ...]:
     """What changed from one lock to another, a line each; nothing for equal locks."""
     lines = []
-    for name in sorted({*before.models, *after.models}, key=folded):
-        old, new = before.models.get(name), after.models.get(name)
+    olds, news = ({folded(name): each for name, each in lock.models.items()} for lock in (before, after))
+    names = {folded(name): name for name in (*before.models, *after.models)}
+    for key in sorted(names):
+        name, old, new = names[key], olds.get(key), news.get(key)
         if old is None:
             lines.append(f"{name} isn't in it")
         elif new is None:
             lines.append(f"{name} is in it, and shouldn't be")
-        elif old != new:
+        elif (old := _respelt(old, new)) != new:
             lines.append(f"{name}: {', '.join(_changes(old, new))}")
     return tuple(lines)
+
+
+def _respelt(old: Locked, new: Locked) -> Locked:
+    """An entry with its names as another has them, where only letter case keeps them apart."""
+    if isinstance(old, LockedPull) and isinstance(new, LockedPull) and same_reference(old.reference, new.reference):
+        source = new.source if old.source.lower() == new.source.lower() else old.source
+        return replace(old, reference=new.reference, source=source)
+    if isinstance(old, LockedCreate) and isinstance(new, LockedCreate) and same_reference(old.base, new.base):
+        return replace(old, base=new.base)
+    return old
 
 
 def _changes(old: Locked, new: Locked) -> Iterable[str]:

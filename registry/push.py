@@ -94,7 +94,7 @@ def push(
         work.uploader.greet(name.tag)
         work.blobs(artifacts, settings.connections, _origin(stored, place))
         made = [work.name(_tagged(name, each, form), each) for each in artifacts]
-    progress(Progress("success"))
+    progress(Progress("success", made[0].digest))
     return tuple(made)
 
 

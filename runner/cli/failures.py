@@ -67,6 +67,8 @@ class Refused(Failure):
 
     def __init__(self, message: str, status: int, reason: object = None) -> None:
         known = _BY_CODE.get(reason) if isinstance(reason, str) else None
+        if status == 400 and message.startswith("invalid model name"):
+            known = Exit.USAGE  # mistyped, as the daemon knows and the command can't
         super().__init__(message, known or _BY_STATUS.get(status, Exit.FAILED))
         self.status = status
 

@@ -7,15 +7,18 @@ from pathlib import Path
 
 from modelfiles.lockfile import Lock, LockedPull
 from runner.cli import output
-from runner.cli.client import Client
+from runner.cli.client import Client, Json
 from runner.cli.each import each
 from runner.cli.failures import Failure
 from runner.cli.locking import pull_locked, required_lock
 from runner.cli.provenance import ask
 
 
-def pull_all(client: Client, file: str, models: Sequence[str], as_json: bool) -> None:
-    """Pull the named models, or all that the lock says where to pull from. Raises Failure."""
+def pull_all(client: Client, file: str, models: Sequence[str], as_json: bool, more: Json) -> None:
+    """Pull the named models, or all that the lock says where to pull from; `more` are further fields of the requests.
+
+    As JSON, each model ends with an object of its own, with its `name`, `status` and `digest`. Raises Failure.
+    """
     lock = required_lock(Path(file))
     meant = ask(client, [*models, *lock.models])
     wanted = [_entry(lock, file, meant[model].name) for model in models] if models else list(_pulled(lock))
@@ -28,9 +31,15 @@ def pull_all(client: Client, file: str, models: Sequence[str], as_json: bool) ->
         held = meant[name].held
         if held is not None and held.digest == entry.digest:
             output.say(f"{name} is as locked")
+            tell(name, "unchanged", entry)
             return
         output.say(f"{name} from {entry.source}")
-        pull_locked(client, meant[name].name, entry, as_json)
+        pull_locked(client, meant[name].name, entry, as_json, more)
+        tell(name, "pulled", entry)
+
+    def tell(name: str, status: str, entry: LockedPull) -> None:
+        if as_json:
+            output.data({"name": name, "status": status, "digest": entry.digest}, indent=None)
 
     each(wanted, bring)
 

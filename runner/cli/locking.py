@@ -87,10 +87,11 @@ def pulled_entry(meant: Meant) -> LockedPull:
     )
 
 
-def pull_locked(client: Client, name: str, entry: LockedPull, as_json: bool = False, insecure: bool = False) -> None:
-    """Have the daemon pull exactly what an entry says, under its name. Raises Failure."""
+def pull_locked(client: Client, name: str, entry: LockedPull, as_json: bool = False, more: Json | None = None) -> None:
+    """Have the daemon pull exactly what an entry says, under its name. `more` are further fields of the request. Raises
+    Failure."""
     digests = {each.title: each.digest for each in entry.files}
-    pull_at(client, name, entry.reference, entry.revision, digests, len(entry.files), entry.digest, as_json, insecure)
+    pull_at(client, name, entry.reference, entry.revision, digests, len(entry.files), entry.digest, as_json, more)
 
 
 def pull_at(
@@ -102,10 +103,11 @@ def pull_at(
     count: int,
     digest: str | None = None,
     as_json: bool = False,
-    insecure: bool = False,
+    more: Json | None = None,
 ) -> None:
     """Pull a reference at one revision; `digests` are those of its `count` files. Raises Failure."""
-    body: Json = {"model": reference, "as": name, "revision": revision, "insecure": insecure, "stream": True}
+    body: Json = {"model": reference, "as": name, "revision": revision, "insecure": False, "stream": True}
+    body |= more or {}
     if digest:
         body["digest"] = digest
     if len(digests) == count and all(digests.values()) and all(digests):  # else titles don't tell files apart

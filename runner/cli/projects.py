@@ -15,7 +15,7 @@ from typing import Literal
 from modelfiles import project
 from modelfiles.errors import FileError, ModelfileError
 from modelfiles.instructions import Modelfile
-from modelfiles.lockfile import Lock, LockedCreate, LockedPull
+from modelfiles.lockfile import Lock, LockedCreate, LockedPull, folded, same_reference
 from modelfiles.project import Created, Declared, Pulled
 from modelfiles.render import render
 from runner.cli.client import Client
@@ -92,19 +92,19 @@ def read(client: Client, path: Path) -> Plan | None:
     recipes = {each.called: _recipe(path, folder, each) for each in declared if isinstance(each, Created)}
     bases = [recipe.base for recipe in recipes.values() if recipe.base]
     meant = ask(client, [*(each.called for each in declared), *bases])
-    targets: dict[str, Target] = {}
+    targets: dict[str, Target] = {}  # by the folded name: letter case makes no other model
     for each in declared:
         name = meant[each.called].name
-        if name in targets:
-            first = targets[name].declared
+        if folded(name) in targets:
+            first = targets[folded(name)].declared
             raise Failure(f"{path}, line {each.line}: {name} is declared in line {first.line} already")
-        targets[name] = Target(declared=each, name=name, recipe=recipes.get(each.called))
+        targets[folded(name)] = Target(declared=each, name=name, recipe=recipes.get(each.called))
     for each in declared:  # what a model is made from is needed as well, declared or not
         base = recipes[each.called].base if each.called in recipes else ""
-        if base and meant[base].name not in targets:
+        if base and folded(meant[base].name) not in targets:
             implied = Pulled(line=each.line, reference=base)
-            targets[meant[base].name] = Target(declared=implied, name=meant[base].name)
-    return Plan(path, folder, tuple(_in_order(path, targets, {base: meant[base].name for base in bases})))
+            targets[folded(meant[base].name)] = Target(declared=implied, name=meant[base].name)
+    return Plan(path, folder, tuple(_in_order(path, targets, {base: folded(meant[base].name) for base in bases})))
 
 
 def step(target: Target, meant: Mapping[str, Meant], lock: Lock | None) -> Step:
@@ -123,7 +123,7 @@ def locked_pull(target: Target, meant: Mapping[str, Meant], lock: Lock | None) -
     entry = lock.find(target.name) if lock is not None else None
     if entry is None or not isinstance(entry[1], LockedPull) or not isinstance(target.declared, Pulled):
         return None
-    return entry[1] if entry[1].reference == meant[target.declared.reference].reference else None
+    return entry[1] if same_reference(entry[1].reference, meant[target.declared.reference].reference) else None
 
 
 def disagreement(target: Target, meant: Mapping[str, Meant], lock: Lock) -> str:
@@ -136,8 +136,9 @@ def disagreement(target: Target, meant: Mapping[str, Meant], lock: Lock) -> str:
         return "" if locked_pull(target, meant, lock) else "is another model in the lock"
     if not isinstance(entry, LockedCreate):
         return "is pulled by the lock, and created by the project"
-    wanted = (meant[recipe.base].name if recipe.base else "", recipe.digest, _quantize(target))
-    return "" if (entry.base, entry.modelfile, entry.quantize) == wanted else "is declared otherwise than in the lock"
+    wanted = (folded(meant[recipe.base].name if recipe.base else ""), recipe.digest, _quantize(target))
+    is_same = (folded(entry.base), entry.modelfile, entry.quantize) == wanted
+    return "" if is_same else "is declared otherwise than in the lock"
 
 
 def entries(plan: Plan, meant: Mapping[str, Meant], only: Target | None = None) -> dict[str, LockedPull | LockedCreate]:
@@ -147,8 +148,8 @@ def entries(plan: Plan, meant: Mapping[str, Meant], only: Target | None = None) 
     rounded: set[str] = set()  # quantized, or made from such a model: not the same on every machine
     for target in plan.targets:
         base = meant[target.recipe.base].name if target.recipe is not None and target.recipe.base else ""
-        if _quantize(target) or base in rounded:
-            rounded.add(target.name)
+        if _quantize(target) or folded(base) in rounded:
+            rounded.add(folded(target.name))
         if only not in (None, target) or (is_demo(target.name) and target.recipe is None):
             continue
         here, todo = meant[target.name], step(target, meant, None)
@@ -161,7 +162,7 @@ def entries(plan: Plan, meant: Mapping[str, Meant], only: Target | None = None) 
             base=base,
             modelfile=target.recipe.digest,
             quantize=_quantize(target),
-            digest="" if target.name in rounded else here.held.digest,
+            digest="" if folded(target.name) in rounded else here.held.digest,
         )
     return found
 
@@ -172,7 +173,7 @@ def _pull_step(target: Target, held: Held, meant: Mapping[str, Meant], lock: Loc
     if entry is not None:
         return Step("none", "as locked") if held.digest == entry.digest else Step("pull", "not as locked")
     wanted = meant[target.declared.reference].reference
-    if target.declared.name and held.reference != wanted:
+    if target.declared.name and not same_reference(held.reference, wanted):
         return Step("pull", f"is {held.reference or 'a model made here'}, not {wanted}")
     return Step("none", "here")
 
@@ -254,5 +255,5 @@ def _in_order(path: Path, targets: Mapping[str, Target], bases: Mapping[str, str
             circle = ", ".join(each.name for each in waiting)
             raise Failure(f"{path}, line {waiting[0].declared.line}: {circle} are made from each other")
         yield from ready
-        done.update(each.name for each in ready)
-        waiting = [each for each in waiting if each.name not in done]
+        done.update(folded(each.name) for each in ready)
+        waiting = [each for each in waiting if folded(each.name) not in done]

@@ -69,6 +69,8 @@ def test_lock_writes_what_was_pulled_and_names_the_rest(daemon: FakeDaemon, runn
 
 def test_a_locked_pull_sends_the_lock(daemon: FakeDaemon, runner: CommandLine, locked: str) -> None:
     assert f"{NAME} is as locked" in runner("pull", "--locked").stderr
+    unchanged = {"name": NAME, "status": "unchanged", "digest": DIGEST}
+    assert json.loads(runner("pull", "--locked", "--json").stdout) == unchanged
     assert daemon.asked("/api/pull") == []
     daemon.held.clear()
     runner("pull", "--locked", check=1)  # the fake has no such model to give
@@ -81,6 +83,13 @@ def test_a_locked_pull_sends_the_lock(daemon: FakeDaemon, runner: CommandLine, l
         "insecure": False,
         "stream": True,
     }
+    runner("pull", "--locked", "--insecure", "--limit-rate", "5MB", check=1)
+    asked = daemon.asked("/api/pull")[1].body
+    assert (asked["insecure"], asked["limit_rate"]) == (True, "5MB")
+    assert "--as and --dry-run" in runner("pull", "--locked", "--as", "x", check=2).stderr
+    daemon.refusals["/api/pull"] = (200, b'{"status":"success"}\n')
+    lines = runner("pull", "--locked", "--json").stdout.splitlines()
+    assert json.loads(lines[-1]) == {"name": NAME, "status": "pulled", "digest": DIGEST}
     daemon.refusals["/api/pull"] = (409, {"error": "it isn't as locked", "code": "not_as_locked"})
     assert runner("pull", "--locked", check=1).stderr.endswith("Error: it isn't as locked\n")
     assert f"did you mean {NAME}?" in runner("pull", "--locked", "hf.co/org/rep:Q8_0", check=1).stderr
@@ -120,7 +129,8 @@ def test_outdated_is_a_table(daemon: FakeDaemon, runner: CommandLine, locked: st
         ["b:latest", "unreachable", COMMIT[:12], NEWER[:12], "-", "no"],
     ]
     assert done.stderr == "b:latest: no route\n"
-    assert [each["locked"] for each in json.loads(runner("outdated", "--json").stdout)] == [True, None]
+    told = json.loads(runner("outdated", "--json").stdout)
+    assert [(each["locked"], each["locked_revision"]) for each in told] == [(True, COMMIT), (False, None)]
     runner("outdated", "--exit-code", check=1)
     assert runner("outdated", "c", "--insecure").stdout.count("\n") == 4, "a model that was named is told of anyway"
     assert daemon.asked("/runner/outdated")[-1].body == {"models": ["c"], "insecure": True}
@@ -221,3 +231,16 @@ def test_what_up_finds_changed(daemon: FakeDaemon, runner: CommandLine) -> None:
     )
     daemon.held["coder:latest"] = pulled(OTHER)
     assert why() == {"coder:latest": "not as locked", "q:latest": "coder:latest has changed", "demo:latest": "here"}
+
+
+def test_letter_case_makes_no_other_model(daemon: FakeDaemon, runner: CommandLine, locked: str) -> None:
+    shouted = "hf.co/Org/Repo:q8_0"
+    path = runner.folder / lockfile.FILE
+    (runner.folder / "runner.yaml").write_text(f"models:\n- {{name: mine, reference: '{shouted}'}}\n")
+    path.write_text(locked.replace(f"  {NAME}:", "  mine:latest:"))
+    daemon.held["mine:latest"] = pulled()
+    assert "nothing to do" in runner("up", "--locked").stderr
+    runner("lock", "--check")
+    (runner.folder / "runner.yaml").write_text(f"models:\n- {{name: mine, from: {shouted}, system: x}}\n- {NAME}\n")
+    names = [each["name"] for each in json.loads(runner("up", "--check", "--json", check=1).stdout)]
+    assert names == [NAME, "mine:latest"], "the base is the model that is declared"

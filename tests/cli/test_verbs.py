@@ -156,6 +156,8 @@ def test_prune(daemon: FakeDaemon, runner: CommandLine) -> None:
         {"dry_run": False},
         {"dry_run": True, "grace": "2h"},
     ]
+    for grace in ("xx", "-1", "nan"):
+        assert "--grace takes" in runner("prune", f"--grace={grace}", check=2).stderr
     told = json.loads(runner("prune", "--json").stdout)
     assert (told["count"], told["bytes"], told["shared"]) == (3, 1_234_567_890, 2_000_000)
     assert told["references"] == 2
@@ -167,6 +169,31 @@ def test_verify(daemon: FakeDaemon, runner: CommandLine) -> None:
     assert "1 unfinished downloads" in sound.stderr
     assert "1 files in quarantine, 9 B" in sound.stderr
     assert daemon.asked("/runner/verify")[-1].body == {"models": [], "repair": False, "sample": "5%", "seed": None}
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "status", "said"),
+    [
+        (("verify", "--sample", "foo"), "/runner/verify", 400, "sample must be a share such as 5%, or a number"),
+        (("verify", "nothing"), "/runner/verify", 404, 'model "nothing" not found'),
+        (("create", "mine", "-q", "Q9"), "/api/create", 400, "quantize: 'Q9' is no quantization"),
+        (("rm", "a b"), "/api/delete", 400, "invalid model name 'a b': the model may hold letters"),
+        (("pull", "a b"), "/api/pull", 400, "invalid model name 'a b': the model may hold letters"),
+    ],
+)
+def test_what_was_mistyped_exits_as_usage(
+    daemon: FakeDaemon, runner: CommandLine, verb: tuple[str, ...], path: str, status: int, said: str
+) -> None:
+    (runner.folder / "Modelfile").write_text("FROM demo\n")
+    daemon.refusals[path] = (status, {"error": said, "code": "invalid_request_error"})
+    assert said in runner(*verb, check=2).stderr
+    daemon.refusals[path] = (500, {"error": "the disk is odd", "code": "internal_error"})
+    runner(*verb, check=1)
+
+
+def test_a_seed_without_a_sample_asks_nobody(daemon: FakeDaemon, runner: CommandLine) -> None:
+    assert "--seed needs" in runner("verify", "--seed", "1", check=2).stderr
+    assert daemon.requests == []
 
 
 def test_verify_names_what_is_bad_in_full_and_says_so_by_its_exit_code(runner: CommandLine) -> None:

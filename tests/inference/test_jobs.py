@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -232,7 +232,7 @@ async def test_a_quantizer_is_stopped_when_nobody_waits_for_it_and_works_for_one
     with ThreadPoolExecutor(4) as threads:
         jobs = Jobs(store, Source().pull, Source().push, threads, mill)
 
-        def make(name: str) -> AsyncIterator[Progress]:
+        def make(name: str) -> AsyncGenerator[Progress, None]:
             return jobs.create(name, parse("FROM ./tiny.gguf"), base=tmp_path, files={}, quantization=asked)
 
         async with aclosing(make("one")) as first, aclosing(make("two")) as second:

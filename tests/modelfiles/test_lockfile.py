@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelfiles.errors import FileError
-from modelfiles.lockfile import Lock, Locked, LockedCreate, LockedFile, LockedPull, differences, folded, read, write
+from modelfiles.lockfile import (
+    Lock,
+    Locked,
+    LockedCreate,
+    LockedFile,
+    LockedPull,
+    differences,
+    folded,
+    read,
+    same_reference,
+    write,
+)
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -129,3 +140,19 @@ def test_it_is_plain_yaml_for_others() -> None:
     found = yaml.safe_load(write(Lock({"b:latest": PULLED})))
     assert found["models"]["b:latest"]["files"][0] == {"title": "a-00001-of-00002.gguf", "digest": DIGEST, "size": 7}
     assert read("f", "version: 1\nmodels:\n") == Lock({})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("hf.co/Org/Repo:Q8_0", "hf.co/org/repo:q8_0", True),
+        ("ghcr.io/a/b", "oci://GHCR.io/A/b:latest", True),
+        ("docker://ai/smollm2", "docker.io/ai/smollm2:latest", True),
+        ("hf.co/org/repo", "hf.co/org/repo:Q8_0", False),
+        ("https://example.com/A.gguf", "https://example.com/a.gguf", False),
+        ("ollama://a", "a", False),
+    ],
+)
+def test_references_to_one_place(one: str, other: str, is_same: bool) -> None:
+    assert same_reference(one, other) is is_same
+    assert same_reference(other, one) is is_same

@@ -12,7 +12,7 @@ from modelfiles.render import render
 from runner.cli.arguments import Host, Model
 from runner.cli.client import Json
 from runner.cli.connect import daemon, is_local
-from runner.cli.failures import Exit, Failure
+from runner.cli.failures import Exit, Failure, Refused
 from runner.cli.progress import follow, shown
 from runner.cli.recipe import parsed, uploaded
 from runner.cli.transfer import is_last, upload
@@ -23,6 +23,9 @@ runner create mine -f ./Modelfile
 echo "FROM ./model.gguf" | runner create mine -f -
 runner create mine --quantize Q4_K_M
 """
+
+_OPTIONS = ("quantize", "draft_quantize", "imatrix")
+"""Fields whose values are as they were typed; a refusal begins with the name of the field."""
 
 
 def command(
@@ -58,8 +61,13 @@ def command(
         if measured is not None:
             with shown(as_json) as show:
                 request["imatrix"] = upload(client, measured, show)
-    with client.stream("/api/create", request, is_last) as updates:
-        follow(updates, as_json)
+    try:
+        with client.stream("/api/create", request, is_last) as updates:
+            follow(updates, as_json)
+    except Refused as refusal:
+        if refusal.status == 400 and refusal.message.partition(":")[0] in _OPTIONS:
+            raise Failure(f"--{refusal.message.replace('_', '-', 1)}", Exit.USAGE) from None
+        raise
 
 
 def _read(file: str) -> tuple[bytes, str, Path]:

@@ -64,11 +64,15 @@ def _cells(row: Json, with_lock: bool) -> list[str]:
         wording.short_digest(str(row["latest"])) or "-",
         wording.size(row["size"]) if row["status"] == "outdated" else "-",
     ]
-    return [*cells, {True: "yes", False: "another", None: "no"}[row["locked"]]] if with_lock else cells
+    if not with_lock:
+        return cells
+    return [*cells, "yes" if row["locked"] else "another" if row["locked_revision"] else "no"]
 
 
 def _row(told: Json, lock: Lock | None) -> Json:
-    """With `locked`: whether the lock has this very revision; null where it hasn't the model at all."""
+    """With `locked`, whether the lock has this very revision, and `locked_revision`, the one that it has; null where it
+    hasn't the model."""
     entry = lock.find(str(told["name"])) if lock is not None else None
     pulled = entry[1] if entry is not None and isinstance(entry[1], LockedPull) else None
-    return {**told, "locked": None if pulled is None else pulled.revision == told["revision"]}
+    revision = pulled.revision if pulled is not None else None
+    return {**told, "locked": revision is not None and revision == told["revision"], "locked_revision": revision}

@@ -10,6 +10,8 @@ from runner.cli import output, wording
 from runner.cli.arguments import AsJson, Host
 from runner.cli.client import Json
 from runner.cli.connect import daemon
+from runner.cli.failures import Exit, Failure
+from runner.config import parse_duration
 
 EXAMPLES = """
 runner prune
@@ -31,6 +33,11 @@ def command(
 
     Unfinished downloads, and files in quarantine, are kept for a week unless --grace is 0.
     """
+    try:
+        if parse_duration(grace or 0) == float("inf"):  # as negative ones are read
+            raise ValueError(f"takes a time that is not less than 0, not {grace!r}")
+    except ValueError as error:
+        raise Failure(f"--grace {error}", Exit.USAGE) from None
     body: Json = {"dry_run": dry_run} | ({} if grace is None else {"grace": grace})
     freed = daemon(host).post("/runner/prune", body, timeout=None)
     count, size = int(freed.get("count") or 0), int(freed.get("bytes") or 0)

@@ -63,11 +63,9 @@ def command(
     if locked:
         from runner.cli.locked import pull_all  # on use: reading YAML takes longer than asking the daemon
 
-        if dry_run or given.keys() - {"limit_rate"}:
-            raise Failure(
-                "--locked says all of what is pulled: --as, --insecure and --dry-run don't go with it", Exit.USAGE
-            )
-        pull_all(daemon(host), file, models or (), as_json)
+        if dry_run or called is not None:
+            raise Failure("--locked says all of what is pulled: --as and --dry-run don't go with it", Exit.USAGE)
+        pull_all(daemon(host), file, models or (), as_json, given)
     elif models is None or len(models) != 1:
         raise Failure("pull takes one MODEL; with --locked any number, or none for all", Exit.USAGE)
     elif is_path(models[0]):

@@ -90,10 +90,10 @@ def _check(plan: Plan, meant: Mapping[str, Meant], lock: Lock | None, as_json: b
     for target in plan.targets:
         step = projects.step(target, meant, lock)
         base = meant[target.recipe.base].name if target.recipe is not None and target.recipe.base else ""
-        if step.action == "none" and base in changing:
+        if step.action == "none" and lockfile.folded(base) in changing:
             step = Step("create", f"{base} changes")
         if step.action != "none":
-            changing.add(target.name)
+            changing.add(lockfile.folded(target.name))
         rows.append({"name": target.name, "action": step.action, "why": step.why})
     if as_json:
         output.data(rows)
@@ -126,7 +126,7 @@ class _Work:
             except Unavailable:
                 raise  # the others would fail alike
             except Failure as failure:
-                lost.add(target.name)
+                lost.add(lockfile.folded(target.name))
                 if self.failed:
                     output.report(self.failed[-1])
                 self.failed.append(failure)
@@ -136,7 +136,7 @@ class _Work:
         if target.recipe is None or not target.recipe.base or not lost:
             return
         base = ask(self.client, [target.recipe.base])[target.recipe.base].name
-        if base in lost:
+        if lockfile.folded(base) in lost:
             raise Failure(f"{target.name} is made from {base}, which isn't right")
 
     def _bring(self, target: Target) -> None:
@@ -163,7 +163,7 @@ class _Work:
         entry = projects.locked_pull(target, meant, self.lock)
         output.say(f"{target.name}{f' at {entry.revision}' if entry else ''}")
         if entry is not None:
-            pull_locked(self.client, target.name, entry, insecure=self.insecure)
+            pull_locked(self.client, target.name, entry, more={"insecure": self.insecure})
             return
         body = {
             "model": target.declared.reference,

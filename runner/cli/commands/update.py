@@ -62,7 +62,7 @@ def command(
 def _update(client: Client, told: Json, insecure: bool) -> None:
     name, before, after = str(told["name"]), str(told["revision"]), str(told["latest"])
     digests = {str(file["title"]): str(file["digest"]) for file in told["files"]}
-    pull_at(client, name, str(told["reference"]), after, digests, len(told["files"]), insecure=insecure)
+    pull_at(client, name, str(told["reference"]), after, digests, len(told["files"]), more={"insecure": insecure})
     output.line(f"{name}: {wording.short_digest(before)} -> {wording.short_digest(after)}")
 
 
