@@ -17,13 +17,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from registry.collect import Quarantined
 from registry.digests import Digest
 from registry.disk import EXHAUSTED
 from registry.errors import BadBlob, Cancelled, Corrupt, NotFound, StorageFault
 from registry.manifest import Layer, Manifest
 from registry.names import Name
 from registry.progress import Cancel, Progress, Report, never, unheard
+from registry.quarantine import Quarantined
 from registry.repair import Bad, Fetch, Kind, Outcome, Repair, advice
 from registry.store import Filed, Store
 
