@@ -13,9 +13,8 @@ import os
 import re
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -24,9 +23,11 @@ from uuid import uuid4
 from registry.digests import CHUNK, Digest, digest_of, hash_fd
 from registry.disk import Disk, storage
 from registry.errors import BadBlob, Cancelled, Corrupt, HashMismatch, StorageFault
+from registry.flights import Flights
 from registry.foreign import Taken, take_in
 from registry.ingest import Ingest
-from registry.manifest import SIZE_LIMIT, to_canonical
+from registry.manifest import SIZE_LIMIT
+from registry.quarantine import Quarantine
 from registry.references import Reference, References
 from registry.stamps import Stamps, stamp_of
 
@@ -40,9 +41,6 @@ _OTHER_BYTES = "has other bytes than when it was stored"
 HEALS = "`runner verify --repair` brings it back if it came from a source; else pull or create the model again"
 """What to do about a blob that isn't there, or isn't right."""
 
-NOTE = ".json"
-"""What the name of a note adds to that of the quarantined file that it is about."""
-
 Progress = Callable[[int], None]
 Cancel = Callable[[], bool]
 
@@ -53,13 +51,12 @@ class Blobs:
     def __init__(self, root: Path, disk: Disk | None = None) -> None:
         self._folder = root / "blobs"
         self._ingest = root / "ingest"
-        self._quarantine = root / "quarantine"
         self._disk = disk or Disk()
+        self.quarantine = Quarantine(root / "quarantine", self._disk)
         self._stamps = Stamps(root / "stamps", self._disk)
         self.references = References(root, self._disk)
         self._publishing = threading.RLock()  # around looks at a blob's place and what follows from them
-        self._turn = threading.Condition()
-        self._flights: dict[Digest, _Flight] = {}
+        self._flights = Flights()
 
     def path(self, digest: Digest) -> Path:
         """Where a blob lies, or would lie. A Digest can't be anything but 64 hex digits: no path escapes."""
@@ -233,7 +230,7 @@ class Blobs:
             if owned:
                 ingest.abandon()
                 raise HashMismatch(wrong, f"{actual} of {ingest.size} bytes", None)
-            kept = self.quarantine(ingest.path, wrong, f"{actual} of {ingest.size} bytes")
+            kept = self.quarantine.take(ingest.path, wrong, f"{actual} of {ingest.size} bytes")
             raise HashMismatch(wrong, f"{actual} of {ingest.size} bytes", kept)
         ingest.seal(own=not linked)
         if self._own_status(actual) is not None:
@@ -364,32 +361,9 @@ class Blobs:
             now = self._look(digest)
             # Somebody may have put a good one there since: only what was looked at goes.
             if now is not None and (now.st_dev, now.st_ino) == (seen.st_dev, seen.st_ino):
-                kept = self.quarantine(path, str(digest), actual or reason, or_remove=actual is not None)
+                kept = self.quarantine.take(path, str(digest), actual or reason, or_remove=actual is not None)
                 self._stamps.forget(digest)
         return BadBlob(path, str(digest), reason, actual, kept)
-
-    def quarantine(self, path: Path, expected: str, actual: str, or_remove: bool = True) -> Path | None:
-        """Move bytes that can't be trusted out of the way, with a note; None if the disk refuses.
-
-        Then they are removed, as far as that can be, or with `or_remove` False left where they are.
-        """
-        kept = self._quarantine / f"{path.name.removesuffix('.part')}.{uuid4().hex[:8]}"
-        note = {"expected": expected, "actual": actual, "when": int(time.time())}
-        try:
-            self._disk.make_dir(self._quarantine)
-            self._disk.rename(path, kept)
-            with suppress(OSError):  # the note is a kindness; the bytes are out of the way without it
-                fd = self._disk.create(kept.with_name(kept.name + NOTE))
-                try:
-                    self._disk.write(fd, to_canonical(note))
-                finally:
-                    self._disk.close(fd)
-        except OSError:
-            if or_remove:
-                with suppress(OSError):
-                    self._disk.remove(path)
-            return None
-        return kept
 
     def all(self) -> Iterator[tuple[Digest, os.stat_result]]:
         """Every blob with the status of its file, wherever it lies."""
@@ -440,33 +414,11 @@ class Blobs:
         """Remove a blob's stamp."""
         self._stamps.forget(digest)
 
-    @contextmanager
     def exclusive(
         self, digest: Digest, cancelled: Cancel | None = None, heard: Progress | None = None
-    ) -> Iterator[Progress]:
-        """Hold a digest against other threads while fetching it; raises Cancelled while waiting.
-
-        Whoever holds it tells the function that this gives how many bytes are there; `heard` is told so while waiting.
-        """
-        flight = _Flight()
-        told = -1
-        while True:
-            with self._turn:
-                first = self._flights.setdefault(digest, flight)
-                if first is flight:
-                    break
-                self._turn.wait(0.05)
-            if cancelled is not None and cancelled():
-                raise Cancelled(f"cancelled while waiting for another fetch of {digest}")
-            if heard is not None and first.done > told:
-                told = first.done
-                heard(told)
-        try:
-            yield flight.tell
-        finally:
-            with self._turn:
-                del self._flights[digest]
-                self._turn.notify_all()
+    ) -> AbstractContextManager[Progress]:
+        """Hold a digest against other threads while fetching it: see `Flights.exclusive`."""
+        return self._flights.exclusive(digest, cancelled, heard)
 
     def _sound(self, digest: Digest, cancelled: Cancel | None = None) -> bool:
         """Whether the blob is there with the right bytes; wrong ones are out of the way then."""
@@ -526,20 +478,9 @@ class Blobs:
     def _clear(self, digest: Digest) -> None:
         """Put aside what stands where a blob must go: a folder, a link, or a file of the wrong length."""
         if os.path.lexists(self._own(digest)):
-            self.quarantine(self._own(digest), str(digest), "another kind of file, or another length")
+            self.quarantine.take(self._own(digest), str(digest), "another kind of file, or another length")
 
     def _prepare(self) -> None:
         with storage("making the store's folders", self._folder):
             self._disk.make_dir(self._folder)
             self._disk.make_dir(self._ingest)
-
-
-class _Flight:
-    """A fetch under way: how far it is, for those who wait for it."""
-
-    def __init__(self) -> None:
-        self.done = 0
-
-    def tell(self, done: int) -> None:
-        """Say how many bytes are there."""
-        self.done = done

@@ -7,22 +7,21 @@ without a name until the last of them lets go. Windows refuses to remove it, and
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from registry.blobs import NOTE, Blobs
+from registry.blobs import Blobs
 from registry.digests import Digest
-from registry.disk import Disk, is_exhausted, read_file
+from registry.disk import Disk
 from registry.errors import Unwritable
+from registry.quarantine import NOTE, entries_of, size_of
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +30,6 @@ _PART_NAME = re.compile(r"sha256-([0-9a-f]{64})\.part(?:\..*)?")
 
 KEEP_SECONDS = 7 * 24 * 3600.0
 """How long an unfinished download, or bytes in quarantine, are kept for another try or a look."""
-
-_NOTE_LIMIT = 64 << 10
 
 Kind = Literal["blob", "reference", "unfinished", "quarantined", "stamp"]
 
@@ -74,17 +71,6 @@ class Pruned:
             len(told) - len(files),
             told,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """Bytes that were put aside. `expected` and `actual` are as the note beside them tells, empty where none does."""
-
-    path: Path
-    size: int
-    expected: str = ""
-    actual: str = ""
-    when: int = 0
 
 
 class Age:
@@ -144,32 +130,21 @@ def unfinished(
 
     Other files belong to threads of this process, or to a process that is gone: only an opening store knows.
     """
-    for path, status in _entries(ingest):
+    for path, status in entries_of(ingest):
         named = _PART_NAME.fullmatch(path.name)
         if named is None and not all_others:
             continue
         if named is not None and (Digest(named[1]) in leased or not age.older(status, seconds)):
             continue
-        yield Garbage("unfinished", path, _size(path, status), status.st_nlink > 1 and stat.S_ISREG(status.st_mode))
+        yield Garbage("unfinished", path, size_of(path, status), status.st_nlink > 1 and stat.S_ISREG(status.st_mode))
 
 
 def outstayed(quarantine: Path, seconds: float, age: Age) -> Iterator[Garbage]:
     """What has been in quarantine for so long; each with its note."""
-    for path, status in _entries(quarantine):
+    for path, status in entries_of(quarantine):
         if age.older(status, seconds):
             kind: Kind = "stamp" if path.name.endswith(NOTE) else "quarantined"
-            yield Garbage(kind, path, _size(path, status), status.st_nlink > 1 and stat.S_ISREG(status.st_mode))
-
-
-def quarantined(quarantine: Path, disk: Disk) -> tuple[Quarantined, ...]:
-    """All that was put aside, the latest last. Raises OSError."""
-    found = []
-    for path, status in _entries(quarantine):
-        if path.name.endswith(NOTE):
-            continue
-        note = _note(disk, path.with_name(path.name + NOTE))
-        found.append(Quarantined(path, _size(path, status), *note))
-    return tuple(sorted(found, key=lambda each: (each.when, each.path)))
+            yield Garbage(kind, path, size_of(path, status), status.st_nlink > 1 and stat.S_ISREG(status.st_mode))
 
 
 def discard(garbage: Iterable[Garbage], blobs: Blobs, disk: Disk) -> tuple[Garbage, ...]:
@@ -193,29 +168,3 @@ def discard(garbage: Iterable[Garbage], blobs: Blobs, disk: Disk) -> tuple[Garba
                 continue
         gone.append(each)
     return tuple(gone)
-
-
-def _entries(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    found = []
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):
-                found.append((Path(entry.path), entry.stat(follow_symlinks=False)))
-    return found
-
-
-def _size(path: Path, status: os.stat_result) -> int:
-    """Bytes of a file, or of all that a folder holds."""
-    if not stat.S_ISDIR(status.st_mode):
-        return status.st_size
-    return sum(_size(each, inner) for each, inner in _entries(path))
-
-
-def _note(disk: Disk, path: Path) -> tuple[str, str, int]:
-    try:
-        told = json.loads(read_file(disk, path, _NOTE_LIMIT)[0])
-        return str(told["expected"]), str(told["actual"]), int(told["when"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        if is_exhausted(error):
-            raise
-        return "", "", 0

@@ -17,7 +17,7 @@ from typing import Literal
 
 from registry import embedded
 from registry.digests import Digest
-from registry.disk import EXHAUSTED
+from registry.disk import is_exhausted
 from registry.errors import BadDigest, BadSource, Cancelled, Corrupt, NotFound, RegistryError, StorageFault
 from registry.manifest import EMBEDDED, RECIPE, REFERENCE, REVISION, TITLE, WEIGHTS
 from registry.progress import Cancel, Progress, Report
@@ -112,7 +112,7 @@ class Repair:
                 self.store.blobs.ensure_intact(digest, cancelled=self.cancelled)
             except StorageFault as error:
                 if is_exhausted(error):
-                    raise
+                    raise  # it says nothing about the file
                 self.store.blobs.condemn(digest, str(error))
             except Corrupt as error:
                 log.info("%s", error)

@@ -25,11 +25,9 @@ from registry.collect import (
     Age,
     Garbage,
     Pruned,
-    Quarantined,
     discard,
     marked,
     outstayed,
-    quarantined,
     stray_stamps,
     unfinished,
     unneeded,
@@ -42,6 +40,7 @@ from registry.lock import StoreLock
 from registry.manifest import WEIGHTS, Manifest
 from registry.manifests import Manifests, Stamp, stamp_of
 from registry.names import Name
+from registry.quarantine import Quarantined, quarantined
 from registry.stored import BrokenModel, Sizes, StoredModel, load, require_blobs, require_short_texts
 
 log = logging.getLogger(__name__)

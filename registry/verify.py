@@ -20,13 +20,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from registry.collect import Quarantined
 from registry.digests import Digest
 from registry.errors import BadBlob, Cancelled, Corrupt, NotFound, StorageFault
 from registry.manifest import Layer, Manifest
 from registry.names import Name
 from registry.progress import Cancel, Progress, Report, never, unheard
-from registry.repair import Bad, Fetch, Outcome, Repair, advice, is_exhausted
+from registry.quarantine import Quarantined
+from registry.repair import Bad, Fetch, Outcome, Repair, advice
 from registry.store import Filed, Store
 
 log = logging.getLogger(__name__)

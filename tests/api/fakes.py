@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from modelfiles.catalog import CatalogEntry
 from modelfiles.instructions import Modelfile
 from registry.adopt.found import Found, FoundFile, PassedOver
-from registry.collect import Garbage, Pruned, Quarantined
+from registry.collect import Garbage, Pruned
 from registry.digests import Digest, digest_of
 from registry.errors import BadSource, Denied, HashMismatch, NotFound, Unreachable
 from registry.fits import Fit
@@ -31,6 +31,7 @@ from registry.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, ModelConfig
 from registry.names import Name
 from registry.progress import Progress
 from registry.quantize import Quantization
+from registry.quarantine import Quarantined
 from registry.repair import Bad
 from registry.resolve import Publication, Wanted
 from registry.search import EntryFound, RepositoryFound, TagFound

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from registry.collect import quarantined
 from registry.digests import Digest
 from registry.disk import Disk
 from registry.embedded import ensure_demo
 from registry.errors import Corrupt
 from registry.manifest import MODEL
 from registry.names import Name
+from registry.quarantine import quarantined
 from registry.repair import Bad
 from registry.store import Store
 from registry.transfer.http import Http

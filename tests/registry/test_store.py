@@ -470,7 +470,7 @@ def test_no_handles_left_is_told_and_hides_nothing(
 ) -> None:
     with Store.open(root) as store:
         model = make(store, "one", tmp_path)
-        store.blobs.quarantine(store.blobs.begin().path, "expected", "actual")
+        store.blobs.quarantine.take(store.blobs.begin().path, "expected", "actual")
     none_left = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     class Exhausted(Disk):

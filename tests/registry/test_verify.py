@@ -3,12 +3,14 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registry.adopt.places import look_in
 from registry.adopt.take import adopt
-from registry.disk import Disk
+from registry.digests import Digest
+from registry.disk import Disk, storage
 from registry.errors import Cancelled, NotFound, StorageFault
 from registry.manifest import MODEL
 from registry.origins import Reach
@@ -231,3 +233,29 @@ def test_what_goes_while_it_looks_is_not_missed(store: Store, tmp_path: Path) ->
             store.remove("one")
 
     assert verify(store, progress=remove).bad == ()
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE])
+def test_repair_puts_nothing_aside_for_want_of_handles(
+    store: Store, hub: Hub, settings: PullSettings, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    hub.add("org/tiny", {"tiny-Q8_0.gguf": tiny_gguf.model().build()})
+    model = pull(store, PULLED, settings=settings)
+    weights = model.manifest.of(MODEL)[0].digest
+    codes = iter([errno.EIO, code])  # while it is verified, and once more while it is repaired
+    rehash = store.blobs.rehash
+
+    def failing(digest: Digest, *more: Any) -> None:
+        if digest == weights and (failed := next(codes, 0)):
+            with storage("reading a blob", model.weights[0]):
+                raise OSError(failed, os.strerror(failed))
+        rehash(digest, *more)
+
+    monkeypatch.setattr(store.blobs, "rehash", failing)
+    if code == errno.EMFILE:
+        with pytest.raises(StorageFault, match="Too many open files"):
+            verify(store, repair=True, fetch=_fetch(store, settings))
+    else:
+        assert _outcomes(verify(store, repair=True, fetch=_fetch(store, settings))) == ["repaired"]
+    assert bool(store.quarantined()) == (code == errno.EIO)
+    store.check(store.show(PULLED))
