@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from registry.digests import Digest, digest_of
-from registry.disk import storage
+from registry.disk import EXHAUSTED, storage
 from registry.errors import (
     BadGGUF,
     BadSource,
@@ -23,6 +23,7 @@ from registry.errors import (
     Corrupt,
     HashMismatch,
     NoSpace,
+    StorageFault,
     Truncated,
     Unreachable,
     UnsupportedModel,
@@ -51,6 +52,8 @@ _LOOKS = (1 << 18, 1 << 21, 1 << 23, 1 << 24, 1 << 25, 1 << 26, 1 << 27)
 class Fetch:
     """Fetches for one pull. `report` is called by one thread at a time, and may come from any.
 
+    `state` is what is being pulled and at which revision: what tells files without a SHA-256 from others of their path.
+
     Methods raise Unreachable, Denied, NotFound, HashMismatch, BadGGUF, UnsupportedModel, a StorageFault or Cancelled.
     """
 
@@ -59,7 +62,7 @@ class Fetch:
         store: Store,
         lease: Lease,
         source: Source,
-        revision: str,
+        state: str,
         report: Report,
         cancelled: Cancel,
         manner: Manner,
@@ -69,7 +72,7 @@ class Fetch:
         self._blobs = store.blobs
         self._lease = lease
         self._source = source
-        self._revision = revision
+        self._state = state
         self._report = report
         self._cancelled = cancelled
         self._manner = manner
@@ -137,8 +140,7 @@ class Fetch:
         for file in set(files):
             if file.digest is not None and (self._blobs.has(file.digest, file.size) or self._is_at_hand(file)):
                 continue
-            there = self._blobs.fetched(file.digest) if file.digest is not None else 0
-            missing += max(file.size - there, 0)
+            missing += max(file.size - self._blobs.fetched(self._key(file)), 0)
         free = self._store.disk.free(self._store.root)
         if missing and free < missing * _ROOM:
             raise NoSpace(self._store.root, int(missing * _ROOM), free)
@@ -151,8 +153,8 @@ class Fetch:
             self._lease.hold(digest)
             return self._blobs.write(data, digest)
         size = file.size
-        # Without a hash to go by, what an earlier try fetched counts for this very revision alone.
-        digest = file.digest or digest_of(f"{self._revision} {file.path} {size}".encode())
+        digest = self._key(file)
+        self._lease.hold(digest)  # what has arrived is under this name, until it is whole
         with self._blobs.exclusive(digest, self._is_cancelled, lambda done: self._tell(digest, size, done)) as told:
             if file.digest is None:
                 digest = self._download(file, digest, late, told)
@@ -162,6 +164,13 @@ class Fetch:
                 self._download(file, digest, late, told)
         self._say(Progress("verifying sha256 digest", digest, size, size))
         return digest
+
+    def _key(self, file: RemoteFile) -> Digest:
+        """What a file under way is called: its digest, or else that of all that is known of it.
+
+        Without a hash to go by, what an earlier try fetched counts for this very reference and revision alone.
+        """
+        return file.digest or digest_of(f"{self._state}\n{file.path}\n{file.size}".encode())
 
     def _forget_unfinished(self, digest: Digest) -> None:
         """Remove what a process left that died just before or after the file got its name."""
@@ -179,7 +188,17 @@ class Fetch:
         except Corrupt as error:
             log.warning("%s; fetching it again", error)
             return False
-        self._tell(digest, file.size, file.size)
+        except StorageFault as error:
+            if not self._is_foreign(error):
+                raise
+            log.warning("%s; fetching it, for a file of our own", error)
+            return False
+        with self._speaking:
+            if digest in self._shown:  # somebody else has fetched it meanwhile
+                self._tell(digest, file.size, file.size)
+            else:
+                self._shown[digest] = file.size
+                self._say(Progress(f"{file.title} is here already", digest, file.size, file.size))
         return True
 
     def _is_at_others(self, file: RemoteFile, digest: Digest) -> bool:
@@ -195,12 +214,20 @@ class Fetch:
                 self._blobs.adopt(path, digest, progress=tell, cancelled=self._is_cancelled, owner=owner)
             except HashMismatch as error:
                 log.warning("%s has a bad %s, which is passed over: %s (%s)", owner, file.title, path, error)
-            except BadSource as error:
+            except (BadSource, StorageFault) as error:
+                if isinstance(error, StorageFault) and not self._is_foreign(error):
+                    raise
                 log.info("can't take %s of %s: %s", file.title, owner, error)
             else:
                 self._tell(digest, file.size, file.size)
                 return True
         return False
+
+    def _is_foreign(self, error: StorageFault) -> bool:
+        """Whether it is another tool's file that can't be read, and not our disk or the whole machine in trouble."""
+        if isinstance(error, NoSpace) or getattr(error.__cause__, "errno", None) in EXHAUSTED:
+            return False
+        return self._store.root not in error.path.parents
 
     def _places(self, file: RemoteFile) -> list[tuple[str, Path]]:
         """Where files lie on this machine that should be this one, and whose they are; of its length, at least."""
@@ -212,10 +239,12 @@ class Fetch:
         return [(owner, path) for owner, path in found if _size(path) == file.size]
 
     def _download(self, file: RemoteFile, digest: Digest, late: bool, told: Callable[[int], None]) -> Digest:
+        journal = self._blobs.journal(digest)
+        if file.digest is None and not journal.exists():
+            self._forget_unfinished(digest)  # nothing says of what state of the file those bytes are
         if self._blobs.part(digest).exists():
             self._say(Progress(f"reading what an earlier try fetched of {file.title}"))
         ingest = self._blobs.begin(digest)
-        journal = self._blobs.journal(digest)
         try:
             self._receive(file, digest, ingest, journal, late, told)
             if file.digest is None:
@@ -260,7 +289,17 @@ class Fetch:
                     looks.clear()
 
         opener = self._source.open_at(file)
-        download(opener, ingest, file.size, arrived, self._is_cancelled, self._manner, journal=journal, grown=grown)
+        download(
+            opener,
+            ingest,
+            file.size,
+            arrived,
+            self._is_cancelled,
+            self._manner,
+            journal=journal,
+            grown=grown,
+            certain=file.digest is not None,
+        )
 
     def _is_at_hand(self, file: RemoteFile) -> bool:
         """Whether another tool has the file where it can be shared rather than copied."""
