@@ -5,7 +5,6 @@ Tells how far each file is. Knows nothing of models: what the files make togethe
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from registry.digests import Digest, digest_of
+from registry.digests import Digest, digest_of, git_hash
 from registry.disk import EXHAUSTED, storage
 from registry.errors import (
     BadGGUF,
@@ -34,15 +33,13 @@ from registry.gguf.check import shard_position
 from registry.gguf.peek import peek, require_known
 from registry.gguf.reader import read_header
 from registry.ingest import Ingest
-from registry.progress import Cancel, Progress, Report
+from registry.progress import Cancel, Progress, Report, is_news
 from registry.sources.source import HUB_CACHE, Nearby, RemoteFile, Source
 from registry.store import Lease, Store
 from registry.transfer.download import Manner, download
 
 log = logging.getLogger(__name__)
 
-_STEPS = 500
-_STEP = 128 << 10
 _ROOM = 1.05  # a file system needs some of its own, and other programs write too
 _SMALL = 64 << 20  # git keeps larger files elsewhere, and those come with a SHA-256
 _TOGETHER = 3  # files at once: small ones fill the waits of large ones, and each is hashed on a core of its own
@@ -118,7 +115,7 @@ class Fetch:
         if file.digest is not None:
             if actual != file.digest:
                 raise HashMismatch(str(file.digest), str(actual), None)
-        elif file.git_hash and (named := _git_hash(data)) != file.git_hash:
+        elif file.git_hash and (named := git_hash(data)) != file.git_hash:
             raise HashMismatch(f"git:{file.git_hash}", f"git:{named}", None)
         return data
 
@@ -313,8 +310,7 @@ class Fetch:
         """Report how far a file is: never less than before, and no more often than anyone could watch."""
         count = min(count, size)
         with self._speaking:
-            before = self._shown.get(digest, -1)
-            if before < 0 or count - before >= max(size // _STEPS, _STEP) or before < count == size:
+            if is_news(self._shown.get(digest, -1), count, size):
                 self._shown[digest] = count
                 self._say(Progress(f"pulling {digest.short}", digest, size, count))
 
@@ -348,7 +344,3 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def _git_hash(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
