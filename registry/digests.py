@@ -54,6 +54,11 @@ def digest_of(data: bytes | bytearray | memoryview) -> Digest:
     return Digest(hashlib.sha256(data).hexdigest())
 
 
+def git_hash(data: bytes) -> str:
+    """What git calls a file with these bytes, in hex: how hubs name small files, which they give no SHA-256."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
 def _read_into(fd: int, view: memoryview) -> int:
     return io.FileIO(fd, "rb", closefd=False).readinto(view) or 0
 

@@ -91,12 +91,19 @@ class NotFound(RegistryError):
 
 
 class UnknownTag(NotFound):
-    """The repository has no such quantization. `available` holds (tag, bytes) of each that it has."""
+    """The repository has no such quantization; `available` holds (tag, bytes) of each that it has.
 
-    def __init__(self, name: str, available: tuple[tuple[str, int], ...], near: tuple[str, ...] = ()) -> None:
+    With `several`, it has more than one that fits, and those are `available`.
+    """
+
+    def __init__(
+        self, name: str, available: tuple[tuple[str, int], ...], near: tuple[str, ...] = (), several: bool = False
+    ) -> None:
         self.available = available
         listed = ", ".join(f"{tag} ({human_bytes(size)})" for tag, size in available)
         super().__init__(name, near, f"Available: {listed}" if listed else "It has no GGUF files.")
+        if several:
+            self.args = (f"{name}: several builds fit: {listed}; say one",)
 
 
 class Corrupt(RegistryError):

@@ -5,7 +5,6 @@ Tells how far each file is. Knows nothing of models: what the files make togethe
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -14,8 +13,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from registry.digests import Digest, digest_of
-from registry.disk import storage
+from registry.digests import Digest, digest_of, git_hash
+from registry.disk import EXHAUSTED, storage
 from registry.errors import (
     BadGGUF,
     BadSource,
@@ -23,6 +22,7 @@ from registry.errors import (
     Corrupt,
     HashMismatch,
     NoSpace,
+    StorageFault,
     Truncated,
     Unreachable,
     UnsupportedModel,
@@ -33,15 +33,13 @@ from registry.gguf.check import shard_position
 from registry.gguf.peek import peek, require_known
 from registry.gguf.reader import read_header
 from registry.ingest import Ingest
-from registry.progress import Cancel, Progress, Report
+from registry.progress import Cancel, Progress, Report, is_news
 from registry.sources.source import HUB_CACHE, Nearby, RemoteFile, Source
 from registry.store import Lease, Store
 from registry.transfer.download import Manner, download
 
 log = logging.getLogger(__name__)
 
-_STEPS = 500
-_STEP = 128 << 10
 _ROOM = 1.05  # a file system needs some of its own, and other programs write too
 _SMALL = 64 << 20  # git keeps larger files elsewhere, and those come with a SHA-256
 _TOGETHER = 3  # files at once: small ones fill the waits of large ones, and each is hashed on a core of its own
@@ -51,6 +49,8 @@ _LOOKS = (1 << 18, 1 << 21, 1 << 23, 1 << 24, 1 << 25, 1 << 26, 1 << 27)
 class Fetch:
     """Fetches for one pull. `report` is called by one thread at a time, and may come from any.
 
+    `state` is what is being pulled and at which revision: what tells files without a SHA-256 from others of their path.
+
     Methods raise Unreachable, Denied, NotFound, HashMismatch, BadGGUF, UnsupportedModel, a StorageFault or Cancelled.
     """
 
@@ -59,7 +59,7 @@ class Fetch:
         store: Store,
         lease: Lease,
         source: Source,
-        revision: str,
+        state: str,
         report: Report,
         cancelled: Cancel,
         manner: Manner,
@@ -69,7 +69,7 @@ class Fetch:
         self._blobs = store.blobs
         self._lease = lease
         self._source = source
-        self._revision = revision
+        self._state = state
         self._report = report
         self._cancelled = cancelled
         self._manner = manner
@@ -115,7 +115,7 @@ class Fetch:
         if file.digest is not None:
             if actual != file.digest:
                 raise HashMismatch(str(file.digest), str(actual), None)
-        elif file.git_hash and (named := _git_hash(data)) != file.git_hash:
+        elif file.git_hash and (named := git_hash(data)) != file.git_hash:
             raise HashMismatch(f"git:{file.git_hash}", f"git:{named}", None)
         return data
 
@@ -137,8 +137,7 @@ class Fetch:
         for file in set(files):
             if file.digest is not None and (self._blobs.has(file.digest, file.size) or self._is_at_hand(file)):
                 continue
-            there = self._blobs.fetched(file.digest) if file.digest is not None else 0
-            missing += max(file.size - there, 0)
+            missing += max(file.size - self._blobs.fetched(self._key(file)), 0)
         free = self._store.disk.free(self._store.root)
         if missing and free < missing * _ROOM:
             raise NoSpace(self._store.root, int(missing * _ROOM), free)
@@ -151,8 +150,8 @@ class Fetch:
             self._lease.hold(digest)
             return self._blobs.write(data, digest)
         size = file.size
-        # Without a hash to go by, what an earlier try fetched counts for this very revision alone.
-        digest = file.digest or digest_of(f"{self._revision} {file.path} {size}".encode())
+        digest = self._key(file)
+        self._lease.hold(digest)  # what has arrived is under this name, until it is whole
         with self._blobs.exclusive(digest, self._is_cancelled, lambda done: self._tell(digest, size, done)) as told:
             if file.digest is None:
                 digest = self._download(file, digest, late, told)
@@ -162,6 +161,13 @@ class Fetch:
                 self._download(file, digest, late, told)
         self._say(Progress("verifying sha256 digest", digest, size, size))
         return digest
+
+    def _key(self, file: RemoteFile) -> Digest:
+        """What a file under way is called: its digest, or else that of all that is known of it.
+
+        Without a hash to go by, what an earlier try fetched counts for this very reference and revision alone.
+        """
+        return file.digest or digest_of(f"{self._state}\n{file.path}\n{file.size}".encode())
 
     def _forget_unfinished(self, digest: Digest) -> None:
         """Remove what a process left that died just before or after the file got its name."""
@@ -179,7 +185,17 @@ class Fetch:
         except Corrupt as error:
             log.warning("%s; fetching it again", error)
             return False
-        self._tell(digest, file.size, file.size)
+        except StorageFault as error:
+            if not self._is_foreign(error):
+                raise
+            log.warning("%s; fetching it, for a file of our own", error)
+            return False
+        with self._speaking:
+            if digest in self._shown:  # somebody else has fetched it meanwhile
+                self._tell(digest, file.size, file.size)
+            else:
+                self._shown[digest] = file.size
+                self._say(Progress(f"{file.title} is here already", digest, file.size, file.size))
         return True
 
     def _is_at_others(self, file: RemoteFile, digest: Digest) -> bool:
@@ -195,12 +211,20 @@ class Fetch:
                 self._blobs.adopt(path, digest, progress=tell, cancelled=self._is_cancelled, owner=owner)
             except HashMismatch as error:
                 log.warning("%s has a bad %s, which is passed over: %s (%s)", owner, file.title, path, error)
-            except BadSource as error:
+            except (BadSource, StorageFault) as error:
+                if isinstance(error, StorageFault) and not self._is_foreign(error):
+                    raise
                 log.info("can't take %s of %s: %s", file.title, owner, error)
             else:
                 self._tell(digest, file.size, file.size)
                 return True
         return False
+
+    def _is_foreign(self, error: StorageFault) -> bool:
+        """Whether it is another tool's file that can't be read, and not our disk or the whole machine in trouble."""
+        if isinstance(error, NoSpace) or getattr(error.__cause__, "errno", None) in EXHAUSTED:
+            return False
+        return self._store.root not in error.path.parents
 
     def _places(self, file: RemoteFile) -> list[tuple[str, Path]]:
         """Where files lie on this machine that should be this one, and whose they are; of its length, at least."""
@@ -212,10 +236,12 @@ class Fetch:
         return [(owner, path) for owner, path in found if _size(path) == file.size]
 
     def _download(self, file: RemoteFile, digest: Digest, late: bool, told: Callable[[int], None]) -> Digest:
+        journal = self._blobs.journal(digest)
+        if file.digest is None and not journal.exists():
+            self._forget_unfinished(digest)  # nothing says of what state of the file those bytes are
         if self._blobs.part(digest).exists():
             self._say(Progress(f"reading what an earlier try fetched of {file.title}"))
         ingest = self._blobs.begin(digest)
-        journal = self._blobs.journal(digest)
         try:
             self._receive(file, digest, ingest, journal, late, told)
             if file.digest is None:
@@ -260,7 +286,17 @@ class Fetch:
                     looks.clear()
 
         opener = self._source.open_at(file)
-        download(opener, ingest, file.size, arrived, self._is_cancelled, self._manner, journal=journal, grown=grown)
+        download(
+            opener,
+            ingest,
+            file.size,
+            arrived,
+            self._is_cancelled,
+            self._manner,
+            journal=journal,
+            grown=grown,
+            certain=file.digest is not None,
+        )
 
     def _is_at_hand(self, file: RemoteFile) -> bool:
         """Whether another tool has the file where it can be shared rather than copied."""
@@ -274,8 +310,7 @@ class Fetch:
         """Report how far a file is: never less than before, and no more often than anyone could watch."""
         count = min(count, size)
         with self._speaking:
-            before = self._shown.get(digest, -1)
-            if before < 0 or count - before >= max(size // _STEPS, _STEP) or before < count == size:
+            if is_news(self._shown.get(digest, -1), count, size):
                 self._shown[digest] = count
                 self._say(Progress(f"pulling {digest.short}", digest, size, count))
 
@@ -309,7 +344,3 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def _git_hash(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

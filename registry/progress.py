@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from registry.digests import Digest
 
+_STEPS = 500
+_STEP = 128 << 10
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -23,6 +26,14 @@ class Progress:
 
 Report = Callable[[Progress], None]
 Cancel = Callable[[], bool]
+
+
+def is_news(before: int, count: int, size: int) -> bool:
+    """Whether to tell of `count` bytes out of `size` after telling of `before` (-1 for nothing yet).
+
+    Told are the first word, the last, and between them no more than anyone could watch.
+    """
+    return before < 0 or count - before >= max(size // _STEPS, _STEP) or before < count == size
 
 
 def unheard(progress: Progress) -> None:

@@ -97,7 +97,8 @@ def pull(
             progress(Progress(f"chose {offer.quantization or titles} ({human_bytes(offer.size)}): {offer.why}"))
         with store.lease() as lease:
             manner = settings.manner(wanted.rate)
-            fetch = Fetch(store, lease, source, offer.revision, progress, cancelled, manner, settings.nearby)
+            state = f"{reference.text}\n{offer.revision}"
+            fetch = Fetch(store, lease, source, state, progress, cancelled, manner, settings.nearby)
             return _publish(store, lease, fetch, name, reference, offer, wanted.pin, progress)
 
 

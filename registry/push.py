@@ -21,7 +21,7 @@ from registry.oci.sending import Blob
 from registry.oci.upload import Uploader
 from registry.oci.write import Artifact, write
 from registry.origins import Reach
-from registry.progress import Cancel, Progress, Report, never, unheard
+from registry.progress import Cancel, Progress, Report, is_news, never, unheard
 from registry.resolve import Form, Forms, OciPlace, Publication, refer
 from registry.store import Lease, Store
 from registry.stored import StoredModel, require_blobs
@@ -31,8 +31,6 @@ from registry.transfer.http import Http
 CNCF_SUFFIX = "-cncf"
 """What the second tag of a push in both forms ends with."""
 
-_STEPS = 500
-_STEP = 128 << 10
 _TAG_LIMIT = 128
 _PATIENCE = 120.0  # seconds
 # What container registries take: lower case, and separators only between letters and digits.
@@ -238,7 +236,7 @@ def _teller(tell: Callable[[int], None], size: int) -> Callable[[int], None]:
 
     def told(count: int) -> None:
         nonlocal shown
-        if shown < 0 or count - shown >= max(size // _STEPS, _STEP) or shown < count == size:
+        if is_news(shown, count, size):
             shown = count
             tell(count)
 

@@ -55,11 +55,6 @@ class Bad:
     lies_at: Path | None = None
 
 
-def is_exhausted(error: StorageFault) -> bool:
-    """Whether it says that this process or machine has run out of something, and so nothing about a file."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in EXHAUSTED
-
-
 @dataclass(frozen=True, slots=True)
 class Repair:
     """Brings back what can be brought back, model by model."""

@@ -5,7 +5,6 @@ Looks at sources and fetches nothing but the small texts of a repository; change
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import Literal
 
 from registry import embedded
 from registry.assemble import Recipe
-from registry.digests import Digest
+from registry.digests import Digest, git_hash
 from registry.errors import Corrupt, NotFound, RegistryError, UnknownTag, Unreachable
 from registry.manifest import MODEL, REFERENCE, REVISION, WEIGHTS
 from registry.names import Name
@@ -140,7 +139,7 @@ def _differs(store: Store, model: StoredModel, source: Source, offer: Offer) -> 
     by_git: dict[str, Digest] = {}
     if any(each.digest is None for each in offer.files):
         small = (layer.digest for layer in held if layer.size <= _LARGEST_READ)
-        by_git = {_git_hash(store.blobs.path(digest).read_bytes()): digest for digest in small}
+        by_git = {git_hash(store.blobs.path(digest).read_bytes()): digest for digest in small}
     if digests != Counter(each.digest or by_git.get(each.git_hash) for each in offer.files):
         return True
     texts = [(each.kind, _read(source, each.file)) for each in offer.texts]
@@ -171,7 +170,3 @@ def _read(source: Source, file: RemoteFile) -> bytes:
     if len(found) != file.size:
         raise Unreachable(f"{file.path}: the source sends {len(found)} bytes instead of {file.size}")
     return bytes(found)
-
-
-def _git_hash(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from registry.digests import Digest
+from registry.disk import is_exhausted
 from registry.errors import BadBlob, Cancelled, Corrupt, NotFound, StorageFault
 from registry.manifest import Layer, Manifest
 from registry.names import Name

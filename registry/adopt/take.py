@@ -15,13 +15,10 @@ from registry.digests import Digest, digest_of
 from registry.errors import BadSource, Corrupt, HashMismatch, NotFound, human_bytes
 from registry.gguf.reader import read_header
 from registry.manifest import REFERENCE, REVISION, SOURCE, WEIGHTS, Manifest
-from registry.progress import Cancel, Progress, Report, never, unheard
+from registry.progress import Cancel, Progress, Report, is_news, never, unheard
 from registry.store import NOTHING, Filed, Lease, Store, not_replaced
 from registry.stored import StoredModel
 from registry.texts import with_texts
-
-_STEPS = 500
-_STEP = 128 << 10
 
 
 def adopt(store: Store, found: Found, progress: Report = unheard, cancelled: Cancel = never) -> StoredModel:
@@ -125,12 +122,12 @@ def _take(store: Store, lease: Lease, file: FoundFile, found: Found, progress: R
 
 def _teller(progress: Report, status: str, size: int) -> Callable[[int], None]:
     """Tells how far a file is: no more often than anyone could watch."""
-    told = -size
+    told = -1
 
     def tell(done: int) -> None:
         nonlocal told
         done = min(done, size)
-        if done == size or done - told >= max(size // _STEPS, _STEP):
+        if is_news(told, done, size):
             told = done
             progress(Progress(status, None, size, done))
 

@@ -92,11 +92,11 @@ def choose(name: str, found: Sequence[Candidate], tag: str, memory: int | None =
     """
     whole = [each for each in found if each.whole]
     if whole and tag.lower() == LATEST:
-        return _only(name, tag, _usual(whole, memory))
+        return _only(name, _usual(whole, memory))
     for matches in _RULES:
         matching = [each for each in found if matches(each, tag.lower())]
         if matching:
-            return _checked(_only(name, tag, [each for each in matching if each.whole] or matching))
+            return _checked(_only(name, [each for each in matching if each.whole] or matching))
     raise UnknownTag(name, tuple((each.tag, each.size) for each in whole), _nearest(tag, whole))
 
 
@@ -187,14 +187,14 @@ def _has_room(each: Candidate, memory: int | None) -> bool:
     return memory is None or each.size <= memory * _ROOM
 
 
-def _only(name: str, tag: str, matching: list[Candidate]) -> Candidate:
+def _only(name: str, matching: list[Candidate]) -> Candidate:
     if len(matching) == 1:
         return matching[0]
     if len({(_last(each.stem).lower(), each.label) for each in matching}) == 1:
         # The same file name in several folders, or once whole and once in shards: nothing could tell them apart.
         return min(matching, key=lambda each: (len(each.files), len(each.stem), each.stem))
     # Told apart by their file names, which are tags too.
-    raise UnknownTag(f"{name} ({tag} means several files)", tuple((_last(each.stem), each.size) for each in matching))
+    raise UnknownTag(name, tuple((_last(each.stem), each.size) for each in matching), several=True)
 
 
 def _nearest(tag: str, whole: Sequence[Candidate]) -> tuple[str, ...]:

@@ -12,10 +12,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from registry.errors import Cancelled, StorageFault, Unreachable
 from registry.ingest import Ingest
 from registry.progress import Cancel
+from registry.transfer.calls import Calls, Left
 from registry.transfer.frontier import Frontier
 from registry.transfer.incoming import Incoming as Incoming
 from registry.transfer.incoming import Opener as Opener
@@ -44,22 +46,23 @@ def download(
     *,
     journal: Path | None = None,
     grown: Told | None = None,
+    certain: bool = True,
 ) -> None:
     """Fill `ingest` to `size` bytes, hashed. `arrived` is told how many there are, `grown` how many without a gap.
 
     Both are called on the download's threads, one at a time; what they raise ends it. `journal` is where to note what
-    has arrived of a file that comes in parts; it is left there. Raises Unreachable when the waits are used up,
-    Cancelled, or a StorageFault. What has arrived stays in the ingest.
+    has arrived of a file that comes in parts; it is left there. A file isn't `certain` where nobody knows its hash
+    beforehand: then bytes belong together only by the sender's word for the file's version. Raises Unreachable when
+    the waits are used up, Cancelled, or a StorageFault, and ValueError for a `size` below 0. What has arrived stays in
+    the ingest.
     """
+    if size < 0:
+        raise ValueError(f"no file has {size} bytes")
     manner = manner or Manner()
-    parts, log, version = found(ingest, size, journal, manner.shape or Shape.of(size), cancelled)
+    parts, log, version = found(ingest, size, journal, manner.shape or Shape.of(size), cancelled, certain)
     if not parts.done:
         ingest.resumed = 0
-    _Download(open_at, ingest, parts, log, version, arrived, grown, cancelled, manner).run()
-
-
-class _Left(Exception):
-    """This connection isn't wanted any more."""
+    _Download(open_at, ingest, parts, log, version, arrived, grown, cancelled, manner, certain).run()
 
 
 class _Slow(Unreachable):
@@ -84,6 +87,7 @@ class _Download:
         grown: Told | None,
         cancelled: Cancel,
         manner: Manner,
+        certain: bool,
     ) -> None:
         self._open_at = open_at
         self._ingest = ingest
@@ -94,6 +98,7 @@ class _Download:
         self._grown = grown
         self._cancelled = cancelled
         self._manner = manner
+        self._certain = certain
         self._changed = threading.Condition()
         self._telling = threading.Lock()
         self._ending = threading.Event()
@@ -102,8 +107,7 @@ class _Download:
         self._frontier = Frontier(ingest, parts, self._changed, self._fail)
         self._failure: BaseException | None = None
         self._threads: list[threading.Thread] = []
-        self._calls: dict[int, Callable[[], None]] = {}
-        self._dropped: set[int] = set()
+        self._calls = Calls()
         self._turn = 0
         self._over = False
         self._active = 0
@@ -147,10 +151,11 @@ class _Download:
 
     def _begin_anew(self) -> None:
         """The file has changed at its source: what is there is of another. Under the lock."""
-        if not self._patience.failed(self._patience.round, self._parts.done, slow=True):
+        # The first time costs no try: what there was may be an earlier try's.
+        if self._turn and not self._patience.failed(self._patience.round, self._parts.done, slow=True):
             raise Unreachable("the file changes at its source while it is being fetched")
         self._turn += 1
-        self._hang_up()
+        self._calls.hang_up()
         while self._busy:
             self._changed.wait()
         self._frontier.hold()
@@ -169,7 +174,7 @@ class _Download:
         """Leave the file alone, with all that has arrived in the journal."""
         with self._changed:
             self._over = True
-            self._hang_up()
+            self._calls.hang_up()
         self._ending.set()
         self._frontier.stop()
         with self._changed:
@@ -183,12 +188,6 @@ class _Download:
         until = time.monotonic() + _LEAVING
         for thread in self._threads:  # who is still on the phone is left behind, and finds nothing to do
             thread.join(max(until - time.monotonic(), 0.0))
-
-    def _hang_up(self, spared: int | None = None) -> None:
-        for call, hang_up in self._calls.items():
-            if call != spared:
-                self._dropped.add(call)
-                hang_up()
 
     def _fail(self, error: BaseException) -> None:
         """Note what ends the download. Under the lock."""
@@ -210,7 +209,7 @@ class _Download:
                 began = self._patience.round
                 self._fetch(part, turn)
                 part = self._next(part, turn)
-        except _Left:
+        except Left:
             pass
         except Unreachable as error:
             with self._changed:
@@ -239,6 +238,8 @@ class _Download:
             return self._parts.take() if self._active <= wanted and self._patience.wait == 0.0 else None
 
     def _on_trouble(self, error: Unreachable, began: int) -> None:
+        if self._calls.one_brings_all:
+            return  # one that came too late: another brings all there is
         if error.after is not None and self._active > 1:
             self._limit = max(self._active - 1, 1)  # it has told us that we are too many
         if not self._patience.failed(began, self._parts.done, error.after, isinstance(error, _Slow)):
@@ -268,17 +269,12 @@ class _Download:
     def _call(self, incoming: Incoming, turn: int) -> Iterator[None]:
         with self._changed:
             self._check_wanted(turn)
-            self._calls[id(incoming)] = incoming.hang_up
+            self._calls.add(incoming)
         try:
             yield
-        except Unreachable:
-            if id(incoming) in self._dropped:
-                raise _Left from None
-            raise
         finally:
             with self._changed:
-                self._calls.pop(id(incoming), None)
-                self._dropped.discard(id(incoming))
+                self._calls.remove(incoming)
 
     def _accepted(self, incoming: Incoming, start: int, stop: int, turn: int) -> tuple[int, int]:
         """From where to where an answer's bytes are to be read. Raises Unreachable for one that makes no sense."""
@@ -292,9 +288,11 @@ class _Download:
                 # A server that ignores ranges begins at the beginning; anything else is beyond repair.
                 if incoming.start != 0:
                     raise Unreachable(f"asked for bytes from {start} on, got them from {incoming.start} on")
-                if not self._one_stream and len(self._parts) > 1:
+                if self._calls.one_brings_all:
+                    raise Left  # another brings it all
+                if len(self._parts) > 1:
                     self._one_stream = True
-                    self._hang_up(spared=id(incoming))
+                    self._calls.spare(incoming)
                 return 0, size
             if incoming.start != start or not start < incoming.end <= stop:
                 raise Unreachable(
@@ -306,12 +304,14 @@ class _Download:
             return start, incoming.end
 
     def _check_version(self, version: str) -> None:
+        if not version and not self._certain:
+            version = uuid4().hex  # no two answers are known to be of the same bytes
         if not version or mark(version) == self._version:
             return
         if self._version is not None and self._parts.done:
             self._stale = version
             self._changed.notify_all()
-            raise _Left
+            raise Left
         self._version = mark(version)
         if self._journal is not None:
             self._journal.note_version(version)
@@ -321,7 +321,7 @@ class _Download:
         got = 0
         while at < stop:
             began = time.monotonic()
-            chunk = next(incoming.chunks, None)
+            chunk = self._calls.next_of(incoming)
             spent += time.monotonic() - began
             if chunk is None:
                 raise Unreachable(f"the connection ended after {at} of {self._parts.size} bytes")
@@ -335,7 +335,7 @@ class _Download:
             if pause:
                 self._ending.wait(pause)
         if incoming.end == stop:
-            next(incoming.chunks, None)  # the end of the answer: the connection can be used again
+            self._calls.next_of(incoming)  # the end of the answer: the connection can be used again
 
     def _take_in(self, at: int, data: memoryview, turn: int) -> int:
         """Write what is new of some bytes and tell of it; the offset after them."""
@@ -344,7 +344,7 @@ class _Download:
             self._check_wanted(turn)
             gaps = self._parts.gaps(at, end)
             if not self._one_stream and len(self._parts) > 1 and (not gaps or gaps[0][1] != at):
-                raise _Left  # a block before this turned out to be lost: the part goes on from there
+                raise Left  # a block before this turned out to be lost: the part goes on from there
             self._busy += 1
         try:
             for part, start, stop in gaps:
@@ -388,4 +388,4 @@ class _Download:
 
     def _check_wanted(self, turn: int) -> None:
         if self._over or self._stale or turn != self._turn or self._failure is not None:
-            raise _Left
+            raise Left

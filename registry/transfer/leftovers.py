@@ -16,13 +16,14 @@ from registry.transfer.parts import Extent, Parts, Shape
 
 
 def found(
-    ingest: Ingest, size: int, path: Path | None, shape: Shape, cancelled: Cancel
+    ingest: Ingest, size: int, path: Path | None, shape: Shape, cancelled: Cancel, certain: bool = True
 ) -> tuple[Parts, Journal | None, str | None]:
     """The parts, the journal, and the mark of the file's version, of an ingest that shall have `size` bytes.
 
-    A small file has no journal: then what is there counts as its beginning. Raises Cancelled or a StorageFault.
+    A small file has no journal: then what is there counts as its beginning, unless the file isn't `certain`: nothing
+    would tell then if it were of another. Raises Cancelled or a StorageFault.
     """
-    if ingest.resumed > size:
+    if ingest.resumed > size or not (certain or (path is not None and path.exists())):
         ingest.restart()
     there = ingest.resumed
     if path is None or (shape.part >= size and not path.exists()):
@@ -31,7 +32,9 @@ def found(
         return parts, None, None
     if there and path.exists():
         resumed = Journal.resume(ingest.disk, path, size)
-        if resumed is not None:
+        if resumed is not None and resumed[1] is None and not certain:
+            resumed[0].close()
+        elif resumed is not None:
             log, version, extents = resumed
             parts = Parts(size, log.shape)
             for each in extents:

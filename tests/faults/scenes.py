@@ -13,7 +13,7 @@ from registry.create import create
 from registry.digests import digest_of
 from registry.errors import NotFound
 from registry.origins import Reach
-from registry.progress import Cancel, Report
+from registry.progress import Cancel, Progress, Report
 from registry.pull import PullSettings, pull
 from registry.resolve import Wanted
 from registry.store import Store
@@ -191,6 +191,16 @@ def _pull_and_prune(store: Store, place: Place, world: World) -> None:
     world.pull(store, place, report=lambda step: store.prune(grace=0) and None)
 
 
+def _pull_by_url(store: Store, place: Place, world: World) -> None:
+    """A file of which nobody knows the hash beforehand; what prunes meanwhile must leave it alone."""
+
+    def report(step: Progress) -> None:
+        if step.completed:
+            store.prune(grace=0)
+
+    world.pull(store, place, f"{world.hub.endpoint}/org/tiny/resolve/main/tiny-Q8_0.gguf", report)
+
+
 def _half(store: Store, place: Place, world: World) -> None:
     data = world.hub.repositories["org/tiny"].files["tiny-Q8_0.gguf"].data
     part = store.blobs.begin(digest_of(data))
@@ -244,6 +254,7 @@ SCENES = (
     Scene("pull of what is there", _pull, _already, needs_hub=True),
     Scene("pull from the hub's cache", _pull, _gone_from_store, needs_hub=True),
     Scene("prune during a pull", _pull_and_prune, _half, needs_hub=True),
+    Scene("prune during a pull by URL", _pull_by_url, needs_hub=True),
     Scene("verify --repair", _repair, _broken, needs_hub=True, hurt=True),
 )
 

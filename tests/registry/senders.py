@@ -51,13 +51,16 @@ class Sender:
             for at in range(first, last, CHUNK):
                 self.before(at)
                 if dropped.is_set():
-                    raise Unreachable("hung up")
+                    raise ConnectionAbortedError("hung up")
                 piece = self.data[at : min(at + CHUNK, last)]
                 span[1] = at + len(piece)
                 yield piece
 
         end, total = (last, len(self.data)) if ranged else (None, None)
-        yield self.answer(Incoming(first, chunks(), self.version, end, total, dropped.set))
+        try:
+            yield self.answer(Incoming(first, chunks(), self.version, end, total, dropped.set))
+        except ConnectionError as error:  # as for HTTP: whoever reads the chunks gets it raw
+            raise Unreachable(str(error)) from error
 
     def sent_twice(self) -> int:
         """Bytes that left more than once."""

@@ -90,7 +90,9 @@ def test_near_tags_are_suggested() -> None:
 @pytest.mark.parametrize("tag", ["Q8_0", "latest"])
 def test_several_matches_are_listed_rather_than_guessed(tag: str) -> None:
     two = candidates(files("m-v2-Q8_0.gguf", "m-v3-Q8_0.gguf"))
-    with pytest.raises(UnknownTag, match="means several files") as caught:
+    with pytest.raises(
+        UnknownTag, match=r"^hf.co/o/r: several builds fit: m-v2-Q8_0 \(1.0 GB\), m-v3-Q8_0 \(1.0 GB\); say one$"
+    ) as caught:
         choose("hf.co/o/r", two, tag)
     assert caught.value.available == (("m-v2-Q8_0", GB), ("m-v3-Q8_0", GB))
 

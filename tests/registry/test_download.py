@@ -6,8 +6,9 @@ import random
 import threading
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,21 @@ def fetch(
     cancelled: Callable[[], bool] = lambda: False,
     arrived: Callable[[int], None] = lambda done: None,
     grown: Callable[[int], None] | None = None,
+    certain: bool = True,
 ) -> Ingest:
     """Download into `folder`, going on with what is there; the ingest, closed."""
     ingest = Ingest.resume(disk or Disk(), folder / "x.part")
     try:
         download(
-            sender.open_at, ingest, len(DATA), arrived, cancelled, manner, journal=folder / "x.journal", grown=grown
+            sender.open_at,
+            ingest,
+            len(DATA),
+            arrived,
+            cancelled,
+            manner,
+            journal=folder / "x.journal",
+            grown=grown,
+            certain=certain,
         )
     finally:
         ingest.keep()
@@ -101,6 +111,31 @@ def test_a_sender_that_forgets_ranges_costs_time_but_not_the_file(tmp_path: Path
 
     sender.before = before
     assert whole(fetch(tmp_path, sender))
+
+
+def test_connections_that_are_hung_up_for_one_stream_are_no_trouble(tmp_path: Path) -> None:
+    whole_file = threading.Event()
+    turn = count()
+    plain = Sender(DATA, ranges=False, before=lambda at: whole_file.set())
+
+    def before(at: int) -> None:
+        if at % PART == CHUNK:
+            assert whole_file.wait(10)  # the first two are in the middle of a part when the third hangs them up
+
+    class Forgetting(Sender):
+        def open_at(self, start: int, stop: int | None) -> AbstractContextManager[Incoming]:
+            return super().open_at(start, stop) if next(turn) < 2 else plain.open_at(start, stop)
+
+    sender = Forgetting(DATA, before=before)
+    assert whole(fetch(tmp_path, sender, manner=replace(MANNER, waits=(), connections=3)))
+    assert plain.sent == len(DATA)
+
+
+def test_a_size_below_zero_is_refused_at_once(tmp_path: Path) -> None:
+    ingest = Ingest.create(Disk(), tmp_path / "x.part")
+    with pytest.raises(ValueError, match="-1 bytes"):
+        download(Sender(DATA).open_at, ingest, -1, lambda done: None, lambda: False, MANNER)
+    ingest.abandon()
 
 
 @pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1])
@@ -210,6 +245,16 @@ class TestGoingOn:
         with pytest.raises(BadGGUF):
             fetch(tmp_path, Sender(b"x" * len(DATA), "old"), arrived=until(5 * PART, BadGGUF("stop")))
         assert whole(fetch(tmp_path, Sender(DATA, "new")))
+
+    @pytest.mark.parametrize("left", ["no journal", "a journal without a version", "a journal, and no version now"])
+    def test_without_a_hash_only_what_a_journal_vouches_for_counts(self, tmp_path: Path, left: str) -> None:
+        version = "" if left == "a journal without a version" else "v1"
+        with pytest.raises(BadGGUF):
+            fetch(tmp_path, Sender(b"x" * len(DATA), version), arrived=until(5 * PART, BadGGUF("stop")))
+        if left == "no journal":
+            (tmp_path / "x.journal").unlink()
+        now = Sender(DATA, "" if left == "a journal, and no version now" else "v1", ranges=False)
+        assert whole(fetch(tmp_path, now, certain=False, manner=replace(MANNER, waits=())))
 
     def test_a_file_that_changes_under_way_is_begun_anew(self, tmp_path: Path) -> None:
         sender = Sender(b"x" * len(DATA), "old")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from registry.digests import digest_of
-from registry.errors import Cancelled, Denied, RegistryError, Unreachable
+from registry.disk import Disk
+from registry.errors import Cancelled, Denied, NoSpace, RegistryError, Unreachable
 from registry.fetch import Fetch
 from registry.progress import Progress
 from registry.pull import PullSettings, pull
@@ -257,3 +258,22 @@ def test_a_large_file_without_a_hash_is_gone_on_with_too(store: Store, monkeypat
     assert done.outcome == FILE.digest
     assert sender.sent_twice() <= 4 * CHUNK
     assert unfinished(store.root) == []
+
+
+def test_what_is_there_of_a_file_without_a_hash_needs_no_further_room(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = RemoteFile("m.gguf", len(DATA))
+
+    def before(at: int) -> None:
+        if at > 300_000:
+            raise Denied("not now")
+
+    _Puller(store, Sender(DATA, before=before), file).run()
+    with store.lease() as lease:
+        fetch = Fetch(store, lease, _Memory(Sender(DATA)), "r1", lambda step: None, lambda: False, MANNER)
+        monkeypatch.setattr(Disk, "free", lambda disk, path: len(DATA) - 200_000)
+        fetch.check_room([file])
+        monkeypatch.setattr(Disk, "free", lambda disk, path: len(DATA) - 400_000)
+        with pytest.raises(NoSpace):
+            fetch.check_room([file])

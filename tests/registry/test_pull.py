@@ -1,5 +1,6 @@
 """Pull, against a hub on loopback that speaks Hugging Face's API to the real huggingface_hub client."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -27,6 +28,7 @@ from registry.errors import (
     NoSpace,
     NotFound,
     RegistryError,
+    StorageFault,
     UnknownTag,
     Unreachable,
     UnsupportedModel,
@@ -38,6 +40,7 @@ from registry.store import Store
 from tests import tiny_gguf
 from tests.hub import COMMIT, File, Hub
 from tests.registry.faulty_disk import FaultyDisk
+from tests.registry.strangers import Apart
 from tests.registry.trees import contents, unfinished
 from tests.tiny_gguf import Tensor
 
@@ -303,6 +306,50 @@ def test_a_bad_file_in_the_hubs_cache_stays_there_and_is_fetched(
     assert str(cached) in caplog.text
     assert pulled.weights[0].read_bytes() == data
     assert cached.read_bytes() == b"\0" * len(data)
+
+
+@pytest.mark.parametrize("when", ["before the pull", "after it was referred to"])
+def test_an_unreadable_file_of_another_tool_is_fetched(
+    root: Path, hub: Hub, settings: PullSettings, tmp_path: Path, when: str
+) -> None:
+    class Scratched(Apart):
+        bad = 0
+
+        def read_into(self, fd: int, view: memoryview) -> int:
+            if os.fstat(fd).st_ino == self.bad:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read_into(fd, view)
+
+    data = model()
+    hub.add("org/tiny", {"tiny-Q8_0.gguf": data})
+    cached = hub_blob(settings, "org/tiny", data)
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(data)
+    disk = Scratched()
+    with Store.open(root, disk) as store:
+        if when != "before the pull":
+            assert pull(store, "hf.co/org/tiny:Q8_0", settings=settings).weights == (cached,)
+            os.utime(cached, (1, 1))  # so that it is looked at again
+        disk.bad = cached.stat().st_ino
+        pulled = pull(store, "hf.co/org/tiny:Q8_0", settings=settings)
+        assert pulled.weights == (store.root / "blobs" / digest_of(data).file_name,)
+        assert cached.read_bytes() == data
+        disk.bad = pulled.weights[0].stat().st_ino  # our own is another matter
+        pulled.weights[0].chmod(0o644)
+        os.utime(pulled.weights[0], (1, 1))
+        with pytest.raises(StorageFault, match="reading a blob"):
+            pull(store, "hf.co/org/tiny:Q8_0", settings=settings)
+
+
+def test_what_is_here_already_is_said_to_be(store: Store, hub: Hub, settings: PullSettings) -> None:
+    data = model()
+    hub.add("org/tiny", {"tiny-Q8_0.gguf": data})
+    for told in ("pulling " + digest_of(data).short, "tiny-Q8_0.gguf is here already"):
+        seen: list[Progress] = []
+        pull(store, "hf.co/org/tiny:Q8_0", progress=seen.append, settings=settings)
+        steps = [each for each in seen if each.digest == digest_of(data) and "verifying" not in each.status]
+        assert {each.status for each in steps} == {told}
+        assert (steps[-1].total, steps[-1].completed) == (len(data), len(data))
 
 
 def test_a_strangers_file_behind_a_link_in_the_cache_is_not_removed(

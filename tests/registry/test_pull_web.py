@@ -1,6 +1,7 @@
 """Pull a GGUF by its URL: no digest but the one that it turns out to have, or that a person gave."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from registry.errors import BadDigest, BadGGUF, BadSource, Denied, HashMismatch,
 from registry.manifest import REVISION, SOURCE
 from registry.names import Name
 from registry.origins import Reach, open_source
+from registry.progress import Progress
 from registry.pull import PullSettings, pull
 from registry.resolve import Pin, Wanted, refer
 from registry.store import Store
@@ -90,6 +92,32 @@ def test_parts_of_another_state_are_not_gone_on_with(
         pull(store, url, settings=settings)
     put(web, "x.gguf", new, etag)
     assert pull(store, url, settings=settings).weights[0].read_bytes() == new
+
+
+@pytest.mark.parametrize("etag", ['"5f3a-1"', ""])
+@pytest.mark.parametrize("there", ["x.gguf", "elsewhere/x.gguf"])
+def test_bytes_of_another_file_are_not_gone_on_with(
+    store: Store, web: Registry, settings: PullSettings, etag: str, there: str
+) -> None:
+    old, new = gguf("old", 2), gguf("new", 2)
+    once = replace(settings, waits=())
+    with pytest.raises(Unreachable):
+        pull(store, put(web, "x.gguf", old, etag, cuts=[4, 700_000]), settings=once)
+    if there == "x.gguf" and etag:
+        new = old  # the server's word is that it is the same
+    assert pull(store, put(web, there, new, etag), settings=once).weights[0].read_bytes() == new
+
+
+def test_what_is_being_fetched_without_a_hash_is_nobodys_garbage(
+    store: Store, web: Registry, settings: PullSettings
+) -> None:
+    data = gguf(megabytes=3)
+
+    def prune(step: Progress) -> None:
+        if step.completed:
+            assert store.prune(grace=0).removed == ()
+
+    assert pull(store, put(web, "x.gguf", data), settings=settings, progress=prune).weights[0].read_bytes() == data
 
 
 @pytest.mark.parametrize("etag", ['"1"', ""])
