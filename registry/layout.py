@@ -49,8 +49,11 @@ def tidy(root: Path, disk: Disk, age: Age) -> None:
         with storage("opening the store", root):
             _migrate(root, disk)
             _lay_out(root, disk)
-            # A process that died between giving a blob its name and making that durable left it to us.
+            # A process that died between giving a blob its name and making that durable left it to us; or a reference.
             disk.sync_dir(root / "blobs")
+            if (root / "references").is_dir():
+                disk.sync_dir(root / "references")
+                disk.sync_dir(root)
             leftovers = unfinished(root / "ingest", (), KEEP_SECONDS, age, all_others=True)
             discard(leftovers, Blobs(root, disk), disk)
     except Unwritable as error:

@@ -36,6 +36,8 @@ class Folder:
                 self._in_all(look)
             else:
                 refuse_other_formats(str(self._file))
+                if self._file.suffix.lower() != ".gguf":
+                    raise BadSource(f"{self._file}: its name doesn't end in .gguf")
                 wanted = [self._file.with_name(name) for name in shards_of(self._file.name)]
                 self._among(self._file.parent, wanted, look)
         return look

@@ -94,10 +94,17 @@ class PassedOver:
 
 @dataclass(slots=True)
 class Look:
-    """What one look brought. Grows while looking."""
+    """What one look brought, and the folders and files that it went to, there or not. Grows while looking."""
 
     models: list[Found] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
+    places: list[Path] = field(default_factory=list)
+
+    def add(self, other: Look) -> None:
+        """Take over what another look brought."""
+        self.models += other.models
+        self.passed_over += other.passed_over
+        self.places += other.places
 
     def leave(self, what: object, reason: str) -> None:
         """Note what isn't taken, and why."""

@@ -71,11 +71,12 @@ def place_at(path: Path) -> Place:
 def look_in(where: str, environ: Mapping[str, str] = os.environ) -> Look:
     """All models of a tool, or at an absolute path. Raises BadSource."""
     path = Path(where)
-    whole = Look()
-    for place in (place_at(path),) if path.is_absolute() else places(where, environ):
-        look = place.look()
-        whole.models += look.models
-        whole.passed_over += look.passed_over
+    if path.is_absolute():
+        whole, found = Look(places=[path]), [place_at(path)]
+    else:
+        whole, found = Look(places=[each.root for each in _known(where, environ)]), [*places(where, environ)]
+    for place in found:
+        whole.add(place.look())
     return whole
 
 

@@ -5,7 +5,7 @@ Whose files they are and where they lie was found before; nothing of them is cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 from registry.adopt.files import read_small
@@ -14,7 +14,8 @@ from registry.assemble import Part, Recipe, assemble, sort_out
 from registry.digests import Digest, digest_of
 from registry.errors import BadSource, Corrupt, HashMismatch, NotFound, human_bytes
 from registry.gguf.reader import read_header
-from registry.manifest import REFERENCE, REVISION, SOURCE, WEIGHTS, Manifest
+from registry.manifest import BASE, RECIPE, REFERENCE, REVISION, SOURCE, WEIGHTS, Manifest
+from registry.names import Name
 from registry.progress import Cancel, Progress, Report, is_news, never, unheard
 from registry.store import NOTHING, Filed, Lease, Store, not_replaced
 from registry.stored import StoredModel
@@ -48,10 +49,21 @@ def adopt(store: Store, found: Found, progress: Report = unheard, cancelled: Can
     return model
 
 
-def is_here(store: Store, found: Found) -> bool:
-    """Whether the store has the model under this name, as far as can be told without hashing."""
-    present = _whole(store, found)
-    return present is not None and _may_be(present.manifest, found)
+def here_as(models: Iterable[StoredModel], found: Found) -> Name | None:
+    """The name that the model has among the store's, as far as can be told without hashing; None if it isn't there.
+
+    Under another name it is told by digests, and only where that model was brought as it is: what somebody made of the
+    same weights is another one.
+    """
+    models = tuple(models)
+    for each in models:
+        if each.name.key == found.name.key and _may_be(each.manifest, found):
+            return each.name
+    claimed = {each.digest for each in found.all_files}
+    for each in models:
+        if _weights(each.manifest) == claimed and not {RECIPE, BASE} & each.manifest.annotations.keys():
+            return each.name
+    return None
 
 
 def _whole(store: Store, found: Found) -> StoredModel | None:

@@ -13,12 +13,14 @@ from collections.abc import AsyncGenerator, Hashable, Iterable
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from registry.adopt.found import Found, Look, PassedOver
 from registry.adopt.places import KINDS, chosen, look_in
-from registry.adopt.take import adopt, is_here
+from registry.adopt.take import adopt, here_as
 from registry.errors import BadSource, Cancelled, RegistryError
+from registry.names import Name
 from registry.progress import Cancel, Progress, Report
 from registry.store import Store
 from runner.inference.jobs import Jobs
@@ -32,20 +34,23 @@ State = Literal["new", "adopting", "here"]
 
 @dataclass(frozen=True, slots=True)
 class Adoptable:
-    """A model that another tool has. `step` says how far its adoption is, `failed` why the last one ended."""
+    """A model that another tool has. `step` says how far its adoption is, `failed` why the last one ended, `here_as`
+    what it is called here."""
 
     found: Found
     state: State
     step: Progress | None = None
     failed: str = ""
+    here_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """All that a look found."""
+    """All that a look found, and where it went."""
 
     models: tuple[Adoptable, ...]
     passed_over: tuple[PassedOver, ...]
+    places: tuple[Path, ...] = ()
 
 
 class Adoptions:
@@ -67,7 +72,10 @@ class Adoptions:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._look, where)
 
     async def choose(self, where: str, names: Iterable[str], everything: bool) -> tuple[Found, ...]:
-        """The models of these names, or all there are. Raises BadSource, or NotFound with near names."""
+        """The models of these names, or all there are but those that have another name here already.
+
+        Raises BadSource, or NotFound with near names.
+        """
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, self._choose, where, tuple(names), everything
         )
@@ -104,17 +112,19 @@ class Adoptions:
     def _look(self, where: str | None) -> Shelf:
         whole = Look()
         for each in (where,) if where is not None else KINDS:
-            look = look_in(each)
-            whole.models += look.models
-            whole.passed_over += look.passed_over
-        return Shelf(tuple(map(self._state_of, whole.models)), tuple(whole.passed_over))
+            whole.add(look_in(each))
+        models = self._store.list()
+        shelf = [self._state_of(each, here_as(models, each)) for each in whole.models]
+        return Shelf(tuple(shelf), tuple(whole.passed_over), tuple(whole.places))
 
-    def _state_of(self, found: Found) -> Adoptable:
+    def _state_of(self, found: Found, here: Name | None) -> Adoptable:
         with self._turn:
             step, failed = self._under_way.get(found.key), self._failed.get(found.key, "")
         if step is not None:
             return Adoptable(found, "adopting", step)
-        return Adoptable(found, "here") if is_here(self._store, found) else Adoptable(found, "new", failed=failed)
+        if here is not None:
+            return Adoptable(found, "here", here_as=str(here))
+        return Adoptable(found, "new", failed=failed)
 
     def _choose(self, where: str, names: tuple[str, ...], everything: bool) -> tuple[Found, ...]:
         look = look_in(where)
@@ -123,7 +133,8 @@ class Adoptions:
         if not look.models:
             reasons = "; ".join(f"{each.what}: {each.reason}" for each in look.passed_over[:5])
             raise BadSource(f"{where}: no model there that could be adopted" + (f" ({reasons})" if reasons else ""))
-        return tuple({each.key: each for each in look.models}.values())
+        models = self._store.list()
+        return tuple({each.key: each for each in look.models if _needs_its_name(each, here_as(models, each))}.values())
 
     def _all(self, models: tuple[Found, ...], report: Report, cancelled: Cancel) -> None:
         failed = []
@@ -136,7 +147,7 @@ class Adoptions:
                 if len(models) == 1:
                     raise
                 failed.append(str(found.name))
-                report(Progress(f"left out {found.name}: {error}"))
+                report(Progress(f"left out {found.name}: {str(error).removeprefix(f'{found.name}: ')}"))
         if failed:
             raise BadSource(f"{len(failed)} of {len(models)} models were not adopted: {', '.join(failed)}")
 
@@ -168,3 +179,7 @@ class Adoptions:
                 report(step)
                 self._turn.wait(_GLANCE)
             self._under_way[key] = Progress("adopting")
+
+
+def _needs_its_name(found: Found, here: Name | None) -> bool:
+    return here is None or here.key == found.name.key

@@ -557,7 +557,11 @@ class FakeAdoptions:
     async def look(self, where: str | None) -> Shelf:
         self.looked.append(where)
         step = Progress("hashing tiny.gguf", None, 100, 43)
-        return Shelf((Adoptable(FOUND, "adopting", step),), (PassedOver("library/cloud/latest", "no weights"),))
+        return Shelf(
+            (Adoptable(FOUND, "adopting", step),),
+            (PassedOver("library/cloud/latest", "no weights"),),
+            (Path("/theirs"),),
+        )
 
     async def choose(self, where: str, names: tuple[str, ...], everything: bool) -> tuple[Found, ...]:
         self.chosen.append((where, names, everything))

@@ -10,6 +10,7 @@ def test_without_models_it_lists(server: Served) -> None:
     reply = server.post("/runner/adopt", {})
     assert reply.status == 200
     assert reply.json["left_out"] == [{"what": "library/cloud/latest", "reason": "no weights"}]
+    assert reply.json["looked_at"] == ["/theirs"]
     [model] = reply.json["models"]
     assert (model["name"], model["owner"], model["known_as"]) == (
         "ollama.com/library/tiny:latest", "Ollama", ["tiny:latest"],
@@ -27,7 +28,7 @@ def test_adopting_streams_its_progress(server: Served) -> None:
     assert reply.lines == [
         {"status": "hashing tiny.gguf", "total": 100, "completed": 0},
         {"status": "hashing tiny.gguf", "total": 100, "completed": 100},
-        {"status": "success"},
+        {"status": "success", "models": ["ollama.com/library/tiny:latest"]},
     ]
     whole = server.post("/runner/adopt", {"from": "/models", "all": True, "stream": False}).json
     assert (whole["status"], whole["models"][0]["state"]) == ("success", "here")
@@ -38,6 +39,17 @@ def test_detached_it_goes_on_behind_the_answer(server: Served) -> None:
     reply = server.post("/runner/adopt", {"from": "ollama", "models": ["tiny"], "detach": True})
     assert (reply.status, reply.json["status"]) == (200, "adopting")
     assert server.adoptions.started == [(FOUND,)]
+
+
+def test_under_another_name(server: Served) -> None:
+    reply = server.post("/runner/adopt", {"from": "ollama", "models": ["tiny"], "as": "small", "detach": True})
+    assert [each["name"] for each in reply.json["models"]] == ["small:latest"]
+    [[started]] = server.adoptions.started
+    assert (str(started.name), started.files) == ("small:latest", FOUND.files)
+    several = server.post("/runner/adopt", {"from": "/models", "models": ["nowhere"], "as": "small"})
+    assert (several.status, "2 are meant" in several.json["error"]) == (400, True)
+    bad = server.post("/runner/adopt", {"from": "ollama", "models": ["tiny"], "as": "../x"})
+    assert (bad.status, "as: " in bad.json["error"]) == (400, True)
 
 
 def test_failures(server: Served) -> None:
@@ -57,6 +69,7 @@ def test_failures(server: Served) -> None:
         ({"from": ""}, "from"),
         ({"from": "ollama", "all": True, "models": ["x"]}, "all"),
         ({"from": "ollama", "models": [""]}, "models"),
+        ({"from": "ollama", "all": True, "as": "x"}, "as"),
         ({"from": "ollama", "models": "tiny"}, "models"),
     ],
 )

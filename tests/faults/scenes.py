@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelfiles.parse import parse
+from registry.adopt.places import look_in
+from registry.adopt.take import adopt
 from registry.create import create
 from registry.digests import digest_of
 from registry.errors import NotFound
@@ -151,6 +153,21 @@ def _copy_over(store: Store, place: Place, world: World) -> None:
     store.copy("bystander", "old")
 
 
+def _adopt(store: Store, place: Place, world: World) -> None:
+    adopt(store, look_in(str(place.files / "new.gguf")).models[0])
+
+
+def _adopt_by_reference(store: Store, place: Place, world: World) -> None:
+    """As from another file system."""
+    store.disk.link = store.disk.clone = _cannot  # type: ignore[method-assign, assignment]
+    _adopt(store, place, world)
+    assert any(store.blobs.references.files())
+
+
+def _cannot(*_: object) -> bool:
+    return False
+
+
 def _remove(store: Store, place: Place, world: World) -> None:
     with suppress(NotFound):
         store.remove("old")
@@ -242,6 +259,8 @@ SCENES = (
     Scene("create with a replaced tag", _create_over),
     Scene("create from a stored model", _create_from),
     Scene("create from an upload", _create_uploaded),
+    Scene("adopt", _adopt),
+    Scene("adopt by reference", _adopt_by_reference),
     Scene("copy", _copy),
     Scene("copy over a model", _copy_over),
     Scene("rm", _remove),

@@ -6,18 +6,24 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from modelfiles.parse import parse
 from registry.adopt.found import Found
+from registry.adopt.take import adopt
+from registry.create import create
 from registry.errors import BadSource, NotFound
+from registry.names import Name
 from registry.progress import Cancel, Progress, Report
 from registry.store import Store
 from runner.inference import adoptions as module
 from runner.inference.adoptions import Adoptions
 from runner.inference.jobs import Jobs
 from tests import tiny_gguf
+from tests.registry.layouts import ollama_model
 
 WAIT = 20.0
 
@@ -121,6 +127,27 @@ def test_detached_it_is_seen_by_a_look(tmp_path: Path, folder: Path, monkeypatch
     run(tmp_path, test)
 
 
+def test_what_has_another_name_here_is_told_and_left(tmp_path: Path) -> None:
+    data = tiny_gguf.model().build()
+    ollama_model(tmp_path / "theirs", "library/tiny/latest", [("model", data)])
+
+    async def test(adoptions: Adoptions, store: Store) -> None:
+        where = str(tmp_path / "theirs")
+        [tiny] = await adoptions.choose(where, ("tiny",), False)
+        adopt(store, replace(tiny, name=Name.parse("mine")))
+        look = await adoptions.look(where)
+        assert [(each.state, each.here_as) for each in look.models] == [("here", "mine:latest")]
+        assert look.places == (tmp_path / "theirs",)
+        assert await adoptions.choose(where, (), True) == ()
+        assert await adoptions.choose(where, ("tiny",), False) == (tiny,)  # by name it is had
+        # What was made of the same weights isn't the model.
+        create(store, "made", parse("FROM mine\nSYSTEM made"))
+        store.remove("mine")
+        assert [each.state for each in (await adoptions.look(where)).models] == ["new"]
+
+    run(tmp_path, test)
+
+
 def test_one_that_fails_doesnt_keep_the_others_out(tmp_path: Path, folder: Path) -> None:
     (folder / "bad-Q8_0.gguf").write_bytes(b"GGUF, but not for long")
 
@@ -129,7 +156,8 @@ def test_one_that_fails_doesnt_keep_the_others_out(tmp_path: Path, folder: Path)
         said: list[str] = []
         with pytest.raises(BadSource, match="1 of 3 models were not adopted: bad:Q8_0"):
             await noted(adoptions.adopt(everything), said)
-        assert any(each.startswith("left out bad:Q8_0: ") for each in said)
+        [left] = [each for each in said if each.startswith("left out bad:Q8_0: ")]
+        assert left.count("bad:Q8_0") == 1
         assert await states(adoptions, folder) == {"bad:Q8_0": "new", "one:Q8_0": "here", "two:Q8_0": "here"}
         [bad] = [each for each in (await adoptions.look(str(folder))).models if each.failed]
         assert str(bad.found.name) == "bad:Q8_0"

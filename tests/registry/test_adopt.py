@@ -10,7 +10,7 @@ import pytest
 from modelfiles.parse import parse
 from registry.adopt.found import Found
 from registry.adopt.places import chosen, look_in, nearby
-from registry.adopt.take import adopt, is_here
+from registry.adopt.take import adopt, here_as
 from registry.create import create
 from registry.digests import digest_of
 from registry.disk import Disk
@@ -165,9 +165,9 @@ def test_adopting_again_reads_nothing(
     for disk in (Linking(), Apart()):
         with Store.open(root / type(disk).__name__, disk) as store:
             for place in (ollama, tmp_path / "folder"):
-                assert not is_here(store, one(place))
+                assert here_as(store.list(), one(place)) is None
                 first = adopt(store, one(place))
-                assert is_here(store, one(place))
+                assert here_as(store.list(), one(place)) == first.name
                 with monkeypatch.context() as patched:
                     patched.setattr("registry.blobs.take_in", lambda *_: pytest.fail("read again"))
                     assert adopt(store, one(place)) == first

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -72,9 +74,22 @@ def absolute(place: str) -> str:
     raise Failure(f"{place!r} is none of {', '.join(TOOLS)}, and there is no such path", Exit.USAGE)
 
 
-def adopt(client: Client, where: str, models: list[str], everything: bool, detach: bool, as_json: bool) -> None:
-    """Have the daemon adopt models, and show how it goes, or that it has begun. Raises Failure."""
+def adopt(
+    client: Client,
+    where: str,
+    models: list[str],
+    everything: bool,
+    detach: bool,
+    as_json: bool,
+    called: str | None = None,
+) -> None:
+    """Have the daemon adopt models, one of them as `called`, and show how it goes, or that it has begun.
+
+    Raises Failure; and KeyboardInterrupt, after saying that it goes on.
+    """
     wanted: Json = {"from": where, "all": True} if everything else {"from": where, "models": models}
+    if called is not None:
+        wanted["as"] = called
     if detach:
         begun = client.post("/runner/adopt", {**wanted, "detach": True})
         if as_json:
@@ -82,8 +97,33 @@ def adopt(client: Client, where: str, models: list[str], everything: bool, detac
         for model in begun["models"]:
             output.say(f"adopting {model['name']} in the background: {wording.size(model['size'])} to hash")
         return
-    with client.stream("/runner/adopt", {**wanted, "stream": True}, is_last) as updates:
-        follow(updates, as_json)
+    seen: list[Json] = []
+    try:
+        with client.stream("/runner/adopt", {**wanted, "stream": True}, is_last) as updates:
+            follow(_keeping_last(updates, seen), as_json)
+    except KeyboardInterrupt:
+        if seen:
+            output.say(f"it goes on in the background; `runner adopt {quote(where)}` shows where it stands")
+        raise
+    if not as_json:
+        _say_how_to_run(seen[-1].get("models") if seen else None)
+
+
+def _keeping_last(updates: Iterable[Json], seen: list[Json]) -> Iterator[Json]:
+    for update in updates:
+        seen[:] = [update]
+        yield update
+
+
+def _say_how_to_run(names: list[str] | None) -> None:
+    if names is None:
+        return
+    if len(names) == 1:
+        output.say(f"run it with: runner run {names[0]}")
+    elif names:
+        output.say(f"run one of these {len(names)} with: runner run {names[0]}")
+    else:
+        output.say("nothing was adopted: all of it is here already, under other names")
 
 
 def is_path(text: str) -> bool:
@@ -93,8 +133,8 @@ def is_path(text: str) -> bool:
     return text in (".", "..") or text.startswith(_PATH_STARTS) or (text.endswith(".gguf") and Path(text).exists())
 
 
-def adopt_path(client: Client, text: str, as_json: bool) -> None:
-    """Have the daemon adopt the one model that a path stands for. Raises Failure if there is none, or several."""
+def adopt_path(client: Client, text: str, as_json: bool, called: str | None = None) -> None:
+    """Have the daemon adopt the one model that a path stands for, as `called`. Raises Failure for none, or several."""
     where = absolute(text)
     shelf = local(client).post("/runner/adopt", {"from": where})
     names = [str(each["name"]) for each in shelf["models"]]
@@ -103,23 +143,34 @@ def adopt_path(client: Client, text: str, as_json: bool) -> None:
         raise Failure(f"there is no model at {text}" + (f" ({reasons})" if reasons else ""))
     if len(names) > 1:
         raise Failure(f"several models are at {text}: {', '.join(names)}; adopt them by name: runner adopt {text} NAME")
-    adopt(client, where, names, False, False, as_json)
+    adopt(client, where, names, False, False, as_json, called)
 
 
 def _list(client: Client, where: str, as_json: bool, models: list[str]) -> None:
     shelf = client.post("/runner/adopt", {"from": where} if where else {})
     found = [each for each in shelf["models"] if not models or _is_named(each, models)]
     if as_json:
-        output.data({"models": found, "left_out": shelf["left_out"]})
-        return
-    output.table(
-        ("NAME", "OWNER", "SIZE", "STATE"),
-        ((each["name"], each["owner"], wording.size(each["size"]), _state(each)) for each in found),
-    )
-    for each in shelf["left_out"]:
-        output.say(f"left out {each['what']}: {each['reason']}")
-    if any(each["state"] == "new" for each in found):
+        output.data({"models": found, "left_out": shelf["left_out"], "looked_at": shelf["looked_at"]})
+    else:
+        if found:
+            output.table(
+                ("NAME", "OWNER", "SIZE", "STATE"),
+                ((each["name"], each["owner"], wording.size(each["size"]), _state(each)) for each in found),
+            )
+        for each in shelf["left_out"]:
+            output.say(f"left out {each['what']}: {each['reason']}")
+    if not found:
+        _say_nothing_was_found(where, shelf, models)
+    if not as_json and any(each["state"] == "new" for each in found):
         output.say(f"adopt them with: runner adopt {where or 'PLACE'} NAME (or --all)")
+
+
+def _say_nothing_was_found(where: str, shelf: Json, models: list[str]) -> None:
+    """Raises Failure where somebody named a path; a tool that isn't there is no failure."""
+    what = f"no model called {' or '.join(models)}" if models else "no model that could be adopted"
+    if where and where not in TOOLS:
+        raise Failure(f"{what} at {where}")
+    output.say(f"{what} was found; looked at: {', '.join(shelf['looked_at']) or 'nothing, as there is no home folder'}")
 
 
 def _is_named(each: Json, models: list[str]) -> bool:
@@ -130,4 +181,6 @@ def _is_named(each: Json, models: list[str]) -> bool:
 def _state(each: Json) -> str:
     if each["state"] == "adopting" and each["total"]:
         return f"adopting, {100 * each['completed'] // each['total']}%"
+    if each["here_as"] and each["here_as"].lower() != each["name"].lower():
+        return f"here as {each['here_as']}"
     return f"failed: {each['error']}" if each["error"] else str(each["state"])

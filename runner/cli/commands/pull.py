@@ -69,9 +69,9 @@ def command(
     elif models is None or len(models) != 1:
         raise Failure("pull takes one MODEL; with --locked any number, or none for all", Exit.USAGE)
     elif is_path(models[0]):
-        if dry_run or given:
-            raise Failure("a file is used where it is: only --json and --host go with a path", Exit.USAGE)
-        adopt_path(daemon(host), models[0], as_json)
+        if dry_run or given.keys() - {"as"}:
+            raise Failure("a file is used where it is: only --as, --json and --host go with a path", Exit.USAGE)
+        adopt_path(daemon(host), models[0], as_json, called)
     elif dry_run:
         given.pop("limit_rate", None)
         _look(daemon(host), {"model": models[0], **given}, as_json)
