@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 DEFAULT_GRACE = 3600.0
 """Seconds that a blob without a model is kept: an upload waits this long for its create."""
 
+_LATEST = ":latest"
 _OUTDATED: Stamp = (0, 0, 0, 0)
 
 _Entry = tuple[Stamp, StoredModel | BrokenModel]
@@ -377,7 +378,11 @@ class Store:
             return b""
 
     def _not_found(self, wanted: Name) -> NotFound:
-        return NotFound(str(wanted), near(str(wanted), (str(name) for name, _ in self._manifests.all())))
+        # By the model first: a place or a tag in common makes no two names alike.
+        alike = [name for name, _ in self._manifests.all() if near(wanted.model, (name.model,))]
+        plain = {str(name).removesuffix(_LATEST): str(name) for name in alike}
+        found = near(str(wanted).removesuffix(_LATEST), plain)
+        return NotFound(str(wanted), tuple(plain[each] for each in found) or tuple(plain.values())[:3])
 
     def _take(self, digest: Digest) -> None:
         with self._lock:
