@@ -101,6 +101,10 @@ class _Server(ThreadingHTTPServer):
         """A client that hangs up is part of the tests."""
 
 
+def _is_endless(body: Json) -> bool:
+    return body.get("model") == "endless" or body.get("models") == ["endless"]
+
+
 class _Handler(BaseHTTPRequestHandler):
     daemon: FakeDaemon
     protocol_version = "HTTP/1.1"
@@ -133,10 +137,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._blob(method, self.path.removeprefix("/api/blobs/"), content)
         else:
             act = _ROUTES.get((method, self.path))
-            if act is None:
+            if isinstance(body, dict) and body.get("stream") is not False and _is_endless(body):
+                self._stream(self._endless())
+            elif act is None:
                 self._bytes(b"404 page not found", 404)
             else:
                 act(self, body)
+
+    def _endless(self) -> Iterator[Json]:
+        """Work that is never done."""
+        yield {"status": "waiting"}
+        self._wait_for_hang_up()
 
     # What is asked about models
 

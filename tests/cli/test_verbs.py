@@ -160,8 +160,8 @@ def test_prune(daemon: FakeDaemon, runner: CommandLine) -> None:
 def test_verify(daemon: FakeDaemon, runner: CommandLine) -> None:
     sound = runner("verify", "--sample", "5%")
     assert sound.stdout == "checked 2 of 40 files of 2 models, 1.2 GB, a sample with seed 7\n"
-    assert "1 unfinished downloads" in sound.stderr
-    assert "1 files in quarantine, 9 B" in sound.stderr
+    assert "1 unfinished download, 10 B: the same pull goes on with it" in sound.stderr
+    assert "1 file in quarantine, 9 B" in sound.stderr
     assert daemon.asked("/runner/verify")[-1].body == {"models": [], "repair": False, "sample": "5%", "seed": None}
 
 
@@ -240,6 +240,7 @@ def test_every_verb_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) 
     assert dispatch([verb, "-h"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"Usage: runner {verb} ")
+    assert "[[" not in shown
     assert "\n\nExamples:\n  " in shown
 
 
