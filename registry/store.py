@@ -180,8 +180,11 @@ class Store:
         with self._lock:
             return self.publish(target, self.show(source).manifest)
 
-    def remove(self, name: Name | str) -> None:
-        """Remove a name, and the blobs that no other name needs. Raises NotFound. Works on broken ones."""
+    def remove(self, name: Name | str) -> Pruned:
+        """Remove a name, and the blobs that no other name needs: these are the answer. Works on broken ones.
+
+        Raises NotFound.
+        """
         wanted = _named(name)
         with self._lock:
             found = self._manifests.find(wanted)
@@ -193,7 +196,7 @@ class Store:
             own = marked([self._found(path)]) | self._remembered(path)
             self._manifests.remove(path)
             self._read.pop(path, None)
-            self._drop_unneeded(own)
+            return Pruned.of(self._drop_unneeded(own))
 
     def prune(self, grace: float = DEFAULT_GRACE, dry_run: bool = False) -> Pruned:
         """Remove what no model needs and nobody is using, if it is older than `grace` seconds.
@@ -308,18 +311,19 @@ class Store:
         self._read[path] = (stamp_of(status), model)
         return model
 
-    def _drop_unneeded(self, digests: Collection[Digest]) -> None:
+    def _drop_unneeded(self, digests: Collection[Digest]) -> tuple[Garbage, ...]:
         if not digests:
-            return
+            return ()
         try:
             # What a power failure brings back of manifests must find its blobs.
             garbage = list(unneeded(self.blobs, self._needed(DEFAULT_GRACE), 0.0, self._age, only=digests))
             if garbage:
                 self._manifests.settle_all()
-                discard(garbage, self.blobs, self.disk)
+            return discard(garbage, self.blobs, self.disk)
         except (OSError, StorageFault) as error:
             # What was asked for is done by now; the next prune finds the blobs.
             log.warning("unneeded blobs were kept: %s", error)
+            return ()
 
     def _garbage(self, grace: float) -> tuple[Garbage, ...]:
         keep = KEEP_SECONDS if grace > 0 else 0.0

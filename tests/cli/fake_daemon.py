@@ -60,6 +60,8 @@ class FakeDaemon:
         }
     )
     loaded: list[Json] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)  # reasons by name
+    kept: Json = field(default_factory=dict)  # what a delete tells of files that others have
     held: dict[str, Json] = field(default_factory=dict)  # what /runner/provenance tells of stored models, by name
     blobs: dict[str, bytes] = field(default_factory=dict)
     requests: list[Seen] = field(default_factory=list)
@@ -158,7 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"version": "0.33.0", "runner": "0.0.1"})
 
     def _tags(self, body: Any) -> None:
-        self._json({"models": [_entry(name, abilities) for name, abilities in self.daemon.models.items()]})
+        broken = [{"name": name, "reason": reason} for name, reason in self.daemon.broken.items()]
+        models = [_entry(name, abilities) for name, abilities in self.daemon.models.items()]
+        self._json({"models": models} | ({"broken": broken} if broken else {}))
 
     def _ps(self, body: Any) -> None:
         self._json({"models": self.daemon.loaded})
@@ -191,14 +195,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _copy(self, body: Json) -> None:
         name = self._known(body["source"])
         if name is not None:
+            replaced = _tagged(body["destination"]) in self.daemon.models
             self.daemon.models[_tagged(body["destination"])] = self.daemon.models[name]
-            self._bytes(b"")
+            self._json({"replaced": replaced})
 
     def _delete(self, body: Json) -> None:
         name = self._known(body["model"])
         if name is not None:
             del self.daemon.models[name]
-            self._bytes(b"")
+            self._json({"freed": 0, **self.daemon.kept})
 
     def _prune(self, body: Json) -> None:
         removed = [{"kind": "blob", "path": "/store/blobs/sha256-x\x1b[2J", "size": 5_000}]
