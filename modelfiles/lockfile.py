@@ -179,7 +179,10 @@ def _plain(locked: Locked) -> dict[str, object]:
             "files": [{"title": each.title, "digest": each.digest, "size": each.size} for each in locked.files],
         }
     given = {
-        "from": locked.base, "modelfile": locked.modelfile, "quantize": locked.quantize, "digest": locked.digest,
+        "from": locked.base,
+        "modelfile": locked.modelfile,
+        "quantize": locked.quantize,
+        "digest": locked.digest,
     }
     return {key: value for key, value in given.items() if value}
 

@@ -24,8 +24,7 @@ _QUANTIZATION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
-    """A model to pull. `name` is what to call it, empty where the reference says that; `line` is where it is declared.
-    """
+    """A model to pull. `name` is what to call it, empty where the reference says that; `line` where it is declared."""
 
     line: int
     reference: str
@@ -90,10 +89,9 @@ def _declared(place: Place) -> Declared:
     given = place.fields((), ("reference", "name", "modelfile", "quantize", *_INLINE))
     ways = [each for each in ("reference", "modelfile", "from") if each in given]
     if len(ways) != 1:
-        what = f"{ways[0]} and {ways[1]} exclude each other" if ways else "is missing"
-        at = given[ways[1]] if ways else place
-        wanted = "" if ways else ", or modelfile, or from: one says where the model comes from"
-        raise FileError(place.file, at.line, at.field if ways else f"{place.field}.reference", f"{what}{wanted}")
+        if ways:
+            raise given[ways[1]].wrong(f"{ways[0]} and {ways[1]} exclude each other")
+        raise place.wrong("must say where the model comes from, by one of reference, modelfile and from")
     if ways == ["reference"]:
         return _pulled(place, given)
     for each in _INLINE if ways == ["modelfile"] else ():

@@ -16,7 +16,7 @@ from registry.digests import digest_of, hash_file
 from registry.errors import Corrupt, NotFound
 from registry.manifest import EMBEDDED
 from registry.names import Name
-from registry.progress import Report, unheard
+from registry.progress import Progress, Report, unheard
 from registry.store import Filed, Store
 from registry.stored import StoredModel
 
@@ -43,7 +43,12 @@ def ensure_demo(store: Store, progress: Report = unheard) -> StoredModel:
     mark = str(digest_of(f"{hash_file(path)}\n{text}".encode()))
     try:
         stored = store.show(NAME)
-        if stored.manifest.annotations.get(EMBEDDED) in (None, mark):
+        owned = stored.manifest.annotations.get(EMBEDDED)
+        if owned is None:
+            progress(
+                Progress("demo is a model of yours, and stays; after `runner rm demo` a pull brings the built-in one")
+            )
+        if owned in (None, mark):
             return stored
     except NotFound:
         log.debug("the demo model isn't in the store yet")

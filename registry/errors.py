@@ -31,6 +31,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modelfiles.sizes import human_bytes
+
 
 class RegistryError(Exception):
     """Base of all errors that the registry raises on purpose."""
@@ -214,13 +216,3 @@ class Unwritable(StorageFault):
 
 class Cancelled(RegistryError):
     """Stopped because the caller asked; what was fetched so far is kept for the next try."""
-
-
-def human_bytes(count: int) -> str:
-    """A size as people read it, in powers of 1000: '4.7 MB'."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.95:
-            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from modelfiles.sizes import human_bytes
 from registry.digests import Digest, digest_of, git_hash
 from registry.disk import EXHAUSTED, storage
 from registry.errors import (
@@ -26,7 +27,6 @@ from registry.errors import (
     Truncated,
     Unreachable,
     UnsupportedModel,
-    human_bytes,
 )
 from registry.gguf.check import check as check_gguf
 from registry.gguf.check import shard_position

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from registry.errors import human_bytes
+from modelfiles.sizes import human_bytes
 from registry.gguf.cache import CacheShape
 
 Verdict = Literal["yes", "tight", "no"]

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from modelfiles.sizes import human_bytes
 from registry import embedded
 from registry.assemble import Part, Recipe, assemble
 from registry.errors import (
@@ -18,7 +19,6 @@ from registry.errors import (
     BadSource,
     Unreachable,
     UnsupportedModel,
-    human_bytes,
 )
 from registry.fetch import Fetch
 from registry.manifest import REFERENCE, REVISION, SOURCE

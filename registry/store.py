@@ -51,6 +51,7 @@ DEFAULT_GRACE = 3600.0
 NOTHING = b""
 """What `publish` is to expect under a name that must be free, or have the same model."""
 
+_LATEST = ":latest"
 _OUTDATED: Stamp = (0, 0, 0, 0)
 
 _Entry = tuple[Stamp, StoredModel | BrokenModel]
@@ -181,8 +182,11 @@ class Store:
         with self._lock:
             return self.publish(target, self.show(source).manifest)
 
-    def remove(self, name: Name | str) -> None:
-        """Remove a name, and the blobs that no other name needs. Raises NotFound. Works on broken ones."""
+    def remove(self, name: Name | str) -> Pruned:
+        """Remove a name, and the blobs that no other name needs: these are the answer. Works on broken ones.
+
+        Raises NotFound.
+        """
         wanted = _named(name)
         with self._lock:
             found = self._manifests.find(wanted)
@@ -194,7 +198,7 @@ class Store:
             own = marked([self._found(path)]) | self._remembered(path)
             self._manifests.remove(path)
             self._read.pop(path, None)
-            self._drop_unneeded(own)
+            return Pruned.of(self._drop_unneeded(own))
 
     def prune(self, grace: float = DEFAULT_GRACE, dry_run: bool = False) -> Pruned:
         """Remove what no model needs and nobody is using, if it is older than `grace` seconds.
@@ -322,18 +326,19 @@ class Store:
             if isinstance(entry, StoredModel) and not changed.isdisjoint(each.digest for each in entry.manifest.blobs):
                 self._read[path] = (_OUTDATED, entry)
 
-    def _drop_unneeded(self, digests: Collection[Digest]) -> None:
+    def _drop_unneeded(self, digests: Collection[Digest]) -> tuple[Garbage, ...]:
         if not digests:
-            return
+            return ()
         try:
             # What a power failure brings back of manifests must find its blobs.
             garbage = list(unneeded(self.blobs, self._needed(), 0.0, self._age, only=digests))
             if garbage:
                 self._manifests.settle_all()
-                discard(garbage, self.blobs, self.disk)
+            return discard(garbage, self.blobs, self.disk)
         except (OSError, StorageFault) as error:
             # What was asked for is done by now; the next prune finds the blobs.
             log.warning("unneeded blobs were kept: %s", error)
+            return ()
 
     def _garbage(self, grace: float) -> tuple[Garbage, ...]:
         keep = KEEP_SECONDS if grace > 0 else 0.0
@@ -393,7 +398,11 @@ class Store:
             return b""
 
     def _not_found(self, wanted: Name) -> NotFound:
-        return NotFound(str(wanted), near(str(wanted), (str(name) for name, _ in self._manifests.all())))
+        # By the model first: a place or a tag in common makes no two names alike.
+        alike = [name for name, _ in self._manifests.all() if near(wanted.model, (name.model,))]
+        plain = {str(name).removesuffix(_LATEST): str(name) for name in alike}
+        found = near(str(wanted).removesuffix(_LATEST), plain)
+        return NotFound(str(wanted), tuple(plain[each] for each in found) or tuple(plain.values())[:3])
 
     def _take(self, digest: Digest) -> None:
         with self._lock:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
+from modelfiles.sizes import human_bytes
 from registry.adopt.files import read_small
 from registry.adopt.found import YOURS, Found, FoundFile, FoundText
 from registry.assemble import Part, Recipe, assemble, sort_out
 from registry.digests import Digest, digest_of
-from registry.errors import BadSource, Corrupt, HashMismatch, NotFound, human_bytes
+from registry.errors import BadSource, Corrupt, HashMismatch, NotFound
 from registry.gguf.reader import read_header
 from registry.manifest import BASE, RECIPE, REFERENCE, REVISION, SOURCE, WEIGHTS, Manifest
 from registry.names import Name

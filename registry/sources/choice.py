@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelfiles.near import near
-from registry.errors import BadSource, UnknownTag, human_bytes
+from modelfiles.sizes import human_bytes
+from registry.errors import BadSource, UnknownTag
 from registry.sources.source import RemoteFile
 
 LATEST = "latest"

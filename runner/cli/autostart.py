@@ -66,16 +66,16 @@ def start(settings: Settings, argv: list[str], is_ready: Callable[[], bool], say
     except OSError as error:
         raise Failure(f"cannot start the daemon: {error}", Exit.IO) from None
     try:
-        problem = _wait(process, is_ready, settings.host.url)
+        problem, code = _wait(process, is_ready, settings.host.url)
     finally:
         if process.returncode is None:
             process.returncode = 0  # it is meant to outlive us, of which subprocess would warn
-    if problem is not None:
-        raise Unavailable(problem, _tail(log, begin))
+    if problem:
+        raise Unavailable(problem, _tail(log, begin), code)
 
 
-def _wait(process: subprocess.Popen[bytes], is_ready: Callable[[], bool], url: str) -> str | None:
-    """None once a daemon is ready, and otherwise what is wrong."""
+def _wait(process: subprocess.Popen[bytes], is_ready: Callable[[], bool], url: str) -> tuple[str, Exit]:
+    """Nothing once a daemon is ready, and otherwise what is wrong and how to end."""
     gave_way = False
     deadline = time.monotonic() + _READY
     while not is_ready():
@@ -85,11 +85,12 @@ def _wait(process: subprocess.Popen[bytes], is_ready: Callable[[], bool], url: s
             gave_way = True
             deadline = min(deadline, time.monotonic() + _OTHER)
         elif status is not None and status != Exit.BUSY:
-            return f"the daemon {_ending(status)}"
+            return f"the daemon {_ending(status)}", Exit.UNAVAILABLE
         if time.monotonic() > deadline:
-            return f"no daemon is ready at {url}"
+            # The one that ours gave way to serves somewhere else: the store is in use, as the log says.
+            return f"no daemon is ready at {url}", Exit.BUSY if gave_way else Exit.UNAVAILABLE
         time.sleep(_POLL)
-    return None
+    return "", Exit.OK
 
 
 def _ending(status: int) -> str:

@@ -76,5 +76,5 @@ class Refused(Failure):
 class Unavailable(Failure):
     """No daemon answers, or it stopped answering."""
 
-    def __init__(self, message: str, detail: str = "") -> None:
-        super().__init__(message, Exit.UNAVAILABLE, detail)
+    def __init__(self, message: str, detail: str = "", code: Exit = Exit.UNAVAILABLE) -> None:
+        super().__init__(message, code, detail)

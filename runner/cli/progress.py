@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 Show = Callable[[Json], None]
+_RESULT = "success"  # what the last update says
 
 
 def follow(updates: Iterable[Json], as_json: bool = False) -> None:
@@ -27,6 +28,16 @@ def follow(updates: Iterable[Json], as_json: bool = False) -> None:
     with shown(as_json) as show:
         for update in updates:
             show(update)
+
+
+@contextmanager
+def leaving(words: str) -> Iterator[None]:
+    """Say on Ctrl-C what becomes of the work that was left."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        output.say(f"interrupted: {words}")
+        raise
 
 
 @contextmanager
@@ -89,7 +100,8 @@ class _Bars:
             self._bar(status, total, update.get("completed", 0))
         elif status != self._said:
             self._said = status
-            if self._progress is not None and self._progress.finished:
+            # The result is the last line, whatever became of the bars.
+            if self._progress is not None and (self._progress.finished or status == _RESULT):
                 self.close()
             self._line(status)
 
@@ -107,9 +119,9 @@ class _Bars:
         row = self._rows.get(status)
         if row is None:
             # What is there already belongs to the start, or it would count as speed.
-            self._rows[status] = self._progress.add_task(status, total=total, completed=completed)
-        else:
-            self._progress.update(row, total=total, completed=completed)
+            row = self._rows[status] = self._progress.add_task(status, total=total, completed=completed)
+        # Rich sees only here that a bar is full, also one that begins so.
+        self._progress.update(row, total=total, completed=completed)
 
     def _line(self, status: str) -> None:
         if self._progress is None:

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 
 from runner.cli.client import Client, Json
 from runner.cli.failures import Exit, Failure
-from runner.cli.progress import Show, follow
+from runner.cli.progress import Show, follow, leaving
 
 _CHUNK = 1024 * 1024
 
@@ -21,13 +21,17 @@ def is_last(update: Json) -> bool:
 
 def pull(client: Client, model: str, as_json: bool = False, more: Json | None = None) -> None:
     """Have the daemon pull `model`, and show how it goes. `more` are further fields of the request. Raises Failure."""
-    with client.stream("/api/pull", {"model": model, "stream": True, **(more or {})}, is_last) as updates:
+    asked = {"model": model, "stream": True, **(more or {})}
+    with leaving("the same command goes on where it was"), client.stream("/api/pull", asked, is_last) as updates:
         follow(updates, as_json)
 
 
 def push(client: Client, asked: Json, as_json: bool = False) -> None:
     """Have the daemon push a model, and show how it goes. Raises Failure."""
-    with client.stream("/api/push", {**asked, "stream": True}, is_last) as updates:
+    with (
+        leaving("what the registry has by now isn't sent again"),
+        client.stream("/api/push", {**asked, "stream": True}, is_last) as updates,
+    ):
         follow(updates, as_json)
 
 

@@ -5,6 +5,7 @@ Knows the verbs' names and nothing of what they do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
 from typing import Annotated, Any
@@ -38,6 +39,7 @@ VERBS = (
 )
 ALIASES = {"ls": "list"}
 
+_TWICE = re.compile(r"\[\[(.*?)\](?:\.\.\.)?\](\.\.\.)?")
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -79,7 +81,9 @@ class _Verbs(TyperGroup):
 
 class _Verb(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+        # An argument that may be left out is put in brackets by typer, whether or not its own name has them.
+        pieces = (piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx))
+        return [_TWICE.sub(r"[\1]\2", piece) for piece in pieces]
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         _format_examples(self.epilog, formatter)

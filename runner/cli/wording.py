@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-_SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
+from modelfiles.sizes import human_bytes
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 # Each unit is used up to its limit, so that "36 hours" doesn't round to "2 days".
 _UNITS = (
@@ -20,12 +21,8 @@ _FOREVER = timedelta(days=20 * 365)  # an expiry this far away was asked to be n
 
 
 def size(count: float) -> str:
-    """Bytes in decimal units: 999 B, 4.7 MB, 42 GB."""
-    for unit, name in _SIZES:
-        if count >= unit:
-            value = count / unit
-            return f"{value:.0f} {name}" if value >= 10 else f"{value:.1f} {name}"
-    return f"{count:.0f} B"
+    """Bytes in decimal units, as the daemon writes them too: 999 B, 4.7 MB, 42 GB."""
+    return human_bytes(count)
 
 
 def number(count: float) -> str:
@@ -37,9 +34,14 @@ def number(count: float) -> str:
     return f"{count:.0f}"
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things: 1 file, 2 files."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def short_digest(digest: str) -> str:
-    """The first 12 hex digits, as tables show them."""
-    return digest.removeprefix("sha256:")[:12]
+    """The first 12 hex digits, as tables show them; a web server's tag for a version loses its quotes."""
+    return digest.removeprefix("sha256:").removeprefix("W/").strip('"')[:12]
 
 
 def span(seconds: float) -> str:

@@ -6,14 +6,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 from registry.collect import Pruned
 from registry.digests import Digest
-from registry.errors import BadBlob
+from registry.errors import BadBlob, Corrupt, NotFound
 from registry.gguf.reader import Header, read_header
 from registry.ingest import Ingest
-from registry.names import Name
+from registry.manifest import SOURCE
+from registry.names import HUGGING_FACE, Name
 from registry.store import DEFAULT_GRACE, Store
 from registry.stored import BrokenModel, StoredModel
 from runner.inference.aliases import Aliases
@@ -21,6 +24,16 @@ from runner.inference.prefixes import PrefixFolders
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What removing a model gave: bytes that the disk has back, and bytes of files that other programs still hold by
+    names of their own. `from_hub` says that the model came from Hugging Face, whose cache such a file is in."""
+
+    freed: int
+    shared: int
+    from_hub: bool
 
 
 class Models:
@@ -67,16 +80,17 @@ class Models:
         model = await self.show(name)
         return await self._in_thread(read_header, model.projector) if model.projector else None
 
-    async def copy(self, source: str, target: str) -> StoredModel:
-        """Give a model a second name. Raises as `show` does."""
-        return await self._in_thread(self._store.copy, Name.parse(source), Name.parse(target))
+    async def copy(self, source: str, target: str) -> bool:
+        """Give a model a second name; True if another model had it, and has it no more. Raises as `show` does."""
+        return await self._in_thread(self._copy, Name.parse(source), Name.parse(target))
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str) -> Removed:
         """Unload a model if it is loaded, and remove its name. Raises BadName, NotFound."""
         wanted = Name.parse(name)
         await self._unload(name)
-        await self._in_thread(self._store.remove, wanted)
+        removed = await self._in_thread(self._remove, wanted)
         await self._in_thread(self._sweep)
+        return removed
 
     async def prune(self, grace: float | None = None, dry_run: bool = False) -> Pruned:
         """Remove blobs that no model needs, and prefixes of models that are gone.
@@ -129,6 +143,23 @@ class Models:
             return False
         self._store.expect(digest)
         return self._store.blobs.has(digest)  # a prune may have been quicker
+
+    def _copy(self, source: Name, target: Name) -> bool:
+        try:
+            before = self._store.show(target).digest
+        except NotFound:
+            before = None
+        except Corrupt:
+            self._store.copy(source, target)
+            return True
+        return self._store.copy(source, target).digest != before and before is not None
+
+    def _remove(self, name: Name) -> Removed:
+        origin = ""
+        with suppress(Corrupt, NotFound):
+            origin = self._store.show(name).manifest.annotations.get(SOURCE, "")
+        gone = self._store.remove(name)
+        return Removed(gone.bytes, gone.shared, origin.startswith(f"https://{HUGGING_FACE}/"))
 
     def _sweep(self) -> None:
         if self._prefixes is not None:

@@ -40,10 +40,11 @@ from registry.sources.hub_search import HubModel
 from registry.sources.local import looks_like_path
 from registry.sources.source import RemoteFile
 from registry.standing import Known, Standing
-from registry.stored import StoredModel
+from registry.stored import BrokenModel, StoredModel
 from registry.verify import Sample, Verified
 from runner import errors
 from runner.inference.adoptions import Adoptable, Shelf
+from runner.inference.models import Removed
 from runner.inference.requests import (
     AnswerPart,
     Begun,
@@ -361,6 +362,7 @@ class FakeModels:
     blobs: dict[Digest, bytes] = field(default_factory=lambda: {digest_of(HAVE): HAVE})
     changes: list[str] = field(default_factory=list)
     aliased: dict[str, str] = field(default_factory=dict)
+    spoilt: dict[str, str] = field(default_factory=dict)
 
     async def aliases(self) -> tuple[tuple[str, StoredModel], ...]:
         return tuple([(name, await self.show(model)) for name, model in self.aliased.items()])
@@ -382,14 +384,20 @@ class FakeModels:
         model = await self.show(name)
         return PROJECTOR if model.projector else None
 
-    async def copy(self, source: str, destination: str) -> None:
+    async def broken(self) -> tuple[BrokenModel, ...]:
+        return tuple(BrokenModel(Name.parse(name), Path("/store"), reason) for name, reason in self.spoilt.items())
+
+    async def copy(self, source: str, destination: str) -> bool:
+        replaced = str(Name.parse(destination)) in self.stored
         self.stored[str(Name.parse(destination))] = await self.show(source)
         self.changes.append(f"copy {source} {destination}")
+        return replaced
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str) -> Removed:
         await self.show(name)
         del self.stored[str(Name.parse(name))]
         self.changes.append(f"remove {name}")
+        return Removed(freed=1, shared=65_000_000, from_hub=True)
 
     async def prune(self, grace: float | None = None, dry_run: bool = False) -> Pruned:
         self.changes.append(f"prune {grace} {dry_run}")

@@ -390,6 +390,21 @@ def test_show_gives_long_arrays_only_when_asked(server: Served) -> None:
     assert full["tensors"] == [{"name": "token_embd.weight", "type": "Q8_0", "shape": [256, 4096]}]
 
 
+def test_a_broken_model_stands_beside_the_others(server: Served) -> None:
+    assert "broken" not in server.get("/api/tags").json
+    server.models.spoilt["worn:1b"] = "blob sha256:x isn't there"
+    told = server.get("/api/tags").json
+    assert told["broken"] == [{"name": "worn:1b", "reason": "blob sha256:x isn't there"}]
+    assert "worn:1b" not in [each["name"] for each in told["models"]]
+
+
+def test_copy_and_delete_report_when_asked(server: Served) -> None:
+    asked = {"source": "demo", "destination": "mine", "report": True}
+    assert [server.post("/api/copy", asked).json for _ in range(2)] == [{"replaced": False}, {"replaced": True}]
+    deleted = server.ask("DELETE", "/api/delete", {"name": "mine", "report": True})
+    assert deleted.json == {"freed": 1, "shared": 65_000_000, "from_hub": True}
+
+
 def test_copy_and_delete(server: Served) -> None:
     copied = server.post("/api/copy", {"source": "demo", "destination": "mine"})
     assert (copied.status, copied.body) == (200, b"")

@@ -60,6 +60,8 @@ class FakeDaemon:
         }
     )
     loaded: list[Json] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)  # reasons by name
+    kept: Json = field(default_factory=dict)  # what a delete tells of files that others have
     held: dict[str, Json] = field(default_factory=dict)  # what /runner/provenance tells of stored models, by name
     blobs: dict[str, bytes] = field(default_factory=dict)
     requests: list[Seen] = field(default_factory=list)
@@ -101,6 +103,10 @@ class _Server(ThreadingHTTPServer):
         """A client that hangs up is part of the tests."""
 
 
+def _is_endless(body: Json) -> bool:
+    return body.get("model") == "endless" or body.get("models") == ["endless"]
+
+
 class _Handler(BaseHTTPRequestHandler):
     daemon: FakeDaemon
     protocol_version = "HTTP/1.1"
@@ -133,10 +139,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._blob(method, self.path.removeprefix("/api/blobs/"), content)
         else:
             act = _ROUTES.get((method, self.path))
-            if act is None:
+            if isinstance(body, dict) and body.get("stream") is not False and _is_endless(body):
+                self._stream(self._endless())
+            elif act is None:
                 self._bytes(b"404 page not found", 404)
             else:
                 act(self, body)
+
+    def _endless(self) -> Iterator[Json]:
+        """Work that is never done."""
+        yield {"status": "waiting"}
+        self._wait_for_hang_up()
 
     # What is asked about models
 
@@ -147,7 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"version": "0.33.0", "runner": "0.0.1"})
 
     def _tags(self, body: Any) -> None:
-        self._json({"models": [_entry(name, abilities) for name, abilities in self.daemon.models.items()]})
+        broken = [{"name": name, "reason": reason} for name, reason in self.daemon.broken.items()]
+        models = [_entry(name, abilities) for name, abilities in self.daemon.models.items()]
+        self._json({"models": models} | ({"broken": broken} if broken else {}))
 
     def _ps(self, body: Any) -> None:
         self._json({"models": self.daemon.loaded})
@@ -180,14 +195,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _copy(self, body: Json) -> None:
         name = self._known(body["source"])
         if name is not None:
+            replaced = _tagged(body["destination"]) in self.daemon.models
             self.daemon.models[_tagged(body["destination"])] = self.daemon.models[name]
-            self._bytes(b"")
+            self._json({"replaced": replaced})
 
     def _delete(self, body: Json) -> None:
         name = self._known(body["model"])
         if name is not None:
             del self.daemon.models[name]
-            self._bytes(b"")
+            self._json({"freed": 0, **self.daemon.kept})
 
     def _prune(self, body: Json) -> None:
         removed = [{"kind": "blob", "path": "/store/blobs/sha256-x\x1b[2J", "size": 5_000}]

@@ -145,6 +145,7 @@ def test_another_daemon_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(Unavailable, match=r"no daemon is ready at http://127\.0\.0\.1:11435") as raised:
         autostart.start(settings(), gives_way, lambda: False, lambda text: None)
     assert raised.value.detail == "  held by pid 7"
+    assert raised.value.code == Exit.BUSY
 
 
 def test_the_command_carries_flags_but_no_secret() -> None:

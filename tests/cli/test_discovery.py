@@ -172,4 +172,20 @@ def test_search_without_the_hub_says_so(daemon: FakeDaemon, runner: CommandLine)
     result = runner("search", "tiny")
     assert result.stdout == ""
     assert result.stderr == "nothing found for 'tiny'\nHugging Face could not be searched: nobody answers\n"
-    assert runner("search", "x", "--limit", "0", check=2).stdout == ""
+
+
+def test_search_that_finds_nothing_says_where(daemon: FakeDaemon, runner: CommandLine) -> None:
+    daemon.refusals["/runner/search"] = (200, {"catalog": [], "hub": [], "note": ""})
+    assert runner("search", "zebra").stderr == "nothing found for 'zebra' in the catalog or on Hugging Face\n"
+    alone = runner("search", "zebra", "--catalog").stderr
+    assert alone == "nothing found for 'zebra' in the catalog; Hugging Face wasn't asked\n"
+
+
+def test_more_tags_than_rows_are_a_row_for_each_model(daemon: FakeDaemon, runner: CommandLine) -> None:
+    daemon.refusals["/runner/search"] = (200, FOUND | {"hub": []})
+    result = runner("search", "tiny", "--limit", "2")
+    assert [line.split("    ")[0] for line in result.stdout.splitlines()] == ["IN THE CATALOG", "", "NAME", "tiny"]
+    assert result.stderr == "a row for each model, as all of their tags are more than 2 rows: --limit 3\n"
+    assert "tiny:8b" in runner("search", "tiny", "--limit", "3").stdout
+    refused = runner("search", "x", "--limit", "0", check=2)
+    assert (refused.stdout, refused.stderr) == ("", "Error: --limit takes a number from 1 to 100, not 0\n")

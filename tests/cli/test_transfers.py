@@ -1,6 +1,7 @@
 """Pull and create: what is sent, and how the progress looks to a terminal, a log and a program."""
 
 import json
+import signal
 from hashlib import sha256
 from pathlib import Path
 
@@ -60,6 +61,40 @@ def test_pull_on_a_terminal_shows_bars(runner: CommandLine) -> None:
     assert "100.0/100.0 MB" in last
     assert "\x1b[?25h" in terminal.raw, "the cursor stays hidden"
     assert terminal.shown.splitlines()[-1] == "success"
+
+
+def lines(*updates: object) -> bytes:
+    return b"".join(json.dumps(update).encode() + b"\n" for update in updates)
+
+
+@pytest.mark.parametrize("completed", [100, 40])
+def test_the_result_is_the_last_line_whatever_the_bars_say(
+    daemon: FakeDaemon, runner: CommandLine, completed: int
+) -> None:
+    bar = {"status": f"using {LAYER}", "total": 100, "completed": completed}
+    daemon.refusals["/api/pull"] = (200, lines(bar, {"status": "writing manifest"}, {"status": "success"}))
+    with runner.terminal("pull", "tiny") as terminal:
+        assert terminal.ends() == 0
+    assert terminal.shown.splitlines()[-1] == "success"
+    if completed == 100:
+        assert [line for line in terminal.shown.splitlines() if line][-2:] == ["writing manifest", "success"]
+        assert "-:--" not in terminal.shown.rpartition("100%")[2], "a full bar waits for nothing"
+
+
+def test_ctrl_c_says_what_becomes_of_it(daemon: FakeDaemon, runner: CommandLine) -> None:
+    (runner.folder / "Modelfile").write_text("FROM demo\n")
+    for verb, words in (
+        ("pull", "the same command goes on where it was"),
+        ("create", "no model was made; the same command begins anew"),
+        ("verify", "not everything was looked at; what was found bad by then is put aside"),
+        ("push", "what the registry has by now isn't sent again"),
+    ):
+        process = runner.start(verb, "endless")
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"waiting\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert (process.returncode, said.decode()) == (130, f"interrupted: {words}\n")
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])

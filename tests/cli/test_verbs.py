@@ -132,7 +132,10 @@ def test_stop(daemon: FakeDaemon, runner: CommandLine) -> None:
 
 
 def test_cp(daemon: FakeDaemon, runner: CommandLine) -> None:
-    assert runner("cp", "demo", "mine").stdout == "copied 'demo' to 'mine'\n"
+    first = runner("cp", "demo", "mine")
+    assert (first.stdout, first.stderr) == ("copied 'demo' to 'mine'\n", "")
+    again = runner("cp", "demo", "mine")
+    assert (again.stdout, again.stderr) == (first.stdout, "replaced the model that was 'mine' before\n")
     assert daemon.models["mine:latest"] == daemon.models["demo:latest"]
 
 
@@ -141,6 +144,30 @@ def test_rm_goes_on_after_one_that_fails(daemon: FakeDaemon, runner: CommandLine
     assert result.stdout == "deleted 'demo'\n"
     assert [line.split('"')[1] for line in result.stderr.splitlines()] == ["none", "nothing"]
     assert "demo:latest" not in daemon.models
+
+
+def test_rm_says_what_stays_on_the_disk(daemon: FakeDaemon, runner: CommandLine) -> None:
+    assert runner("rm", "embedder").stderr == ""
+    daemon.kept = {"shared": 64_700_000, "from_hub": True}
+    result = runner("rm", "demo")
+    assert result.stdout == "deleted 'demo'\n"
+    assert result.stderr == (
+        "65 MB remain in Hugging Face's cache, which other programs use; `hf cache rm` removes them\n"
+    )
+    daemon.kept = {"shared": 64_700_000, "from_hub": False}
+    assert runner("rm", "slow").stderr == "65 MB remain on the disk, as other programs have these files too\n"
+
+
+def test_list_shows_what_is_broken(daemon: FakeDaemon, runner: CommandLine) -> None:
+    daemon.models = {"demo:latest": ["completion"]}
+    daemon.broken = {"worn:1b": "blob x\x1b[2J isn't there"}
+    result = runner("list")
+    assert result.stdout.splitlines()[2].split() == ["worn:1b", "broken", "-", "-"]
+    assert result.stderr.splitlines()[0] == "worn:1b is broken: blob x[2J isn't there"
+    assert runner("list", "demo").stderr == ""
+    whole, worn = json.loads(runner("list", "--json").stdout)
+    assert "broken" not in whole
+    assert (worn["name"], worn["digest"], worn["broken"]) == ("worn:1b", None, "blob x\x1b[2J isn't there")
 
 
 def test_prune(daemon: FakeDaemon, runner: CommandLine) -> None:
@@ -166,8 +193,8 @@ def test_prune(daemon: FakeDaemon, runner: CommandLine) -> None:
 def test_verify(daemon: FakeDaemon, runner: CommandLine) -> None:
     sound = runner("verify", "--sample", "5%")
     assert sound.stdout == "checked 2 of 40 files of 2 models, 1.2 GB, a sample with seed 7\n"
-    assert "1 unfinished downloads" in sound.stderr
-    assert "1 files in quarantine, 9 B" in sound.stderr
+    assert "1 unfinished download, 10 B: the same pull goes on with it" in sound.stderr
+    assert "1 file in quarantine, 9 B" in sound.stderr
     assert daemon.asked("/runner/verify")[-1].body == {"models": [], "repair": False, "sample": "5%", "seed": None}
 
 
@@ -271,6 +298,7 @@ def test_every_verb_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) 
     assert dispatch([verb, "-h"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"Usage: runner {verb} ")
+    assert "[[" not in shown
     assert "\n\nExamples:\n  " in shown
 
 

@@ -20,10 +20,18 @@ NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
         (2_019_393_189, "2.0 GB"),
         (43 * 10**9, "43 GB"),
         (1.5 * 10**12, "1.5 TB"),
+        (999_999, "1.0 MB"),
+        (9_960_000, "10 MB"),
+        (64_700_000, "65 MB"),
     ],
 )
 def test_sizes_are_decimal(count: float, words: str) -> None:
     assert wording.size(count) == words
+
+
+def test_a_mark_of_a_web_server_is_cut_to_what_it_says() -> None:
+    assert wording.short_digest('"abc-12"') == wording.short_digest('W/"abc-12"') == "abc-12"
+    assert wording.short_digest("sha256:" + "ab12" * 16) == "ab12ab12ab12"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -46,6 +47,23 @@ async def test_list_show_copy_remove(models: Models, make: Make) -> None:
     with pytest.raises(NotFound):
         await models.show("m")
     assert await models.broken() == ()
+
+
+async def test_a_copy_says_whether_it_took_a_name_from_another(models: Models, make: Make) -> None:
+    make("m")
+    make("other")
+    assert not await models.copy("m", "n")
+    assert not await models.copy("m", "n"), "it is the same model"
+    assert await models.copy("other", "n")
+
+
+async def test_what_others_hold_is_told_when_a_model_goes(models: Models, store: Store, make: Make) -> None:
+    size = make("m").weights[0].stat().st_size
+    assert (await models.remove("m")).shared == 0
+    made = make("m")
+    os.link(made.weights[0], store.root.parent / "anothers.gguf")
+    gone = await models.remove("m")
+    assert (gone.shared, gone.from_hub) == (size, False)
 
 
 async def test_errors_are_the_registrys(models: Models) -> None:

@@ -18,6 +18,9 @@ KNOWN = ("qwen3", "qwen3-coder", "llama3.2", "nomic-embed-text", "Zephyr")
         ("embed", ("nomic-embed-text",)),
         ("zephyr", ("Zephyr",)),
         ("zzz", ()),
+        ("open2", ()),
+        ("llama", ("llama3.2",)),
+        ("queen", ()),
         ("", ()),
     ],
 )

@@ -52,7 +52,10 @@ def test_everything_that_can_be_declared() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("models:\n  - name: a\n", "f, line 2: models[0].reference: is missing, or modelfile, or from"),
+        (
+            "models:\n  - name: a\n",
+            "f, line 2: models[0]: must say where the model comes from, by one of reference, modelfile and from",
+        ),
         ("models:\n  - reference: a\n    from: b\n", "models[0].from: reference and from exclude each other"),
         ("models:\n  - from: a\n", "f, line 2: models[0].name: is missing"),
         ("models:\n  - a\n  - b\n  - reference: A:latest\n", "f, line 4: models[2]: A:latest is declared in line 2"),

@@ -11,6 +11,7 @@ from registry.create import create
 from registry.embedded import ensure_demo
 from registry.errors import Corrupt
 from registry.manifest import EMBEDDED, MODEL, SYSTEM
+from registry.progress import Progress
 from registry.store import Store
 from tests.registry.models import gguf_file, make
 from tests.registry.trees import contents
@@ -47,7 +48,11 @@ def test_a_newer_package_replaces_its_own(store: Store, tmp_path: Path, monkeypa
 
 def test_the_users_own_is_left_alone(store: Store, tmp_path: Path) -> None:
     mine = make(store, "demo", tmp_path, "mine")
-    assert ensure_demo(store) == mine
+    told: list[Progress] = []
+    assert ensure_demo(store, told.append) == mine
+    assert [each.status for each in told] == [
+        "demo is a model of yours, and stays; after `runner rm demo` a pull brings the built-in one"
+    ]
     store.remove("demo")
     ensure_demo(store)
     changed = create(store, "demo", parse("FROM demo\nSYSTEM mine now"))

@@ -180,7 +180,7 @@ def test_without_a_tag_the_choice_is_told(store: Store, hub: Hub, settings: Pull
     told: list[Progress] = []
     pull(store, "hf.co/org/tiny", progress=told.append, settings=replace(settings, memory=10**9))
     size = len(files["tiny-Q4_K_M.gguf"]) / 1000
-    assert f"chose Q4_K_M ({size:.1f} kB): the usual quantization, and it fits into 1.0 GB of memory" in [
+    assert f"chose Q4_K_M ({size:.1f} KB): the usual quantization, and it fits into 1.0 GB of memory" in [
         each.status for each in told
     ]
     told.clear()

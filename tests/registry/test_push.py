@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from registry.errors import BadName, BadSource, Cancelled, Corrupt, NotFound, Unreachable
+from registry.manifest import SOURCE
 from registry.names import Name
 from registry.origins import Reach
 from registry.progress import Progress
+from registry.pull import pull
 from registry.push import PushSettings, push, target_of
-from registry.resolve import Forms, Publication
+from registry.resolve import Forms, Publication, Wanted
 from registry.store import Store
 from tests.registry.models import make
 from tests.registry.shelf import Shelf, running
@@ -52,6 +54,19 @@ def test_both_forms_share_their_blobs(store: Store, shelf: Shelf, tmp_path: Path
         done = [each.completed for each in said if each.digest == layer.digest]
         assert done == sorted(done)
         assert done[-1] == layer.size
+
+
+@pytest.mark.parametrize("form", ["docker", "cncf"])
+def test_what_is_pulled_back_is_the_same_but_for_the_note_of_its_origin(
+    store: Store, shelf: Shelf, tmp_path: Path, form: Forms
+) -> None:
+    pushed = make(store, "mine", tmp_path, more="SYSTEM Be brief.\nPARAMETER temperature 0.5\n").manifest
+    push(store, names(shelf, form), settings=SETTINGS)
+    with Store.open(tmp_path / "elsewhere") as elsewhere:
+        pulled = pull(elsewhere, Wanted(reference=f"{shelf.host}/team/mine:v1")).manifest
+    assert [each.digest for each in pulled.blobs] == [each.digest for each in pushed.blobs]
+    assert pulled.config.digest == pushed.config.digest
+    assert shelf.host in pulled.annotations[SOURCE]
 
 
 def test_nothing_has_a_name_where_a_blob_is_rotten(store: Store, shelf: Shelf, tmp_path: Path) -> None:

@@ -73,6 +73,17 @@ def test_unknown_names_come_with_near_ones(store: Store, tmp_path: Path) -> None
         store.show("lama3")
     assert caught.value.near == ("llama3:latest",)
     assert "did you mean llama3:latest?" in str(caught.value)
+    for nothing_like_it in ("nosuch", "one2", "mama", "hf.co/org/one"):
+        with pytest.raises(NotFound) as caught:
+            store.show(nothing_like_it)
+        assert caught.value.near == (), "a tag or a place in common makes no name near"
+    make(store, "hf.co/org/Tiny-GGUF:Q8_0", tmp_path)
+    with pytest.raises(NotFound) as caught:
+        store.show("hf.co/org/Tinny-GGUF:Q8_0")
+    assert caught.value.near == ("hf.co/org/Tiny-GGUF:Q8_0",)
+    with pytest.raises(NotFound) as caught:
+        store.show("tiny-gguf")
+    assert caught.value.near == ("hf.co/org/Tiny-GGUF:Q8_0",)
     with pytest.raises(NotFound):
         store.remove("lama3")
     with pytest.raises(NotFound):

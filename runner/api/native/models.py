@@ -70,7 +70,9 @@ class Inventory:
     async def tags(self, request: web.Request) -> web.Response:
         """Every stored model, the newest first."""
         stored = sorted(await self._models.list(), key=lambda each: each.modified_at, reverse=True)
-        return json_response(to_json(wire.Listing(models=[_listed(each) for each in stored])))
+        broken = [wire.Broken(name=str(each.name), reason=each.reason) for each in await self._models.broken()]
+        told = wire.Listing(models=[_listed(each) for each in stored], broken=broken or UNSET)
+        return json_response(to_json(told))
 
     async def ps(self, request: web.Request) -> web.Response:
         """Every loaded model, the one that stays longest first."""
@@ -93,13 +95,16 @@ class Inventory:
         """Give a model another name as well."""
         body = await read_body(request, wire.CopyRequest)
         source = values.required(body.source, "source")
-        await self._models.copy(source, values.required(body.destination, "destination"))
-        return web.Response()
+        replaced = await self._models.copy(source, values.required(body.destination, "destination"))
+        return json_response(to_json(wire.Copied(replaced=replaced))) if body.report else web.Response()
 
     async def delete(self, request: web.Request) -> web.Response:
         """Unload a model and remove its name."""
-        await self._models.remove(read.model_of(await read_body(request, wire.DeleteRequest)))
-        return web.Response()
+        body = await read_body(request, wire.DeleteRequest)
+        gone = await self._models.remove(read.model_of(body))
+        if not body.report:
+            return web.Response()
+        return json_response(to_json(wire.Removed(freed=gone.freed, shared=gone.shared, from_hub=gone.from_hub)))
 
 
 def _listed(stored: StoredModel) -> wire.Listed:

@@ -119,12 +119,17 @@ class ShowRequest(Named, kw_only=True):
 
 
 class DeleteRequest(Named, kw_only=True):
-    pass
+    """`report`, which Ollama doesn't have, asks for an answer that tells what became of the files."""
+
+    report: bool | None = None
 
 
 class CopyRequest(msgspec.Struct, kw_only=True):
+    """`report`, which Ollama doesn't have, asks for an answer that tells what became of the name."""
+
     source: str | None = None
     destination: str | None = None
+    report: bool | None = None
 
 
 class PullRequest(Named, kw_only=True):
@@ -200,8 +205,11 @@ FIELDS: Mapping[str, Fields] = {
     "/api/embed": Fields(EmbedRequest),
     "/api/embeddings": Fields(EmbeddingsRequest),
     "/api/show": Fields(ShowRequest),
-    "/api/copy": Fields(CopyRequest),
-    "/api/delete": Fields(DeleteRequest),
+    "/api/copy": Fields(CopyRequest, notes={"report": '`true`: the answer is `{"replaced": …}` and not empty'}),
+    "/api/delete": Fields(
+        DeleteRequest,
+        notes={"report": '`true`: the answer is `{"freed": …, "shared": …, "from_hub": …}` and not empty'},
+    ),
     "/api/pull": Fields(PullRequest, {"username": (), "password": ()}),
     "/api/push": Fields(
         PushRequest,
@@ -443,10 +451,34 @@ class Error(msgspec.Struct, kw_only=True):
     code: str
 
 
+class Broken(msgspec.Struct, kw_only=True):
+    """A name whose manifest or files can't be used, and why."""
+
+    name: str
+    reason: str
+
+
 class Listing(msgspec.Struct, kw_only=True):
-    """All of /api/tags."""
+    """All of /api/tags. `broken` is there if any is: names that are in the store and can't be used, which clients
+    don't look for."""
 
     models: list[Listed]
+    broken: list[Broken] | UnsetType = UNSET
+
+
+class Removed(msgspec.Struct, kw_only=True):
+    """What a delete tells with `report`: bytes that the disk has back, and bytes of files that other programs hold too;
+    `from_hub` if the model came from Hugging Face, whose cache they are in then."""
+
+    freed: int
+    shared: int
+    from_hub: bool
+
+
+class Copied(msgspec.Struct, kw_only=True):
+    """What a copy tells with `report`: whether another model had the name, and lost it."""
+
+    replaced: bool
 
 
 class Loaded(msgspec.Struct, kw_only=True):

@@ -21,6 +21,11 @@ def command(
     destination: Annotated[str, typer.Argument(metavar="DESTINATION", help="Its second name.")],
     host: Host = None,
 ) -> None:
-    """Give a model a second name. It takes no further space."""
-    daemon(host).post("/api/copy", {"source": source, "destination": destination})
+    """Give a model a second name. It takes no further space.
+
+    A model that has the name already is replaced.
+    """
+    told = daemon(host).post("/api/copy", {"source": source, "destination": destination, "report": True})
+    if told.get("replaced"):
+        output.say(f"replaced the model that was {output.on_one_line(destination)!r} before")
     output.line(f"copied {output.on_one_line(source)!r} to {output.on_one_line(destination)!r}")

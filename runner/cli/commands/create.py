@@ -13,7 +13,7 @@ from runner.cli.arguments import Host, Model
 from runner.cli.client import Json
 from runner.cli.connect import daemon, is_local
 from runner.cli.failures import Exit, Failure, Refused
-from runner.cli.progress import follow, shown
+from runner.cli.progress import follow, leaving, shown
 from runner.cli.recipe import parsed, uploaded
 from runner.cli.transfer import is_last, upload
 
@@ -52,22 +52,23 @@ def command(
     measured = Path(imatrix).absolute() if imatrix else None
     if measured is not None and not measured.is_file():
         raise Failure(f"there is no file {imatrix}")
-    if is_local(client):
-        request["base"] = str(base)
-        if measured is not None:
-            request["imatrix"] = str(measured)
-    else:
-        request["files"] = uploaded(client, modelfile, base, as_json)
-        if measured is not None:
-            with shown(as_json) as show:
-                request["imatrix"] = upload(client, measured, show)
-    try:
-        with client.stream("/api/create", request, is_last) as updates:
-            follow(updates, as_json)
-    except Refused as refusal:
-        if refusal.status == 400 and refusal.message.partition(":")[0] in _OPTIONS:
-            raise Failure(f"--{refusal.message.replace('_', '-', 1)}", Exit.USAGE) from None
-        raise
+    with leaving("no model was made; the same command begins anew"):
+        if is_local(client):
+            request["base"] = str(base)
+            if measured is not None:
+                request["imatrix"] = str(measured)
+        else:
+            request["files"] = uploaded(client, modelfile, base, as_json)
+            if measured is not None:
+                with shown(as_json) as show:
+                    request["imatrix"] = upload(client, measured, show)
+        try:
+            with client.stream("/api/create", request, is_last) as updates:
+                follow(updates, as_json)
+        except Refused as refusal:
+            if refusal.status == 400 and refusal.message.partition(":")[0] in _OPTIONS:
+                raise Failure(f"--{refusal.message.replace('_', '-', 1)}", Exit.USAGE) from None
+            raise
 
 
 def _read(file: str) -> tuple[bytes, str, Path]:

@@ -17,28 +17,35 @@ runner list --json | jq -r '.[].name'
 
 
 def command(prefix: Prefix = "", as_json: AsJson = False, host: Host = None) -> None:
-    """List the models in the store."""
-    models = [
-        model
-        for model in daemon(host).get("/api/tags").get("models", [])
-        if str(model.get("name", "")).lower().startswith(prefix.lower())
-    ]
+    """List the models in the store. A broken one is marked, and what is wrong with it said."""
+    told = daemon(host).get("/api/tags")
+    models, broken = (
+        [each for each in told.get(part) or () if str(each.get("name", "")).lower().startswith(prefix.lower())]
+        for part in ("models", "broken")
+    )
     if as_json:
-        output.data([_row(model) for model in models])
+        output.data([*map(_row, models), *(_row(each) | {"broken": each.get("reason")} for each in broken)])
         return
     now = datetime.now(UTC)
     output.table(
         ("NAME", "ID", "SIZE", "MODIFIED"),
-        (
-            (
-                str(model.get("name", "")),
-                wording.short_digest(str(model.get("digest", ""))),
-                wording.size(model.get("size", 0)),
-                wording.ago(str(model.get("modified_at", "")), now),
-            )
-            for model in models
-        ),
+        [
+            *(
+                (
+                    str(model.get("name", "")),
+                    wording.short_digest(str(model.get("digest", ""))),
+                    wording.size(model.get("size", 0)),
+                    wording.ago(str(model.get("modified_at", "")), now),
+                )
+                for model in models
+            ),
+            *((str(each.get("name", "")), "broken", "-", "-") for each in broken),
+        ],
     )
+    for each in broken:
+        output.say(output.on_one_line(f"{each.get('name')} is broken: {each.get('reason')}"))
+    if broken:
+        output.say("`runner verify MODEL --repair` brings back what came from a source; `runner rm MODEL` removes it")
 
 
 def _row(model: Json) -> Json:

@@ -51,7 +51,7 @@ def command(
             kind, bytes_ = each.get("kind", "file"), wording.size(int(each.get("size") or 0))
             output.line(output.on_one_line(f"{kind}: {each.get('path')} ({bytes_})"))
     verb, end = ("would remove", "to be freed") if dry_run else ("removed", "freed")
-    output.line(f"{verb} {count} {'file' if count == 1 else 'files'}, {wording.size(size)} {end}")
+    output.line(f"{verb} {wording.counted(count, 'file')}, {wording.size(size)} {end}")
     if shared:
         output.say(f"{wording.size(shared)} more stay on the disk, as other programs have these files too")
     if references:

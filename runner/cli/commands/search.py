@@ -13,7 +13,9 @@ from runner.cli import lookcard, output
 from runner.cli.arguments import AsJson, Host
 from runner.cli.client import Json
 from runner.cli.connect import daemon
+from runner.cli.failures import Exit, Failure
 
+_MOST = 100
 EXAMPLES = """
 runner search qwen
 runner search "code apache" --limit 5
@@ -24,7 +26,7 @@ runner search embedding --catalog
 
 def command(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="Words to look for; none lists the catalog.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="Most results of each kind.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", help=f"Most rows of each kind, up to {_MOST}.")] = 20,
     only: Annotated[bool, typer.Option("--catalog", help="The catalog alone; asks no network.")] = False,
     as_json: AsJson = False,
     host: Host = None,
@@ -35,17 +37,23 @@ def command(
     at Runner has looked at. Sizes and whether they fit this machine are rough here: `runner pull --dry-run MODEL` looks
     closely.
     """
+    if not 1 <= limit <= _MOST:
+        raise Failure(f"--limit takes a number from 1 to {_MOST}, not {limit}", Exit.USAGE)
     body = {"text": text, "limit": limit, "hub": not only}
     found = daemon(host).post("/runner/search", body, timeout=None)
     if as_json:
         output.data(found)
     else:
-        _show(found, text)
+        _show(found, text, limit, only)
 
 
-def _show(found: Json, text: str) -> None:
+def _show(found: Json, text: str, limit: int, only: bool) -> None:
     entries, repositories = found.get("catalog") or [], found.get("hub") or []
-    if entries and not text.strip():
+    tags = sum(len(entry.get("tags") or ()) for entry in entries)
+    folded = tags > limit and bool(text.strip())
+    if entries and folded:
+        output.line("IN THE CATALOG\n")
+    if entries and (folded or not text.strip()):
         rows = lookcard.overview(entries)
         if sys.stdout.isatty():
             rows = lookcard.narrowed(rows, lookcard.OVERVIEW, shutil.get_terminal_size().columns)
@@ -57,6 +65,11 @@ def _show(found: Json, text: str) -> None:
         output.line(("\n" if entries else "") + "ON HUGGING FACE, unchecked\n")
         output.table(lookcard.HUB, lookcard.hub(repositories, datetime.now(UTC)))
     if not entries and not repositories:
-        output.say(f"nothing found for {output.on_one_line(text)!r}")
+        asked = ""
+        if not found.get("note") and text.strip():
+            asked = " in the catalog; Hugging Face wasn't asked" if only else " in the catalog or on Hugging Face"
+        output.say(f"nothing found for {output.on_one_line(text)!r}{asked}")
+    if folded:
+        output.say(f"a row for each model, as all of their tags are more than {limit} rows: --limit {min(tags, _MOST)}")
     if found.get("note"):
         output.say(f"Hugging Face could not be searched: {output.on_one_line(str(found['note']))}")

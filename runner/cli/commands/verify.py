@@ -11,7 +11,7 @@ from runner.cli.arguments import AsJson, Host
 from runner.cli.client import Client, Json
 from runner.cli.connect import daemon
 from runner.cli.failures import Exit, Failure, Refused
-from runner.cli.progress import shown
+from runner.cli.progress import leaving, shown
 
 EXAMPLES = """
 runner verify
@@ -47,14 +47,18 @@ def command(
     broken = [each for each in result.get("bad", []) if each.get("outcome") == "broken"]
     if broken:
         count = len(broken)
-        raise Failure(f"{count} bad {'file' if count == 1 else 'files'}", Exit.FAILED)
+        raise Failure(wording.counted(count, "bad file"), Exit.FAILED)
 
 
 def _verified(client: Client, body: Json) -> Json:
     """Have the daemon verify, and show how it goes; what it found. Raises Failure."""
     result: Json = {}
     try:
-        with client.stream("/runner/verify", body, _has_result) as updates, shown() as show:
+        with (
+            leaving("not everything was looked at; what was found bad by then is put aside"),
+            client.stream("/runner/verify", body, _has_result) as updates,
+            shown() as show,
+        ):
             for update in updates:
                 if _has_result(update):
                     result = update["result"]
@@ -84,12 +88,15 @@ def _tell(result: Json) -> None:
         if bad.get("advice"):
             output.line("    " + output.on_one_line(f"what to do: {bad['advice']}"))
     checked, files = int(result.get("checked") or 0), int(result.get("files") or 0)
-    of = f"{checked} of {files} files" if checked != files else f"{files} {'file' if files == 1 else 'files'}"
+    of = f"{checked} of {files} files" if checked != files else wording.counted(files, "file")
     seed = f", a sample with seed {result['seed']}" if result.get("seed") is not None else ""
-    output.line(f"checked {of} of {result.get('models', 0)} models, {wording.size(result.get('bytes') or 0)}{seed}")
-    if result.get("unfinished"):
+    models = wording.counted(int(result.get("models") or 0), "model")
+    output.line(f"checked {of} of {models}, {wording.size(result.get('bytes') or 0)}{seed}")
+    if unfinished := int(result.get("unfinished") or 0):
         size = wording.size(result.get("unfinished_bytes") or 0)
-        output.say(f"{result['unfinished']} unfinished downloads, {size}: the same pull goes on with them")
+        what, them = ("download", "it") if unfinished == 1 else ("downloads", "them")
+        output.say(f"{unfinished} unfinished {what}, {size}: the same pull goes on with {them}")
     if aside := result.get("quarantine"):
         size = wording.size(sum(int(each.get("size") or 0) for each in aside))
-        output.say(f"{len(aside)} files in quarantine, {size}: removed after a week, or by `runner prune --grace 0`")
+        files_aside = wording.counted(len(aside), "file")
+        output.say(f"{files_aside} in quarantine, {size}: removed after a week, or by `runner prune --grace 0`")
