@@ -186,7 +186,7 @@ def test_a_model_of_that_type_already_is_unchanged(store: Store, tmp_path: Path)
     ("prepare", "error", "words"),
     [
         (lambda made: setattr(made, "is_blind", True), BadSource, "Q8_0 needs an importance matrix"),
-        (lambda made: setattr(made, "size", 1 << 50), NoSpace, "1125.9 TB needed"),
+        (lambda made: setattr(made, "size", 1 << 50), NoSpace, "1126 TB needed"),
         (lambda made: setattr(made, "result", b"GGUF"), QuantizeFailed, "no sound GGUF"),
         (
             lambda made: setattr(made, "result", tiny_gguf.model(tensors=TENSORS[:1]).build()),
