@@ -81,7 +81,7 @@ def push(
         progress(Progress("retrieving manifest"))
         artifacts = [write(stored, each) for each in (("docker", "cncf") if form == "both" else (form,))]
         client = RegistryClient(
-            opened,
+            opened.heeding(cancelled),
             place.host,
             place.repository,
             insecure=reach.insecure,

@@ -117,9 +117,16 @@ class References:
             ingest.write(_to_json(reference))
             ingest.seal()
             with storage("noting where a blob lies", target):
+                known = self.get(digest) is not None
                 with self._changing(digest, reference):
                     self._disk.rename(ingest.path, target)
-                self._disk.sync_dir(self._folder)
+                try:
+                    self._disk.sync_dir(self._folder)
+                except BaseException:
+                    if not known:
+                        with suppress(OSError):  # a note that may not last is worse than none
+                            self.remove(digest)
+                    raise
         except BaseException:
             ingest.abandon()
             raise

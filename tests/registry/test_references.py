@@ -409,3 +409,23 @@ def test_a_folder_in_a_blobs_place_beside_a_reference_is_what_goes(apart: Store,
     assert not place.exists()
     assert verify(apart).bad == ()
     assert apart.list() == (model,)
+
+
+def test_a_note_that_may_not_last_is_taken_back(root: Path, foreign: Path) -> None:
+    class Tired(Apart):
+        """Syncs no folder of references."""
+
+        tired = True
+
+        def sync_dir(self, path: Path) -> None:
+            if self.tired and path.name == "references":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            super().sync_dir(path)
+
+    disk = Tired()
+    with Store.open(root, disk) as store:
+        with pytest.raises(StorageFault):
+            made(store, foreign)
+        assert store.blobs.references.digests() == ()
+        disk.tired = False
+        assert store.blobs.references.get(made(store, foreign).manifest.layers[0].digest) is not None
