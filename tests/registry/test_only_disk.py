@@ -61,10 +61,11 @@ def _writes(call: ast.Call) -> bool:
     return any(set(mode) & set("wax+") and set(mode) <= set("rwaxbt+") for mode in modes)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+OTHERS = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "disk.py")
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_disk_changes_the_disk(path: Path) -> None:
-    if path == ROOT / "disk.py":
-        pytest.skip("this is it")
     assert changes(path.read_text(encoding="utf-8")) == []
 
 
