@@ -89,9 +89,8 @@ class Parts:
     @property
     def prefix(self) -> int:
         """Bytes from the start of the file up to the first gap."""
-        while self._front < len(self._parts) and self._parts[self._front].is_whole:
-            self._front += 1
-        return self.size if self._front == len(self._parts) else self._parts[self._front].upto
+        front = self._first_gap()
+        return self.size if front == len(self._parts) else self._parts[front].upto
 
     @property
     def free(self) -> int:
@@ -170,5 +169,7 @@ class Parts:
             self.forget(part, extent.start)
 
     def _first_gap(self) -> int:
-        self.prefix  # noqa: B018  # moves the front on
+        """The first part that isn't whole; what stands whole before it isn't looked at again."""
+        while self._front < len(self._parts) and self._parts[self._front].is_whole:
+            self._front += 1
         return self._front
