@@ -1,7 +1,8 @@
 """Interrupts code in the calling thread that takes too long or too much memory.
 
 For Python code that can't be asked to stop because it comes from a stranger. A single call into native code is not
-interrupted before it returns.
+interrupted before it returns. An interrupt can get lost: Python drops what is raised in a finalizer, or in a callback
+of its garbage collection. So it comes again until the code has ended.
 """
 
 from __future__ import annotations
@@ -37,35 +38,46 @@ def watched(seconds: float, memory: int) -> Iterator[None]:
     What other threads take counts as well, so the limit should be far above what they may need meanwhile.
     """
     thread = threading.get_ident()
-    lock = threading.Lock()
-    done = threading.Event()
-    over = False
+    # Bare locks, each of which is one step: an interrupt may come between any two of this thread's.
+    going, ended = threading.Lock(), threading.Lock()
+    going.acquire()
+    ended.acquire()
+    is_over = has_ended = False
 
     def watch(deadline: float, start: int) -> None:
+        nonlocal has_ended
         error: type[Interrupted] | None = None
-        while error is None:
-            left = deadline - time.monotonic()
-            if done.wait(max(0.0, min(left, _PERIOD))):
-                return
-            if left <= _PERIOD and time.monotonic() >= deadline:
+        while not is_over:
+            left = deadline - time.monotonic() if error is None else _PERIOD
+            if going.acquire(timeout=max(0.0, min(left, _PERIOD))):
+                break
+            if error is None and time.monotonic() >= deadline:
                 error = TookTooLong
-            elif _private_memory() - start > memory:
+            elif error is None and _private_memory() - start > memory:
                 error = TookTooMuch
-        with lock:
-            if not over:
+            if error is not None and not is_over:
                 _raise_in(thread, error)
+        has_ended = True
+        ended.release()
 
     watcher = threading.Thread(
         target=watch, args=(time.monotonic() + seconds, _private_memory()), name="watch", daemon=True
     )
-    watcher.start()
     try:
+        watcher.start()
         yield
     finally:
-        # An interrupt that is already on its way arrives here at the latest: at the next call.
-        with lock:
-            over = True
-        done.set()
+        # First of all and without a call, at which an interrupt could come: no more of them are sent from here on.
+        is_over = True
+        # One that was sent just before may still arrive here; after that it may not arrive anywhere.
+        while watcher.ident is not None and not has_ended:
+            try:
+                if going.locked():
+                    going.release()
+                ended.acquire(timeout=_PERIOD)
+            except Interrupted:
+                continue
+        _raise_in(thread, None)
 
 
 def _private_memory() -> int:
@@ -79,5 +91,7 @@ def _process() -> psutil.Process:
     return psutil.Process()
 
 
-def _raise_in(thread: int, error: type[BaseException]) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Have a thread raise an error at its next step; with None, take back one that it hasn't raised yet."""
+    given = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), given)

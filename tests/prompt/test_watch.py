@@ -98,3 +98,26 @@ def test_only_the_watched_thread_is_interrupted() -> None:
         stop.set()
         thread.join()
     assert faults == []
+
+
+def test_an_interrupt_that_gets_lost_comes_again() -> None:
+    lost = 0
+
+    def lose() -> None:
+        nonlocal lost
+        try:
+            while True:
+                pass
+        except TookTooLong:  # as Python does with what a finalizer raises
+            lost += 1
+            if lost > 2:
+                raise
+
+    def run() -> None:
+        with watched(0.01, PLENTY):
+            while True:
+                lose()
+
+    with pytest.raises(TookTooLong):
+        run()
+    assert lost == 3
