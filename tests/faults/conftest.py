@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.transfer.http import Http
+from tests.faults.scenes import World, publish
+from tests.faults.sweeping import Sweep
 from tests.hub import Hub, running
 
 _TOLD: list[str] = []
@@ -27,6 +30,22 @@ def scratch(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="runner-faults-", dir=memory) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """One hub for all."""
+    with running(Hub()) as hub, Http() as http:
+        publish(hub)
+        yield World(hub, http)
+
+
+@pytest.fixture
+def sweep(request: pytest.FixtureRequest, world: World, scratch: Path) -> Iterator[Sweep]:
+    """The scene that the test is given, ready to be played."""
+    made = Sweep(request.param, world, scratch / "sweep")
+    yield made
+    made.close()
 
 
 @pytest.fixture

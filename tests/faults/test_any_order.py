@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -27,11 +27,9 @@ from registry.digests import Digest, digest_of
 from registry.errors import Corrupt, NotFound
 from registry.manifest import MODEL
 from registry.store import Store
-from registry.transfer.http import Http
 from registry.verify import Sample, verify
-from tests.faults.scenes import PULLED, Place, World, corrupt, publish
+from tests.faults.scenes import PULLED, Place, World, corrupt
 from tests.faults.sweeping import right_names
-from tests.hub import Hub, running
 from tests.registry.faulty_disk import FaultyDisk, Killed
 from tests.registry.models import gguf_file
 from tests.registry.trees import unfinished
@@ -188,14 +186,6 @@ class AnyOrder(RuleBasedStateMachine):
         assert set(right_names(self.place.store)) <= {each.file_name for each in self.hurt}
         self.lost &= set(self.models.values())
         self.hurt &= {digest for digest, _ in self.store.blobs.all()}
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """One hub for all."""
-    with running(Hub()) as hub, Http() as http:
-        publish(hub)
-        yield World(hub, http)
 
 
 def test_any_order(world: World, tally: Callable[[str], None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,9 @@ from registry.names import Name
 from registry.quarantine import quarantined
 from registry.repair import Bad
 from registry.store import Store
-from registry.transfer.http import Http
 from registry.verify import verify
-from tests.faults.scenes import PULLED, Place, World, publish
+from tests.faults.scenes import PULLED, Place, World
 from tests.faults.sweeping import right_names
-from tests.hub import Hub, running
 from tests.registry.models import make
 
 pytestmark = pytest.mark.faults
@@ -150,14 +148,6 @@ MANIFESTS: dict[str, Callable[[Victim], None]] = {
 }
 # Where nothing tells any more at which revision it was pulled, it isn't pulled at another.
 SPEECHLESS = {"manifest empty", "manifest not JSON", "manifest a folder"}
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """One hub for all."""
-    with running(Hub()) as hub, Http() as http:
-        publish(hub)
-        yield World(hub, http)
 
 
 @pytest.fixture

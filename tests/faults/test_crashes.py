@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from registry.transfer.http import Http
-from tests.faults.scenes import SCENES, World, publish, scene
+from tests.faults.scenes import SCENES, scene
 from tests.faults.sweeping import Sweep
-from tests.hub import Hub, running
 
 pytestmark = pytest.mark.faults
 
 SEED = 20260917
 POINTS: dict[str, int] = {}
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """One hub for all."""
-    with running(Hub()) as hub, Http() as http:
-        publish(hub)
-        yield World(hub, http)
-
-
-@pytest.fixture
-def sweep(request: pytest.FixtureRequest, world: World, scratch: Path) -> Iterator[Sweep]:
-    """The scene that the test is given, ready to be played."""
-    made = Sweep(request.param, world, scratch / "sweep")
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("sweep", SCENES, ids=lambda each: each.name, indirect=True)

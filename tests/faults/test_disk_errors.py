@@ -6,8 +6,7 @@ import errno
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,10 +14,8 @@ import pytest
 from registry.digests import digest_of
 from registry.errors import NoSpace, RegistryError, StorageFault
 from registry.store import Store
-from registry.transfer.http import Http
-from tests.faults.scenes import PULLED, SCENES, World, publish, scene
+from tests.faults.scenes import PULLED, SCENES, scene
 from tests.faults.sweeping import Sweep, right_names
-from tests.hub import Hub, running
 from tests.registry.faulty_disk import READS, FaultyDisk, ReadOnlyDisk, Step
 from tests.registry.trees import contents
 
@@ -27,22 +24,6 @@ pytestmark = pytest.mark.faults
 SEED = 20260919
 CODES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE)
 FAULTS: dict[str, int] = {}
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """One hub for all."""
-    with running(Hub()) as hub, Http() as http:
-        publish(hub)
-        yield World(hub, http)
-
-
-@pytest.fixture
-def sweep(request: pytest.FixtureRequest, world: World, scratch: Path) -> Iterator[Sweep]:
-    """The scene that the test is given, ready to be played."""
-    made = Sweep(request.param, world, scratch / "sweep")
-    yield made
-    made.close()
 
 
 def _faults(sweep: Sweep, code: int) -> list[int]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from registry.store import Store
-from registry.transfer.http import Http
 from tests.faults.power import RecordingDisk, after_power_loss, cuts, rebuilt
-from tests.faults.scenes import SCENES, Place, Scene, World, furnish, publish
+from tests.faults.scenes import SCENES, Place, Scene, World, furnish
 from tests.faults.sweeping import Models, check
-from tests.hub import Hub, running
 from tests.registry.faulty_disk import Killed
 
 pytestmark = pytest.mark.faults
@@ -23,14 +21,6 @@ pytestmark = pytest.mark.faults
 SEED = 20260918
 STATES: dict[str, int] = {}
 _WHOLE = [each for each in SCENES if not each.hurt]
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """One hub for all."""
-    with running(Hub()) as hub, Http() as http:
-        publish(hub)
-        yield World(hub, http)
 
 
 def _start(scene: Scene, world: World, base: Path) -> tuple[Place, Models]:
