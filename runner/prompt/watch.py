@@ -42,10 +42,10 @@ def watched(seconds: float, memory: int) -> Iterator[None]:
     going, ended = threading.Lock(), threading.Lock()
     going.acquire()
     ended.acquire()
-    is_over = has_ended = False
+    is_over = has_ended = was_sent = False
 
     def watch(deadline: float, start: int) -> None:
-        nonlocal has_ended
+        nonlocal has_ended, was_sent
         error: type[Interrupted] | None = None
         while not is_over:
             left = deadline - time.monotonic() if error is None else _PERIOD
@@ -56,6 +56,7 @@ def watched(seconds: float, memory: int) -> Iterator[None]:
             elif error is None and _private_memory() - start > memory:
                 error = TookTooMuch
             if error is not None and not is_over:
+                was_sent = True
                 _raise_in(thread, error)
         has_ended = True
         ended.release()
@@ -77,7 +78,8 @@ def watched(seconds: float, memory: int) -> Iterator[None]:
                 ended.acquire(timeout=_PERIOD)
             except Interrupted:
                 continue
-        _raise_in(thread, None)
+        if was_sent:
+            _take_last(thread)
 
 
 def _private_memory() -> int:
@@ -91,7 +93,21 @@ def _process() -> psutil.Process:
     return psutil.Process()
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Have a thread raise an error at its next step; with None, take back one that it hasn't raised yet."""
-    given = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), given)
+def _take_last(thread: int) -> None:
+    """Make sure that no interrupt is under way to the calling thread any more.
+
+    One more replaces it and is caught here. Taking it back by none at all would leave CPython's evaluation loop (up to
+    3.12) with the notice of an interrupt that never comes: it looks for it at every step from there on, and under a
+    trace function never goes on.
+    """
+    try:
+        _raise_in(thread, Interrupted)
+        for _ in range(1000):  # it comes at once, or has got lost in a finalizer
+            pass
+    except Interrupted:
+        pass
+
+
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Have a thread raise an error at its next step."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -121,3 +123,35 @@ def test_an_interrupt_that_gets_lost_comes_again() -> None:
     with pytest.raises(TookTooLong):
         run()
     assert lost == 3
+
+
+TRACED = """
+import sys, time
+from runner.prompt.watch import TookTooLong, watched
+
+with watched(60.0, 1 << 50):
+    pass
+try:
+    with watched(0.01, 1 << 50):
+        while True:
+            pass
+except TookTooLong:
+    pass
+
+def step(frame, event, argument):
+    return step
+
+def called(): ...
+
+sys.settrace(step)
+for _ in range(100):
+    called()
+sys.settrace(None)
+print("went on")
+"""
+
+
+def test_a_debugger_or_a_coverage_tool_goes_on_afterwards() -> None:
+    """A notice of an interrupt that stays behind keeps CPython's loop from ever going on under a trace function."""
+    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("went on\n", "")
