@@ -52,6 +52,7 @@ class Spec:
 
 
 _KV_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+_SIDES = ("auto", *_KV_TYPES)
 _BREAKERS = ("\n", ":", '"', "*")
 
 _ROWS = (
@@ -63,6 +64,12 @@ _ROWS = (
     Spec("use_mmap", bool, True, None, None, "load", "Map the weights from disk instead of reading them."),
     Spec("flash_attn", str, "auto", None, None, "load", "Flash attention.", choices=("auto", "on", "off")),
     Spec("kv_cache_type", str, "f16", None, None, "load", "Format of the KV cache.", choices=_KV_TYPES),
+    Spec("cache_type_k", str, "auto", None, None, "load", "Format of its keys; auto: kv_cache_type.", choices=_SIDES),
+    Spec("cache_type_v", str, "auto", None, None, "load", "Format of its values; the same.", choices=_SIDES),
+    Spec("device", str, "auto", None, None, "load", "Where to compute: auto, cpu, cuda, metal, CUDA0, CUDA0,CUDA1."),
+    Spec("split_mode", str, "layer", None, None, "load", "How GPUs share a model.", choices=("layer", "row", "none")),
+    Spec("tensor_split", str, "auto", None, None, "load", "Shares of the GPUs, such as 3,1; auto chooses."),
+    Spec("num_cpu_moe", int, -1, -1, _INT32, "load", "Layers whose experts stay with the CPU; -1 chooses."),
     Spec("draft_model", str, None, None, None, "load", "A model of the store that drafts for this one, like DRAFT."),
     Spec("num_keep", int, 4, -1, _INT32, "sample", "Prompt tokens kept when the context shifts; -1 all."),
     Spec("num_predict", int, -1, -2, _INT32, "sample", "Most tokens generated; -1 and -2: no limit."),

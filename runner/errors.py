@@ -19,6 +19,7 @@ gives each code its status, and each dialect its wording. The registry has a tre
     ├── InsufficientMemory           insufficient_memory
     ├── LoadFailed                   load_failed              the engine refused the model
     ├── WorkerCrashed                worker_crashed           the worker process died under the request
+    │   └── Quarantined              request_quarantined      workers die of this very request
     └── Cancelled                    cancelled                nobody waits for the answer any more
 """
 
@@ -116,6 +117,10 @@ class LoadFailed(RunnerError):
 
 class WorkerCrashed(RunnerError):
     code = "worker_crashed"
+
+
+class Quarantined(WorkerCrashed):
+    code = "request_quarantined"
 
 
 class Cancelled(RunnerError):

@@ -74,6 +74,7 @@ _TABLE: Mapping[type[BaseException], _Row] = MappingProxyType(
             (runner.InsufficientMemory, 503, False),
             (runner.LoadFailed, 500, False),
             (runner.WorkerCrashed, 500, True),
+            (runner.Quarantined, 500, False),
             (runner.Cancelled, 499, False),
         )
     }

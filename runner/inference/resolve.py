@@ -175,6 +175,7 @@ class Resolver:
         return Want(
             model=str(source.model.name),
             digest=str(source.model.digest),
+            key=str(source.model.name),
             load=load,
             footprint=footprint,
             work=work,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from runner.conversation import Message, ThinkLevel, ToolChoice, ToolSpec
+from runner.protocol.devices import Placement
 from runner.protocol.options import LoadOptions, SampleOptions
 
 
@@ -76,6 +77,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     embedding: bool = False  # a model for embeddings: no generation, pooled vectors
     warm_up: bool = True
     prefixes: PrefixStore = PrefixStore()
+    placement: Placement | None = None  # as planned; None leaves it to llama.cpp
 
 
 CONSTRAINT_LIMIT = 64 * 1024  # bytes of a constraint's text
@@ -96,6 +98,22 @@ class Constraint(msgspec.Struct, frozen=True):
     field: str = "format"
 
 
+class Resumed(msgspec.Struct, frozen=True):
+    """How far one choice had come in a worker that died: all tokens that were drawn, and how many characters of its
+    text have left. With `reason` it was complete."""
+
+    tokens: tuple[int, ...] = ()
+    sent: int = 0
+    reason: Literal["stop", "length"] | None = None
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """A LoRA adapter that a request is computed with, and its strength."""
+
+    path: str
+    scale: float = 1.0
+
+
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
     """Continue a prompt. `context_length` bounds prompt and answer together, at most the loaded `num_ctx`.
 
@@ -103,7 +121,8 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     without, it fails. Of several `choices`, each draws by itself, with the seed plus its index. `logprobs` asks for the
     log-probability of every token and of that many alternatives. With `echo` the text begins with the prompt's. A
     `constraint` holds for the answer, not for the thought before it. `prediction` is what the client expects the answer
-    to be much like: drafts are taken from it.
+    to be much like: drafts are taken from it. `resumed` holds, for each choice, what an earlier worker told of it: the
+    answer goes on behind that, and no character of it is told again. `adapters` are those of this request alone.
     """
 
     id: int
@@ -116,6 +135,8 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     echo: bool = False
     constraint: Constraint | None = None
     prediction: str | None = None
+    resumed: tuple[Resumed, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):

@@ -87,6 +87,7 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
     tokens: int
     choice: int = 0
     logprobs: tuple[Logprob, ...] = ()
+    ids: tuple[int, ...] = ()  # all tokens drawn since the last Text of this choice, those of no text yet included
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,7 +191,14 @@ class Stats(Totals, frozen=True, tag="stats", kw_only=True):
         )
 
 
+class Beat(msgspec.Struct, frozen=True, tag="beat"):
+    """A sign of life, about once a second. `step` is how long the present step has been going on, in seconds; 0 between
+    steps."""
+
+    step: float = 0.0
+
+
 Outcome = Done | Vectors | Told
 """How work ends that didn't fail."""
 
-Event = Loading | Ready | Started | Text | Ended | Outcome | Failed | Stats
+Event = Loading | Ready | Started | Text | Ended | Outcome | Failed | Stats | Beat

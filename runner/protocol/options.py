@@ -31,7 +31,19 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     num_thread: int = 0  # 0 means the physical cores
     use_mmap: bool = True
     kv_cache_type: str = "f16"
+    cache_type_k: str = "auto"  # of the keys alone; auto takes kv_cache_type
+    cache_type_v: str = "auto"
     flash_attn: str = "auto"
+    device: str = "auto"  # a backend, a device by name, several of them with commas, or cpu
+    split_mode: str = "layer"
+    tensor_split: str = "auto"  # shares of the devices, such as 3,1; auto leaves it to the plan
+    num_cpu_moe: int = -1  # layers whose experts stay with the CPU; -1 leaves it to the plan
+
+
+def cache_types(options: LoadOptions) -> tuple[str, str]:
+    """The types of keys and values in the KV cache, by ggml's names."""
+    k, v = options.cache_type_k, options.cache_type_v
+    return options.kv_cache_type if k == "auto" else k, options.kv_cache_type if v == "auto" else v
 
 
 def pooled(options: LoadOptions) -> int:

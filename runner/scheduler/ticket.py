@@ -7,7 +7,7 @@ work itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -17,6 +17,9 @@ from runner.protocol.events import Ended, Outcome, Ready, Started, Text
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory import Footprint
 from runner.scheduler.meters import Journey
+
+Priority = Literal["interactive", "batch"]
+"""Who answers a person goes before what nobody looks at; but for so long only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,16 @@ class Want:
     context, are reason enough to load a resident model anew. Without `work`, the model is only to be made resident.
     """
 
-    model: str  # the full name; one worker per name
+    model: str  # the full name
     digest: str  # of the manifest
+    key: str  # what decides the worker: models with the same key share one
     load: Load
     footprint: Footprint
     work: Work | None = None
     named: frozenset[str] = frozenset()
     keep_alive: float | None = None  # seconds, inf for ever; None leaves it as it is
+    client: str = ""  # whose it is, for fairness among clients
+    priority: Priority = "interactive"
 
     def is_served_by(self, digest: str, loaded: Load) -> bool:
         """Whether a worker with this load can take the request, or another load is needed."""

@@ -28,6 +28,7 @@ def want(text: str | None, model: str = "a", *, how: str = "ok", num_parallel: i
     return Want(
         model=model,
         digest=f"digest of {model}",
+        key=model,
         load=Load((how,), LoadOptions(num_ctx=1024, num_parallel=num_parallel)),
         footprint=SMALL,
         work=None if text is None else Generate(0, TextPrompt(text), SampleOptions()),

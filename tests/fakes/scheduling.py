@@ -39,6 +39,7 @@ def want(
     return Want(
         model=model,
         digest=digest or f"digest of {model}",
+        key=model,
         load=Load((f"/weights/{model}",), LoadOptions(num_ctx=num_ctx, num_parallel=num_parallel, num_batch=num_batch)),
         footprint=footprint,
         work=Generate(0, TextPrompt(f"for {model}"), SampleOptions()) if has_work else None,
