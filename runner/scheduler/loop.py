@@ -40,19 +40,22 @@ from runner.protocol.events import (
     Vectors,
 )
 from runner.protocol.totals import Totals
-from runner.scheduler import memory, plan
+from runner.scheduler import memory, plan, telling
 from runner.scheduler.breaker import Breaker
 from runner.scheduler.effects import Effects
 from runner.scheduler.failures import Exit, error_of, gibibytes
 from runner.scheduler.fleet import Fleet, Member
+from runner.scheduler.history import History
 from runner.scheduler.meters import Journey, Measured, Meters
 from runner.scheduler.queue import Pace, Queue
-from runner.scheduler.ticket import Admission, Outlet, Ticket, Want
+from runner.scheduler.rates import Rates
+from runner.scheduler.ticket import Admission, Outlet, Standing, Ticket, Want
 
 log = logging.getLogger(__name__)
 _LIVES = 2  # a request that this many workers died under is not tried again
 _PATIENCE = 60.0  # seconds for a worker to give up a cancelled request; one step is what it should take
 _UNBOUNDED = 2**62
+_NOBODY = 2**62  # the id of a request that nobody made
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class Scheduler:
         self._pace = Pace()
         self._fleet = Fleet(limits.keep_alive)
         self._breaker = Breaker()
+        self.history = History(clock)
+        self.rates = Rates()
         self._tickets: dict[int, Ticket] = {}
         self._meters: defaultdict[str, Meters] = defaultdict(Meters)
         self._ids = count(1)
@@ -143,6 +148,7 @@ class Scheduler:
         member = self._fleet.serving(model)
         if member is None or member.state == "stopping":
             return False
+        self.history.note(member.key, model, "unloaded", "by request")
         if not self._fleet.forget(member, model):
             log.info('"%s" is unloaded; its worker goes on with "%s"', model, '", "'.join(member.models))
         elif member.state == "loading" and self._queue.line(member.key):
@@ -160,6 +166,29 @@ class Scheduler:
         """How many requests wait in the queue for this model."""
         return self._queue.waiting(model)
 
+    def queued(self) -> tuple[tuple[Want, int], ...]:
+        """Those who wait, model by model: what the first wants, and how many there are."""
+        firsts: dict[str, Want] = {}
+        for ticket in self._queue:
+            firsts.setdefault(ticket.want.model, ticket.want)
+        return tuple((want, self._queue.waiting(model)) for model, want in firsts.items())
+
+    def pause(self, key: str) -> float:
+        """Seconds for which no worker of this key is started, because they kept dying; 0 if it may be."""
+        return self._breaker.pause(key, self._clock())
+
+    def standing(self, want: Want) -> Standing:
+        """Where a request would stand that came now."""
+        ahead, member = self._queue.ahead(want.key), self._fleet.of(want.key)
+        if ahead:
+            return Standing(ahead, float(self._pace.seconds_for(ahead, self._clock())))
+        ready = member is not None and member.state == "ready" and len(member.inside) < member.window
+        return Standing(0, 0.0 if ready else None)
+
+    def foresee(self, want: Want) -> list[plan.Decision]:
+        """What would be decided for a request that came now, if nobody else waited. Nothing is changed."""
+        return plan.plan(self._snapshot([[plan.Waiting(_NOBODY, want)]]))
+
     def measured(self) -> tuple[Measured, ...]:
         """Every model that was ever asked for, as it stands now."""
         return tuple(self._measured(model, meters) for model, meters in self._meters.items())
@@ -171,7 +200,9 @@ class Scheduler:
         running = sum(ticket.journey.is_running for ticket in inside)
         owned = member is not None and member.loaded_for == model  # what a worker counts is told once
         engine = meters.engine + member.stats if owned and member and member.stats else meters.engine
-        return Measured(model, meters, engine, member, running, len(inside) - running + self._queue.waiting(model))
+        queued = self._queue.waiting(model)
+        waiting = len(inside) - running + queued
+        return Measured(model, meters, engine, member, running, waiting, queued, self.history.counts(model))
 
     # Events from workers
 
@@ -199,6 +230,7 @@ class Scheduler:
                     member.progress = event.progress
                 case Stats():
                     member.stats = event
+                    self.rates.add(run, event, now)
         if changed:
             self._settle()
 
@@ -208,10 +240,16 @@ class Scheduler:
         if member is None:
             return
         self._fleet.gone(member)
+        self.rates.forget(run)
         self._meters[member.loaded_for].engine += member.stats or Totals()
         inside = [self._tickets[request] for request in sorted(member.inside)]
         if member.state != "stopping" or inside:
+            self.history.note(member.key, member.model, "died", str(how), how.tail)
             self._died(member, inside, how)
+            if again := sum(ticket in self._queue for ticket in inside):
+                self.history.note(member.key, member.model, "resumed", telling.resumed(again))
+            if pause := self._breaker.pause(member.key, self._clock()):
+                self.history.note(member.key, member.model, "paused", telling.paused(pause))
         self._settle()
 
     def tick(self) -> None:
@@ -248,6 +286,7 @@ class Scheduler:
             for decision in decisions:
                 self._carry_out(decision, now)
         for member in self._fleet.expired(now):  # after the plan: somebody may just have come for it
+            self.history.note(member.key, member.model, "expired", telling.expired(member))
             self._stop(member)
         self._end_the_hung(now)
         if self._closing:
@@ -275,25 +314,29 @@ class Scheduler:
             drained, self._drained = self._drained, None
             drained()
 
-    def _snapshot(self) -> plan.Snapshot:
+    def _lines(self) -> list[list[plan.Waiting]]:
         heads = self._queue.heads({member.key: member.window for member in self._fleet})
+        return [[plan.Waiting(ticket.id, ticket.want) for ticket in line] for line in heads]
+
+    def _snapshot(self, lines: list[list[plan.Waiting]] | None = None) -> plan.Snapshot:
+        lines = self._lines() if lines is None else lines
         return plan.Snapshot(
-            lines=[[plan.Waiting(ticket.id, ticket.want) for ticket in line] for line in heads],
+            lines=lines,
             fleet=[
                 plan.Loaded(m.key, m.digest, m.state, m.load, m.need, len(m.inside), m.window, m.last_used)
                 for m in self._fleet
             ],
             limit=self._limits.models,
-            capacity=_UNBOUNDED if self._limits.offloads else self._measure(),
+            capacity=_UNBOUNDED if self._limits.offloads else self._measure(lines),
         )
 
-    def _measure(self) -> int:
+    def _measure(self, lines: list[list[plan.Waiting]]) -> int:
         """Bytes for all models together, measured only for somebody whose model isn't there.
 
         And only when no load or stop is half done, since part of its memory would count twice or not at all.
         """
         members = {member.key: member.state for member in self._fleet}
-        absent = any(members.get(line[0].want.key, "stopping") == "stopping" for line in self._queue.heads({}))
+        absent = any(members.get(line[0].want.key, "stopping") == "stopping" for line in lines)
         if absent and (self._capacity == 0 or all(state == "ready" for state in members.values())):
             ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
             self._capacity = memory.capacity(self._available(), ready)
@@ -305,14 +348,16 @@ class Scheduler:
                 self._admit(self._tickets[id], now)
             case plan.Load(id, room):
                 self._load(self._tickets[id].want, room, now)
-            case plan.Evict(key):
+            case plan.Evict(key, id):
                 member = self._fleet.of(key)
                 if member is not None:
+                    self._note_eviction(member, self._tickets[id].want, now)
                     self._stop(member)
             case plan.Refuse(id, need, have):
                 ticket = self._tickets[id]
                 self._queue.remove(ticket)
                 needed, had = gibibytes(need), gibibytes(have)
+                self.history.note(ticket.want.key, ticket.want.model, "refused", telling.refused(need, have))
                 self._fail(
                     ticket,
                     InsufficientMemory(
@@ -331,7 +376,18 @@ class Scheduler:
             'loading "%s": %d sequences, context %d, about %s',
             want.model, options.num_parallel, options.num_ctx, gibibytes(need.total),
         )  # fmt: skip
+        self.history.ordered(
+            member.key, member.model, telling.ordered(member),
+            named=want.named, context_from=want.context_from, room={"host": measured},
+        )  # fmt: skip
         self._effects.start(member.run, want.model, load, self)
+
+    def _note_eviction(self, member: Member, want: Want, now: float) -> None:
+        if want.key == member.key:
+            words = telling.replaced(want, member.digest, member.load)
+            self.history.note(member.key, member.model, "replaced", words)
+        else:
+            self.history.note(member.key, member.model, "evicted", telling.evicted(member, want, now))
 
     def _admit(self, ticket: Ticket, now: float) -> None:
         member = self._fleet.of(ticket.want.key)
@@ -406,11 +462,13 @@ class Scheduler:
         now = self._clock()
         self._fleet.loaded(member, ready, now)
         self._meters[member.loaded_for].loads.add(now - member.began)
+        self.history.note(member.key, member.model, "loaded", telling.loaded(member, ready, now))
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
 
     def _refused(self, member: Member, error: RunnerError) -> None:
         """The engine won't have this model; trying again would give the same."""
         log.warning('"%s" could not be loaded: %s', member.model, error.message)
+        self.history.note(member.key, member.model, "failed", error.message)
         self._send_away(member, error)
         if member.state != "stopping":
             self._stop(member)

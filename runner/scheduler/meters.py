@@ -7,6 +7,7 @@ scheduler's loop alone; knows no worker and no wire.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +16,7 @@ from runner.protocol.commands import Embed, Generate, Rank, Work
 from runner.protocol.events import Done, Outcome, Started, Text, Usage, Vectors
 from runner.protocol.totals import Tally, Totals
 from runner.scheduler.fleet import Member
+from runner.scheduler.history import What
 
 Kind = Literal["generate", "embed", "rank", "question", "load"]
 
@@ -166,3 +168,5 @@ class Measured:
     member: Member | None
     running: int
     waiting: int
+    queued: int = 0  # of those who wait, the ones in the daemon's queue
+    happened: Mapping[What, int] = field(default_factory=dict)  # since the daemon began

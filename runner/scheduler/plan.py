@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.protocol.commands import Load as LoadCommand
 from runner.scheduler.fleet import State
@@ -69,9 +69,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """Stop this idle (or unwanted) worker: somebody needs its place."""
+    """Stop this idle (or unwanted) worker: the request `id` needs its place."""
 
     key: str
+    id: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class _Room:
             return []
         self._leave(loaded)
         self._claims.append(least(waiting.want.footprint, waiting.want.load.options).total)
-        return [Evict(loaded.key)]
+        return [Evict(loaded.key, waiting.id)]
 
     def _make_room(self, waiting: Waiting) -> tuple[list[Decision], bool]:
         bytes_needed = least(waiting.want.footprint, waiting.want.load.options).total
@@ -165,7 +166,7 @@ class _Room:
                 for victim in victims:
                     self._leave(victim)
                 self._claims.append(bytes_needed)
-                return [Evict(victim.key) for victim in victims], False
+                return [Evict(victim.key, waiting.id) for victim in victims], False
         self.is_over = True
         return [], False
 

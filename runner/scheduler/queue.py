@@ -52,6 +52,10 @@ class Queue:
         """Everybody who waits for this worker, first come first."""
         return tuple(self._lines.get(key, {}).values())
 
+    def ahead(self, key: str) -> int:
+        """How many wait for this worker."""
+        return len(self._lines.get(key, {}))
+
     def waiting(self, model: str) -> int:
         """How many wait for this model, by its full name."""
         return self._by_model[model]

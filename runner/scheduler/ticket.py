@@ -40,6 +40,7 @@ class Want:
     named: frozenset[str] = frozenset()
     keep_alive: float | None = None  # seconds, inf for ever; None leaves it as it is
     client: str = ""  # whose it is, for fairness among clients
+    context_from: str = ""  # where the context length comes from: request, modelfile, config, default or model
     priority: Priority = "interactive"
 
     def is_served_by(self, digest: str, loaded: Load) -> bool:
@@ -67,6 +68,14 @@ class Admission:
     options: LoadOptions
     waited_ns: int
     load_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a request stands: how many wait before it, and in how many seconds its turn comes (None: nobody knows)."""
+
+    position: int
+    eta: float | None = None
 
 
 class Outlet(Protocol):
