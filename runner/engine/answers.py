@@ -21,6 +21,7 @@ from runner.errors import RunnerError
 from runner.llama.model import Model
 from runner.protocol.events import Done, Ended, Event, Failed, Reason, Text
 
+_SILENT = 16  # tokens without text after which the daemon is told of them all the same: it counts them as progress
 
 class Answers:
     """For the loop's thread alone."""
@@ -97,19 +98,17 @@ class Answers:
         request = sequence.request
         if sequence.slot is None:  # another choice, a moment ago, made the request fail
             return []
-        echo = request.echo
-        if echo is not None and echo.is_scoring:
-            scored = drawn[0].scored
-            assert scored is not None
-            echo.add(scored)
+        if self._rescores(sequence, drawn[0]):
             return []
+        echo = request.echo
         events: list[Event] = []
         choices = [sequence]
+        request.first_token_ns = request.first_token_ns or now
         if not sequence.generated:  # the prompt is complete
-            request.first_token_ns = now
             choices += self._roster.fork(lane, sequence)
             if echo is not None:
-                events += [Text(each.id, echo.text, 0, each.choice, tuple(echo.logprobs)) for each in choices]
+                new = [each for each in choices if each.choice not in request.echoed]
+                events += [Text(each.id, echo.text, 0, each.choice, tuple(echo.logprobs)) for each in new]
         if sequence.command.sampling.num_predict == 0:
             return [*events, *[self._end(each, "length") for each in choices]]
         for each, next_ in zip(choices, drawn, strict=True):
@@ -117,6 +116,19 @@ class Answers:
                 return [*events, self._fail(request, sequence.id, next_.fault)]
             events += self._next_tokens(each, next_)
         return events
+
+    def _rescores(self, sequence: Sequence, drawn: Drawn) -> bool:
+        """Take the score of a token that is there already: of the prompt, or of an answer that goes on."""
+        echo = sequence.request.echo if not sequence.generated else None
+        if sequence.unscored:
+            assert drawn.scored is not None
+            sequence.unsent_logprobs.append(told(self._model, drawn.scored, sequence.unscored.pop(0)))
+        elif echo is not None and echo.is_scoring:
+            assert drawn.scored is not None
+            echo.add(drawn.scored)
+        else:
+            return False
+        return True
 
     def _next_tokens(self, sequence: Sequence, drawn: Drawn) -> list[Event]:
         """Append the token that was chosen and those that follow it, and end the sequence where it is to end."""
@@ -132,7 +144,7 @@ class Answers:
                 reason = "stop"
                 break
             sequence.tokens.append(token)
-            sequence.unsent_tokens += 1
+            sequence.unsent.append(token)
             self._meter.completion_tokens += 1
             text += sequence.text.push(self._model.piece(token))
             if sequence.text.stop is not None:
@@ -145,6 +157,10 @@ class Answers:
         events = self._text(sequence, text)
         return [*events, *self._finish(sequence, reason)] if reason is not None else events
 
+    def conclude(self, sequence: Sequence, reason: Reason) -> list[Event]:
+        """The end of an answer that an earlier worker drew to its last token, without telling the end."""
+        return self._finish(sequence, reason)
+
     def _finish(self, sequence: Sequence, reason: Reason) -> list[Event]:
         """The end of an answer that no stop string cut: what was held back comes out first."""
         text = sequence.text.finish()
@@ -152,10 +168,12 @@ class Answers:
 
     def _text(self, sequence: Sequence, text: str, *, is_last: bool = False) -> list[Event]:
         logprobs = sequence.take_logprobs(is_last=is_last)
-        if not text and not logprobs:
+        text, sequence.owed = sequence.owed + text, ""
+        ids = tuple(sequence.unsent)
+        if not text and not logprobs and len(ids) < _SILENT:
             return []
-        tokens, sequence.unsent_tokens = sequence.unsent_tokens, 0
-        return [Text(sequence.id, text, tokens, sequence.choice, logprobs)]
+        sequence.unsent.clear()
+        return [Text(sequence.id, text, len(ids), sequence.choice, logprobs, ids)]
 
     # -- the end of a choice, and of a request
 

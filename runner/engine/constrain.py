@@ -77,6 +77,22 @@ class Guide:
         """Whether nothing can follow but the end."""
         return self._state == "answer" and self._matcher.is_stopped()
 
+    def accept(self, token: int) -> None:
+        """Go on behind a token that was chosen when the answer was computed before. Raises as `choose` does."""
+        self._sampler.accept(token)
+        if self._state == "thought":
+            self._think(token)
+            return
+        piece = self._model.piece(token)
+        if self._state == "open" and piece.startswith(self._opening.encode()):
+            self._state = "thought"
+        elif self._state == "blanks" and self._is_blank(token, piece):
+            self._blanks += 1
+        else:
+            self._state, self._begun = "answer", True
+            if not self._take(token):
+                raise self._broken()
+
     def choose(self, logits: npt.NDArray[np.float32]) -> list[int]:
         """The next token by a row of logits, shape (n_vocab,), and those that have to follow it; at least one.
 
@@ -103,11 +119,14 @@ class Guide:
         if self._state == "open" and piece.startswith(self._opening.encode()):
             self._state = "thought"
             return [token]
-        if self._state == "blanks" and self._blanks < _MOST_BLANKS and piece.isspace() and not self._takes(token):
+        if self._state == "blanks" and self._is_blank(token, piece):
             self._blanks += 1
             return [token]
         self._state = "answer"
         return self._answer(logits, token)
+
+    def _is_blank(self, token: int, piece: bytes) -> bool:
+        return self._blanks < _MOST_BLANKS and piece.isspace() and not self._takes(token)
 
     def _think(self, token: int) -> list[int]:
         """A token of a thought. An end that comes before the closing marker becomes that marker."""

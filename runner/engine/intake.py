@@ -98,7 +98,8 @@ class Intake:
                 self._inbox.put(work)
                 return
         if isinstance(work, Sequence):
-            work.close()
+            for each in (work, *work.others):
+                each.close()
         if isinstance(work, Failed) or (isinstance(work, Told) and not cancelled):
             self._outbox.put(work)
         else:

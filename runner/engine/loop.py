@@ -106,7 +106,7 @@ class Loop:
             if isinstance(item, Cancel):
                 self._cancel(item.id)
             elif isinstance(item, Sequence):
-                self._reuse.enqueue(self._roster.waiting, item)
+                self._take_in(item)
             elif isinstance(item, Inputs):
                 self._inputs.append(item)
             elif isinstance(item, Widened):
@@ -115,6 +115,15 @@ class Loop:
             else:
                 self._reuse.hear(item)
         return True
+
+    def _take_in(self, sequence: Sequence) -> None:
+        """Put a request in line: one sequence, or one for each choice that had begun already."""
+        for each in (sequence, *sequence.others):
+            if each.over is not None:
+                self._outbox.put(*self._answers.conclude(each, each.over))
+            else:
+                self._reuse.enqueue(self._roster.waiting, each)
+        sequence.others.clear()
 
     def _next(self) -> Item:
         """The next item, however long it takes. Meanwhile the wide lane may become superfluous."""
@@ -241,7 +250,7 @@ class Loop:
             if request.admitted_ns:  # it comes back, or another choice was first: its client has heard of the start
                 continue
             request.admitted_ns = time.monotonic_ns()
-            request.cached_tokens = sequence.computed
+            request.cached_tokens = min(sequence.computed, sequence.prompt_tokens)
             events.append(
                 Started(
                     id=sequence.id,

@@ -24,6 +24,7 @@ from runner.engine.gap import Gap
 from runner.engine.lookup import Lookup
 from runner.engine.pairs import pairing
 from runner.engine.pictures import Pictures
+from runner.engine.resume import go_on, going_on, told_of
 from runner.engine.sequence import Request, Sequence
 from runner.engine.sight import Sight, has_images
 from runner.engine.text import TextStream
@@ -118,21 +119,22 @@ class Mailbox:
         self._check_sampling(command.sampling)
         echo = self._echo(command, tokens)
         text = [token for token in tokens if token >= 0] if pictures else tokens
-        sampler, *unforked = self._choosers(command, text, in_thought=in_thought)
-        return Sequence(
+        choosers = self._choosers(command, text, in_thought=in_thought)
+        new = Sequence(
             command=command,
             tokens=tokens,
             prompt_tokens=len(tokens),
             context_length=limit,
             truncated_tokens=lost,
             in_thought=in_thought,
-            sampler=sampler,
+            sampler=choosers[0],
             text=TextStream(command.sampling.stop, position=len(echo.text) if echo else 0),
             arrived_ns=arrived,
-            request=Request(unforked, echo),
+            request=Request(choosers[1:], echo),
             speculation=self._speculation(command, tokens) if not pictures else None,  # drafts know only text
             pictures=pictures,
         )
+        return go_on(self._model, new, choosers) if command.resumed else new
 
     def close(self) -> None:
         """Give up what outlives a request. Nothing is prepared any more."""
@@ -241,7 +243,7 @@ class Mailbox:
         if isinstance(prompt, ChatPrompt) and prompt.tool_choice.mode == "required":
             constraint = self._demanded(prompt)
         if constraint is None:
-            return [*self._samplers(command, tokens)]
+            return [*self._samplers(command, tokens, led=False)]
         thinking: Thinking | None = None
         state: State = "answer"
         if isinstance(prompt, ChatPrompt):  # elsewhere there can't be a thought
@@ -251,7 +253,7 @@ class Mailbox:
         # A token that nobody asks the model for would have no score.
         return [
             Guide(form, self._model, sampler, thinking, state, runs=command.logprobs is None)
-            for sampler in self._samplers(command, tokens)
+            for sampler in self._samplers(command, tokens, led=True)
         ]
 
     def _demanded(self, prompt: ChatPrompt) -> Constraint:
@@ -284,14 +286,15 @@ class Mailbox:
                 self._grammars = Grammars(self._model)
             return self._grammars
 
-    def _samplers(self, command: Generate, tokens: list[int]) -> list[Sampler]:
-        """One for each choice, each with a seed of its own."""
+    def _samplers(self, command: Generate, tokens: list[int], *, led: bool) -> list[Sampler]:
+        """One for each choice that goes on, each with a seed of its own. They may be `led` through a form."""
         samplers: list[Sampler] = []
-        for choice in range(command.choices):
+        for choice in going_on(command):
             options = command.sampling
             if choice and options.seed >= 0:
                 options = msgspec.structs.replace(options, seed=options.seed + choice)
-            samplers.append(Sampler(self._model, options))
+            drawn = len(told_of(command, choice).tokens)
+            samplers.append(Sampler(self._model, options, drawn=drawn, led=led))
             samplers[-1].feed(tokens)
         return samplers
 

@@ -42,7 +42,7 @@ class Roster:
         assert sequence.slot is not None
         forks: list[Sequence] = []
         place = lane.running.index(sequence) + 1
-        for choice, sampler in enumerate(sequence.request.unforked, start=1):
+        for choice, sampler in zip(sequence.request.numbers, sequence.request.unforked, strict=True):
             fork = sequence.fork(choice, sampler)
             fork.slot = lane.slots.fork(sequence.slot)
             if fork.slot is not None:

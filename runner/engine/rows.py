@@ -28,7 +28,7 @@ class Filled:
 def draws(filled: Filled) -> list[Draw]:
     """What is wanted of the rows of one sequence that gave logits; its tokens are counted as computed already."""
     sequence, outputs = filled.sequence, filled.outputs
-    top, samplers = sequence.command.logprobs, (sequence.sampler, *sequence.request.unforked)
+    top, samplers = sequence.command.logprobs, (sequence.sampler, *sequence.unforked)
     if filled.draft:
         return [Draw(outputs.start, samplers, top=top, draft=filled.draft)]
     wanted: list[Draw] = []

@@ -18,7 +18,7 @@ from runner.engine.shelf import Awaited
 from runner.engine.text import TextStream
 from runner.llama.sampler import Sampler
 from runner.protocol.commands import Generate
-from runner.protocol.events import Logprob, Usage
+from runner.protocol.events import Logprob, Reason, Usage
 
 _next_key: Callable[[], int] = count(1).__next__
 
@@ -27,11 +27,14 @@ _next_key: Callable[[], int] = count(1).__next__
 class Request:
     """How far a request has come, all its choices together. Changed by the engine's loop only.
 
-    The first choice computes the prompt; `unforked` holds the samplers of the others until they can go on from there.
+    The first choice computes the prompt; `unforked` holds the samplers of the others until they can go on from there,
+    and `numbers` which choices they are.
     """
 
     unforked: list[Sampler | Guide] = field(default_factory=list)
     echo: Echo | None = None
+    echoed: frozenset[int] = frozenset()  # choices that an earlier worker told the echo of
+    numbers: list[int] = field(default_factory=list)
     incomplete: int = field(init=False)  # choices that have not ended
     completion_tokens: int = 0  # of those that have
     cached_tokens: int = 0
@@ -42,6 +45,7 @@ class Request:
 
     def __post_init__(self) -> None:
         self.incomplete = 1 + len(self.unforked)
+        self.numbers = self.numbers or list(range(1, self.incomplete))
 
 
 @dataclass(slots=True, eq=False)
@@ -74,8 +78,13 @@ class Sequence:
     leader: Sequence | None = None  # one that computes the same beginning, of so many tokens,
     shared: int = 0  # and lends it then
     borders: list[int] = field(default_factory=list)  # where a step has to end, since others may want to go on there
-    unsent_tokens: int = 0
+    unsent: list[int] = field(default_factory=list)  # tokens that were drawn since the last Text
     unsent_logprobs: list[Logprob] = field(default_factory=list)
+    unscored: list[int] = field(default_factory=list)  # where in the text those of the last tokens begin whose score
+    # was not told by the worker that drew them
+    others: list[Sequence] = field(default_factory=list)  # choices of the request that have begun already
+    owed: str = ""  # text of those that was not told
+    over: Reason | None = None  # nothing is left to compute
     key: int = field(default_factory=_next_key)  # names it in the plan
 
     def fork(self, choice: int, sampler: Sampler | Guide) -> Sequence:
@@ -114,6 +123,11 @@ class Sequence:
         return self.generated > 0 and self.remaining == 1
 
     @property
+    def unforked(self) -> tuple[Sampler | Guide, ...]:
+        """What other choices draw with that go on from the row that this one's first token is drawn from."""
+        return () if self.generated else tuple(self.request.unforked)
+
+    @property
     def draft(self) -> list[int]:
         """Tokens to try behind the latest one in the next step."""
         return self.speculation.draft if self.speculation else []
@@ -127,20 +141,22 @@ class Sequence:
 
     @property
     def reusable(self) -> int | None:
-        """How many tokens may be found computed, None for any: to be scored, a prompt's rows must be computed anew."""
-        echo = self.request.echo
+        """How many tokens may be found computed, None for any: to be scored, their rows must be computed anew."""
+        if self.unscored:
+            return len(self.tokens) - len(self.unscored) - 1
+        echo = self.request.echo if not self.generated else None
         return echo.scored if echo is not None and echo.is_scoring else None
 
     def outputs(self, count: int, most: int) -> tuple[int, int]:
         """Of the next `count` tokens, how many to compute when at most `most` of their rows may give logits.
 
-        And how many rows do, counted from the last: the one that the next token is chosen from, and in a prompt that is
-        scored those before it.
+        And how many rows do, counted from the last: the one that the next token is chosen from, and where tokens are to
+        be scored those before it.
         """
-        echo = self.request.echo
-        if echo is None or not echo.is_scoring:
+        scored = self.reusable
+        if scored is None:
             return count, 1 if count == self.remaining else 0
-        scored = echo.scored - self.computed
+        scored -= self.computed
         count = min(count, scored + most)
         return count, max(0, count - scored)
 
@@ -160,9 +176,11 @@ class Sequence:
 
     def close(self) -> None:
         """Free what the choice draws with, and what those would have drawn with that were never forked from it."""
-        for sampler in (self.sampler, *self.request.unforked):
+        self.sampler.close()
+        for sampler in self.unforked:
             sampler.close()
-        self.request.unforked.clear()
+        if not self.generated:
+            self.request.unforked.clear()
 
     def usage(self, now_ns: int) -> Usage:
         """What the request has cost up to now. Tokens are counted when their choice has left the engine."""

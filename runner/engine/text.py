@@ -13,11 +13,13 @@ from collections.abc import Sequence
 class TextStream:
     """The text of one answer as it grows. After a stop string was found, nothing more comes out.
 
-    `position` counts the characters that the tokens so far have made, and `sent` those of them that have come out.
+    `position` counts the characters that the tokens so far have made, and `sent` those of them that have come out. The
+    first `told` of them were told by an earlier worker: they count, and aren't given again.
     """
 
-    def __init__(self, stops: Sequence[str] = (), *, position: int = 0) -> None:
+    def __init__(self, stops: Sequence[str] = (), *, position: int = 0, told: int = 0) -> None:
         self.position = self.sent = position
+        self._told = told
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = tuple(stop for stop in stops if stop)
         self._longest = max(map(len, self._stops), default=0)
@@ -44,8 +46,9 @@ class TextStream:
 
     def _give(self, size: int) -> str:
         text, self._held = self._held[:size], self._held[size:]
+        again = max(0, min(size, self._told - self.sent))
         self.sent += size
-        return text
+        return text[again:]
 
     def _release(self) -> str:
         if not self._stops:

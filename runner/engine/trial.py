@@ -22,6 +22,7 @@ import msgspec
 from llguidance import LLMatcher, LLTokenizer
 
 from runner.engine import demand, grammar, schema
+from runner.engine.parent import die_with_parent
 from runner.errors import InvalidRequest
 from runner.protocol.codec import FrameReader
 from runner.protocol.commands import Constraint
@@ -103,6 +104,7 @@ class Trial:
 
 def main() -> int:
     """Judge constraints from stdin until it closes. Returns the exit status."""
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever native code prints is no answer

@@ -23,10 +23,12 @@ _MIROSTAT_M = 100  # candidates that mirostat 1 estimates from, as in its paper
 class Sampler:
     """Chooses tokens for one request. Its random state is its own: neighbours in the batch don't change the outcome.
 
-    No two threads may use one sampler at the same time; different ones need nothing from each other.
+    No two threads may use one sampler at the same time; different ones need nothing from each other. Where another has
+    `drawn` tokens of the answer already, this one goes on as that one would have; `led` says that it drew lots for some
+    of them only (or several times), so that lots of its own are as good.
     """
 
-    def __init__(self, model: Model, options: SampleOptions) -> None:
+    def __init__(self, model: Model, options: SampleOptions, *, drawn: int = 0, led: bool = False) -> None:
         self._options = options
         outlasts_end = options.ignore_eos or options.min_tokens > 0
         self._end_tokens = np.fromiter(model.end_tokens if outlasts_end else (), np.int64)
@@ -39,7 +41,7 @@ class Sampler:
             and not _penalises(options)
         )
         self._reach = _reach(model, options)
-        self._chain = None if self.is_greedy else _build(model, options)
+        self._chain = None if self.is_greedy else _build(model, options, drawn, led=led)
 
     def close(self) -> None:
         if self._chain is not None:
@@ -104,15 +106,28 @@ def _reach(model: Model, options: SampleOptions) -> int:
     return max(penalties, _window(model, options.dry_penalty_last_n) if options.dry_multiplier > 0.0 else 0)
 
 
-def _build(model: Model, options: SampleOptions) -> Any:
+def _build(model: Model, options: SampleOptions, drawn: int, *, led: bool) -> Any:
     params = lib.llama_sampler_chain_default_params()
     params.no_perf = True
     chain = lib.llama_sampler_chain_init(params)
     # llama.cpp takes 32 bits and reads the largest value as "choose one yourself".
     seed = (random.getrandbits(32) if options.seed < 0 else options.seed) % 0xFFFFFFFF
+    if drawn and (led or options.mirostat or options.xtc_probability > 0.0):
+        # How often lots were drawn isn't known. The same ones again would tie the rest of the answer to its beginning.
+        seed, drawn = random.Random(seed << 32 | drawn).getrandbits(32) % 0xFFFFFFFF, 0
     for sampler in _links(model, options, seed):
         lib.llama_sampler_chain_add(chain, sampler)
+    if drawn and options.temperature > 0.0:
+        _advance(lib.llama_sampler_chain_get(chain, lib.llama_sampler_chain_n(chain) - 1), drawn)
     return chain
+
+
+def _advance(lots: Any, times: int) -> None:
+    """Let the link that draws lots do so: it draws one for each token, even if there is only one to choose from."""
+    row = (lib.llama_token_data * 1)()
+    raw = lib.llama_token_data_array(data=row, size=1, selected=-1, sorted=False)
+    for _ in range(times):
+        lib.llama_sampler_apply(lots, ctypes.byref(raw))
 
 
 def _links(model: Model, options: SampleOptions, seed: int) -> Iterable[Any]:
