@@ -9,6 +9,23 @@ import pytest
 
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
+from tests.fakes.callbacks import Callbacks, watched
+
+
+@pytest.fixture(scope="session", autouse=True)
+def callbacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callbacks]:
+    """Every daemon of these tests is watched for callbacks that take too long."""
+    with watched(tmp_path_factory.mktemp("callbacks") / "report.jsonl") as watching:
+        yield watching
+
+
+@pytest.fixture(autouse=True)
+def no_callback_takes_long(callbacks: Callbacks) -> Iterator[None]:
+    """Set up before a test's own daemon, so that it is asked after that one's end."""
+    before = len(callbacks.offenders())
+    yield
+    late = callbacks.offenders()[before:]
+    assert not late, "\n".join(late)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ class Terminal:
 
     def __init__(self, home: Path) -> None:
         self.environment = dict(os.environ) | {
-            "PYTHONPATH": str(Path(__file__).parents[2]),  # commands may be typed in any folder
+            # Commands may be typed in any folder.
+            "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2])]),
             "RUNNER_HOME": str(home),
             "RUNNER_HOST": f"127.0.0.1:{free_port()}",
         }
