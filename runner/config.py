@@ -19,6 +19,8 @@ from typing import Any
 
 import platformdirs
 
+from runner.protocol.sandbox import Mode
+
 PORT = 11435
 _FOREVER = float("inf")
 
@@ -241,6 +243,13 @@ def _choice(*allowed: str) -> Callable[[object], str]:
     return read
 
 
+def _sandbox(value: object) -> str:
+    """YAML reads `on` and `off` as booleans."""
+    return _choice("on", "strict", "off")(
+        {True: "on", False: "off"}.get(value, value) if value in (True, False) else value
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One row of the table. `read` turns what was given into the value, or raises ValueError."""
@@ -274,6 +283,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("stored_responses", _whole(0, 1_000_000), 1000, "answers of /v1/responses to keep in memory; 0 keeps none"),
     Setting("stored_responses_size", parse_size, "64MB", "memory for them; the longest unused are forgotten first"),
     Setting("load_timeout", parse_duration, "5m", "how long a load may go on without a sign of progress"),
+    Setting(
+        "sandbox",
+        _sandbox,
+        "on",
+        "keep the processes that run models to their own files, off the network: on (as far as this system can), "
+        "strict (or load nothing), off",
+    ),
     Setting("api_key", _key, "", "key that clients must send; required when listening beyond loopback"),
     Setting("origins", _words, "", "web origins allowed beside loopback ones, comma-separated"),
     Setting("allowed_hosts", _words, "", "host names accepted in the Host header beside loopback ones"),
@@ -333,6 +349,7 @@ class Settings:
     stored_responses: int
     stored_responses_size: int  # bytes
     load_timeout: float  # seconds
+    sandbox: Mode
     api_key: str | None = field(repr=False)  # lest it be printed with the rest
     origins: tuple[str, ...]
     allowed_hosts: tuple[str, ...]

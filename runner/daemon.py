@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from socket import socket
 
@@ -40,10 +41,12 @@ from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.prefixes import PrefixFolders
+from runner.inference.quantizer import quantize
 from runner.inference.resolve import DEFAULT_CONTEXT, Resolver
 from runner.inference.service import Service
 from runner.inference.sources import Sources, SourceSettings
 from runner.inference.updates import Updates
+from runner.protocol.sandbox import Sandbox
 from runner.scheduler import machine
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.workers import Workers
@@ -85,6 +88,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         num_parallel=settings.num_parallel,
         prefixes=prefixes,
         aliases=aliases,
+        sandbox=Sandbox(settings.sandbox, (str(settings.models / "blobs"),), str(settings.folders.cache / "drivers")),
     )
     fetch = Remote(settings.image_urls).fetch if settings.image_urls else None
     service = Service(scheduler, resolver, threads, fetch=fetch)
@@ -101,7 +105,8 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         ),
         machine.available_memory,
     )
-    jobs = Jobs(store, sources.pull, sources.push, ThreadPoolExecutor(8, "job"))
+    quantizer = partial(quantize, sandbox=settings.sandbox)
+    jobs = Jobs(store, sources.pull, sources.push, ThreadPoolExecutor(8, "job"), quantizer)
     updates = Updates(store, sources.know, sources.compare)
     adoptions = Adoptions(store, jobs, threads, ThreadPoolExecutor(4, "adopt"))
     discovery = Discovery(sources.look, sources.search)

@@ -7,6 +7,7 @@ mind, and then so is this process, whatever native code it is in. What the messa
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,14 +19,17 @@ import numpy as np
 import psutil
 
 from runner.engine.parent import die_with_parent
+from runner.engine.sandbox.enter import Work, enter
 from runner.errors import RunnerError
 from runner.llama import library
 from runner.llama.context import threads
 from runner.llama.quantizer import Floats, Measured, Quantizing, columns
 from runner.protocol.milling import Imatrix, Job, Plan, Quantized, Refused, Said
 from runner.protocol.options import LoadOptions
+from runner.protocol.sandbox import Sandbox
 
 _LEAST_MEMORY, _MOST_MEMORY = 64 << 20, 8 << 30  # bytes of rows at a time
+_SHARD = re.compile(r"(.*)-00001-of-(\d{5})\.gguf")
 _SHARE = 4  # of the memory that is free, one part in so many
 _OPTIONS = LoadOptions(num_ctx=256, num_parallel=1)  # only asked for its threads
 
@@ -38,6 +42,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+        enter(Sandbox(job.sandbox), Work(_sources(job), (job.target,)))
         log = library.start()
         measured = _measured(job.imatrix) if job.imatrix is not None else None
         work = Quantizing(job.source, job.target, job.number, measured, log, threads(_OPTIONS), _memory())
@@ -52,6 +57,16 @@ def main() -> int:
         return 0
     _say(answers, Quantized())
     return 0
+
+
+def _sources(job: Job) -> list[str]:
+    """The files that are read: the shards beside the first one, and what was measured. The target is made, if it isn't
+    there, since only what is there can be written to."""
+    Path(job.target).touch(0o600)
+    found = [job.source]
+    if shard := _SHARD.fullmatch(job.source):
+        found = [f"{shard[1]}-{number:05d}-of-{shard[2]}.gguf" for number in range(1, int(shard[2]) + 1)]
+    return found if job.imatrix is None else [*found, job.imatrix.path]
 
 
 def _say(pipe: BinaryIO, what: Said) -> None:

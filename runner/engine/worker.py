@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,9 @@ from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
 from runner.engine.parent import die_with_parent
 from runner.engine.reuse import Reuse
+from runner.engine.sandbox import places
+from runner.engine.sandbox.enter import Work as Needs
+from runner.engine.sandbox.enter import enter
 from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
 from runner.errors import LoadFailed, RunnerError
@@ -48,6 +52,7 @@ from runner.protocol.codec import FrameReader, unpack_command
 from runner.protocol.commands import Cancel, Command, Load, Stop, Work
 from runner.protocol.events import Failed, Loading, Ready
 from runner.protocol.options import pooled
+from runner.protocol.sandbox import Promise
 
 _PROGRESS_S = 0.25
 _TOKENISE_S = 1.0  # how long an orderly end waits for a text that is just being tokenised
@@ -63,13 +68,16 @@ def main() -> int:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the daemon, which then says Stop
     sys.setswitchinterval(0.0005)
-    outbox = Outbox(events)
     commands = read_commands(sys.stdin.buffer)
     first = next(commands, None)
     if not isinstance(first, Load):
         return 2
+    promises = _shut_in(first)  # while there is no other thread, and before llama.cpp sees a file
+    outbox = Outbox(events)
     try:
-        worker = Worker(first, outbox)
+        if isinstance(promises, RunnerError):
+            raise promises
+        worker = Worker(first, outbox, promises)
     except RunnerError as error:
         outbox.put(Failed(None, error.code, error.message, error.field))
         outbox.close()
@@ -79,6 +87,22 @@ def main() -> int:
     finally:
         outbox.close()
     return 0
+
+
+def _shut_in(load: Load) -> tuple[Promise, ...] | RunnerError:
+    """Keep this process to the files of its load. What holds, or why the load is refused."""
+    files = [*load.weights, *load.adapters, *load.draft, *([load.projector] if load.projector else [])]
+    writes = []
+    if load.prefixes.disk:
+        writes.append(load.prefixes.root)
+        with suppress(OSError):  # then nothing can be kept, as the archive will say
+            os.makedirs(load.prefixes.root, 0o700, exist_ok=True)
+    options = load.options
+    gpu = options.num_gpu != 0 and options.device != "cpu" and places.has_gpu(library.folder())
+    try:
+        return enter(load.sandbox, Needs(files, writes, load.prefixes.disk, gpu))
+    except RunnerError as error:
+        return error
 
 
 def read_commands(pipe: BinaryIO) -> Iterator[Command]:
@@ -93,11 +117,12 @@ def read_commands(pipe: BinaryIO) -> Iterator[Command]:
 class Worker:
     """A loaded model and the threads that serve it. Raises LoadFailed (or what the options are refused with)."""
 
-    def __init__(self, load: Load, outbox: Outbox) -> None:
+    def __init__(self, load: Load, outbox: Outbox, promises: tuple[Promise, ...] = ()) -> None:
         started = time.monotonic_ns()
         self._outbox = outbox
         self._log = library.start()
         self._load = load
+        self._promises = promises
         options = load.options
         self._model = Model(load.weights, options, self._log, _throttled(outbox))
         # A request can never use more than the model was made for.
@@ -271,6 +296,7 @@ class Worker:
             thinking=thinking,
             calls=calls,
             vision=self._eye is not None,
+            sandbox=self._promises,
         )
 
 

@@ -19,7 +19,8 @@ from registry.errors import QuantizeFailed
 from registry.gguf.imatrix import Imatrix
 from registry.quantize import Order, Planned, Watch
 from runner.protocol import milling
-from runner.scheduler.child import worker_environment
+from runner.protocol.sandbox import Mode
+from runner.scheduler.environment import worker_environment
 
 _LOOK = 0.2  # seconds between two looks at how it goes
 _TAIL = 2000  # bytes of the process's last words
@@ -28,11 +29,11 @@ _DRAIN = 2.0  # seconds for the last words of a process that is gone
 _COMMAND = (sys.executable, "-P", "-m", "runner.engine.quantize")
 
 
-def quantize(order: Order, planned: Planned, watch: Watch) -> None:
-    """Do an order in a process of its own; see `registry.quantize.Quantizer`."""
+def quantize(order: Order, planned: Planned, watch: Watch, sandbox: Mode = "on") -> None:
+    """Do an order in a process of its own; see `registry.quantize.Quantizer`. `sandbox` is how it shuts itself in."""
     with _process() as process:
         reader = _Reader(process)
-        plan = reader.after(_job(order), watch)
+        plan = reader.after(_job(order, sandbox), watch)
         if not isinstance(plan, milling.Plan):
             raise QuantizeFailed("the quantizer said something else than what it would do")
         planned(plan.size, plan.needs_imatrix)
@@ -118,9 +119,9 @@ class _Reader:
         return f"the quantizer's process died {how}" + (f"; its last words: {words}" if words else "")
 
 
-def _job(order: Order) -> bytes:
+def _job(order: Order, sandbox: Mode) -> bytes:
     imatrix = _told(order.imatrix) if order.imatrix is not None else None
-    job = milling.Job(str(order.source), str(order.target), order.number, imatrix)
+    job = milling.Job(str(order.source), str(order.target), order.number, imatrix, sandbox)
     return msgspec.json.encode(job) + b"\n"
 
 

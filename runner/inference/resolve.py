@@ -29,6 +29,7 @@ from runner.inference.templates import choose
 from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Load, PrefixStore, Prompt
+from runner.protocol.sandbox import Sandbox
 from runner.scheduler.memory import Footprint
 from runner.scheduler.ticket import Want
 
@@ -77,10 +78,12 @@ class Resolver:
         num_parallel: int,
         prefixes: PrefixFolders | None = None,
         aliases: Aliases | None = None,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._store = store
         self._aliases = aliases or Aliases()
         self._prefixes = prefixes
+        self._sandbox = sandbox or Sandbox()
         self._context_length = context_length
         self._num_parallel = num_parallel
         self._facts: OrderedDict[str, Facts] = OrderedDict()
@@ -199,6 +202,7 @@ class Resolver:
             template=None if template.is_own else template.text,  # the worker reads the GGUF's own by itself
             embedding=not source.has("completion"),
             prefixes=self._prefixes.of(model) if self._prefixes else PrefixStore(),
+            sandbox=self._sandbox,
         )
 
     def _find(self, asked: str, options: Mapping[str, Any]) -> _Source:

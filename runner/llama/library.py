@@ -13,6 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import llama_cpp
 from llama_cpp import llama_cpp as lib
@@ -45,6 +46,11 @@ def check() -> None:
     wrong += [name for name, value in expected.items() if getattr(model, name) != value]
     if wrong:
         raise LoadFailed(f"the llama.cpp library is not the one expected: unknown defaults of {', '.join(wrong)}")
+
+
+def folder() -> Path:
+    """Where the library and its backends lie."""
+    return Path(lib._lib._name).parent
 
 
 def version() -> str:

@@ -9,6 +9,7 @@ import msgspec
 from runner.conversation import Message, ThinkLevel, ToolChoice, ToolSpec
 from runner.protocol.devices import Placement
 from runner.protocol.options import LoadOptions, SampleOptions
+from runner.protocol.sandbox import Sandbox
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
@@ -78,6 +79,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     warm_up: bool = True
     prefixes: PrefixStore = PrefixStore()
     placement: Placement | None = None  # as planned; None leaves it to llama.cpp
+    sandbox: Sandbox = Sandbox()
 
 
 CONSTRAINT_LIMIT = 64 * 1024  # bytes of a constraint's text

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from runner.formats import CallFormat, Thinking
+from runner.protocol.sandbox import Promise
 from runner.protocol.totals import Totals
 
 Reason = Literal["stop", "length", "cancelled"]
@@ -43,6 +44,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
     thinking: Thinking | None = None
     calls: CallFormat | None = None
     vision: bool = False  # it is shown images
+    sandbox: tuple[Promise, ...] = ()  # what holds of its shell, and what doesn't
 
 
 class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from runner.protocol.sandbox import Mode
+
 
 class Importance(msgspec.Struct, frozen=True):
     """Where numbers about a tensor lie in a file of little-endian floats: `count` sums from byte `at`, to be divided by
@@ -36,6 +38,7 @@ class Job(msgspec.Struct, frozen=True):
     target: str
     number: int
     imatrix: Imatrix | None = None
+    sandbox: Mode = "on"
 
 
 class Plan(msgspec.Struct, frozen=True, tag=True):

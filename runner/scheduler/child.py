@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import cast
 
 from runner.protocol.codec import BadFrame, FrameReader, pack_command, unpack_events
 from runner.protocol.commands import Command, Load, Stop
 from runner.protocol.events import Failed, Loading, Ready
 from runner.scheduler.effects import Reports
+from runner.scheduler.environment import worker_environment
 from runner.scheduler.failures import Exit
 from runner.scheduler.worker_log import WorkerLog
 
@@ -27,31 +26,6 @@ log = logging.getLogger(__name__)
 STOP_GRACE = 5.0  # seconds from Stop to SIGTERM
 TERM_GRACE = 2.0  # seconds from SIGTERM to SIGKILL
 _DRAIN = 1.0  # seconds for the rest of the output of a process that is gone; a stray grandchild may hold the pipe
-
-_PASSED_ON = frozenset(
-    {
-        "COMSPEC", "GPU_DEVICE_ORDINAL", "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LLAMA_CPP_LIB_PATH", "PATH",
-        "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "TZ", "USERPROFILE", "WINDIR",
-    }
-)  # fmt: skip
-_PASSED_ON_PREFIXES = (
-    "CUDA_", "DYLD_", "GGML_", "GOMP_", "HIP_", "HSA_", "KMP_", "LC_", "MTL_", "NVIDIA_", "OMP_", "ROCR_", "VK_",
-)  # fmt: skip
-
-
-def worker_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What a worker may know of the daemon's environment: no keys, tokens, proxies or settings of Runner's."""
-    passed = {
-        name: value
-        for name, value in environ.items()
-        if name.upper() in _PASSED_ON or name.upper().startswith(_PASSED_ON_PREFIXES)
-    }
-    passed["GGML_NO_BACKTRACE"] = "1"  # an abort would otherwise start a debugger and hang on it
-    passed["PYTHONUTF8"] = "1"
-    root = Path(__file__).resolve().parents[2]
-    if root.name not in ("site-packages", "dist-packages"):  # a checkout: the worker must find the same one
-        passed["PYTHONPATH"] = str(root)
-    return passed
 
 
 def worker_command() -> list[str]:

@@ -14,6 +14,7 @@ from runner.protocol.codec import FrameReader, pack_command, unpack_events
 from runner.protocol.commands import Command, Load, PrefixStore, Stop
 from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Outcome, Ready, Reason, Started, Stats, Text
 from runner.protocol.options import LoadOptions
+from runner.scheduler.environment import worker_environment
 
 
 @dataclass
@@ -67,6 +68,7 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=self.log,
             bufsize=0,
+            env=worker_environment(),
         )
         self.stats: list[Stats] = []
         self._frames = FrameReader()
