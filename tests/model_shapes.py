@@ -264,6 +264,42 @@ def convolving(*, width: int = 2048, layers: int = 8, vocabulary: int = 65536, p
     return Shape("lfm2", keys | {"attention.head_count_kv": array(INT32, heads_kv)}, tuple(tensors))
 
 
+def linear(*, width: int = 2560, layers: int = 8, vocabulary: int = 65536, packing: int = Q8_0) -> Shape:
+    """Qwen 3.5: gated delta nets, and gated attention in every fourth layer."""
+    heads, heads_kv, length, inner = 16, 4, 256, 9216
+    state, groups, rank = 128, 16, 32
+    values, convolved = state * rank, 2 * state * groups + state * rank
+    tensors = list(_ends(width, vocabulary, packing, tied=True))
+    for layer in range(layers):
+        block = f"blk.{layer}"
+        if layer % 4 == 3:
+            attention = list(_attention(block, width, heads, heads_kv, length, packing, norms=True))
+            tensors += [each for each in attention if "attn_q.weight" not in each.name]
+            tensors.append(Tensor(f"{block}.attn_q.weight", (width, 2 * heads * length), packing))
+        else:
+            tensors += [
+                Tensor(f"{block}.attn_norm.weight", (width,)),
+                Tensor(f"{block}.attn_qkv.weight", (width, convolved), packing),
+                Tensor(f"{block}.attn_gate.weight", (width, values), packing),
+                Tensor(f"{block}.ssm_conv1d.weight", (4, convolved)),
+                Tensor(f"{block}.ssm_dt.bias", (rank,)),
+                Tensor(f"{block}.ssm_a", (rank,)),
+                Tensor(f"{block}.ssm_beta.weight", (width, rank)),
+                Tensor(f"{block}.ssm_alpha.weight", (width, rank)),
+                Tensor(f"{block}.ssm_norm.weight", (state,)),
+                Tensor(f"{block}.ssm_out.weight", (values, width), packing),
+            ]
+        tensors += [each for each in _feed(block, width, inner, packing) if "norm" not in each.name]
+        tensors.append(Tensor(f"{block}.post_attention_norm.weight", (width,)))
+    keys = _keys(width, layers, vocabulary, inner) | _heads(heads, heads_kv, length)
+    keys |= {
+        "rope.dimension_count": 64, "rope.dimension_sections": array(INT32, [11, 11, 10, 0]),
+        "ssm.conv_kernel": 4, "ssm.inner_size": values, "ssm.state_size": state, "ssm.group_count": groups,
+        "ssm.time_step_rank": rank,
+    }  # fmt: skip
+    return Shape("qwen35", keys, tuple(tensors))
+
+
 def _keys(width: int, layers: int, vocabulary: int, inner: int) -> dict[str, object]:
     return {
         "vocab_size": vocabulary,
@@ -357,5 +393,6 @@ SHAPES: dict[str, Callable[[], Shape]] = {
     "mamba (recurrent)": recurrent,
     "jamba (hybrid)": hybrid,
     "lfm2 (hybrid)": convolving,
+    "qwen35 (hybrid)": linear,
 }  # fmt: skip
 """By name, one of each kind of cache that llama.cpp has."""
