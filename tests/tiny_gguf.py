@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 UINT8, INT8, UINT16, INT16, UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY, UINT64, INT64, FLOAT64 = range(13)
 _LETTERS = dict(zip(range(13), "BbHhIif?__Qqd", strict=True))
 
-F32, F16, Q8_0 = 0, 1, 8
-_SIZES = {F32: (1, 4), F16: (1, 2), Q8_0: (32, 34)}
+F32, F16, Q4_0, Q8_0, Q4_K = 0, 1, 2, 8, 12
+_SIZES = {F32: (1, 4), F16: (1, 2), Q4_0: (32, 18), Q8_0: (32, 34), Q4_K: (256, 144)}
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,9 @@ DEFAULT_WINDOW: Final = {
 DEFAULT_INTERVAL: Final = {"minimax-01": 8, "qwen35": 4, "qwen35moe": 4, "qwen3next": 4, "qwen4exp": 4}
 """Hybrids in which every n-th layer attends, unless the header says otherwise."""
 
+FEEDS_ALONE: Final = frozenset({"nemotron_h", "nemotron_h_moe"})
+"""Hybrids in which a layer either attends, keeps a state, or feeds forward."""
+
 SHARED_CACHE_FROM: Final = {"gemma3n": 20}
 """Layers from this one on reuse the cache of earlier ones."""
 

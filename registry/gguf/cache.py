@@ -26,10 +26,15 @@ class CacheLayer:
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """`layers` are those that cache tokens; `state` is values (of 4 bytes) that every sequence holds besides."""
+    """`layers` are those that cache tokens; `state` is values (of 4 bytes) that every sequence holds besides.
+
+    `places` are the numbers of these layers in the model, and `states` the values of state in each of all its layers.
+    """
 
     layers: tuple[CacheLayer, ...]
     state: int
+    places: tuple[int, ...] = ()
+    states: tuple[int, ...] = ()
 
     def bytes_per_token(self, type_k: str = "f16", type_v: str = "f16") -> int:
         """Bytes for one more token, all windows being open still."""
@@ -57,9 +62,10 @@ def cache_shape(
     if architecture in known.CACHELESS:
         return CacheShape((), 0)
     recurrent = _recurrent(data, layers, heads_kv)
-    state = sum(recurrent) * _state_values(data, embedding, max(heads, default=0))
+    values = _state_values(data, embedding, max(heads, default=0))
+    states = tuple(values if each else 0 for each in recurrent)
     if architecture in known.RECURRENT:
-        return CacheShape((), state)
+        return CacheShape((), sum(states), states=states)
     windows = _windows(data, layers, recurrent)
     lengths = _head_lengths(data, embedding, heads)
     # Multi-head latent attention keeps its values inside the keys.
@@ -67,13 +73,14 @@ def cache_shape(
     trunk = layers - (data.count(".nextn_predict_layers") or 0)
     shared_from = _shared_from(data, layers)
     both = architecture == "falcon-h1"
-    found = []
+    found, places = [], []
     for index in range(min(trunk, shared_from)):
         if (recurrent[index] and not both) or not heads_kv[index]:
             continue
+        places.append(index)
         key, value = lengths[bool(windows[index])]
         found.append(CacheLayer(heads_kv[index] * key, 0 if latent else heads_kv[index] * value, windows[index]))
-    return CacheShape(tuple(found), state)
+    return CacheShape(tuple(found), sum(states), tuple(places), states)
 
 
 def _row(values: int, kind: str) -> int:
@@ -95,6 +102,9 @@ def _recurrent(data: Metadata, layers: int, heads_kv: tuple[int, ...]) -> tuple[
             return marks
         interval = data.count(".full_attention_interval") or known.DEFAULT_INTERVAL[architecture]
         return tuple((index + 1) % interval != 0 for index in range(layers))
+    if architecture in known.FEEDS_ALONE:
+        feeds = data.counts(".feed_forward_length", layers) or (0,) * layers
+        return tuple(each == 0 and feed == 0 for each, feed in zip(heads_kv, feeds, strict=True))
     return tuple(each == 0 for each in heads_kv)
 
 

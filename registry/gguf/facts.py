@@ -16,6 +16,7 @@ from registry.gguf.cache import CacheShape, cache_shape
 from registry.gguf.format import FILE_TYPE_GUESSED, FILE_TYPES, STRING
 from registry.gguf.metadata import Metadata
 from registry.gguf.reader import Header
+from registry.gguf.sizes import Sizes, sizes
 
 Kind = Literal["model", "adapter", "mmproj"]
 
@@ -95,6 +96,7 @@ class Facts:
     recurrent: bool
     hybrid: bool
     cache: CacheShape
+    sizes: Sizes
 
     def kv_bytes_per_token(self, type_k: str = "f16", type_v: str = "f16") -> int:
         """Bytes of KV cache for one more token of one sequence; types by ggml's names."""
@@ -156,6 +158,7 @@ def facts(header: Header, shards: Collection[Header] = ()) -> Facts:
         recurrent=data.architecture in known.RECURRENT,
         hybrid=data.architecture in known.HYBRID,
         cache=cache,
+        sizes=sizes(tensors, layers, data.count(".ssm.inner_size") or 0),
     )
 
 

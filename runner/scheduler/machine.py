@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from pathlib import Path
 
@@ -22,6 +23,17 @@ def available_memory() -> int:
 def may_offload() -> bool:
     """Whether there is an accelerator with memory of its own that a worker may put weights on."""
     return any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")) or sys.platform == "win32"
+
+
+def packed_types() -> frozenset[str]:
+    """Types of matrices that llama.cpp's CPU backend keeps in another order here, as a copy: by its build's rules for
+    the portable build. On other machines none is known of."""
+    kind = platform.machine().lower()
+    if kind in ("x86_64", "amd64"):
+        return frozenset({"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"})
+    if kind == "arm64" and sys.platform == "darwin":
+        return frozenset({"Q4_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "MXFP4", "Q8_0"})
+    return frozenset()
 
 
 def _number(path: Path) -> int | None:
