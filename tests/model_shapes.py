@@ -53,7 +53,7 @@ def dense(
     heads_kv: int = 8,
     length: int = 128,
     inner: int = 14336,
-    vocabulary: int = 32000,
+    vocabulary: int = 16000,
     packing: int = Q8_0,
     tied: bool = False,
     architecture: str = "llama",
@@ -70,14 +70,14 @@ def dense(
 
 def sliding(
     *,
-    width: int = 2560,
-    layers: int = 12,
-    heads: int = 8,
-    heads_kv: int = 4,
+    width: int = 1152,
+    layers: int = 6,
+    heads: int = 4,
+    heads_kv: int = 1,
     length: int = 256,
-    inner: int = 10240,
+    inner: int = 6912,
     vocabulary: int = 65536,
-    window: int = 1024,
+    window: int = 512,
     packing: int = Q8_0,
 ) -> Shape:
     """Gemma 3: five layers of six see a window only."""
@@ -86,16 +86,16 @@ def sliding(
         block = f"blk.{layer}"
         tensors += _attention(block, width, heads, heads_kv, length, packing, norms=True)
         tensors += _feed(block, width, inner, packing)
-        tensors += [
-            Tensor(f"{block}.{part}.weight", (width,)) for part in ("post_attention_norm", "post_ffw_norm")
-        ]
+        tensors += [Tensor(f"{block}.{part}.weight", (width,)) for part in ("post_attention_norm", "post_ffw_norm")]
     keys = _keys(width, layers, vocabulary, inner) | _heads(heads, heads_kv, length)
     return Shape("gemma3", keys | {"attention.sliding_window": window}, tuple(tensors))
 
 
-def shared(*, width: int = 1536, layers: int = 10, shares: int = 5, window: int = 512, vocabulary: int = 65536) -> Shape:
+def shared(
+    *, width: int = 1536, layers: int = 10, shares: int = 5, window: int = 512, vocabulary: int = 32768
+) -> Shape:
     """Gemma 4: the last layers use the cache of earlier ones, windows see shorter heads than the others."""
-    heads, heads_kv, inner, per_layer, packing = 8, 1, 6144, 256, Q8_0
+    heads, heads_kv, inner, per_layer, packing = 8, 1, 3072, 256, Q8_0
     slides = [(layer + 1) % 5 != 0 for layer in range(layers)]
     tensors = list(_ends(width, vocabulary, packing, tied=True))
     tensors += [
@@ -129,7 +129,7 @@ def shared(*, width: int = 1536, layers: int = 10, shares: int = 5, window: int 
 
 
 def latent(
-    *, width: int = 2048, layers: int = 4, heads: int = 16, experts: int = 16, vocabulary: int = 32000, lora: int = 512
+    *, width: int = 2048, layers: int = 3, heads: int = 16, experts: int = 8, vocabulary: int = 32000, lora: int = 512
 ) -> Shape:
     """DeepSeek V2 Lite: multi-head latent attention, and experts from the second layer on."""
     rope, nope, value, inner, inner_expert, shared_experts, packing = 64, 128, 128, 10944, 1408, 2, Q8_0
@@ -179,8 +179,8 @@ def latent(
 
 
 def mixture(
-    *, width: int = 2048, layers: int = 3, heads: int = 32, heads_kv: int = 4, experts: int = 32, inner: int = 768,
-    vocabulary: int = 65536, packing: int = Q8_0,
+    *, width: int = 2048, layers: int = 2, heads: int = 32, heads_kv: int = 4, experts: int = 16, inner: int = 768,
+    vocabulary: int = 32768, packing: int = Q8_0,
 ) -> Shape:  # fmt: skip
     """Qwen 3 with experts."""
     tensors = list(_ends(width, vocabulary, packing, tied=False))
@@ -193,7 +193,9 @@ def mixture(
     return Shape("qwen3moe", keys, tuple(tensors))
 
 
-def sinks(*, width: int = 2880, layers: int = 4, experts: int = 4, vocabulary: int = 65536, packing: int = Q8_0) -> Shape:
+def sinks(
+    *, width: int = 2880, layers: int = 2, experts: int = 4, vocabulary: int = 32768, packing: int = Q8_0
+) -> Shape:
     """gpt-oss: every other layer sees a window of 128, all have experts."""
     heads, heads_kv, length, inner = 64, 8, 64, 2880
     tensors = list(_ends(width, vocabulary, packing, tied=False))
@@ -218,7 +220,7 @@ def sinks(*, width: int = 2880, layers: int = 4, experts: int = 4, vocabulary: i
     return Shape("gpt-oss", keys, tuple(tensors))
 
 
-def recurrent(*, width: int = 2560, layers: int = 6, vocabulary: int = 50280, packing: int = Q8_0) -> Shape:
+def recurrent(*, width: int = 2560, layers: int = 4, vocabulary: int = 32768, packing: int = Q8_0) -> Shape:
     """Mamba: no attention at all."""
     tensors = list(_ends(width, vocabulary, packing, tied=True))
     for layer in range(layers):
@@ -227,7 +229,7 @@ def recurrent(*, width: int = 2560, layers: int = 6, vocabulary: int = 50280, pa
     return Shape("mamba", keys, tuple(tensors))
 
 
-def hybrid(*, width: int = 2560, layers: int = 6, vocabulary: int = 65536, packing: int = Q8_0) -> Shape:
+def hybrid(*, width: int = 2560, layers: int = 3, vocabulary: int = 32768, packing: int = Q8_0) -> Shape:
     """Jamba: one layer of three attends, the others keep a state."""
     heads, heads_kv, inner = 20, [1 if layer % 3 == 1 else 0 for layer in range(layers)], 8192
     tensors = list(_ends(width, vocabulary, packing, tied=True))
@@ -237,13 +239,15 @@ def hybrid(*, width: int = 2560, layers: int = 6, vocabulary: int = 65536, packi
             tensors += _attention(block, width, heads, attends, 128, packing)
         else:
             tensors += [Tensor(f"{block}.attn_norm.weight", (width,)), *_mamba(block, width, packing)]
-            tensors += [Tensor(f"{block}.ssm_{part}_norm.weight", (size,)) for part, size in (("dt", 160), ("b", 16), ("c", 16))]
+            tensors += [
+                Tensor(f"{block}.ssm_{part}_norm.weight", (size,)) for part, size in (("dt", 160), ("b", 16), ("c", 16))
+            ]
         tensors += _feed(block, width, inner, packing)
     keys = _keys(width, layers, vocabulary, inner) | _heads(heads, 1, 128) | _state(width)
     return Shape("jamba", keys | {"attention.head_count_kv": array(INT32, heads_kv)}, tuple(tensors))
 
 
-def convolving(*, width: int = 2048, layers: int = 8, vocabulary: int = 65536, packing: int = Q8_0) -> Shape:
+def convolving(*, width: int = 2048, layers: int = 4, vocabulary: int = 32768, packing: int = Q8_0) -> Shape:
     """LFM 2: short convolutions, and grouped-query attention in one layer of four."""
     heads, inner = 32, 8192
     heads_kv = [8 if layer % 4 == 2 else 0 for layer in range(layers)]
@@ -264,10 +268,10 @@ def convolving(*, width: int = 2048, layers: int = 8, vocabulary: int = 65536, p
     return Shape("lfm2", keys | {"attention.head_count_kv": array(INT32, heads_kv)}, tuple(tensors))
 
 
-def linear(*, width: int = 2560, layers: int = 8, vocabulary: int = 65536, packing: int = Q8_0) -> Shape:
+def linear(*, width: int = 1024, layers: int = 8, vocabulary: int = 65536, packing: int = Q8_0) -> Shape:
     """Qwen 3.5: gated delta nets, and gated attention in every fourth layer."""
-    heads, heads_kv, length, inner = 16, 4, 256, 9216
-    state, groups, rank = 128, 16, 32
+    heads, heads_kv, length, inner = 8, 2, 256, 3584
+    state, groups, rank = 128, 16, 16
     values, convolved = state * rank, 2 * state * groups + state * rank
     tensors = list(_ends(width, vocabulary, packing, tied=True))
     for layer in range(layers):

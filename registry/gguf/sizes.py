@@ -76,7 +76,8 @@ def sizes(tensors: Sequence[TensorInfo], layers: int, state: int = 0) -> Sizes:
     """Sum up the tensors of a model (of all its files, in order) with `layers` layers; `state` is the inner width of
     its recurrent layers."""
     blocks: list[list[TensorInfo]] = [[] for _ in range(layers)]
-    tables, rest = [], []
+    tables: list[TensorInfo] = []
+    rest: list[TensorInfo] = []
     for tensor in tensors:
         found = _BLOCK.fullmatch(tensor.name)
         if found and int(found[1]) < layers:

@@ -66,7 +66,8 @@ def _graph(facts: Facts) -> Graph:
     return Graph(
         width=facts.embedding_length,
         heads=heads,
-        queries=max(widths.queries, heads * facts.key_length) if not latent else widths.queries,
+        queries=widths.queries if latent else max(widths.queries, heads * facts.key_length),
+        attended=widths.queries if latent else heads * facts.key_length,
         feed=widths.feed,
         expert_feed=widths.expert_feed,
         expert_inner=widths.inner,

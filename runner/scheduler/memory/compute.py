@@ -1,9 +1,9 @@
 """What a step computes with, in bytes: llama.cpp's compute buffer, from the shape of the model and of the context.
 
-llama.cpp reserves the largest step's buffer when a context is made, and reuses its parts as layers follow each other. So
-the buffer is as large as the stage in which most lives at once: a feed-forward part, an attention, a recurrent layer or
-the logits. What lives in each was read off the buffers that it reports for models of every kind (tests/engine/
-test_memory_plan). Pure; knows no device.
+llama.cpp reserves the largest step's buffer when a context is made, and reuses its parts as layers follow each other.
+So the buffer is as large as the stage in which most lives at once: a feed-forward part, an attention, a recurrent layer
+or the logits. What lives in each was read off the buffers that it reports for models of every kind; a test holds the
+two together. Pure; knows no device.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def buffer(footprint: Footprint, step: Step) -> int:
     embedded = _FLOAT * graph.width * rows
     if footprint.embeds:
         logits = embedded + _FLOAT * graph.width * step.outputs
-    layers = max(_feeding(graph, rows), _attending(footprint, graph, step, rows), _recurring(footprint, graph, step, rows))
+    layers = max(
+        _feeding(graph, rows), _attending(footprint, graph, step, rows), _recurring(footprint, graph, step, rows)
+    )
     return max(inputs(footprint, step) + layers + 2 * _FLOAT * rows * graph.by_layer, logits)
 
 
@@ -71,9 +73,10 @@ def _attending(footprint: Footprint, graph: Graph, step: Step, rows: int) -> int
         return 0
     most = max((block.keys + block.values for block in footprint.blocks), default=0)
     if step.flash:
-        return _FLOAT * rows * (3 * graph.width + 3 * graph.queries + most)
+        return _FLOAT * rows * (3 * graph.width + graph.queries + 2 * graph.attended + most)
     scores = _FLOAT * graph.heads * rows * max(step.seen, step.seen_windowed)
-    own = _FLOAT * rows * (3 * graph.width + 2 * max(graph.queries, graph.heads * most if graph.latent else 0))
+    apart = 2 * graph.heads * most if graph.latent else graph.queries + graph.attended
+    own = _FLOAT * rows * (3 * graph.width + apart)
     unpacked = _MASK * step.seen * most if graph.latent else 0
     return scores + own + unpacked
 
@@ -82,10 +85,12 @@ def _recurring(footprint: Footprint, graph: Graph, step: Step, rows: int) -> int
     if not graph.state:
         return 0
     state = max((block.state for block in footprint.blocks), default=0)
-    if graph.delta:
-        live = 3 * graph.width + 2 * graph.convolved + graph.state
-        return _FLOAT * rows * live + 2 * step.sequences * state
     past = 3 * _FLOAT * graph.convolved  # of the convolution, which is joined with what comes
+    if graph.delta:
+        joined = 3 * graph.width + 3 * graph.convolved
+        live = 3 * graph.width + 2 * graph.convolved + 2 * graph.state
+        states = 2 * step.sequences * max(0, state - past)
+        return max(_FLOAT * rows * joined, _FLOAT * rows * live + states) + step.sequences * past
     return _FLOAT * rows * (3 * graph.width + 5 * graph.state) + step.sequences * (state + past)
 
 

@@ -103,9 +103,7 @@ class _Fitting:
         }
 
     def _lane_fits(self, pool: LoadOptions, sequences: int, cells: int, left: Room) -> bool:
-        wide = msgspec.structs.replace(
-            pool, num_parallel=sequences, wide_sequences=sequences, wide_cells=cells
-        )
+        wide = msgspec.structs.replace(pool, num_parallel=sequences, wide_sequences=sequences, wide_cells=cells)
         found = self._estimate(wide)
         taken = {HOST: found.later, **found.devices_later}
         return all(taken.get(name, 0) <= room for name, room in left.items())

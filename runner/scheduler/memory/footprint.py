@@ -30,9 +30,9 @@ def bytes_per_value(kind: str) -> float:
 class Block:
     """One repeating layer, in bytes where nothing else is said.
 
-    `experts` are among `weights`. `packed` is what a CPU backend keeps in another order, as a copy of its own. `keys` and
-    `values` are values cached for each token (0 where the layer caches none, or uses another one's cache), of at most
-    `window` tokens (0: all). `state` is what a sequence holds in it whatever its length.
+    `experts` are among `weights`. `packed` is what a CPU backend keeps in another order, as a copy of its own. `keys`
+    and `values` are values cached for each token (0 where the layer caches none, or uses another one's cache), of at
+    most `window` tokens (0: all). `state` is what a sequence holds in it whatever its length.
     """
 
     weights: int
@@ -48,7 +48,7 @@ class Block:
 class Graph:
     """How wide a model computes, in values for each token. Zero is what the header doesn't say or the model lacks.
 
-    `feed` goes into and out of the feed-forward matrices together; `expert_feed` and `expert_inner` are one expert's,
+    `queries` is what attention asks with, `attended` what comes back of all heads. `feed` goes into and out of the feed-forward matrices together; `expert_feed` and `expert_inner` are one expert's,
     of which `experts_used` work for each token. `state` is a recurrent layer's inner width, `convolved` what its
     convolution runs over; a `delta` layer holds its state twice while it computes.
     `hybrid` models have recurrent layers among others. `by_layer` is what every layer is
@@ -58,6 +58,7 @@ class Graph:
     width: int
     heads: int
     queries: int
+    attended: int
     feed: int
     expert_feed: int = 0
     expert_inner: int = 0
@@ -69,6 +70,17 @@ class Graph:
     by_layer: int = 0
     latent: bool = False
     cacheless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """How much larger than estimated each kind of buffer turned out to be: 1 means just as large. `shape` says of what
+    kind of load that was measured."""
+
+    weights: float = 1.0
+    kv: float = 1.0
+    compute: float = 1.0
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,7 @@ class Footprint:
     trained: int = 0  # tokens of the longest text it was made for; 0 where nobody says
     embeds: bool = False  # it is loaded to embed or to rank, and generates nothing
     draft: Footprint | None = None  # of the model that drafts for it
+    corrections: tuple[Correction, ...] = ()  # what earlier loads taught
 
     @property
     def layers(self) -> int:

@@ -1,7 +1,7 @@
 """How many bytes a load takes, pool by pool: "host" for the machine's memory, else a device by its name.
 
-Figures in, figures out. A worker's sequences share a pool of cells, and where the many get short slots of their own (the
-wide lane), these are planned from the beginning, so that they can always be made.
+Figures in, figures out. A worker's sequences share a pool of cells, and where the many get short slots of their own
+(the wide lane), these are planned from the beginning, so that they can always be made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from runner.protocol.devices import Placement
 from runner.protocol.events import Ready
 from runner.protocol.options import LoadOptions, cache_types, outputs_of, pooled
 from runner.scheduler.memory.compute import Step, buffer, inputs
-from runner.scheduler.memory.footprint import Block, Footprint, bytes_per_value
+from runner.scheduler.memory.footprint import Block, Correction, Footprint, bytes_per_value
 
 HOST = "host"
 CPU = Placement()
@@ -96,15 +96,6 @@ class Takes:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """How much larger than estimated each kind of buffer turned out to be: 1 means just as large."""
-
-    weights: float = 1.0
-    kv: float = 1.0
-    compute: float = 1.0
-
-
 NONE = Correction()
 
 
@@ -141,9 +132,7 @@ def need(
     sight = round(_LOOKING * footprint.projector) + _SEEN if footprint.projector else 0
     beside = _PROCESS + sight + footprint.prefixes
     mapped, moving = corrected(host, correction)
-    devices = {
-        pool: sum(corrected(part, correction)) + _DRIVER + later.get(pool, 0) for pool, part in first.items()
-    }
+    devices = {pool: sum(corrected(part, correction)) + _DRIVER + later.get(pool, 0) for pool, part in first.items()}
     waiting = {pool: size for pool, size in later.items() if pool != HOST}
     return Need(mapped, moving + beside, later.get(HOST, 0), devices, waiting, beside)
 
@@ -168,13 +157,16 @@ def lanes(footprint: Footprint, options: LoadOptions) -> tuple[Lane, Lane | None
     )
 
 
-def takes(footprint: Footprint, options: LoadOptions, placement: Placement, lane: Lane) -> dict[str, Takes]:
-    """What llama.cpp is going to report for a load with this one context, by pool."""
+def takes(
+    footprint: Footprint, options: LoadOptions, placement: Placement, lane: Lane, *, at_first: bool = False
+) -> dict[str, Takes]:
+    """What llama.cpp takes for a load with this one context, by pool; `at_first` what it is going to report when it
+    has just made it: its rows of logits grow later, to as many as a step may give."""
     found: dict[str, Takes] = {}
     for pool, layers, has_output in parts(footprint, placement):
         found[pool] = found.get(pool, Takes()) + Takes(
             kv=kv_bytes(footprint, layers, options, lane),
-            compute=_compute(footprint, placement, options, lane, pool, has_output=has_output),
+            compute=_compute(footprint, placement, options, lane, pool, has_output=has_output, at_first=at_first),
         )
     for pool, held in weights(footprint, placement).items():
         found[pool] = found.get(pool, Takes()) + held
@@ -222,9 +214,7 @@ def weights(footprint: Footprint, placement: Placement) -> dict[str, Takes]:
         for pool, layers, _ in parts(footprint, placement):
             if pool != HOST:
                 start = max(0, first) + _before(footprint, placement, pool)
-                experts = sum(
-                    block.experts for index, block in enumerate(layers, start) if index < placement.cpu_moe
-                )
+                experts = sum(block.experts for index, block in enumerate(layers, start) if index < placement.cpu_moe)
                 found[pool] = replace(found[pool], copied=found[pool].copied - experts)
     if placement.devices:
         packed = 0  # a host with a device keeps its weights as they are
@@ -295,14 +285,22 @@ def step_of(footprint: Footprint, options: LoadOptions, lane: Lane) -> Step:
 
 
 def _compute(
-    footprint: Footprint, placement: Placement, options: LoadOptions, lane: Lane, pool: str, *, has_output: bool
+    footprint: Footprint,
+    placement: Placement,
+    options: LoadOptions,
+    lane: Lane,
+    pool: str,
+    *,
+    has_output: bool,
+    at_first: bool = False,
 ) -> int:
     """Buffers to compute with in one pool, the rows of logits that are handed out included."""
     step = step_of(footprint, options, lane)
     logits = 4 * footprint.vocabulary * outputs_of(lane.sequences)
     if not footprint.blocks:
         return buffer(footprint, step) + 2 * logits
-    handed = logits if not footprint.embeds else 4 * footprint.width * lane.sequences
+    rows = lane.sequences if at_first else outputs_of(lane.sequences)
+    handed = 4 * (footprint.width * lane.sequences if footprint.embeds else footprint.vocabulary * rows)
     told = inputs(footprint, step) + 4 * footprint.width * step.rows
     several = len(placement.devices) > 1 and placement.gpu_layers > len(footprint.blocks)
     if pool != HOST:
