@@ -177,17 +177,26 @@ class Scheduler:
         """Seconds for which no worker of this key is started, because they kept dying; 0 if it may be."""
         return self._breaker.pause(key, self._clock())
 
-    def standing(self, want: Want) -> Standing:
-        """Where a request would stand that came now."""
-        ahead, member = self._queue.ahead(want.key), self._fleet.of(want.key)
+    def standing(self, key: str) -> Standing:
+        """Where a request for a worker with this key would stand that came now."""
+        ahead, member = self._queue.ahead(key), self._fleet.of(key)
         if ahead:
             return Standing(ahead, float(self._pace.seconds_for(ahead, self._clock())))
         ready = member is not None and member.state == "ready" and len(member.inside) < member.window
         return Standing(0, 0.0 if ready else None)
 
-    def foresee(self, want: Want) -> list[plan.Decision]:
+    def is_ready(self, key: str) -> bool:
+        """Whether a worker with this key is loaded."""
+        member = self._fleet.of(key)
+        return member is not None and member.state == "ready"
+
+    def foresee(self, want: Want) -> plan.Foreseen:
         """What would be decided for a request that came now, if nobody else waited. Nothing is changed."""
-        return plan.plan(self._snapshot([[plan.Waiting(_NOBODY, want)]]))
+        snapshot = self._snapshot([[plan.Waiting(_NOBODY, want)]])
+        held = sum(member.need.total for member in self._fleet)
+        have = None if self._limits.offloads else max(0, snapshot.capacity - held)
+        need = memory.least(want.footprint, want.load.options).total
+        return plan.Foreseen(tuple(plan.plan(snapshot)), need, have)
 
     def measured(self) -> tuple[Measured, ...]:
         """Every model that was ever asked for, as it stands now."""

@@ -87,6 +87,16 @@ class Refuse:
 Decision = Serve | Load | Evict | Refuse
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What would be decided for a request. A load of its model takes at least `need` bytes, and beside the workers
+    there are `have` left; None where nobody knows, since a device takes a part."""
+
+    decisions: tuple[Decision, ...]
+    need: int
+    have: int | None
+
+
 def plan(snapshot: Snapshot) -> list[Decision]:
     """Decide everything that can be decided now, in the order in which to do it."""
     lines = [list(line) for line in snapshot.lines if line]
