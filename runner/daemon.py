@@ -42,12 +42,13 @@ from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.quantizer import quantize
+from runner.inference.residents import Pool, Surroundings
 from runner.inference.resolve import DEFAULT_CONTEXT, Resolver
 from runner.inference.service import Service
 from runner.inference.sources import Sources, SourceSettings
 from runner.inference.updates import Updates
 from runner.protocol.sandbox import Sandbox
-from runner.scheduler import machine
+from runner.scheduler import machine, worker_log
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.workers import Workers
 
@@ -91,7 +92,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         sandbox=Sandbox(settings.sandbox, (str(settings.models / "blobs"),), str(settings.folders.cache / "drivers")),
     )
     fetch = Remote(settings.image_urls).fetch if settings.image_urls else None
-    service = Service(scheduler, resolver, threads, fetch=fetch)
+    service = Service(scheduler, resolver, threads, fetch=fetch, around=_surroundings(settings, workers, limits))
     models = Models(store, threads, service.unload, prefixes, aliases)
 
     sources = Sources(
@@ -113,6 +114,18 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery))
     return Daemon(app, scheduler, workers, jobs, sources)
+
+
+def _surroundings(settings: Settings, workers: Workers, limits: Limits) -> Surroundings:
+    """What those who look see of the machine."""
+    logs = settings.folders.state / "logs"
+    return Surroundings(
+        pid=workers.pid,
+        pools=lambda: (Pool("host", machine.available_memory(), machine.total_memory()),),
+        log_of=lambda model: worker_log.path_of(logs, model),
+        most_loaded=limits.models,
+        most_queued=limits.queue,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

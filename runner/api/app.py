@@ -32,6 +32,7 @@ from runner.api.own.look import Looking
 from runner.api.own.origins import Origins
 from runner.api.own.search import Searching
 from runner.api.own.verify import Upkeep
+from runner.api.own.why import Why
 from runner.api.streams import PATIENCE, Patience
 from runner.api.traffic import Traffic
 from runner.api.unknown import UNKNOWN, Unknown
@@ -102,6 +103,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Adopting(services.adoptions),
         Looking(services.discovery),
         Searching(services.discovery),
+        Why(services.service),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),
     ):

@@ -25,7 +25,9 @@ from runner.api.traffic import Traffic
 from runner.api.unknown import Unknown
 from runner.inference.service import Service
 from runner.protocol.totals import STEP_SECONDS, STEP_TOKENS, Spread, Tally
+from runner.scheduler.history import What
 from runner.scheduler.meters import Measured
+from runner.scheduler.pools import by_pool, held
 
 PREFIX = "runner_"
 
@@ -39,6 +41,7 @@ class Histogram:
 
 
 Value = float | Histogram
+_LEAVING: tuple[What, ...] = ("evicted", "expired", "unloaded", "replaced", "died")
 _Read = Callable[[Measured], Iterable[tuple[tuple[str, ...], Value]]]
 
 
@@ -74,6 +77,17 @@ def _sizes(measured: Measured) -> Iterable[tuple[tuple[str, ...], Value]]:
     for kind, sizes in (("weights", ready.weights_bytes), ("kv", ready.kv_bytes), ("compute", ready.compute_bytes)):
         for device, size in sizes.items():
             yield (kind, device), size
+
+
+def _resident(measured: Measured) -> Iterable[tuple[tuple[str, ...], Value]]:
+    member = measured.member
+    if member is None or member.ready is None or member.loaded_for != measured.model:  # a shared worker counts once
+        return
+    yield from (((pool,), size) for pool, size in by_pool(held(member.ready)).items())
+
+
+def _left(measured: Measured) -> Iterable[tuple[tuple[str, ...], Value]]:
+    return (((reason,), measured.happened.get(reason, 0)) for reason in _LEAVING)
 
 
 def _phases(measured: Measured) -> Iterable[tuple[tuple[str, ...], Value]]:
@@ -115,6 +129,12 @@ TABLE = (
         "gauge",
         "Requests that wait, in the queue or for their turn in the worker",
         _one(lambda m: m.waiting),
+    ),
+    Row(
+        "num_requests_queued",
+        "gauge",
+        "Of the waiting requests, those in the daemon's queue, which no worker has taken yet",
+        _one(lambda m: m.queued),
     ),
     Row(
         "requests_total",
@@ -299,6 +319,22 @@ TABLE = (
         "Memory of a loaded model by kind (weights, kv, compute) and device",
         _sizes,
         ("kind", "device"),
+    ),
+    Row(
+        "model_resident_bytes",
+        "gauge",
+        "Memory of a loaded model by pool: host, or a device's own; of models that share a worker, at one of them",
+        _resident,
+        ("pool",),
+    ),
+    Row("model_loads_total", "counter", "Loads that were begun", _one(lambda m: m.happened.get("loading", 0))),
+    Row(
+        "model_departures_total",
+        "counter",
+        "Times that a model's worker had to go, by reason: evicted (for another model), expired (keep_alive), unloaded "
+        "(by request), replaced (loaded anew in another way), died",
+        _left,
+        ("reason",),
     ),
     Row("worker_deaths_total", "counter", "Worker processes that ended unasked", _one(lambda m: m.meters.deaths)),
 )

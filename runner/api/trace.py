@@ -1,4 +1,5 @@
-"""The outermost layer: a request's id, the headers that every answer carries, and one line in the log.
+"""The outermost layer: a request's id, the headers that every answer carries, its way through the queue, and one line
+in the log.
 
 Knows nothing of what was asked; prompts and answers never come here.
 """
@@ -10,21 +11,29 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
 from runner.api.failures import ClientGone
 from runner.api.guard import ALLOWED_ORIGIN
 from runner.api.inflight import IN_FLIGHT, NOTE
+from runner.inference.passage import PASSAGE, Passage
 from runner.log import request_id
 
 log = logging.getLogger(__name__)
 
 REQUEST_ID = web.RequestKey("request_id", str)
+_PASSAGE = web.RequestKey("passage", Passage)
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset({"/health", "/livez", "/metrics", "/readyz"})  # asked every few seconds by supervisors
-_EXPOSED = "X-Request-Id, request-id, Retry-After, retry-after-ms, x-should-retry"
+QUEUE_HEADERS: Mapping[str, str] = {
+    "X-Runner-Queue-Position": "how many requests were ahead in the queue at arrival",
+    "X-Runner-Queue-Estimate-Ms": "how long it would wait, as far as that was known at arrival",
+    "X-Runner-Queue-Wait-Ms": "how long it waited until a worker took it, a load of its model included",
+    "X-Runner-Model-Loaded": "warm, or cold where its model had to be loaded first",
+}
+_EXPOSED = ", ".join(("X-Request-Id, request-id, Retry-After, retry-after-ms, x-should-retry", *QUEUE_HEADERS))
 _GONE = 499  # logged, never sent
 
 
@@ -35,7 +44,8 @@ async def middleware(
     """Give the request its id, count it as under way, and log its end."""
     given = request.headers.get("X-Request-Id", "")
     request[REQUEST_ID] = identity = given if _ID.fullmatch(given) else uuid.uuid4().hex
-    token = request_id.set(identity)
+    request[_PASSAGE] = passage = Passage()
+    token, opened = request_id.set(identity), PASSAGE.set(passage)
     start = time.monotonic()
     status = 500
     try:
@@ -52,6 +62,7 @@ async def middleware(
         spent = 1000 * (time.monotonic() - start)
         log.log(level, "%s %s %d %.0fms%s", request.method, request.path, status, spent, note)
         request_id.reset(token)
+        PASSAGE.reset(opened)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -59,6 +70,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers = response.headers
     if REQUEST_ID in request:
         headers["X-Request-Id"] = request[REQUEST_ID]
+    if _PASSAGE in request:
+        headers.update(_told(request[_PASSAGE]))
     headers["Server"] = "runner"
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")
@@ -70,3 +83,18 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if request.app[IN_FLIGHT].closing:
         response.force_close()
         headers["Connection"] = "close"  # aiohttp has decided on this header before
+
+
+def _told(passage: Passage) -> dict[str, str]:
+    """What is known of the way through the queue: at the head of a stream that is held no longer, not yet all."""
+    if passage.position is None:
+        return {}
+    said = {"Position": str(passage.position), "Estimate-Ms": _milliseconds(passage.eta)}
+    if passage.is_over:
+        said["Wait-Ms"] = _milliseconds(passage.waited)
+    told = {f"X-Runner-Queue-{name}": value for name, value in said.items() if value}
+    return told | {"X-Runner-Model-Loaded": "cold" if passage.is_cold else "warm"}
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else str(round(1000 * seconds))

@@ -12,10 +12,10 @@ from array import array
 from collections.abc import Callable
 
 from runner.errors import InvalidRequest, RunnerError
+from runner.inference.passage import submit
 from runner.inference.requests import Embedded, Timings
 from runner.protocol.events import Vectors
 from runner.scheduler.loop import Scheduler
-from runner.scheduler.stream import Stream
 from runner.scheduler.ticket import Admission, Want
 
 _AT_ONCE = 50_000  # values normalised on the event loop; more would hold it up
@@ -33,8 +33,7 @@ async def embedded(
 
 async def pooled(scheduler: Scheduler, want: Want) -> tuple[Vectors, Admission | None]:
     """Submit what ends in Vectors, and wait for them. Raises what the scheduler or the worker fails it with."""
-    stream = Stream()
-    request = scheduler.submit(want, stream)
+    request, stream = submit(scheduler, want)
     admission: Admission | None = None
     try:
         while items := await stream.take():

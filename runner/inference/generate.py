@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import replace
 
+from runner.inference.passage import submit
 from runner.inference.requests import AnswerPart, Begun, CallPart, ChoiceEnded, Finished, Outcome, Piece, Timings
 from runner.protocol.commands import ChatPrompt, Generate
 from runner.protocol.events import Done, Ended, Logprob, Ready, Reason, Started, Text, Usage
 from runner.reply.assemble import Assembly
 from runner.reply.parts import AnyPart, Call, Part
 from runner.scheduler.loop import Scheduler
-from runner.scheduler.stream import Item, Stream
+from runner.scheduler.stream import Item
 from runner.scheduler.ticket import Admission, Want
 
 
@@ -23,8 +24,7 @@ async def answer(
     scheduler: Scheduler, want: Want, arrived_ns: int, clock_ns: Callable[[], int]
 ) -> AsyncGenerator[AnswerPart, None]:
     """Submit a Generate and give its answer as it comes. Raises what the scheduler or the worker fails it with."""
-    stream = Stream()
-    request = scheduler.submit(want, stream)
+    request, stream = submit(scheduler, want)
     try:
         assert isinstance(want.work, Generate)  # what is wanted of a service that answers
         reply = _Reply(arrived_ns, clock_ns, want.work)

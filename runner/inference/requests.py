@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from runner.conversation import Message, ThinkLevel, ToolChoice, ToolSpec
 from runner.protocol.commands import Constraint
 from runner.protocol.events import Logprob, Reason
-from runner.scheduler.meters import Measured
 
 Outcome: TypeAlias = Reason | Literal["tool_calls"]
 """Why a choice ended; `tool_calls` is a stop of one that called tools."""
@@ -235,20 +233,3 @@ class Told:
     tokens: tuple[int, ...]
     pieces: tuple[bytes, ...]
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resident:
-    """A loaded model, for `ps`. `expires_at` is None while it stays for ever; `state` is loading, ready or stopping."""
-
-    name: str
-    digest: str
-    state: str
-    size: int  # bytes in memory, weights, KV cache and buffers together
-    size_gpu: int
-    context_length: int
-    sequences: int
-    running: int
-    waiting: int
-    expires_at: datetime | None
-    measured: Measured | None = None  # what was counted of it since the daemon began

@@ -23,9 +23,10 @@ from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import prompts
 from runner.inference.aliases import Aliases
+from runner.inference.origins import Chosen, Origin, all_chosen
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.requests import Chat, Complete, Detokenize, Embed, Preview, Rerank, Tokenize
-from runner.inference.templates import choose
+from runner.inference.templates import Choice, choose
 from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Load, PrefixStore, Prompt
@@ -61,6 +62,16 @@ class _Source:
             more = ", and others" if len(others) > _NAMED else ""
             who = f"; {', '.join(others[:_NAMED])}{more} can" if others else "; no model that is stored can"
             raise Unsupported(f'"{self.asked}" does not support {what}{instead}{who}', field=field)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All that decides how a model is loaded and prompted, and where each option's value came from."""
+
+    want: Want
+    facts: Facts
+    template: Choice
+    options: tuple[Chosen, ...]
 
 
 class Resolver:
@@ -145,6 +156,14 @@ class Resolver:
         source = self._find(model, options)
         return self._want(source, self._load(source), None, keep_alive)
 
+    def account(self, model: str, options: Mapping[str, Any]) -> Account:
+        """What a request with these options would have. Raises as `load` does."""
+        source = self._find(model, options)
+        want = self._want(source, self._load(source), None, None)
+        author = merge.recommended(source.facts.sampling)
+        chosen = all_chosen(source.own, source.model.parameters, author, want.load.options.num_ctx, want.context_from)
+        return Account(want, source.facts, choose(source.model.template, source.facts), chosen)
+
     def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
         load = self._load(source)
         work = commands.Generate(
@@ -184,17 +203,26 @@ class Resolver:
             work=work,
             named=merge.named_for_loading(source.own),
             keep_alive=keep_alive,
+            context_from=self._context(source)[1],
         )
+
+    def _context(self, source: _Source) -> tuple[int, Origin]:
+        """The context length, and where it came from."""
+        own = source.facts.context_length
+        if wanted := source.merged.get("num_ctx"):
+            origin: Origin = "request" if "num_ctx" in source.own else "modelfile"
+        else:
+            wanted = self._context_length or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+            origin = "config" if self._context_length else "default"
+        return (own, "model") if own and wanted > own else (wanted, origin)
 
     def _load(self, source: _Source) -> Load:
         model = source.model
         template = choose(model.template, source.facts)
-        own = source.facts.context_length
-        wanted = source.merged.get("num_ctx") or self._context_length or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
         return Load(
             weights=tuple(str(path) for path in model.weights),
             options=merge.load_options(
-                source.merged, num_ctx=min(wanted, own) if own else wanted, num_parallel=self._num_parallel
+                source.merged, num_ctx=self._context(source)[0], num_parallel=self._num_parallel
             ),
             adapters=tuple(str(path) for path in model.adapters),
             draft=tuple(str(path) for path in source.draft),

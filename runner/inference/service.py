@@ -6,13 +6,12 @@ The one object that the dialects call for inference. Puts the parts of this floo
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from registry.errors import BadName
@@ -21,6 +20,7 @@ from runner.errors import InvalidRequest
 from runner.inference.elsewhere import Fetch, with_images
 from runner.inference.embed import embedded
 from runner.inference.generate import answer
+from runner.inference.passage import submit
 from runner.inference.rank import ranked
 from runner.inference.requests import (
     AnswerPart,
@@ -32,24 +32,23 @@ from runner.inference.requests import (
     Preview,
     Ranked,
     Rerank,
-    Resident,
     Timings,
     Tokenize,
     Told,
 )
+from runner.inference.residents import Overview, Resident, Surroundings, overview
 from runner.inference.resolve import Resolver
 from runner.inference.tell import told
-from runner.scheduler.fleet import Member
+from runner.inference.why import Explained, explain
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.meters import Measured
-from runner.scheduler.stream import Stream
 
 T = TypeVar("T")
 
 
 class Service:
     """Constructed by the daemon only. `threads` runs what reads the disk; `clock` is the scheduler's, in seconds;
-    `fetch` gets images from other places, where that is allowed."""
+    `fetch` gets images from other places, where that is allowed; `around` tells of the machine."""
 
     def __init__(
         self,
@@ -59,6 +58,7 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         fetch: Fetch | None = None,
+        around: Surroundings | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._resolver = resolver
@@ -66,6 +66,7 @@ class Service:
         self._clock = clock
         self._clock_ns = clock_ns
         self._fetch = fetch
+        self._around = around or Surroundings()
 
     async def generate(self, request: Chat | Complete) -> AsyncGenerator[AnswerPart, None]:
         """Answer a request: pieces, then exactly one Finished.
@@ -108,8 +109,7 @@ class Service:
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         """Make a model resident; returns when it is. `keep_alive` in seconds, inf for ever, None as configured."""
         want = await self._in_thread(self._resolver.load, model, options, keep_alive)
-        stream = Stream()
-        request = self._scheduler.submit(want, stream)
+        request, stream = submit(self._scheduler, want)
         try:
             while await stream.take():
                 pass
@@ -130,46 +130,23 @@ class Service:
 
     def residents(self) -> tuple[Resident, ...]:
         """The loaded models, those that stay longest first."""
+        return tuple(each for each in self.overview().residents if each.state not in ("queued", "paused"))
+
+    def overview(self) -> Overview:
+        """What is loaded, what waits, and the memory there is."""
+        return overview(self._scheduler, self._around, self._clock(), datetime.now(UTC))
+
+    async def why(self, model: str, options: Mapping[str, Any]) -> Explained:
+        """Why the model is where it is, and what a request with these options would find. Raises as `load` does."""
+        account = await self._in_thread(self._resolver.account, model, options)
         now, today = self._clock(), datetime.now(UTC)
-        members = sorted(self._scheduler.residents(), key=lambda member: -_leaves(member, now))
-        measured = {each.model: each for each in self._scheduler.measured()}
-        return tuple(self._resident(member, measured[member.model], now, today) for member in members)
+        residents = overview(self._scheduler, self._around, now, today).residents
+        return explain(account, residents, self._scheduler, self._around, now, today)
 
     def measured(self) -> tuple[Measured, ...]:
         """What was counted, model by model; to be read at once."""
         return self._scheduler.measured()
 
-    def _resident(self, member: Member, measured: Measured, now: float, today: datetime) -> Resident:
-        ready = member.ready
-        sizes = [ready.weights_bytes, ready.kv_bytes, ready.compute_bytes] if ready else []
-        parts = [(device, size) for by_device in sizes for device, size in by_device.items()]
-        stays = _leaves(member, now) - now
-        return Resident(
-            name=member.model,
-            digest=member.digest,
-            state=member.state,
-            size=sum(size for _, size in parts) or member.need.total,
-            size_gpu=sum(size for device, size in parts if not _is_host(device)),
-            context_length=ready.context_length if ready else member.load.options.num_ctx,
-            sequences=ready.sequences if ready else member.load.options.num_parallel,
-            running=member.stats.running if member.stats else len(member.inside),
-            waiting=self._scheduler.waiting(member.model),
-            expires_at=today + timedelta(seconds=stays) if math.isfinite(stays) else None,
-            measured=measured,
-        )
-
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, function, *args)
-
-
-def _leaves(member: Member, now: float) -> float:
-    """When a member goes if nobody comes: for a busy one counted from now."""
-    if member.state == "stopping":
-        return now
-    return member.expires if member.expires is not None else now + member.keep_alive
-
-
-def _is_host(device: str) -> bool:
-    """Whether llama.cpp means the machine's own memory by this buffer."""
-    return device.startswith("CPU") or device.endswith("_Host") or device in ("BLAS", "AMX")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from runner.errors import RunnerError
+from runner.inference.passage import submit
 from runner.inference.requests import Told
 from runner.protocol import events
 from runner.scheduler.loop import Scheduler
-from runner.scheduler.stream import Stream
 from runner.scheduler.ticket import Want
 
 
 async def told(scheduler: Scheduler, want: Want) -> Told:
     """Submit a question and wait for its answer. Raises what the scheduler or the worker fails it with."""
-    stream = Stream()
-    request = scheduler.submit(want, stream)
+    request, stream = submit(scheduler, want)
     try:
         while items := await stream.take():
             for item in items:

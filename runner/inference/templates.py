@@ -14,6 +14,7 @@ else is used in its place. Pure: no template is run here, that is the worker's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal, TypeAlias
 
 from modelfiles.template import is_go_template
@@ -35,6 +36,11 @@ class Choice:
     language: Language | None = None
     is_own: bool = False
     for_tools: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its text in hex digits; empty where there is none."""
+        return sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest() if self.text else ""
 
 
 def choose(modelfile: str | None, facts: Facts) -> Choice:

@@ -107,6 +107,10 @@ class History:
         ]
         return tuple(sorted(found, key=lambda each: each.at))
 
+    def keys(self) -> Mapping[str, str]:
+        """Those that something happened to, each with the model that it happened to last."""
+        return {key: ring[-1].model for key, ring in self._rings.items() if ring}
+
     def counts(self, model: str) -> Mapping[What, int]:
         """How often what happened to a model since the daemon began."""
         return self._counts.get(model, {})

@@ -207,7 +207,16 @@ class Scheduler:
 
     def prospect(self, want: Want) -> Standing:
         """Where a request would stand that came now."""
-        return self._outlook.before(want, self._clock())
+        return self._outlook.before(want.key, want.footprint.weights, self._clock(), want)
+
+    def behind(self, member: Member) -> Standing:
+        """Where one more request for this worker would stand."""
+        return self._outlook.before(member.key, member.need.weights, self._clock())
+
+    def is_ready(self, key: str) -> bool:
+        """Whether a worker with this key is loaded."""
+        member = self._fleet.of(key)
+        return member is not None and member.state == "ready"
 
     def foresee(self, want: Want) -> plan.Foreseen:
         """What would be decided for a request that came now, if nobody else waited. Nothing is changed."""
@@ -390,7 +399,7 @@ class Scheduler:
         )  # fmt: skip
         self.history.ordered(
             member.key, member.model, telling.ordered(member),
-            named=want.named, context_from=want.context_from, room={"host": measured},
+            named=want.named, context_from=want.context_from, room=self._survey.room(),
         )  # fmt: skip
         self._effects.start(member.run, want.model, load, self)
 

@@ -20,6 +20,17 @@ def available_memory() -> int:
     return max(0, min(available, limit - used + _reclaimable()))
 
 
+def total_memory() -> int:
+    """Bytes that this machine has, or that the container may take if there is a limit."""
+    total, limit = psutil.virtual_memory().total, _number(_CGROUP / "memory.max")
+    return total if limit is None else min(total, limit)
+
+
+def physical_cores() -> int:
+    """What a worker computes with, unless it is told another number of threads."""
+    return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+
+
 def may_offload() -> bool:
     """Whether there is an accelerator with memory of its own that a worker may put weights on."""
     return any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")) or sys.platform == "win32"

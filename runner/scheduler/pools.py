@@ -5,7 +5,7 @@ Names only; nothing is measured here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.protocol.devices import Device
@@ -36,6 +36,12 @@ def device_of(buffer: str) -> str:
     if buffer.startswith(CPU) or buffer.endswith("_Host") or buffer in ("BLAS", "AMX"):
         return CPU
     return buffer.partition("_")[0]
+
+
+def device_names(devices: Sequence[str]) -> tuple[str, ...]:
+    """Devices that hold layers, by llama.cpp's names: of "CUDA0: NVIDIA ..." the first word, and not the CPU."""
+    names = [each.partition(":")[0].strip() for each in devices]
+    return tuple(name for name in names if name and not name.startswith(CPU))
 
 
 def pool_of(device: str, devices: Iterable[Device] = ()) -> str:

@@ -41,29 +41,31 @@ class Outlook:
 
     def of(self, ticket: Ticket, now: float) -> Standing:
         """Of a ticket that waits, or is about to."""
-        return self._of(ticket.want, self._queue.before(ticket), self._turn(ticket), now)
+        want = ticket.want
+        return self._of(want.key, want.footprint.weights, want, self._queue.before(ticket), self._turn(ticket), now)
 
-    def before(self, want: Want, now: float) -> Standing:
-        """Of a request that came now."""
-        return self._of(want, self._queue.ahead(want.key), None, now)
+    def before(self, key: str, weights: int, now: float, want: Want | None = None) -> Standing:
+        """Of a request that came now for the worker of this key: one that suits it, if nothing else is known."""
+        return self._of(key, weights, want, self._queue.ahead(key), None, now)
 
-    def _of(self, want: Want, before: int, turn: Turn | None, now: float) -> Standing:
-        member = self._fleet.of(want.key)
+    def _of(self, key: str, weights: int, want: Want | None, before: int, turn: Turn | None, now: float) -> Standing:
+        member = self._fleet.of(key)
         inside = len(member.inside) if member else 0
         window = (member.window if member else 0) or _WINDOW
-        eta = max(0, before + 1 - (window - inside)) * self._stay(want.key) / window
-        if not (member and member.state == "ready" and want.is_served_by(member.digest, member.load)):
-            eta += self._until_loaded(want, turn, member, now)
+        eta = max(0, before + 1 - (window - inside)) * self._stay(key) / window
+        is_suited = member is not None and (want is None or want.is_served_by(member.digest, member.load))
+        if member is None or member.state != "ready" or not is_suited:
+            eta += self._until_loaded(key, weights, turn, member, now)
         return Standing(before + 1, before + inside, eta)
 
-    def _until_loaded(self, want: Want, turn: Turn | None, member: Member | None, now: float) -> float:
-        load = self._load(want)
+    def _until_loaded(self, key: str, weights: int, turn: Turn | None, member: Member | None, now: float) -> float:
+        load = self._pace.load(key, weights)
         if member is not None and member.state == "loading":
             return max(0.0, load - (now - member.began))
         if member is not None or len(self._fleet) >= self._limit:  # somebody has to finish first
             load += max((self._stay(each.key) for each in self._fleet if each.inside), default=0.0)
         ahead = [head for (head,) in self._queue.heads({}) if turn is None or self._turn(head) < turn]
-        swaps = [head for head in ahead if self._fleet.of(head.want.key) is None and head.want.key != want.key]
+        swaps = [head for head in ahead if self._fleet.of(head.want.key) is None and head.want.key != key]
         return load + sum(self._load(head.want) + self._stay(head.want.key) for head in swaps)
 
     def _turn(self, ticket: Ticket) -> Turn:

@@ -6,6 +6,7 @@ Holds what has arrived and not been taken: at most one request's answer. Knows n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from runner.errors import RunnerError
 from runner.protocol.events import Ended, Outcome, Started, Text
@@ -15,15 +16,18 @@ Item = Admission | Started | Text | Ended | Outcome
 
 
 class Stream:
-    """An outlet with a taker. One task may take at a time."""
+    """An outlet with a taker. One task may take at a time. `hear` is told of each admission at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[Admission], None] | None = None) -> None:
+        self._hear = hear
         self._items: list[Item] = []
         self._ended = False
         self._error: RunnerError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def admit(self, admission: Admission) -> None:
+        if self._hear is not None:
+            self._hear(admission)
         self._put(admission)
 
     def put(self, event: Started | Text | Ended) -> None:

@@ -84,6 +84,10 @@ class Survey:
         held = sum(member.need.total for member in self._fleet)
         return None if self._offloads else max(0, sum(self._capacity.values()) - held)
 
+    def room(self) -> Room:
+        """Bytes of each pool for all models together, as last measured; nothing where nobody knows."""
+        return {} if self._offloads else self._capacity
+
     def reload(self, member: Member) -> float:
         """Seconds that it would take to have a worker back."""
         return self._pace.load(member.key, member.need.weights)

@@ -8,7 +8,7 @@ from runner.protocol.commands import Load
 from runner.protocol.events import Ready
 from runner.scheduler.failures import gibibytes
 from runner.scheduler.fleet import Member
-from runner.scheduler.pools import by_pool, held
+from runner.scheduler.pools import by_pool, device_names, held
 from runner.scheduler.ticket import Want
 
 _MINUTE, _HOUR = 60, 3600
@@ -53,7 +53,7 @@ def loaded(member: Member, ready: Ready, now: float) -> str:
     """A load has succeeded."""
     pools = by_pool(held(ready))
     sizes = " and ".join(f"{gibibytes(size)} of {'memory' if pool == 'host' else pool}" for pool, size in pools.items())
-    where = placed(_names(ready.devices), ready.gpu_layers, ready.layers)
+    where = placed(device_names(ready.devices), ready.gpu_layers, ready.layers)
     return f"in {seconds(now - member.began)}, {where}" + (f", {sizes}" if sizes else "")
 
 
@@ -97,9 +97,3 @@ def resumed(count: int) -> str:
 def paused(pause: float) -> str:
     """It is left alone."""
     return f"its worker keeps dying, so it is not loaded for another {seconds(max(1.0, pause))}"
-
-
-def _names(devices: Sequence[str]) -> list[str]:
-    """Names of devices as llama.cpp lists them, "CUDA0: NVIDIA ...", without those that hold no layers."""
-    names = [each.partition(":")[0].strip() for each in devices]
-    return [name for name in names if name and not name.startswith("CPU")]

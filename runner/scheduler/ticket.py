@@ -75,14 +75,6 @@ class Admission:
     estimate: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a request stands: how many wait before it, and in how many seconds its turn comes (None: nobody knows)."""
-
-    position: int
-    eta: float | None = None
-
-
 class Outlet(Protocol):
     """Where a request's events go. Exactly one of `finish` and `fail` is called, once, and nothing after it.
 

@@ -43,6 +43,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/runner/prune": {},
     "/runner/adopt": {"from": "ollama", "models": ["tiny"], "stream": False},
     "/runner/look": {"model": "x"},
+    "/runner/why": {"model": "demo"},
     "/runner/search": {"text": "x"},
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
     "/runner/provenance": {"models": ["demo"]},

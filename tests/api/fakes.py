@@ -45,6 +45,8 @@ from registry.verify import Sample, Verified
 from runner import errors
 from runner.inference.adoptions import Adoptable, Shelf
 from runner.inference.models import Removed
+from runner.inference.origins import Chosen
+from runner.inference.passage import PASSAGE
 from runner.inference.requests import (
     AnswerPart,
     Begun,
@@ -60,13 +62,22 @@ from runner.inference.requests import (
     Preview,
     Ranked,
     Rerank,
-    Resident,
     Timings,
     Tokenize,
     Told,
 )
+from runner.inference.residents import Overview, Pool, Resident
+from runner.inference.templates import Choice
+from runner.inference.why import Context, Explained, Flag, Next, Place
 from runner.protocol.events import Alternative, Logprob
+from runner.protocol.options import LoadOptions
+from runner.scheduler.history import Happening
 from runner.scheduler.meters import Measured
+from runner.scheduler.pools import Held
+from runner.scheduler.rates import Rate
+from runner.scheduler.ticket import Admission
+from runner.scheduler.ticket import Standing as InLine
+from tests.fakes.scheduling import ready
 
 TEXT = (
     "Hé",
@@ -154,8 +165,19 @@ class FakeService:
         "bug": KeyError("a secret of the program"),
     }
 
+    def _queue(self, model: str) -> None:
+        """Two were ahead; a worker takes it after 30 ms."""
+        if (passage := PASSAGE.get()) is not None:
+            passage.arrives(InLine(2, 1.5), is_loaded=model != "embedder")
+            passage.admitted(Admission(ready(), LoadOptions(num_ctx=1, num_parallel=1), 30_000_000, 0))
+
     async def generate(self, request: Chat | Complete) -> AsyncIterator[AnswerPart]:
         self.seen.append(request)
+        if request.model in ("silent", "busy"):
+            if (passage := PASSAGE.get()) is not None:
+                passage.arrives(InLine(2, None), is_loaded=False)
+        else:
+            self._queue(request.model)
         self.under_way += 1
         self.started.set()
         try:
@@ -232,6 +254,7 @@ class FakeService:
 
     async def embed(self, request: Embed) -> Embedded:
         self.seen.append(request)
+        self._queue(request.model)
         if request.model in self.FAILURES:
             raise self.FAILURES[request.model]
         width = request.dimensions or 4
@@ -275,10 +298,40 @@ class FakeService:
 
     def residents(self) -> tuple[Resident, ...]:
         soon = Resident(
-            "demo:latest", "sha256:" + "ab" * 32, "ready", 9_000_000, 0, 4096, 16, 2, 1, MODIFIED.replace(year=2030)
-        )
-        pinned = replace(soon, name="embedder:latest", expires_at=None, size_gpu=9_000_000, running=0, waiting=0)
+            "demo:latest", "sha256:" + "ab" * 32, "ready", 9_000_000, 0, 4096, 16, 2, 1, MODIFIED.replace(year=2030),
+            estimate=0.0, progress=1.0, memory=(Held("CPU", "host", 8_000_000, 900_000, 100_000),), layers=4,
+            context_from="config", cells=8192, cells_used=700, cells_busy=300, rate=Rate(45.678, 12.0),
+            loaded_at=MODIFIED, load_seconds=0.25, pid=4711, shared_with=("pirate:latest",),
+        )  # fmt: skip
+        pinned = replace(
+            soon, name="embedder:latest", expires_at=None, size_gpu=9_000_000, running=0, waiting=0, pid=4712,
+            memory=(Held("CUDA0", "CUDA0", 9_000_000),), devices=("CUDA0",), gpu_layers=5, shared_with=(),
+        )  # fmt: skip
         return (soon, pinned)
+
+    def overview(self) -> Overview:
+        """The residents, one that shares a worker with the first, one that is waited for, and one that keeps dying."""
+        soon, pinned = self.residents()
+        shared = replace(soon, name="pirate:latest", running=0, waiting=0, shared_with=("demo:latest",))
+        gone = replace(soon, memory=(), pid=None, loaded_at=None, size=0, layers=0, progress=0.0, expires_at=MODIFIED)
+        queued = replace(gone, name="big:latest", state="queued", queued=3, waiting=3, running=0, estimate=4.0)
+        paused = replace(gone, name="bad:latest", state="paused", pause=11.2, running=0, waiting=0)
+        return Overview((soon, shared, pinned, queued, paused), (Pool("host", 3 * 2**30, 8 * 2**30),), 3, 512, 2)
+
+    async def why(self, model: str, options: Mapping[str, Any]) -> Explained:
+        if model in self.FAILURES:
+            raise self.FAILURES[model]
+        died = Happening("died", "killed by SIGKILL", 7.0, 1_800_000_000.0, model, model, "ggml: out of memory")
+        return Explained(
+            model, "sha256:" + "ab" * 32, model, "It is loaded for 5 s.", self.residents()[0],
+            Place("all on the CPU", "It runs on the CPU because this machine has no GPU that llama.cpp can use.",
+                  {"host": 4 * 2**30}),
+            Context(4096, "config", "4096 tokens, by the configuration", 8192),
+            tuple(Chosen(name, value, "request", "load") for name, value in options.items()),
+            Choice("gguf", "the GGUF's chat template (Jinja)", "{{ messages }}", "jinja"),
+            (Flag("threads", "2", "as many as physical cores"),), (died,), died,
+            Next("serve", "It would be computed at once.", 2**20, 2**30), "/logs/demo_latest.log",
+        )  # fmt: skip
 
 
 def stored(name: str, capabilities: tuple[str, ...] = ("completion", "thinking")) -> StoredModel:

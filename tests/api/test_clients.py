@@ -282,7 +282,8 @@ class TestOllama:
         assert shown.details.quantization_level == "Q8_0"
 
     def test_ps(self, native: ollama.Client) -> None:
-        pinned, soon = native.ps().models
+        pinned, soon, *waiting = native.ps().models
+        assert {each.name for each in waiting} == {"pirate:latest", "big:latest", "bad:latest"}
         assert pinned.expires_at is not None
         assert soon.expires_at is not None
         assert pinned.expires_at > soon.expires_at

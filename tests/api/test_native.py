@@ -302,7 +302,7 @@ def test_tags(server: Served) -> None:
 
 
 def test_ps_puts_the_longest_stay_first(server: Served) -> None:
-    pinned, soon = server.get("/api/ps").json["models"]
+    pinned, soon, *_ = server.get("/api/ps").json["models"]
     assert (pinned["name"], pinned["size_vram"]) == ("embedder:latest", 9_000_000)
     assert datetime.fromisoformat(pinned["expires_at"]).year > 2100
     assert soon["details"]["quantization_level"] == "Q8_0"
@@ -319,6 +319,36 @@ def test_ps_puts_the_longest_stay_first(server: Served) -> None:
         "sequences": 16,
         "running": 2,
         "waiting": 1,
+        "status": "ready",
+        "queued": 0,
+        "estimate": 0.0,
+        "progress": 1.0,
+        "memory": [{"device": "CPU", "pool": "host", "weights": 8_000_000, "kv": 900_000, "compute": 100_000}],
+        "placement": {"devices": [], "gpu_layers": 0, "layers": 5, "words": "all on the CPU"},
+        "context_source": "config",
+        "kv": {"total": 8192, "used": 700, "busy": 300},
+        "decode_rate": 45.68,
+        "prefill_rate": 12.0,
+        "loaded_at": "2026-08-21T10:11:12.130000+00:00",
+        "load_seconds": 0.25,
+        "pid": 4711,
+        "shared_with": ["pirate:latest"],
+    }
+
+
+def test_ps_tells_of_those_that_are_not_loaded_too(server: Served) -> None:
+    told = server.get("/api/ps").json
+    rows = {each["name"]: each for each in told["models"]}
+    assert rows["embedder:latest"]["placement"]["words"] == "all on CUDA0"
+    assert (rows["big:latest"]["state"], rows["big:latest"]["queued"], rows["big:latest"]["pid"]) == ("queued", 3, None)
+    assert rows["big:latest"]["details"] is None
+    assert rows["bad:latest"]["status"] == "crash loop, again in 12 s"
+    assert told["totals"] == {
+        "memory": [{"name": "host", "free": 3 * 2**30, "total": 8 * 2**30}],
+        "held": {"host": 9_000_000, "CUDA0": 9_000_000},  # what two models share is counted once
+        "queued": 3,
+        "queue_limit": 512,
+        "model_limit": 2,
     }
 
 

@@ -191,23 +191,23 @@ def test_where_it_lies(gpu_layers: int, words: str) -> None:
 
 def test_what_would_be_done_changes_nothing() -> None:
     bench = Bench()
-    assert [type(each).__name__ for each in bench.scheduler.foresee(want("a"))] == ["Load"]
+    assert [type(each).__name__ for each in bench.scheduler.foresee(want("a")).decisions] == ["Load"]
     bench.submit(want("a", has_work=False))
-    assert bench.scheduler.foresee(want("a")) == []  # it loads already
+    assert bench.scheduler.foresee(want("a")).decisions == ()  # it loads already
     bench.load("a")
-    assert [type(each).__name__ for each in bench.scheduler.foresee(want("a"))] == ["Serve"]
-    [evict] = bench.scheduler.foresee(want("b"))
+    assert [type(each).__name__ for each in bench.scheduler.foresee(want("a")).decisions] == ["Serve"]
+    [evict] = bench.scheduler.foresee(want("b")).decisions
     assert (type(evict).__name__, bench.state("a")) == ("Evict", "ready")
 
 
 def test_where_a_newcomer_would_stand() -> None:
     bench = Bench()
-    assert bench.scheduler.standing(want("a")).position == 0
-    assert bench.scheduler.standing(want("a")).eta is None
+    assert bench.scheduler.standing("a").position == 0
+    assert bench.scheduler.standing("a").eta is None
     bench.submit(want("a"))
     bench.submit(want("a"))
-    assert bench.scheduler.standing(want("a")).position == 2
+    assert bench.scheduler.standing("a").position == 2
     [(first, count)] = bench.scheduler.queued()
     assert (first.model, count) == ("a", 2)
     bench.load("a", sequences=2)
-    assert (bench.scheduler.standing(want("a")).position, bench.scheduler.standing(want("a")).eta) == (0, 0.0)
+    assert (bench.scheduler.standing("a").position, bench.scheduler.standing("a").eta) == (0, 0.0)

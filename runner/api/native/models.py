@@ -30,10 +30,11 @@ from runner.api.native.write import moment
 from runner.api.provenance import layers_of, recipe_of, source_of
 from runner.errors import InvalidRequest
 from runner.inference.models import Models
-from runner.inference.requests import Resident
+from runner.inference.residents import Overview, Resident
 from runner.inference.service import Service
 from runner.inference.templates import choose
 from runner.scheduler.meters import Measured
+from runner.scheduler.pools import by_pool
 
 OLLAMA = "0.33.0"
 """The version of Ollama that this dialect is at: clients ask for a recent one before they talk on."""
@@ -75,11 +76,12 @@ class Inventory:
         return json_response(to_json(told))
 
     async def ps(self, request: web.Request) -> web.Response:
-        """Every loaded model, the one that stays longest first."""
+        """Every model that is loaded or waited for, the one that stays longest first."""
         configs = {str(each.name): each.config for each in await self._models.list()}
-        running = [_running(each, configs.get(each.name)) for each in self._service.residents()]
+        seen = self._service.overview()
+        running = [_running(each, configs.get(each.name)) for each in seen.residents]
         running.sort(key=lambda each: each.expires_at, reverse=True)
-        return json_response(to_json(wire.Loaded(models=running)))
+        return json_response(to_json(wire.Loaded(models=running, totals=_totals(seen))))
 
     async def show(self, request: web.Request) -> web.Response:
         """All that is known of one model."""
@@ -146,7 +148,46 @@ def _running(resident: Resident, config: ModelConfig | None) -> wire.Running:
         sequences=resident.sequences,
         running=resident.running,
         waiting=resident.waiting,
+        status=resident.status,
+        queued=resident.queued,
+        estimate=resident.estimate,
+        progress=round(resident.progress, 3),
+        memory=[
+            wire.MemoryHeld(device=each.device, pool=each.pool, weights=each.weights, kv=each.kv, compute=each.compute)
+            for each in resident.memory
+        ],
+        placement=wire.Lies(
+            devices=resident.devices,
+            gpu_layers=resident.gpu_layers,
+            layers=resident.layers + 1 if resident.layers else 0,
+            words=resident.placement,
+        ),
+        context_source=resident.context_from,
+        kv=wire.Cells(total=resident.cells, used=resident.cells_used, busy=resident.cells_busy),
+        decode_rate=round(resident.rate.decode, 2),
+        prefill_rate=round(resident.rate.prefill, 2),
+        loaded_at=moment(resident.loaded_at) if resident.loaded_at else None,
+        load_seconds=round(resident.load_seconds, 3),
+        pid=resident.pid,
+        shared_with=resident.shared_with,
         engine=_engine(resident.measured) if resident.measured else UNSET,
+    )
+
+
+def _totals(seen: Overview) -> wire.Whole:
+    held: Counter[str] = Counter()
+    workers: set[int] = set()
+    for each in seen.residents:
+        if each.pid is None or each.pid not in workers:
+            held.update(by_pool(each.memory))
+        if each.pid is not None:
+            workers.add(each.pid)
+    return wire.Whole(
+        memory=[wire.PoolOf(name=each.name, free=each.free, total=each.total) for each in seen.pools],
+        held=dict(held),
+        queued=seen.queued,
+        queue_limit=seen.most_queued,
+        model_limit=seen.most_loaded,
     )
 
 

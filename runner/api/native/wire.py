@@ -390,8 +390,42 @@ class Engine(msgspec.Struct, kw_only=True):
     cells_busy: int
 
 
+class MemoryHeld(msgspec.Struct, kw_only=True):
+    """Bytes that a model holds with one device; `pool` is the memory they are taken from, `host` or a device's own."""
+
+    device: str
+    pool: str
+    weights: int
+    kv: int
+    compute: int
+
+
+class Lies(msgspec.Struct, kw_only=True):
+    """Where a model's layers are: `gpu_layers` of `layers`, the output counted, on `devices`; `words` say it."""
+
+    devices: tuple[str, ...]
+    gpu_layers: int
+    layers: int
+    words: str
+
+
+class Cells(msgspec.Struct, kw_only=True):
+    """The KV cache, a token each: those that hold anything, and of these the ones of running requests."""
+
+    total: int
+    used: int
+    busy: int
+
+
 class Running(msgspec.Struct, kw_only=True):
-    """One model of /api/ps; the last five keys are Runner's own."""
+    """One model of /api/ps; the keys from `state` on are Runner's own.
+
+    `state` is queued (not loaded yet, requests wait for it), loading, ready, stopping, or paused (its worker kept
+    dying); `status` says it for people. `waiting` requests are in the queue (`queued` of them) or wait for their turn
+    in the worker; `estimate` is seconds until a request that came now would be taken, null if nobody knows. Rates are
+    tokens in a second, over the last few. Models in `shared_with` have the same worker, whose memory, cells and rates
+    are in each one's row, and count once.
+    """
 
     name: str
     model: str
@@ -405,6 +439,20 @@ class Running(msgspec.Struct, kw_only=True):
     sequences: int
     running: int
     waiting: int
+    status: str
+    queued: int
+    estimate: float | None
+    progress: float
+    memory: list[MemoryHeld]
+    placement: Lies
+    context_source: str  # request, modelfile, config, default, model (its most) or memory; empty if unknown
+    kv: Cells
+    decode_rate: float
+    prefill_rate: float
+    loaded_at: str | None
+    load_seconds: float
+    pid: int | None
+    shared_with: tuple[str, ...]
     engine: Engine | UnsetType = UNSET
 
 
@@ -481,10 +529,30 @@ class Copied(msgspec.Struct, kw_only=True):
     replaced: bool
 
 
+class PoolOf(msgspec.Struct, kw_only=True):
+    """A memory that models are loaded into, in bytes."""
+
+    name: str
+    free: int
+    total: int
+
+
+class Whole(msgspec.Struct, kw_only=True):
+    """The machine as a whole: its memories, and the requests in the queue of at most `queue_limit`. `held` is what
+    models hold by pool, a shared worker's counted once."""
+
+    memory: list[PoolOf]
+    held: dict[str, int]
+    queued: int
+    queue_limit: int
+    model_limit: int
+
+
 class Loaded(msgspec.Struct, kw_only=True):
-    """All of /api/ps."""
+    """All of /api/ps; `totals` is Runner's own."""
 
     models: list[Running]
+    totals: Whole
 
 
 class Version(msgspec.Struct, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.api.fields import Answers, Fields
-from runner.api.own import adopt, daemon, look, origins, search, verify
+from runner.api.own import adopt, daemon, look, origins, search, verify, why
 
 FIELDS: Mapping[str, Fields] = {
     **look.FIELDS,
@@ -13,6 +13,7 @@ FIELDS: Mapping[str, Fields] = {
     **adopt.FIELDS,
     **origins.FIELDS,
     **verify.FIELDS,
+    **why.FIELDS,
 }
 ANSWERS: Mapping[str, Answers] = {
     **daemon.ANSWERS,
@@ -21,4 +22,5 @@ ANSWERS: Mapping[str, Answers] = {
     **adopt.ANSWERS,
     **origins.ANSWERS,
     **verify.ANSWERS,
+    **why.ANSWERS,
 }

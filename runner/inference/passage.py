@@ -1,0 +1,63 @@
+"""How far one caller's request has come on its way to a worker: its place at arrival, how long it waited, cold or warm.
+
+Whoever serves a request opens a Passage for it (`PASSAGE`); what is submitted in that context is noted there. So an
+answer's head can tell it, whichever endpoint was called. Knows no wire.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from runner.scheduler.loop import Scheduler
+from runner.scheduler.standing import Standing
+from runner.scheduler.stream import Stream
+from runner.scheduler.ticket import Admission, Want
+
+
+@dataclass(slots=True)
+class Passage:
+    """Of several requests that one caller's is made of, the longest way counts.
+
+    `position` is how many were ahead at arrival, `eta` in how many seconds its turn was expected then, and `waited` the
+    seconds that it waited in the queue, a load of its model included; None while nothing is known.
+    """
+
+    position: int | None = None
+    eta: float | None = None
+    waited: float | None = None
+    is_cold: bool = False  # its model wasn't loaded, or had to be loaded anew
+    _outside: int = 0  # requests that no worker has yet
+
+    def arrives(self, standing: Standing, *, is_loaded: bool) -> None:
+        """A request is about to be submitted."""
+        ahead = standing.position - 1
+        if self.position is None or ahead >= self.position:
+            self.position, self.eta = ahead, standing.eta_seconds
+        self.is_cold |= not is_loaded
+        self._outside += 1
+
+    def admitted(self, admission: Admission) -> None:
+        """A worker has it. One that is started over was admitted before, and its way was that long already."""
+        self._outside -= 1
+        self.waited = max(self.waited or 0.0, admission.waited_ns / 1e9)
+        self.is_cold |= admission.load_ns > 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every request has been admitted, so that `waited` is what it came to."""
+        return self.waited is not None and self._outside <= 0
+
+
+PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
+
+
+def submit(scheduler: Scheduler, want: Want) -> tuple[int, Stream]:
+    """Submit a request; its id and where its events come. Raises as `Scheduler.submit` does."""
+    passage = PASSAGE.get()
+    if passage is None:
+        stream = Stream()
+    else:
+        passage.arrives(scheduler.prospect(want), is_loaded=scheduler.is_ready(want.key))
+        stream = Stream(passage.admitted)
+    return scheduler.submit(want, stream), stream

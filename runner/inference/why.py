@@ -1,0 +1,290 @@
+"""Why a model is as it is: where it lies and for what reason, what happened to it, what the next request would find.
+
+Puts what others know into one account, with words for people. Decides nothing and measures nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from modelfiles.parameters import Value
+from runner.inference.origins import WORDS, Chosen, Origin
+from runner.inference.residents import Resident, Surroundings
+from runner.inference.resolve import Account
+from runner.inference.templates import Choice
+from runner.protocol.devices import Device
+from runner.protocol.options import LoadOptions, cache_types
+from runner.scheduler import plan
+from runner.scheduler.failures import gibibytes
+from runner.scheduler.fleet import Member
+from runner.scheduler.history import TROUBLE, Happening, Order
+from runner.scheduler.loop import Scheduler
+from runner.scheduler.machine import physical_cores
+from runner.scheduler.pools import HOST
+from runner.scheduler.telling import seconds
+from runner.scheduler.ticket import Want
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """How the worker runs, one thing at a time; `words` say what that means."""
+
+    name: str
+    value: str
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it lies, or lay when it was loaded last. `free` is what was free before the load, by pool."""
+
+    words: str
+    reason: str
+    free: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`trained` is what the model allows at most, 0 if it doesn't say."""
+
+    length: int
+    origin: str
+    words: str
+    trained: int
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What a request that came now would find; bytes where they decide something."""
+
+    would: str  # serve, wait, load, evict, reload, refuse or pause
+    words: str
+    need: int
+    have: int | None
+    evicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The whole account. `resident` is None for a model that nobody asked for; `error` is the last thing that went
+    wrong."""
+
+    model: str
+    digest: str
+    key: str
+    words: str
+    resident: Resident | None
+    place: Place
+    context: Context
+    options: tuple[Chosen, ...]
+    template: Choice
+    flags: tuple[Flag, ...]
+    history: tuple[Happening, ...]
+    error: Happening | None
+    next: Next
+    log: str
+
+
+def explain(
+    account: Account,
+    residents: Sequence[Resident],
+    scheduler: Scheduler,
+    around: Surroundings,
+    now: float,
+    today: datetime,
+) -> Explained:
+    """All that can be said of the model of this account."""
+    want = account.want
+    member = next((each for each in scheduler.residents() if each.key == want.key), None)
+    order = scheduler.history.order(want.key)
+    options = _as_loaded(account.options, member, order)
+    mine = next((each for each in residents if each.name == want.model), None)
+    if mine is None and member is not None:  # its worker is there, for another name
+        theirs = next(each for each in residents if each.name == member.model)
+        mine = replace(theirs, name=want.model, shared_with=member.models, running=0, waiting=0, queued=0)
+    happened = scheduler.history.of(want.model, want.key)
+    return Explained(
+        model=want.model,
+        digest=want.digest,
+        key=want.key,
+        words=_summary(mine, happened, now, today),
+        resident=mine,
+        place=_place(member, order, options, around.devices(), mine),
+        context=_context(member, order, account),
+        options=options,
+        template=account.template,
+        flags=_flags(member.load.options if member else want.load.options),
+        history=happened,
+        error=next((each for each in reversed(happened) if each.what in TROUBLE), None),
+        next=_next(scheduler, want, member),
+        log=str(around.log_of(member.loaded_for if member else want.model)),
+    )
+
+
+def _summary(mine: Resident | None, happened: Sequence[Happening], now: float, today: datetime) -> str:
+    if mine is None:
+        last = next((each for each in reversed(happened) if each.what not in ("loading", "refused")), None)
+        if last is None:
+            return "It is not loaded: nobody has asked for it since Runner started."
+        return f"It is not loaded: {_ENDS.get(last.what, last.what)} {seconds(now - last.at)} ago, {last.words}."
+    if mine.state == "queued":
+        return f"It is not loaded yet: {_requests(mine.queued)} for it in the queue."
+    if mine.state == "loading":
+        return f"It is being loaded{f', {mine.progress:.0%} so far' if mine.progress else ''}."
+    if mine.state == "stopping":
+        return "It is on its way out, and ends what it is answering first."
+    if mine.state == "paused":
+        return f"It is left alone for another {seconds(mine.pause)}, because its worker keeps dying."
+    since = f" for {seconds((today - mine.loaded_at).total_seconds())}" if mine.loaded_at else ""
+    shared = f", in one worker with {' and '.join(mine.shared_with)}" if mine.shared_with else ""
+    return f"It is loaded{since}{shared}."
+
+
+_ENDS = {
+    "loaded": "it was loaded",
+    "failed": "its load failed",
+    "evicted": "it was evicted",
+    "replaced": "it was to be loaded anew",
+    "expired": "it left",
+    "unloaded": "it was unloaded",
+    "died": "its worker died",
+    "resumed": "its worker died",
+    "paused": "its worker died once too often",
+    "stepped_down": "it ran out of memory",
+}
+
+
+def _requests(count: int) -> str:
+    return "1 request waits" if count == 1 else f"{count} requests wait"
+
+
+def _as_loaded(options: Sequence[Chosen], member: Member | None, order: Order | None) -> tuple[Chosen, ...]:
+    """The options with the values that the worker was loaded with, where it is there."""
+    if member is None:
+        return tuple(options)
+    loaded, found = member.load.options, []
+    for each in options:
+        value: Value | None = getattr(loaded, each.name, each.value) if each.when == "load" else each.value
+        origin: Origin = each.origin
+        if order is not None and each.name == "num_ctx" and order.context_from:
+            origin = order.context_from  # type: ignore[assignment]
+        elif each.when == "load" and value != each.value:
+            origin = "request" if order is not None and each.name in order.named else "memory"
+        found.append(replace(each, value=value, origin=origin))
+    return tuple(found)
+
+
+def _place(
+    member: Member | None,
+    order: Order | None,
+    options: Sequence[Chosen],
+    devices: Sequence[Device],
+    mine: Resident | None,
+) -> Place:
+    free = order.room if order else {}
+    if member is None or member.ready is None or mine is None:
+        return Place("", _no_gpu(devices, options), free)
+    return Place(mine.placement, _reason(member, options, devices, free), free)
+
+
+def _reason(member: Member, options: Sequence[Chosen], devices: Sequence[Device], free: Mapping[str, int]) -> str:
+    """Why the layers of a loaded model are where they are."""
+    ready = member.ready
+    assert ready is not None
+    if not ready.gpu_layers:
+        gpus = [each for each in ready.devices if not each.startswith("CPU")]
+        return _no_gpu(devices, options) or _too_little(gpus, free)
+    named = next((each for each in options if each.name == "num_gpu" and each.origin != "default"), None)
+    if ready.gpu_layers > ready.layers:
+        return "All of its layers fit there."
+    if named is not None and named.value == ready.gpu_layers:
+        return f"num_gpu is {named.value}, which {WORDS[named.origin]} says."
+    return f"Not all of its layers fit there: {_room(free) or 'the rest of the memory was taken'}."
+
+
+def _no_gpu(devices: Sequence[Device], options: Sequence[Chosen]) -> str:
+    """Why it runs on the CPU, where that isn't a matter of room; empty otherwise."""
+    values = {each.name: each for each in options}
+    number, device = values.get("num_gpu"), values.get("device")
+    if number is not None and number.value == 0:
+        return f"It runs on the CPU because num_gpu is 0, which {WORDS[number.origin]} says."
+    if device is not None and device.value == "cpu":
+        return f"It runs on the CPU because device is cpu, which {WORDS[device.origin]} says."
+    if not any(each.kind in ("gpu", "igpu") for each in devices):
+        return "It runs on the CPU because this machine has no GPU that llama.cpp can use."
+    return ""
+
+
+def _too_little(gpus: Sequence[str], free: Mapping[str, int]) -> str:
+    names = " and ".join(each.partition(":")[0] for each in gpus) or "the GPU"
+    return f"It runs on the CPU because no layer of it fitted on {names}{f': {_room(free)}' if _room(free) else ''}."
+
+
+def _room(free: Mapping[str, int]) -> str:
+    """What was free on devices."""
+    parts = [f"{gibibytes(size)} on {pool}" for pool, size in free.items() if pool != HOST]
+    return f"{' and '.join(parts)} were free when it was loaded" if parts else ""
+
+
+def _context(member: Member | None, order: Order | None, account: Account) -> Context:
+    trained = account.facts.context_length
+    if member is not None:
+        ready = member.ready
+        length = ready.context_length if ready else member.load.options.num_ctx
+        origin = order.context_from if order and order.context_from else account.want.context_from
+    else:
+        length, origin = account.want.load.options.num_ctx, account.want.context_from
+    words = f"{length} tokens, by {WORDS.get(origin, 'what was asked for')}"
+    if trained > length:
+        words += f"; the model takes up to {trained}"
+    return Context(length, origin, words, trained)
+
+
+def _flags(options: LoadOptions) -> tuple[Flag, ...]:
+    keys, values = cache_types(options)
+    kept = "where llama.cpp finds it faster" if options.flash_attn == "auto" else ""
+    return (
+        Flag("flash attention", str(options.flash_attn), kept),
+        Flag("KV cache types", keys if keys == values else f"{keys} for keys, {values} for values"),
+        Flag(
+            "threads",
+            str(options.num_thread or physical_cores()),
+            "" if options.num_thread else "as many as physical cores",
+        ),
+        Flag("mmap", "on" if options.use_mmap else "off", "weights stay in the page cache" if options.use_mmap else ""),
+        Flag("sequences", str(options.num_parallel or "auto"), "decoded together at most"),
+        Flag("step", str(options.num_batch), "tokens computed at once"),
+    )
+
+
+def _next(scheduler: Scheduler, want: Want, member: Member | None) -> Next:
+    """What the plan would decide, in words."""
+    if pause := scheduler.pause(want.key):
+        return Next("pause", f"It would be turned away: the model is left alone for another {seconds(pause)}.", 0, None)
+    foreseen = scheduler.foresee(want)
+    need, have = foreseen.need, foreseen.have
+    sizes = f"it needs about {gibibytes(need)}" + (f", and {gibibytes(have)} is free" if have is not None else "")
+    first = foreseen.decisions[0] if foreseen.decisions else None
+    match first:
+        case plan.Serve():
+            return Next("serve", "It would be computed at once.", need, have)
+        case plan.Load():
+            return Next("load", f"The model would be loaded first: {sizes}.", need, have)
+        case plan.Refuse():
+            there = gibibytes(have) if have is not None else "less"
+            words = f"It would be turned away: {gibibytes(need)} is needed, and {there} is there."
+            return Next("refuse", words, need, have)
+        case plan.Evict():
+            keys = {each.key for each in foreseen.decisions if isinstance(each, plan.Evict)}
+            names = tuple(each.model for each in scheduler.residents() if each.key in keys)
+            if keys == {want.key}:
+                return Next("reload", "The model would be loaded anew, as the request asks.", need, have, names)
+            words = f"The model would be loaded in place of {' and '.join(names)}: {sizes}."
+            return Next("evict", words, need, have, names)
+    if member is not None and member.state == "loading":
+        return Next("wait", "It would wait until the model is loaded.", need, have)
+    if member is not None and member.state == "ready":
+        return Next("wait", "It would wait: the worker holds as many requests as it takes.", need, have)
+    return Next("wait", f"It would wait until another model has ended what it is answering: {sizes}.", need, have)
