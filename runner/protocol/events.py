@@ -24,7 +24,9 @@ class Loading(msgspec.Struct, frozen=True, tag="loading"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
-    """The model is loaded. Byte figures are what llama.cpp reported while loading, by device."""
+    """The model is loaded. Byte figures are what llama.cpp reported while loading, by device: all in the machine's own
+    memory, whatever it is for, counts as CPU's. `devices` are the names of those that hold layers or compute for them.
+    With `flash_attn` attention is computed in one piece, which auto comes to or not."""
 
     context_length: int  # tokens that one request may use
     cells: int  # tokens that all sequences together may hold
@@ -43,6 +45,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
     thinking: Thinking | None = None
     calls: CallFormat | None = None
     vision: bool = False  # it is shown images
+    flash_attn: bool | None = None  # None where llama.cpp didn't say
 
 
 class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
