@@ -45,6 +45,7 @@ from runner.inference.service import Service
 from runner.inference.sources import Sources, SourceSettings
 from runner.inference.updates import Updates
 from runner.scheduler import machine
+from runner.scheduler.devices import Inventory
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.workers import Workers
 
@@ -62,6 +63,7 @@ class Daemon:
 
     app: web.Application
     scheduler: Scheduler
+    inventory: Inventory
     workers: Workers
     jobs: Jobs
     sources: Sources
@@ -76,6 +78,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         keep_alive=settings.keep_alive,
         offloads=machine.may_offload(),
     )
+    inventory = Inventory()
     scheduler = Scheduler(limits, workers, time.monotonic, machine.available_memory)
     prefixes = PrefixFolders(settings.folders.cache / "prefixes", settings.prefix_ram, settings.prefix_disk)
     aliases = Aliases(settings.aliases)
@@ -85,9 +88,10 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         num_parallel=settings.num_parallel,
         prefixes=prefixes,
         aliases=aliases,
+        survey=inventory.survey,
     )
     fetch = Remote(settings.image_urls).fetch if settings.image_urls else None
-    service = Service(scheduler, resolver, threads, fetch=fetch)
+    service = Service(scheduler, resolver, threads, fetch=fetch, inventory=inventory)
     models = Models(store, threads, service.unload, prefixes, aliases)
 
     sources = Sources(
@@ -107,7 +111,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery))
-    return Daemon(app, scheduler, workers, jobs, sources)
+    return Daemon(app, scheduler, inventory, workers, jobs, sources)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,6 +151,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
     daemon = build(settings, store, threads, stop.set)
     received = _end_on_signals(stop, daemon.workers)
     closing = asyncio.create_task(_close_when(stop, daemon))
+    daemon.inventory.start()
     try:
         with _announced(settings):
             await serve(
@@ -162,6 +167,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
         await closing
         daemon.scheduler.abort()
         await daemon.workers.gone()
+        await daemon.inventory.close()
         if not await daemon.jobs.close(_JOBS_GRACE):
             _log.warning("a pull did not end in time and is cut off; what it has fetched is kept")
             _leave(_status(received))

@@ -21,7 +21,7 @@ from registry.store import Store
 from registry.stored import StoredModel
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
-from runner.inference import prompts
+from runner.inference import placing, prompts
 from runner.inference.aliases import Aliases
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.requests import Chat, Complete, Detokenize, Embed, Preview, Rerank, Tokenize
@@ -29,6 +29,8 @@ from runner.inference.templates import choose
 from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Load, PrefixStore, Prompt
+from runner.protocol.devices import Survey
+from runner.scheduler.devices import UNNAMED
 from runner.scheduler.memory import Footprint
 from runner.scheduler.ticket import Want
 
@@ -65,6 +67,7 @@ class _Source:
 class Resolver:
     """`context_length` is the configured one in tokens (0 for none), `num_parallel` the configured one (0 for auto).
     Without `prefixes`, nothing of a prompt outlives its worker. `aliases` are names that stand for other models.
+    `survey` tells the devices that options may name.
 
     Safe to call from several threads.
     """
@@ -77,8 +80,10 @@ class Resolver:
         num_parallel: int,
         prefixes: PrefixFolders | None = None,
         aliases: Aliases | None = None,
+        survey: Callable[[], Survey] = lambda: UNNAMED,
     ) -> None:
         self._store = store
+        self._survey = survey
         self._aliases = aliases or Aliases()
         self._prefixes = prefixes
         self._context_length = context_length
@@ -188,11 +193,12 @@ class Resolver:
         template = choose(model.template, source.facts)
         own = source.facts.context_length
         wanted = source.merged.get("num_ctx") or self._context_length or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+        options = merge.load_options(
+            source.merged, num_ctx=min(wanted, own) if own else wanted, num_parallel=self._num_parallel
+        )
         return Load(
             weights=tuple(str(path) for path in model.weights),
-            options=merge.load_options(
-                source.merged, num_ctx=min(wanted, own) if own else wanted, num_parallel=self._num_parallel
-            ),
+            options=placing.settled(options, source.facts, self._survey()),
             adapters=tuple(str(path) for path in model.adapters),
             draft=tuple(str(path) for path in source.draft),
             projector=str(model.projector) if model.projector and source.has("vision") else None,

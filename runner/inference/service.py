@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from registry.errors import BadName
 from registry.names import Name
@@ -39,17 +39,17 @@ from runner.inference.requests import (
 )
 from runner.inference.resolve import Resolver
 from runner.inference.tell import told
+from runner.scheduler.devices import Inventory
 from runner.scheduler.fleet import Member
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.meters import Measured
 from runner.scheduler.stream import Stream
-
-T = TypeVar("T")
+from runner.scheduler.ticket import Want
 
 
 class Service:
     """Constructed by the daemon only. `threads` runs what reads the disk; `clock` is the scheduler's, in seconds;
-    `fetch` gets images from other places, where that is allowed."""
+    `fetch` gets images from other places, where that is allowed; `inventory` is waited for before the first request."""
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         fetch: Fetch | None = None,
+        inventory: Inventory | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._resolver = resolver
@@ -66,6 +67,7 @@ class Service:
         self._clock = clock
         self._clock_ns = clock_ns
         self._fetch = fetch
+        self._inventory = inventory
 
     async def generate(self, request: Chat | Complete) -> AsyncGenerator[AnswerPart, None]:
         """Answer a request: pieces, then exactly one Finished.
@@ -76,9 +78,9 @@ class Service:
         arrived = self._clock_ns()
         request = await with_images(request, self._fetch)
         if isinstance(request, Chat):
-            want = await self._in_thread(self._resolver.chat, request)
+            want = await self._resolved(self._resolver.chat, request)
         else:
-            want = await self._in_thread(self._resolver.complete, request)
+            want = await self._resolved(self._resolver.complete, request)
         async with aclosing(answer(self._scheduler, want, arrived, self._clock_ns)) as parts:
             async for part in parts:
                 yield part
@@ -89,25 +91,25 @@ class Service:
         if not request.inputs:
             await self.load(request.model, options=request.options, keep_alive=request.keep_alive)
             return Embedded(b"", 0, 0, 0, Timings(total=self._clock_ns() - arrived))
-        want = await self._in_thread(self._resolver.embed, request)
+        want = await self._resolved(self._resolver.embed, request)
         return await embedded(self._scheduler, want, request.dimensions, arrived, self._clock_ns)
 
     async def rerank(self, request: Rerank) -> Ranked:
         """A score for each document, in their order. Raises as `embed` does."""
         arrived = self._clock_ns()
-        want = await self._in_thread(self._resolver.rerank, request)
+        want = await self._resolved(self._resolver.rerank, request)
         return await ranked(self._scheduler, want, arrived, self._clock_ns)
 
     async def tell(self, question: Tokenize | Detokenize | Preview) -> Told:
         """Answer from the model's vocabulary and template. Raises as `generate` does, before its first item."""
         if isinstance(question, Preview):
             question = replace(question, of=await with_images(question.of, self._fetch))
-        want = await self._in_thread(self._resolver.question, question)
+        want = await self._resolved(self._resolver.question, question)
         return await told(self._scheduler, want)
 
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         """Make a model resident; returns when it is. `keep_alive` in seconds, inf for ever, None as configured."""
-        want = await self._in_thread(self._resolver.load, model, options, keep_alive)
+        want = await self._resolved(self._resolver.load, model, options, keep_alive)
         stream = Stream()
         request = self._scheduler.submit(want, stream)
         try:
@@ -157,7 +159,10 @@ class Service:
             measured=measured,
         )
 
-    async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
+    async def _resolved(self, function: Callable[..., Want], *args: object) -> Want:
+        """What a request comes to, once it is known which devices there are."""
+        if self._inventory is not None:
+            await self._inventory.known()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, function, *args)
 

@@ -86,7 +86,6 @@ def _device(handle: int) -> Device:
         description=_text(found.description),
         total=found.memory_total,
         free=found.memory_free,
-        id=_text(found.device_id),
     )
 
 

@@ -59,10 +59,10 @@ def layout(placement: Placement | None, options: LoadOptions) -> Layout:
 
 
 def for_draft(placement: Placement | None) -> Placement | None:
-    """Where a model goes that drafts for one placed like this: all of it to the first device, or to the CPU."""
+    """Where a model goes that drafts for one placed like this: all of it to the first device, if layers go there."""
     if placement is None or not placement.devices:
         return placement
-    return Placement(devices=placement.devices[:1], gpu_layers=_ALL, mode="none")
+    return Placement(devices=placement.devices[:1], gpu_layers=_ALL if placement.gpu_layers else 0, mode="none")
 
 
 def experts(layers: int) -> str | None:
@@ -160,7 +160,7 @@ class Laid:
             override = _Override(found.on_cpu.encode(), devices.cpu_memory())
             params.tensor_buft_overrides = self._kept((_Override * 2)(override, _Override(None, None)))
 
-    def _kept(self, array: Any) -> int:
+    def _kept(self, array: Any) -> Any:
         """Its address, good for as long as this object."""
         self._alive.append(array)
         return ctypes.addressof(array)

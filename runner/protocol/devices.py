@@ -18,7 +18,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     (which calls metal mtl).
 
     `total` and `free` are bytes of its own memory, or of the part of the machine's that it may use; 0 where nobody
-    knows. Devices with the same `id` are one, seen by two backends; empty where nobody knows.
+    knows.
     """
 
     name: str
@@ -27,7 +27,6 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     total: int = 0
     free: int = 0
-    id: str = ""
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
