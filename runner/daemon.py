@@ -49,6 +49,7 @@ from runner.inference.sources import Sources, SourceSettings
 from runner.inference.updates import Updates
 from runner.protocol.sandbox import Sandbox
 from runner.scheduler import machine, worker_log
+from runner.scheduler.devices import Inventory
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.workers import Workers
 
@@ -66,6 +67,7 @@ class Daemon:
 
     app: web.Application
     scheduler: Scheduler
+    inventory: Inventory
     workers: Workers
     jobs: Jobs
     sources: Sources
@@ -80,6 +82,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         keep_alive=settings.keep_alive,
         offloads=machine.may_offload(),
     )
+    inventory = Inventory()
     scheduler = Scheduler(limits, workers, time.monotonic, machine.available_memory)
     prefixes = PrefixFolders(settings.folders.cache / "prefixes", settings.prefix_ram, settings.prefix_disk)
     aliases = Aliases(settings.aliases)
@@ -90,9 +93,17 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         prefixes=prefixes,
         aliases=aliases,
         sandbox=Sandbox(settings.sandbox, (str(settings.models / "blobs"),), str(settings.folders.cache / "drivers")),
+        survey=inventory.survey,
     )
     fetch = Remote(settings.image_urls).fetch if settings.image_urls else None
-    service = Service(scheduler, resolver, threads, fetch=fetch, around=_surroundings(settings, workers, limits))
+    service = Service(
+        scheduler,
+        resolver,
+        threads,
+        fetch=fetch,
+        around=_surroundings(settings, workers, limits, inventory),
+        inventory=inventory,
+    )
     models = Models(store, threads, service.unload, prefixes, aliases)
 
     sources = Sources(
@@ -113,10 +124,10 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery))
-    return Daemon(app, scheduler, workers, jobs, sources)
+    return Daemon(app, scheduler, inventory, workers, jobs, sources)
 
 
-def _surroundings(settings: Settings, workers: Workers, limits: Limits) -> Surroundings:
+def _surroundings(settings: Settings, workers: Workers, limits: Limits, inventory: Inventory) -> Surroundings:
     """What those who look see of the machine."""
     logs = settings.folders.state / "logs"
     return Surroundings(
@@ -165,6 +176,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
     daemon = build(settings, store, threads, stop.set)
     received = _end_on_signals(stop, daemon.workers)
     closing = asyncio.create_task(_close_when(stop, daemon))
+    daemon.inventory.start()
     try:
         with _announced(settings):
             await serve(
@@ -180,6 +192,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
         await closing
         daemon.scheduler.abort()
         await daemon.workers.gone()
+        await daemon.inventory.close()
         if not await daemon.jobs.close(_JOBS_GRACE):
             _log.warning("a pull did not end in time and is cut off; what it has fetched is kept")
             _leave(_status(received))

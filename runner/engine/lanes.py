@@ -145,6 +145,11 @@ class Lanes:
         return pool + (self._plan.sequences * self._plan.length if self._plan else 0)
 
     @property
+    def flash_attn(self) -> bool | None:
+        """Whether the pool computes attention in one piece, as far as llama.cpp said."""
+        return self.pool.context.flash_attn if self.pool is not None else None
+
+    @property
     def running(self) -> list[Sequence]:
         return [sequence for lane in self for sequence in lane.running]
 

@@ -42,7 +42,11 @@ def main(arguments: list[str]) -> int:
         position += len(tokens)
         tokens = [sampler.sample(context.logits(1)[0])]
         text += model.piece(tokens[0])
-    found = {"devices": log.devices or ["CPU"], "engine": library.version(), "text": text.decode("utf-8", "replace")}
+    found = {
+        "devices": [f"{name}: {about}" for name, about in log.devices.items()] or ["CPU"],
+        "engine": library.version(),
+        "text": text.decode("utf-8", "replace"),
+    }
     sys.stdout.write(json.dumps(found) + "\n")
     return 0
 

@@ -22,7 +22,7 @@ from runner.engine.parent import die_with_parent
 from runner.engine.sandbox.enter import Work, enter
 from runner.errors import RunnerError
 from runner.llama import library
-from runner.llama.context import threads
+from runner.llama.cores import threads
 from runner.llama.quantizer import Floats, Measured, Quantizing, columns
 from runner.protocol.milling import Imatrix, Job, Plan, Quantized, Refused, Said
 from runner.protocol.options import LoadOptions

@@ -43,15 +43,17 @@ from runner.engine.shelf import Shelf
 from runner.errors import LoadFailed, RunnerError
 from runner.formats import THINKING, CallFormat, Thinking, calls_of, markers_in, markers_of, thinking_of
 from runner.llama import library
-from runner.llama.context import Context, threads
+from runner.llama.context import Context
+from runner.llama.cores import threads
 from runner.llama.model import Model
+from runner.llama.placement import for_draft
 from runner.llama.state import States
 from runner.llama.vision import Vision
 from runner.prompt.choose import Templates
 from runner.protocol.codec import FrameReader, unpack_command
 from runner.protocol.commands import Cancel, Command, Load, Stop, Work
 from runner.protocol.events import Failed, Loading, Ready
-from runner.protocol.options import pooled
+from runner.protocol.options import cache_types, pooled
 from runner.protocol.sandbox import Promise
 
 _PROGRESS_S = 0.25
@@ -124,7 +126,7 @@ class Worker:
         self._load = load
         self._promises = promises
         options = load.options
-        self._model = Model(load.weights, options, self._log, _throttled(outbox))
+        self._model = Model(load.weights, options, self._log, _throttled(outbox), load.placement)
         # A request can never use more than the model was made for.
         self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
         self._adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
@@ -244,7 +246,7 @@ class Worker:
             sys.stderr.write("the draft model is not used: this model's state cannot be cut back to a token\n")
             return None
         options = self._load.options
-        model = Model(self._load.draft, options, self._log)
+        model = Model(self._load.draft, options, self._log, placement=for_draft(self._load.placement))
         check_pair(self._model, model)
         sequences = min(options.num_parallel, TEXTS)
         batch = max(options.num_batch, sequences)
@@ -259,7 +261,7 @@ class Worker:
             return None
         vision = Vision(path, self._model, self._load.options, self._log)
         weights = self._log.sizes.weights
-        device = next(iter(weights), "CPU")
+        device = "CPU" if self._model.laid.is_cpu else next(iter(self._log.devices), "CPU")
         weights[device] = weights.get(device, 0) + os.stat(path).st_size
         return vision
 
@@ -285,7 +287,7 @@ class Worker:
             vocabulary=self._model.n_vocab,
             embedding_length=self._model.n_embd,
             devices=tuple(self._log.devices) or ("CPU",),
-            gpu_layers=self._log.gpu_layers,
+            gpu_layers=self._model.gpu_layers,
             layers=self._model.n_layer,
             weights_bytes=sizes.weights,
             kv_bytes=sizes.kv,
@@ -297,6 +299,7 @@ class Worker:
             calls=calls,
             vision=self._eye is not None,
             sandbox=self._promises,
+            flash_attn=have.flash_attn,
         )
 
 
@@ -314,7 +317,8 @@ def _reuse(load: Load, model: Model, context: Context, tell: Callable[[News], No
 
 def _kind_of_state(load: Load, model: Model, context: Context) -> str:
     """Names what a saved state depends on beside the weights, fit for a folder."""
-    parts = [load.options.kv_cache_type, f"flash-{load.options.flash_attn}", library.version()]
+    flash = {True: "on", False: "off", None: load.options.flash_attn}[context.flash_attn]  # it decides how values lie
+    parts = ["-".join(dict.fromkeys(cache_types(load.options))), f"flash-{flash}", library.version()]
     if model.metadata(f"{model.metadata('general.architecture')}.rope.scaling.type") == "longrope":
         parts.append(f"{context.cells}-cells")  # llama.cpp chooses the factors by it
     if not model.is_cuttable:

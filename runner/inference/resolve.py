@@ -21,7 +21,7 @@ from registry.store import Store
 from registry.stored import StoredModel
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
-from runner.inference import prompts
+from runner.inference import placing, prompts
 from runner.inference.aliases import Aliases
 from runner.inference.origins import Chosen, Origin, all_chosen
 from runner.inference.prefixes import PrefixFolders
@@ -30,7 +30,9 @@ from runner.inference.templates import Choice, choose
 from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Load, PrefixStore, Prompt
+from runner.protocol.devices import Survey
 from runner.protocol.sandbox import Sandbox
+from runner.scheduler.devices import UNNAMED
 from runner.scheduler.memory import Footprint
 from runner.scheduler.ticket import Want
 
@@ -77,6 +79,7 @@ class Account:
 class Resolver:
     """`context_length` is the configured one in tokens (0 for none), `num_parallel` the configured one (0 for auto).
     Without `prefixes`, nothing of a prompt outlives its worker. `aliases` are names that stand for other models.
+    `survey` tells the devices that options may name.
 
     Safe to call from several threads.
     """
@@ -90,8 +93,10 @@ class Resolver:
         prefixes: PrefixFolders | None = None,
         aliases: Aliases | None = None,
         sandbox: Sandbox | None = None,
+        survey: Callable[[], Survey] = lambda: UNNAMED,
     ) -> None:
         self._store = store
+        self._survey = survey
         self._aliases = aliases or Aliases()
         self._prefixes = prefixes
         self._sandbox = sandbox or Sandbox()
@@ -219,11 +224,10 @@ class Resolver:
     def _load(self, source: _Source) -> Load:
         model = source.model
         template = choose(model.template, source.facts)
+        options = merge.load_options(source.merged, num_ctx=self._context(source)[0], num_parallel=self._num_parallel)
         return Load(
             weights=tuple(str(path) for path in model.weights),
-            options=merge.load_options(
-                source.merged, num_ctx=self._context(source)[0], num_parallel=self._num_parallel
-            ),
+            options=placing.settled(options, source.facts, self._survey()),
             adapters=tuple(str(path) for path in model.adapters),
             draft=tuple(str(path) for path in source.draft),
             projector=str(model.projector) if model.projector and source.has("vision") else None,

@@ -40,15 +40,18 @@ from runner.inference.residents import Overview, Resident, Surroundings, overvie
 from runner.inference.resolve import Resolver
 from runner.inference.tell import told
 from runner.inference.why import Explained, explain
+from runner.scheduler.devices import Inventory
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.meters import Measured
+from runner.scheduler.ticket import Want
 
 T = TypeVar("T")
 
 
 class Service:
     """Constructed by the daemon only. `threads` runs what reads the disk; `clock` is the scheduler's, in seconds;
-    `fetch` gets images from other places, where that is allowed; `around` tells of the machine."""
+    `fetch` gets images from other places, where that is allowed; `around` tells of the machine; `inventory` is waited
+    for before the first request."""
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Service:
         clock_ns: Callable[[], int] = time.monotonic_ns,
         fetch: Fetch | None = None,
         around: Surroundings | None = None,
+        inventory: Inventory | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._resolver = resolver
@@ -67,6 +71,7 @@ class Service:
         self._clock_ns = clock_ns
         self._fetch = fetch
         self._around = around or Surroundings()
+        self._inventory = inventory
 
     async def generate(self, request: Chat | Complete) -> AsyncGenerator[AnswerPart, None]:
         """Answer a request: pieces, then exactly one Finished.
@@ -77,9 +82,9 @@ class Service:
         arrived = self._clock_ns()
         request = await with_images(request, self._fetch)
         if isinstance(request, Chat):
-            want = await self._in_thread(self._resolver.chat, request)
+            want = await self._resolved(self._resolver.chat, request)
         else:
-            want = await self._in_thread(self._resolver.complete, request)
+            want = await self._resolved(self._resolver.complete, request)
         async with aclosing(answer(self._scheduler, want, arrived, self._clock_ns)) as parts:
             async for part in parts:
                 yield part
@@ -90,25 +95,25 @@ class Service:
         if not request.inputs:
             await self.load(request.model, options=request.options, keep_alive=request.keep_alive)
             return Embedded(b"", 0, 0, 0, Timings(total=self._clock_ns() - arrived))
-        want = await self._in_thread(self._resolver.embed, request)
+        want = await self._resolved(self._resolver.embed, request)
         return await embedded(self._scheduler, want, request.dimensions, arrived, self._clock_ns)
 
     async def rerank(self, request: Rerank) -> Ranked:
         """A score for each document, in their order. Raises as `embed` does."""
         arrived = self._clock_ns()
-        want = await self._in_thread(self._resolver.rerank, request)
+        want = await self._resolved(self._resolver.rerank, request)
         return await ranked(self._scheduler, want, arrived, self._clock_ns)
 
     async def tell(self, question: Tokenize | Detokenize | Preview) -> Told:
         """Answer from the model's vocabulary and template. Raises as `generate` does, before its first item."""
         if isinstance(question, Preview):
             question = replace(question, of=await with_images(question.of, self._fetch))
-        want = await self._in_thread(self._resolver.question, question)
+        want = await self._resolved(self._resolver.question, question)
         return await told(self._scheduler, want)
 
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         """Make a model resident; returns when it is. `keep_alive` in seconds, inf for ever, None as configured."""
-        want = await self._in_thread(self._resolver.load, model, options, keep_alive)
+        want = await self._resolved(self._resolver.load, model, options, keep_alive)
         request, stream = submit(self._scheduler, want)
         try:
             while await stream.take():
@@ -146,6 +151,12 @@ class Service:
     def measured(self) -> tuple[Measured, ...]:
         """What was counted, model by model; to be read at once."""
         return self._scheduler.measured()
+
+    async def _resolved(self, function: Callable[..., Want], *args: object) -> Want:
+        """What a request comes to, once it is known which devices there are."""
+        if self._inventory is not None:
+            await self._inventory.known()
+        return await self._in_thread(function, *args)
 
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         loop = asyncio.get_running_loop()

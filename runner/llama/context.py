@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import enum
-import os
+from typing import Literal
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from runner.errors import InvalidRequest, LoadFailed
 from runner.llama.batch import Batch, EmbeddingBatch
+from runner.llama.cores import threads
 from runner.llama.library import Log
 from runner.llama.model import Model
-from runner.protocol.options import LoadOptions, outputs_of
+from runner.llama.refusals import field_of, no_context
+from runner.protocol.options import LoadOptions, cache_types, outputs_of
 
 _KV_TYPES = {
     "f32": lib.GGML_TYPE_F32,
@@ -43,12 +44,14 @@ class Outcome(enum.Enum):
     FAILED = "failed"  # parts may have been computed: the memory must be looked at again
 
 
-def threads(options: LoadOptions) -> int:
-    """Threads for computing: as asked, else the physical cores that this process may use."""
-    if options.num_thread > 0:
-        return options.num_thread
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+def cache_type(side: Literal["k", "v"], options: LoadOptions) -> int:
+    """ggml's number for what one side of the KV cache is kept in. Raises InvalidRequest naming the option."""
+    name = cache_types(options)[0 if side == "k" else 1]
+    if name in _KV_TYPES:
+        return int(_KV_TYPES[name])
+    field = field_of(side, options)
+    known = ", ".join(_KV_TYPES)
+    raise InvalidRequest(f"{field.removeprefix('options.')} takes one of {known}, not {name!r}", field=field)
 
 
 class Context:
@@ -87,17 +90,15 @@ class Context:
         else:
             # Few rows of logits: the default reserves one for each row of the batch, 300 MB for 150k tokens.
             params.n_outputs_max = outputs_of(sequences)
-        if options.kv_cache_type not in _KV_TYPES:
-            raise InvalidRequest(
-                f"kv_cache_type takes one of {', '.join(_KV_TYPES)}, not {options.kv_cache_type!r}",
-                field="options.kv_cache_type",
-            )
-        params.type_k = params.type_v = _KV_TYPES[options.kv_cache_type]
+        params.type_k, params.type_v = cache_type("k", options), cache_type("v", options)
+        params.offload_kqv = params.op_offload = not model.laid.is_cpu
         log.forget_errors()
+        log.flash_attn = None
         handle = lib.llama_init_from_model(model.handle, params)
         if not handle:
-            raise LoadFailed(f"llama.cpp could not make a context: {log.errors() or 'no reason given'}")
+            raise no_context(log.errors(), options)
         self.handle = handle
+        self.flash_attn = log.flash_attn  # what auto came to; None where llama.cpp didn't say
         self.cells = lib.llama_n_ctx(handle)
         self.sequences = sequences
         self.is_split = split and sequences > 1

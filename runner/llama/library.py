@@ -22,9 +22,16 @@ from runner.errors import LoadFailed
 
 SUPPORTED = "0.3.36"
 _MIB = 1024 * 1024
-_BUFFER = re.compile(r"(?P<device>\S+)\s+(?P<kind>model|KV|RS|compute|output)\s+buffer size\s*=\s*(?P<mib>[\d.]+) MiB")
+_BUFFER = re.compile(
+    r"(?P<buffer>\S+)\s+(?P<kind>model|KV|RS|LoRA|compute|output|DSV4 \S+ state)\s+"
+    r"buffer size\s*=\s*(?P<mib>[\d.]+) MiB"
+)
 _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
-_DEVICE = re.compile(r"using device (\S+) \((.*?)\)")
+# The description comes from a driver, with parentheses of its own as it pleases.
+_DEVICE = re.compile(r"using device (?P<name>\S+) \((?P<description>.*)\) \([^()]*\) - \d+ MiB free")
+_FLASH = re.compile(r"flash_attn\s+= (?P<asked>enabled|disabled)\b|Flash Attention (?P<found>enabled|not supported)")
+_OF_A_DEVICE = re.compile(r"_(Mapped|Private)$")  # ways in which a device's buffers lie in its memory
+_OF_THE_MACHINE = re.compile(r"CPU(_|$)|_Host$|^(BLAS|AMX)")  # buffers in the machine's memory, pinned for a GPU or not
 
 
 def check() -> None:
@@ -53,6 +60,12 @@ def folder() -> Path:
     return Path(lib._lib._name).parent
 
 
+def device_of(buffer: str) -> str:
+    """The device in whose memory a buffer lies, by llama.cpp's name for the buffer. Buffers that several devices have
+    parts of keep their own name."""
+    return "CPU" if _OF_THE_MACHINE.search(buffer) else _OF_A_DEVICE.sub("", buffer)
+
+
 def version() -> str:
     """The build of llama.cpp, as it names itself."""
     return f"{llama_cpp.__version__} ({lib.llama_version().decode()})"
@@ -60,7 +73,7 @@ def version() -> str:
 
 @dataclass
 class Sizes:
-    """Bytes that llama.cpp said it took, by device."""
+    """Bytes that llama.cpp said it took, by the device in whose memory they are."""
 
     weights: dict[str, int] = field(default_factory=dict)
     kv: dict[str, int] = field(default_factory=dict)
@@ -68,12 +81,17 @@ class Sizes:
 
 
 class Log:
-    """llama.cpp's log: warnings and errors go to stderr, sizes and the last lines are kept for whoever asks."""
+    """llama.cpp's log: warnings and errors go to stderr, sizes and the last lines are kept for whoever asks.
+
+    `devices` are those of the models loaded so far, with their descriptions; `gpu_layers` is of the last one, and
+    `flash_attn` of the last context.
+    """
 
     def __init__(self) -> None:
         self.sizes = Sizes()
         self.gpu_layers = 0
-        self.devices: list[str] = []
+        self.devices: dict[str, str] = {}
+        self.flash_attn: bool | None = None
         self.hear: Callable[[str], object] | None = None
         """Given every line as well, if there is one."""
         self._tail: deque[str] = deque(maxlen=20)
@@ -99,19 +117,22 @@ class Log:
             self._tail.append(line.strip())
         if self._level >= 3:
             sys.stderr.write(line + "\n" if level != 5 else line)
-            return
-        self._learn(line)
+        self.learn(line)
 
-    def _learn(self, line: str) -> None:
+    def learn(self, line: str) -> None:
+        """Keep what a line tells of sizes and devices."""
         if match := _BUFFER.search(line):
-            kinds = {"model": self.sizes.weights, "KV": self.sizes.kv, "RS": self.sizes.kv}
-            into = kinds.get(match["kind"], self.sizes.compute)
-            device = match["device"]
+            kinds = {"model": self.sizes.weights, "LoRA": self.sizes.weights}
+            kinds |= dict.fromkeys(("compute", "output"), self.sizes.compute)
+            into = kinds.get(match["kind"], self.sizes.kv)
+            device = device_of(match["buffer"])
             into[device] = into.get(device, 0) + int(float(match["mib"]) * _MIB)
         elif match := _OFFLOADED.search(line):
             self.gpu_layers = int(match[1])
         elif match := _DEVICE.search(line):
-            self.devices.append(f"{match[1]}: {match[2]}")
+            self.devices[match["name"]] = match["description"]
+        elif match := _FLASH.search(line):
+            self.flash_attn = "enabled" in (match["asked"], match["found"])
 
 
 _log: Log | None = None

@@ -13,24 +13,31 @@ import llama_cpp.llama_cpp as lib
 
 from runner.errors import LoadFailed
 from runner.llama.library import Log
+from runner.llama.placement import Laid, layout
+from runner.llama.refusals import unloadable
+from runner.protocol.devices import Placement
 from runner.protocol.options import LoadOptions
 
 _POOLING = {"1": "mean", "2": "cls", "3": "last", "4": "rank"}  # as GGUF numbers them; 0 is none
 
 
 class Model:
-    """Load the shards `paths`, in order. `on_progress` hears the fraction read (0 to 1).
+    """Load the shards `paths`, in order, to where `placement` says. `on_progress` hears the fraction read (0 to 1).
 
-    Raises LoadFailed with llama.cpp's own words when it refuses the file.
+    `gpu_layers` are those on other devices than the CPU, the output counted as one. Raises LoadFailed with llama.cpp's
+    own words when it refuses the file.
     """
 
     def __init__(
-        self, paths: Sequence[str], options: LoadOptions, log: Log, on_progress: Callable[[float], None] | None = None
+        self,
+        paths: Sequence[str],
+        options: LoadOptions,
+        log: Log,
+        on_progress: Callable[[float], None] | None = None,
+        placement: Placement | None = None,
     ) -> None:
         params = lib.llama_model_default_params()
-        if options.num_gpu >= 0:
-            params.n_gpu_layers = options.num_gpu
-        params.main_gpu = options.main_gpu
+        self.laid = Laid(layout(placement, options), params)
         params.load_mode = lib.LLAMA_LOAD_MODE_MMAP if options.use_mmap else lib.LLAMA_LOAD_MODE_NONE
 
         def progress(fraction: float, _: object) -> bool:
@@ -41,6 +48,7 @@ class Model:
         keep = lib.llama_progress_callback(progress)  # alive until the call below returns
         params.progress_callback = keep
         log.forget_errors()
+        log.gpu_layers = 0
         encoded = [path.encode() for path in paths]
         if len(encoded) == 1:
             handle = lib.llama_model_load_from_file(encoded[0], params)
@@ -48,8 +56,9 @@ class Model:
             array = (ctypes.c_char_p * len(encoded))(*encoded)
             handle = lib.llama_model_load_from_splits(array, len(encoded), params)
         if not handle:
-            raise LoadFailed(f"llama.cpp could not load the model: {log.errors() or 'no reason given'}")
+            raise unloadable(log.errors())
         self.handle = handle
+        self.gpu_layers = log.gpu_layers
         self.vocab = lib.llama_model_get_vocab(handle)
         self.n_vocab = lib.llama_vocab_n_tokens(self.vocab)
         self.n_embd = lib.llama_model_n_embd_out(handle)

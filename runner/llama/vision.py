@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runner.errors import LoadFailed, RunnerError
-from runner.llama.context import threads
+from runner.llama.cores import threads
 from runner.llama.library import Log
 from runner.llama.model import Model
 from runner.protocol.options import LoadOptions
@@ -51,7 +51,8 @@ class Vision:
         mtmd.mtmd_log_set(log.callback, ctypes.c_void_p(0))
         mtmd.mtmd_helper_log_set(log.callback, ctypes.c_void_p(0))
         params = mtmd.mtmd_context_params_default()
-        params.use_gpu = options.num_gpu != 0
+        params.use_gpu = not model.laid.is_cpu
+        params.device = model.laid.first
         params.n_threads = threads(options)
         params.print_timings = False
         log.forget_errors()

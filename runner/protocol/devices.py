@@ -1,6 +1,6 @@
 """What a machine can compute on, and where a load goes: values to be found and decided elsewhere.
 
-Names are llama.cpp's own ("CUDA0", "Metal", "Vulkan1", "CPU"). Plain values; nothing here measures or decides.
+Names are llama.cpp's own ("CUDA0", "MTL0", "Vulkan1", "CPU"). Plain values; nothing here measures or decides.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ DeviceKind = Literal["cpu", "gpu", "igpu", "accelerator"]
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """One device. `backend` is in lower case: cpu, cuda, metal, rocm, vulkan, sycl, ..., as llama.cpp registers it.
+    """One device. `backend` is in lower case: cpu, cuda, metal, rocm, vulkan, sycl, ..., as llama.cpp registers it
+    (which calls metal mtl).
 
     `total` and `free` are bytes of its own memory, or of the part of the machine's that it may use; 0 where nobody
     knows.
@@ -26,6 +27,22 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     total: int = 0
     free: int = 0
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """What the probe process found: the devices in llama.cpp's order, and what this build of it has.
+
+    `backends` are those compiled in or loaded, with a device here or not. `splits_rows` are those of them that can give
+    each GPU a part of each matrix. With `problem` nothing could be found out, and there is the CPU alone.
+    """
+
+    devices: tuple[Device, ...]
+    backends: tuple[str, ...] = ("cpu",)
+    splits_rows: tuple[str, ...] = ()
+    offloads: bool = False
+    engine: str = ""  # the build of llama.cpp
+    system: str = ""  # what it says of the processor features that it was built for
+    problem: str = ""
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):

@@ -247,7 +247,7 @@ def _tools(given: Path | None) -> tuple[Path, Path | None]:
 
 def _threads() -> int:
     """As many as Runner takes by itself."""
-    from runner.llama.context import threads
+    from runner.llama.cores import threads
     from runner.protocol.options import LoadOptions
 
     return threads(LoadOptions(num_ctx=1, num_parallel=1))  # only the threads are looked at

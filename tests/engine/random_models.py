@@ -17,8 +17,11 @@ WIDTH, INNER, STATE, RANK, LAYERS, WINDOW = 64, 128, 16, 4, 2, 32
 Tensor = tuple[str, tuple[int, ...]]
 
 
-def write(path: Path, architecture: str, *, context: int = 512) -> Path:
-    """A model of this architecture: llama, qwen2(vl), gemma2 (sliding window), mamba (recurrent) or jamba (hybrid)."""
+def write(path: Path, architecture: str, *, context: int = 512, experts: int = 0) -> Path:
+    """A model of this architecture: llama, qwen2(vl), gemma2 (sliding window), mamba (recurrent) or jamba (hybrid).
+
+    With `experts`, a llama has so many in each layer, of which a token takes two.
+    """
     random = np.random.default_rng(5)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(context)
@@ -26,11 +29,14 @@ def write(path: Path, architecture: str, *, context: int = 512) -> Path:
     writer.add_block_count(LAYERS)
     writer.add_layer_norm_rms_eps(1e-5)
     _describe(writer, architecture)
+    if experts:
+        writer.add_expert_count(experts)
+        writer.add_expert_used_count(2)
     tokens = copy_vocabulary(writer)
     for name, shape in [
         ("token_embd.weight", (tokens, WIDTH)),
         ("output_norm.weight", (WIDTH,)),
-        *_blocks(architecture),
+        *(_with_experts(_blocks(architecture), experts) if experts else _blocks(architecture)),
     ]:
         writer.add_tensor(name, _values(random, architecture, name, shape).astype(np.float32))
     writer.write_header_to_file()
@@ -89,6 +95,17 @@ def _blocks(architecture: str) -> Iterator[Tensor]:
             for name, shape in (("gate", (INNER, WIDTH)), ("up", (INNER, WIDTH)), ("down", (WIDTH, INNER))):
                 yield f"{block}.ffn_{name}.weight", shape
             yield f"{block}.ffn_norm.weight", (WIDTH,)
+
+
+def _with_experts(blocks: Iterator[Tensor], experts: int) -> Iterator[Tensor]:
+    for name, shape in blocks:
+        block, _, part = name.rpartition(".ffn_")
+        if part.removesuffix(".weight") in ("gate", "up", "down"):
+            yield f"{block}.ffn_{part.removesuffix('.weight')}_exps.weight", (experts, *shape)
+            if part == "gate.weight":
+                yield f"{block}.ffn_gate_inp.weight", (experts, WIDTH)
+        else:
+            yield name, shape
 
 
 def _recurrent(block: str, architecture: str) -> Iterator[Tensor]:
