@@ -147,16 +147,18 @@ class Worker:
         intake = Intake(self._mailbox, self._inbox, self._outbox)
         thread = threading.Thread(target=self._run, name="loop")
         thread.start()
+        stop = Stop("shutdown")  # as when the daemon is gone
         try:
             for command in commands:
                 if isinstance(command, Stop):
+                    stop = command
                     break
                 if isinstance(command, Work | Cancel):
                     intake.take(command)
         finally:  # however it ends, nobody reads commands any more, so nothing may go on
             self._stopping.set()
             all_out = intake.close(_TOKENISE_S)
-            self._inbox.put(Stop())
+            self._inbox.put(stop)
             thread.join()
         if not all_out:  # the process ends under them; what they use must stay until then
             return
