@@ -223,7 +223,7 @@ def _path(value: object) -> Path | None:
     text = _text(value)
     try:
         return Path(text).expanduser().absolute() if text else None
-    except RuntimeError as error:  # a ~ that stands for nobody
+    except (RuntimeError, ValueError) as error:  # a ~ that stands for nobody, or what is no name at all
         raise ValueError(f"takes a folder, and {text!r} is none: {error}") from None
 
 
@@ -274,6 +274,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("stored_responses", _whole(0, 1_000_000), 1000, "answers of /v1/responses to keep in memory; 0 keeps none"),
     Setting("stored_responses_size", parse_size, "64MB", "memory for them; the longest unused are forgotten first"),
     Setting("load_timeout", parse_duration, "5m", "how long a load may go on without a sign of progress"),
+    Setting("spare_worker", _boolean, True, "while models are in use, have a process ready that loads the next one"),
     Setting("api_key", _key, "", "key that clients must send; required when listening beyond loopback"),
     Setting("origins", _words, "", "web origins allowed beside loopback ones, comma-separated"),
     Setting("allowed_hosts", _words, "", "host names accepted in the Host header beside loopback ones"),
@@ -333,6 +334,7 @@ class Settings:
     stored_responses: int
     stored_responses_size: int  # bytes
     load_timeout: float  # seconds
+    spare_worker: bool
     api_key: str | None = field(repr=False)  # lest it be printed with the rest
     origins: tuple[str, ...]
     allowed_hosts: tuple[str, ...]

@@ -36,6 +36,7 @@ from runner.engine.parent import die_with_parent
 from runner.engine.reuse import Reuse
 from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
+from runner.engine.spare import taken
 from runner.errors import LoadFailed, RunnerError
 from runner.formats import THINKING, CallFormat, Thinking, calls_of, markers_in, markers_of, thinking_of
 from runner.llama import library
@@ -56,7 +57,10 @@ _EMBED_BATCH = 2048
 
 
 def main() -> int:
-    """Serve one model over stdin and stdout. Returns the exit status."""
+    """Serve one model over stdin and stdout. Returns the exit status.
+
+    A spare worker does the same; it only waits longer for its Load.
+    """
     die_with_parent()
     # Whatever native code prints belongs into the log, not between frames.
     events = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -68,6 +72,7 @@ def main() -> int:
     first = next(commands, None)
     if not isinstance(first, Load):
         return 2
+    taken()
     try:
         worker = Worker(first, outbox)
     except RunnerError as error:

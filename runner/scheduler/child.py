@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from runner.protocol.codec import BadFrame, FrameReader, pack_command, unpack_events
-from runner.protocol.commands import Command, Load, Stop
+from runner.protocol.commands import Command, Load, Stop, Why
 from runner.protocol.events import Failed, Loading, Ready
 from runner.scheduler.effects import Reports
 from runner.scheduler.failures import Exit
@@ -48,6 +48,8 @@ def worker_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str
     }
     passed["GGML_NO_BACKTRACE"] = "1"  # an abort would otherwise start a debugger and hang on it
     passed["PYTHONUTF8"] = "1"
+    if sys.platform == "linux":  # pages of 2 MB, where the kernel has some: a third of the time to make a context
+        passed["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
     root = Path(__file__).resolve().parents[2]
     if root.name not in ("site-packages", "dist-packages"):  # a checkout: the worker must find the same one
         passed["PYTHONPATH"] = str(root)
@@ -78,6 +80,7 @@ class Child(asyncio.SubprocessProtocol):
         self._fault: str | None = None
         self._spawned = False
         self._stopping = False
+        self._why: Why = "idle"
         self._timers: list[asyncio.TimerHandle] = []
         self._watchdog: asyncio.TimerHandle | None = None
         self.ended = asyncio.Event()
@@ -87,8 +90,16 @@ class Child(asyncio.SubprocessProtocol):
         """The process id, once there is one."""
         return self._transport.get_pid() if self._transport else None
 
-    async def start(self) -> None:
-        """Spawn the process and send it its load. Doesn't wait for the model, and reports what goes wrong."""
+    async def start(self, spare: asyncio.SubprocessTransport | None = None) -> None:
+        """Spawn the process, unless a `spare` one is given, and send it its load.
+
+        Doesn't wait for the model, and reports what goes wrong.
+        """
+        if spare is not None:
+            spare.set_protocol(self)
+            self.connection_made(spare)
+            self._begin()
+            return
         try:
             await self._loop.subprocess_exec(
                 lambda: self,
@@ -100,6 +111,9 @@ class Child(asyncio.SubprocessProtocol):
             self._fault = f"its process could not be started: {error}"
             self._end(None)
             return
+        self._begin()
+
+    def _begin(self) -> None:
         self._spawned = True
         if self._stopping:
             self._begin_end()
@@ -114,10 +128,11 @@ class Child(asyncio.SubprocessProtocol):
         if pipe is not None and not pipe.is_closing():
             pipe.write(pack_command(command))
 
-    def stop(self) -> None:
+    def stop(self, why: Why = "idle") -> None:
         """Ask the worker to end; then tell it; then end it."""
         if self._stopping:
             return
+        self._why = why
         self._stopping = True
         self._disarm()
         if self._spawned:
@@ -172,7 +187,7 @@ class Child(asyncio.SubprocessProtocol):
     # Inside
 
     def _begin_end(self) -> None:
-        self.send(Stop())
+        self.send(Stop(self._why))
         if (pipe := self._stdin()) is not None:
             pipe.close()  # after what is written; the end of its input ends a worker too
         self._timers += [

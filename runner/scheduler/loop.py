@@ -25,6 +25,7 @@ from runner.errors import (
     WorkerCrashed,
 )
 from runner.protocol import commands
+from runner.protocol.commands import Why
 from runner.protocol.events import (
     Done,
     Ended,
@@ -229,7 +230,7 @@ class Scheduler:
                 member.inside.discard(ticket.id)
             self._fail(ticket, ShuttingDown("Runner shut down before the answer was complete", retry_after=2))
         for member in self._fleet:
-            self._stop(member)
+            self._stop(member, "shutdown")
         self._settle()
 
     # Inside
@@ -263,7 +264,7 @@ class Scheduler:
     def _wind_up(self) -> None:
         for member in self._fleet:
             if member.state != "stopping" and not member.inside:
-                self._stop(member)
+                self._stop(member, "shutdown")
         if not self._tickets and self._drained is not None:
             drained, self._drained = self._drained, None
             drained()
@@ -301,7 +302,7 @@ class Scheduler:
             case plan.Evict(model):
                 member = self._fleet.of(model)
                 if member is not None:
-                    self._stop(member)
+                    self._stop(member, "wanted")
             case plan.Refuse(id, need, have):
                 ticket = self._tickets[id]
                 self._queue.remove(ticket)
@@ -373,7 +374,7 @@ class Scheduler:
         self._pace.ended(now)
         ticket.journey.ended(outcome, now, given_up=ticket.cancelled)
         if member.state == "stopping" and not member.inside:
-            self._effects.stop(member.run)
+            self._effects.stop(member.run, member.why)
         if ticket.cancelled:
             del self._tickets[request]
         elif isinstance(outcome, RunnerError):
@@ -448,10 +449,10 @@ class Scheduler:
                 self._queue.remove(ticket)
                 self._fail(ticket, error)
 
-    def _stop(self, member: Member) -> None:
-        self._fleet.stopping(member)
+    def _stop(self, member: Member, why: Why = "idle") -> None:
+        self._fleet.stopping(member, why)
         if not member.inside:
-            self._effects.stop(member.run)
+            self._effects.stop(member.run, why)
 
 
 def _on_pause(model: str, seconds: float) -> str:
