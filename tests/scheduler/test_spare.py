@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -65,7 +66,8 @@ async def test_one_that_dies_is_replaced_and_nobody_hears_of_it(at: House) -> No
     # And one that has just died, of which asyncio doesn't know yet, isn't handed out.
     ready = await standing(at)
     os.kill(ready, signal.SIGKILL)
-    os.waitid(os.P_PID, ready, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 -- asyncio is not to hear of it
+    with suppress(ChildProcessError):  # a thread of asyncio's may have been quicker, without telling it yet
+        os.waitid(os.P_PID, ready, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 -- it takes no time
     assert (await at.ask(want("say:two", "b"))).text == "two"
     assert at.pid("b") != ready
     assert all(measured.meters.deaths == 0 for measured in at.scheduler.measured())
