@@ -225,7 +225,7 @@ def _path(value: object) -> Path | None:
     text = _text(value)
     try:
         return Path(text).expanduser().absolute() if text else None
-    except RuntimeError as error:  # a ~ that stands for nobody
+    except (RuntimeError, ValueError) as error:  # a ~ that stands for nobody, or what is no name at all
         raise ValueError(f"takes a folder, and {text!r} is none: {error}") from None
 
 
@@ -290,6 +290,7 @@ SETTINGS: tuple[Setting, ...] = (
         "keep the processes that run models to their own files, off the network: on (as far as this system can), "
         "strict (or load nothing), off",
     ),
+    Setting("spare_worker", _boolean, True, "while models are in use, have a process ready that loads the next one"),
     Setting("api_key", _key, "", "key that clients must send; required when listening beyond loopback"),
     Setting("origins", _words, "", "web origins allowed beside loopback ones, comma-separated"),
     Setting("allowed_hosts", _words, "", "host names accepted in the Host header beside loopback ones"),
@@ -350,6 +351,7 @@ class Settings:
     stored_responses_size: int  # bytes
     load_timeout: float  # seconds
     sandbox: Mode
+    spare_worker: bool
     api_key: str | None = field(repr=False)  # lest it be printed with the rest
     origins: tuple[str, ...]
     allowed_hosts: tuple[str, ...]

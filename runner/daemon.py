@@ -75,7 +75,9 @@ class Daemon:
 
 def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdown: Callable[[], None]) -> Daemon:
     """Construct everything. `threads` is for what reads the store; `shutdown` asks the process to end."""
-    workers = Workers(settings.folders.state / "logs", settings.load_timeout, time.monotonic)
+    workers = Workers(
+        settings.folders.state / "logs", settings.load_timeout, time.monotonic, has_spare=settings.spare_worker
+    )
     limits = Limits(
         models=settings.max_loaded_models or _MODELS,
         queue=settings.max_queue,

@@ -122,10 +122,11 @@ def test_ends_when_asked(tmp_path: Path) -> None:
 def test_workers_end_with_it(tmp_path: Path) -> None:
     with running(tmp_path) as daemon:
         assert daemon.post("/api/generate", model="demo", prompt="hi", stream=False)[0] == 200
-        (worker,) = psutil.Process(daemon.process.pid).children()
-        assert "runner.engine" in worker.cmdline()
+        workers = psutil.Process(daemon.process.pid).children()  # a spare one may be among them
+        assert workers
+        assert all("runner.engine" in worker.cmdline() for worker in workers)
         assert daemon.end(signal.SIGTERM) == 143
-        assert not worker.is_running()
+        assert not any(worker.is_running() for worker in workers)
 
 
 def test_a_killed_daemon_takes_its_workers_along(tmp_path: Path) -> None:

@@ -114,6 +114,23 @@ class Archive:
             return None
         return name
 
+    def drop(self, name: str) -> None:
+        """Remove a file that another one replaces."""
+        with suppress(OSError):
+            (self._folder / name).unlink()
+
+    def room(self) -> int:
+        """Bytes that files may take: the limit, since older ones make way, or half of what is free on the disk.
+
+        The folder need not be there yet.
+        """
+        place = next((each for each in (self._folder, *self._folder.parents) if each.exists()), None)
+        try:
+            free = shutil.disk_usage(place).free if place is not None else 0
+        except OSError:
+            return 0
+        return min(self._limit, free // 2)
+
     def _open(self, file: BinaryIO) -> tuple[Head, array[int]] | None:
         """Head and tokens of a file, read up to its state. None when they are not what was written for this key."""
         opening = file.read(len(_MAGIC) + _LENGTH.size)

@@ -9,15 +9,18 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 
 from runner.engine.archive import Archive
+from runner.engine.pace import Recent
 from runner.engine.shelf import FILES, Saved
 from runner.llama.state import Data
 
-_PENDING = 512 * 1024 * 1024  # bytes that may wait to be written
+MOST = 512 * 1024 * 1024  # bytes that may wait to be written
+_TELLING = 256 * 1024  # bytes: what writing fewer takes tells little of what a byte takes
+_PACE = 2.5e-9  # seconds that hashing and writing a byte takes, until it is known
 _LAST = 0.5  # seconds for the write that is under way at the end
 
 
@@ -49,15 +52,16 @@ News = Listed | Fetched | Filed
 
 @dataclass(order=True, slots=True)
 class _Order:
-    """Something to do: reads first, since a request waits for each, and the end last."""
+    """Something to do: reads first, since a request waits for each, and the end last. `instead` are files to drop."""
 
     rank: int
     number: int
     saved: Saved | None = field(compare=False)
     data: Data | None = field(compare=False, default=None)
+    instead: tuple[str, ...] = field(compare=False, default=())
 
 
-_READ, _WRITE, _END = range(3)
+_READ, _WRITE, _DROP, _END = range(4)
 
 
 class Clerk:
@@ -70,6 +74,7 @@ class Clerk:
         self._numbers = count()
         self._pending = 0  # bytes to write; the lock is for it alone
         self._lock = threading.Lock()
+        self._byte = Recent()
         self._deadline = float("inf")
         self._thread = threading.Thread(target=self._run, name="prefix files", daemon=True)
         self._thread.start()
@@ -78,14 +83,33 @@ class Clerk:
         """Order a state that is in a file; Fetched will follow."""
         self._put(_READ, saved)
 
-    def write(self, saved: Saved) -> None:
-        """Order a state to be kept; Filed follows if it was. With too much on its way already, nothing is done."""
+    @property
+    def pace(self) -> float:
+        """Seconds that writing a byte takes here."""
+        return self._byte.value or _PACE
+
+    @property
+    def room(self) -> int:
+        """Bytes that there is room for."""
+        return self._archive.room()
+
+    def write(self, saved: Saved, instead: Sequence[str] = ()) -> bool:
+        """Order a state to be kept, `instead` of these files; Filed follows if it was.
+
+        False, and nothing is done, with too much on its way already.
+        """
         assert saved.data is not None
         with self._lock:
-            if self._pending + saved.data.nbytes > _PENDING:
-                return
+            if self._pending + saved.data.nbytes > MOST:
+                return False
             self._pending += saved.data.nbytes
-        self._put(_WRITE, saved, saved.data)
+        self._put(_WRITE, saved, saved.data, tuple(instead))
+        return True
+
+    def drop(self, files: Sequence[str]) -> None:
+        """Have files removed that others replace."""
+        if files:
+            self._put(_DROP, None, instead=tuple(files))
 
     def close(self, seconds: float) -> None:
         """Finish what was ordered, as far as it can be begun in time."""
@@ -93,18 +117,20 @@ class Clerk:
         self._put(_END, None)
         self._thread.join(seconds + _LAST)
 
-    def _put(self, rank: int, saved: Saved | None, data: Data | None = None) -> None:
-        self._orders.put(_Order(rank, next(self._numbers), saved, data))
+    def _put(self, rank: int, saved: Saved | None, data: Data | None = None, instead: tuple[str, ...] = ()) -> None:
+        self._orders.put(_Order(rank, next(self._numbers), saved, data, instead))
 
     def _run(self) -> None:
         self._tell(Listed(self._list()))
-        while (order := self._orders.get()).saved is not None:
-            if time.monotonic() >= self._deadline:
+        while (order := self._orders.get()).rank != _END:
+            if order.saved is None:
+                self._drop(order.instead)
+            elif time.monotonic() >= self._deadline:
                 continue
-            if order.data is None:
+            elif order.data is None:
                 self._tell(Fetched(order.saved, self._read(order.saved)))
-            else:
-                self._write(order.saved, order.data)
+            elif self._write(order.saved, order.data):
+                self._drop(order.instead)
 
     def _list(self) -> tuple[Saved, ...]:
         try:
@@ -121,8 +147,12 @@ class Clerk:
             traceback.print_exc()
             return None
 
-    def _write(self, saved: Saved, data: Data) -> None:
-        name = None
+    def _drop(self, files: Sequence[str]) -> None:
+        for file in files:
+            self._archive.drop(file)
+
+    def _write(self, saved: Saved, data: Data) -> bool:
+        name, began = None, time.monotonic()
         try:
             name = self._archive.write(saved.tokens, data)
         except Exception:  # noqa: BLE001 -- a prefix less; the worker goes on
@@ -130,4 +160,7 @@ class Clerk:
         with self._lock:
             self._pending -= data.nbytes
         if name is not None:
+            if data.nbytes >= _TELLING:
+                self._byte.add((time.monotonic() - began) / data.nbytes)
             self._tell(Filed(saved, name))
+        return name is not None

@@ -5,13 +5,14 @@ Other threads only put things into its inbox. Each accepted request leaves by ex
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from collections import deque
 from collections.abc import Callable
 
 from runner.engine.answers import Answers
-from runner.engine.clerk import News
+from runner.engine.clerk import Filed, News
 from runner.engine.crew import Crew
 from runner.engine.draft import Drafts
 from runner.engine.embed import Embedder, Inputs
@@ -31,6 +32,7 @@ from runner.protocol.events import Event, Started, Stats
 
 BESIDE = 256  # tokens of inputs to embed in one step while others generate
 _STATS_NS = 1_000_000_000
+_REST = 3.0  # seconds without work after which prefixes are brought into files
 
 
 class Widened:
@@ -72,6 +74,8 @@ class Loop:
         self._answers = Answers(model, self._roster, self._meter, crew)
         self._rounds = 0
         self._stats_sent_ns = 0
+        self._rests_at = math.inf  # when there is something to do for one who has nothing to do
+        self._stop = Stop()
 
     def run(self) -> None:
         """Work until Stop. What is under way then ends as cancelled."""
@@ -87,21 +91,24 @@ class Loop:
         self._outbox.put(*[inputs.cancelled() for inputs in self._inputs])
         self._report(now=True)
         self._crew.close()
-        self._reuse.close()
+        self._reuse.close(self._stop.why)
         if self._drafts is not None:
             self._drafts.close()
 
     # -- what arrives
 
     def _drain(self) -> bool:
-        """Take everything from the inbox; wait for something when there is nothing to do. False after Stop."""
+        """Take everything from the inbox; wait for something to do when there is nothing. False after Stop."""
         idle = not (self._lanes.running or self._inputs or self._roster.has_ready)
         if idle:
             self._report(now=True)
+        else:
+            self._rests_at = self._clock() + _REST
         while idle or not self._inbox.empty():
             item = self._next()
             idle = False
             if isinstance(item, Stop):
+                self._stop = item
                 return False
             if isinstance(item, Cancel):
                 self._cancel(item.id)
@@ -114,6 +121,8 @@ class Loop:
                     self._reuse.add(lane)
             else:
                 self._reuse.hear(item)
+                if isinstance(item, Filed) and self._rests_at == math.inf:
+                    self._rests_at = self._clock()
         return True
 
     def _take_in(self, sequence: Sequence) -> None:
@@ -126,13 +135,20 @@ class Loop:
         sequence.others.clear()
 
     def _next(self) -> Item:
-        """The next item, however long it takes. Meanwhile the wide lane may become superfluous."""
+        """The next item, however long it takes. Meanwhile the wide lane may become unneeded, and files get written."""
         while True:
+            now = self._clock()
+            waits = [self._lanes.seconds_left(now), max(0.0, self._rests_at - now) if self._reuse.rests else None]
             try:
-                return self._inbox.get(timeout=self._lanes.seconds_left(self._clock()))
+                # A queue waits for ever with None, and not with inf.
+                timeout = min((each for each in waits if each is not None), default=math.inf)
+                return self._inbox.get(timeout=None if timeout == math.inf else timeout)
             except queue.Empty:
                 self._tend()
                 self._report(now=True)
+                if self._clock() >= self._rests_at:
+                    self._rests_at = math.inf  # until what is ordered here has been done
+                    self._reuse.rest()
 
     def _tend(self) -> None:
         """Have the wide lane made where there is a crowd, and give it up where there has been none for a while."""

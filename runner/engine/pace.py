@@ -42,6 +42,11 @@ class Pace:
                 self._sizes.insert(bisect_left(self._sizes, size), size)
             self._steps[size].add(seconds)
 
+    @property
+    def token(self) -> float | None:
+        """Seconds that one token of a prompt takes; None when nobody knows yet."""
+        return self._token.value
+
     def chunk(self, decodes: int) -> int:
         """How many prompt tokens may be computed in a step with so many decodes, LEAST to the budget.
 

@@ -16,25 +16,29 @@ from functools import partial
 from typing import Protocol
 
 from runner.engine.clerk import Clerk, Filed, Listed, News
+from runner.engine.farewell import LEAST, Use
+from runner.engine.keeper import Keeper
+from runner.engine.pace import Pace
 from runner.engine.pictures import whole
 from runner.engine.prefixes import Prefixes
 from runner.engine.sequence import Sequence
 from runner.engine.shelf import Awaited, Saved, Shelf
 from runner.engine.slots import Found, Slots
 from runner.llama.state import Data
+from runner.protocol.commands import ChatPrompt, Why
 
 # Saving or restoring a token copies its bytes: 1 to 7 us where computing it takes 4 ms (0.5B, two cores); it pays for
 # every token, even on a GPU that computes ten thousand a second. What decides is the call: claiming, saving and cutting
-# take some milliseconds, which about this many tokens are worth there.
-LEAST = 64
+# take some milliseconds, which about LEAST tokens are worth there.
 _FORESEEN = 16  # newcomers whose reuse is known to the plan exactly
 _LEAVING = 0.25  # seconds that the end of a lane may take for that: those in the other lane wait meanwhile
-_CLOSING = 1.0  # seconds that the end of a worker may take for what is to survive it: somebody waits for the memory
 _OWN = 4  # and it is saved if at least one part in so many of its tokens stands nowhere else
 
 
 class Memory(Protocol):
     """Saves and restores what a sequence has computed (`llama/state`)."""
+
+    def size(self, seq: int) -> int: ...
 
     def save(self, seq: int) -> Data | None: ...
 
@@ -49,6 +53,9 @@ class Place(Protocol):
 
     @property
     def memory(self) -> Memory | None: ...
+
+    @property
+    def pace(self) -> Pace: ...
 
     @property
     def idle_cells(self) -> int | None: ...
@@ -76,6 +83,8 @@ class Reuse:
         self._cuttable = cuttable
         self._shelf = shelf
         self._clerk = clerk
+        self._keeper = Keeper(shelf, clerk, cuttable=cuttable) if shelf is not None and clerk is not None else None
+        self._uses: dict[int, Use] = {}  # of those who run, by their key
         self._reading: dict[Saved, Awaited] = {}
         # Who came before it was known what files there are; the first request after a swap is likely to be in one.
         self._early: list[Sequence] | None = None if clerk is None else []
@@ -168,6 +177,8 @@ class Reuse:
     def is_over(self, sequence: Sequence) -> None:
         """A sequence has ended, however it did: nobody need wait for it."""
         sequence.leader = None
+        if (use := self._uses.pop(sequence.key, None)) is not None:
+            use.at = time.monotonic()
         if sequence in self._prompts:
             self._prompts.remove(sequence)
 
@@ -182,8 +193,10 @@ class Reuse:
                 if sequence in self._prompts:
                     self._order(sequence)
         elif isinstance(news, Filed):
-            news.saved.file, news.saved.data = news.file, None
-            self._shelf.know(news.saved)
+            assert self._clerk is not None
+            self._clerk.drop(self._shelf.written(news.saved, news.file))
+            if self._keeper is not None:
+                self._keeper.hear(news.saved)
         else:
             awaited = self._reading.pop(news.saved)
             awaited.data, awaited.is_read = news.data, True
@@ -201,9 +214,19 @@ class Reuse:
             begun = place.slots.acquire(sequence.tokens, sequence.reusable)
             self.counts.cells += begun[1]
         sequence.slot, sequence.computed = begun
+        self._note_use(sequence, place)
         sequence.awaited = sequence.leader = None
         if not self._cuttable:
             self._set_borders(sequence, known)
+
+    def _note_use(self, sequence: Sequence, place: Place) -> None:
+        """Whoever begins with what others computed makes it likelier that somebody will again."""
+        assert sequence.slot is not None
+        before = place.slots.use_of(sequence.slot) if sequence.computed else None
+        times = before.times + 1 if before is not None else 1
+        use = Use(isinstance(sequence.command.prompt, ChatPrompt), times, time.monotonic())
+        place.slots.note_use(sequence.slot, use)
+        self._uses[sequence.key] = use
 
     def step_of(self, sequence: Sequence, count: int) -> int:
         """How many of `count` tokens to compute in one step."""
@@ -244,17 +267,20 @@ class Reuse:
         known = place.slots.find(tokens).known
         return known if self._shelf is None else max(known, self._shelf.find(tokens)[2])
 
-    def close(self) -> None:
-        """Everything has ended: what stands in cells and in RAM goes into files, what was used last first."""
-        if self._clerk is None:
-            return
-        deadline = time.monotonic() + _CLOSING
-        assert self._shelf is not None
-        for place in self._places:
-            _give_up(place.slots, deadline)
-        for saved in self._shelf.unfiled():
-            self._clerk.write(saved)
-        self._clerk.close(max(0.0, deadline - time.monotonic()))
+    @property
+    def rests(self) -> bool:
+        """Whether `rest` may have anything to do."""
+        return self._keeper is not None
+
+    def rest(self) -> None:
+        """Nobody is there: order a file for the prefix that is most worth one. Filed follows, if there is one."""
+        if self._keeper is not None:
+            self._keeper.rest(self._places)
+
+    def close(self, why: Why) -> None:
+        """Everything has ended: what stands in cells and in RAM goes into files, as far as it is worth the time."""
+        if self._keeper is not None:
+            self._keeper.close(self._places, why)
 
     def _from_shelf(self, sequence: Sequence, place: Place) -> tuple[int, int] | None:
         """What `begin` is after, if a saved state is better than what stands in cells."""
@@ -273,6 +299,7 @@ class Reuse:
         if begun is None:
             self._shelf.remove(saved)
             return None
+        place.slots.note_use(begun[0], saved.use)
         if saved.file is None:
             self.counts.ram += begun[1]
         else:
@@ -329,7 +356,7 @@ class Reuse:
         data = place.memory.save(seq)
         if data is not None:
             self.counts.demotions += 1
-            self._shelf.put(Saved(tokens[:], data))
+            self._shelf.put(Saved(tokens[:], data, use=place.slots.use_of(seq) or Use(at=time.monotonic())))
 
 
 def _give_up(slots: Slots, deadline: float) -> None:

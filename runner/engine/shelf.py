@@ -8,8 +8,9 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from runner.engine.farewell import Use
 from runner.engine.pictures import is_inside, whole
 from runner.engine.prefixes import Prefixes
 from runner.llama.state import Data
@@ -24,6 +25,7 @@ class Saved:
     tokens: array[int]
     data: Data | None
     file: str | None = None
+    use: Use = field(default_factory=Use)
 
     @property
     def nbytes(self) -> int:
@@ -46,11 +48,12 @@ class Shelf:
     Where states are `cuttable`, one serves for every beginning of its tokens; else only for all of them.
     """
 
-    def __init__(self, limit: int, spill: Callable[[Saved], None], *, cuttable: bool) -> None:
+    def __init__(self, limit: int, spill: Callable[[Saved], object], *, cuttable: bool) -> None:
         self._limit = limit
         self._spill = spill
         self._cuttable = cuttable
         self._prefixes: Prefixes[Saved] = Prefixes()
+        self._filed: Prefixes[Saved] = Prefixes()  # whatever is in a file, in RAM as well or not
         self._here: OrderedDict[Saved, None] = OrderedDict()  # in RAM, the one used last at the end
         self._files: OrderedDict[Saved, None] = OrderedDict()  # in a file alone
         self.nbytes = 0
@@ -92,7 +95,7 @@ class Shelf:
         if saved not in self._prefixes:
             if self._cuttable:
                 for _, shorter in self._prefixes.match(saved.tokens).ends:
-                    self.remove(shorter)
+                    self._forget(shorter)  # a file of it is of use until this one has its own
             self._prefixes.add(saved, saved.tokens)
         if saved in self._here:
             return
@@ -106,9 +109,39 @@ class Shelf:
         """Know of a state that is in a file alone."""
         if saved not in self._prefixes:
             self._prefixes.add(saved, saved.tokens)
+        if saved not in self._filed:
+            self._filed.add(saved, saved.tokens)
         self._files[saved] = None
         while len(self._files) > FILES:
             self.remove(next(iter(self._files)))
+
+    def written(self, saved: Saved, file: str) -> list[str]:
+        """A state is in this file now. Returns the files that are of no use beside it."""
+        saved.file = file
+        shorter = self._shorter(saved.tokens)
+        for other in shorter:
+            self.remove(other)
+        if saved in self._here:
+            self._filed.add(saved, saved.tokens)
+        else:
+            saved.data = None
+            self.know(saved)
+        return [other.file for other in shorter if other.file is not None and other.file != file]
+
+    def replaced(self, tokens: Sequence[int]) -> list[str]:
+        """The files that are of no use beside one of these tokens."""
+        return [other.file for other in self._shorter(tokens) if other.file is not None]
+
+    def _shorter(self, tokens: Sequence[int]) -> list[Saved]:
+        """What is in files and holds nothing but a beginning of these tokens, if all of them serve for that."""
+        return [other for _, other in self._filed.match(tokens).ends] if self._cuttable else []
+
+    def filed(self, tokens: Sequence[int]) -> int:
+        """How many of the first tokens a file serves for."""
+        match = self._filed.match(tokens)
+        if self._cuttable:
+            return match.length
+        return match.ends[-1][0] if match.ends else 0
 
     def touch(self, saved: Saved) -> None:
         """It was of use."""
@@ -117,7 +150,12 @@ class Shelf:
                 order.move_to_end(saved)
 
     def remove(self, saved: Saved) -> None:
-        """Forget a state."""
+        """Forget a state, and its file."""
+        if saved in self._filed:
+            self._filed.remove(saved)
+        self._forget(saved)
+
+    def _forget(self, saved: Saved) -> None:
         if saved not in self._prefixes:
             return
         self._prefixes.remove(saved)

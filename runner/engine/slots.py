@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from runner.engine.farewell import Use
 from runner.engine.pictures import is_inside, position, whole
 from runner.engine.prefixes import Match, Prefixes
 
@@ -39,6 +40,7 @@ class _Slot:
     runs: list[_Run] = field(default_factory=list)
     busy: bool = False
     last_used: int = 0
+    use: Use | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,14 @@ class Slots:
         """A copy of what stands there."""
         return self._slots[index].tokens[:]
 
+    def use_of(self, index: int) -> Use | None:
+        """What is noted of how the prefix there is used."""
+        return self._slots[index].use
+
+    def note_use(self, index: int, use: Use) -> None:
+        """Note it. A copy of the prefix has the same note, and it goes with the last of the tokens."""
+        self._slots[index].use = use
+
     def lend(self, index: int, length: int) -> int | None:
         """An id that holds the first `length` tokens of another until it is released; None when no other id is idle."""
         target = self._idlest() if self.free else index
@@ -303,6 +313,7 @@ class Slots:
             del slot.tokens[:]
             del slot.runs[:]
             slot.busy = False
+            slot.use = None
 
     def _best(self, match: Match[int]) -> int:
         """Whose cells to use of those who hold the same beginning: an idle one that holds nothing more, or anyone."""
@@ -367,6 +378,7 @@ class Slots:
         self._share(source, target)
         origin, twin = self._slots[source], self._slots[target]
         twin.tokens = origin.tokens[:]
+        twin.use = origin.use
         twin.busy = True
         if not self.apart:
             twin.runs = origin.runs[:]
@@ -428,6 +440,8 @@ class Slots:
         self._prefixes.remove(index)
         if slot.tokens:
             self._prefixes.add(index, slot.tokens)
+        else:
+            slot.use = None
         return start
 
     def _split(self, run: _Run, size: int) -> None:

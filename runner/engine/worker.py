@@ -40,6 +40,7 @@ from runner.engine.sandbox.enter import Work as Needs
 from runner.engine.sandbox.enter import enter
 from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
+from runner.engine.spare import taken
 from runner.errors import LoadFailed, RunnerError
 from runner.formats import THINKING, CallFormat, Thinking, calls_of, markers_in, markers_of, thinking_of
 from runner.llama import library
@@ -63,7 +64,10 @@ _EMBED_BATCH = 2048
 
 
 def main() -> int:
-    """Serve one model over stdin and stdout. Returns the exit status."""
+    """Serve one model over stdin and stdout. Returns the exit status.
+
+    A spare worker does the same; it only waits longer for its Load.
+    """
     die_with_parent()
     # Whatever native code prints belongs into the log, not between frames.
     events = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -74,6 +78,7 @@ def main() -> int:
     first = next(commands, None)
     if not isinstance(first, Load):
         return 2
+    taken()
     promises = _shut_in(first)  # while there is no other thread, and before llama.cpp sees a file
     outbox = Outbox(events)
     try:
@@ -174,16 +179,18 @@ class Worker:
         intake = Intake(self._mailbox, self._inbox, self._outbox)
         thread = threading.Thread(target=self._run, name="loop")
         thread.start()
+        stop = Stop("shutdown")  # as when the daemon is gone
         try:
             for command in commands:
                 if isinstance(command, Stop):
+                    stop = command
                     break
                 if isinstance(command, Work | Cancel):
                     intake.take(command)
         finally:  # however it ends, nobody reads commands any more, so nothing may go on
             self._stopping.set()
             all_out = intake.close(_TOKENISE_S)
-            self._inbox.put(Stop())
+            self._inbox.put(stop)
             thread.join()
         if not all_out:  # the process ends under them; what they use must stay until then
             return

@@ -30,6 +30,10 @@ class States:
         self._cuttable = cuttable
         self._streams = context.sequences if context.is_split else 1
 
+    def size(self, seq: int) -> int:
+        """Bytes that `save` would give."""
+        return int(lib.llama_state_seq_get_size_ext(self._context.handle, seq, 0))
+
     def save(self, seq: int) -> Data | None:
         """All that the context has of a sequence, recurrent parts included. None when it can't be had.
 

@@ -188,8 +188,14 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     id: int
 
 
+Why = Literal["wanted", "idle", "shutdown"]
+"""What a worker ends for: somebody waits for its memory, nobody has asked for it, or everything ends."""
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
-    """End the process in an orderly way. Requests under way end as cancelled."""
+    """End the process in an orderly way. Requests under way end as cancelled. `why` says how much time there is."""
+
+    why: Why = "idle"
 
 
 Question = Tokenize | Detokenize | Preview

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import cast
 
 from runner.protocol.codec import BadFrame, FrameReader, pack_command, unpack_events
-from runner.protocol.commands import Command, Load, Stop
+from runner.protocol.commands import Command, Load, Stop, Why
 from runner.protocol.events import Failed, Loading, Ready
 from runner.scheduler.effects import Reports
 from runner.scheduler.environment import worker_environment
@@ -52,6 +52,7 @@ class Child(asyncio.SubprocessProtocol):
         self._fault: str | None = None
         self._spawned = False
         self._stopping = False
+        self._why: Why = "idle"
         self._timers: list[asyncio.TimerHandle] = []
         self._watchdog: asyncio.TimerHandle | None = None
         self.ended = asyncio.Event()
@@ -61,8 +62,16 @@ class Child(asyncio.SubprocessProtocol):
         """The process id, once there is one."""
         return self._transport.get_pid() if self._transport else None
 
-    async def start(self) -> None:
-        """Spawn the process and send it its load. Doesn't wait for the model, and reports what goes wrong."""
+    async def start(self, spare: asyncio.SubprocessTransport | None = None) -> None:
+        """Spawn the process, unless a `spare` one is given, and send it its load.
+
+        Doesn't wait for the model, and reports what goes wrong.
+        """
+        if spare is not None:
+            spare.set_protocol(self)
+            self.connection_made(spare)
+            self._begin()
+            return
         try:
             await self._loop.subprocess_exec(
                 lambda: self,
@@ -74,6 +83,9 @@ class Child(asyncio.SubprocessProtocol):
             self._fault = f"its process could not be started: {error}"
             self._end(None)
             return
+        self._begin()
+
+    def _begin(self) -> None:
         self._spawned = True
         if self._stopping:
             self._begin_end()
@@ -88,10 +100,11 @@ class Child(asyncio.SubprocessProtocol):
         if pipe is not None and not pipe.is_closing():
             pipe.write(pack_command(command))
 
-    def stop(self) -> None:
+    def stop(self, why: Why = "idle") -> None:
         """Ask the worker to end; then tell it; then end it."""
         if self._stopping:
             return
+        self._why = why
         self._stopping = True
         self._disarm()
         if self._spawned:
@@ -146,7 +159,7 @@ class Child(asyncio.SubprocessProtocol):
     # Inside
 
     def _begin_end(self) -> None:
-        self.send(Stop())
+        self.send(Stop(self._why))
         if (pipe := self._stdin()) is not None:
             pipe.close()  # after what is written; the end of its input ends a worker too
         self._timers += [

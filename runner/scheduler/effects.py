@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from runner.protocol.commands import Command, Load
+from runner.protocol.commands import Command, Load, Why
 from runner.protocol.events import Event
 from runner.scheduler.failures import Exit
 
@@ -32,7 +32,7 @@ class Effects(Protocol):
     def send(self, run: int, command: Command) -> None:
         """Pass a command to a worker; nothing happens if it is gone."""
 
-    def stop(self, run: int) -> None:
+    def stop(self, run: int, why: Why = "idle") -> None:
         """End a worker, in good order if it will and by force if it won't. Once is enough, twice does no harm."""
 
     def wake(self, at: float | None, tick: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from runner.protocol.commands import Load
+from runner.protocol.commands import Load, Why
 from runner.protocol.events import Ready, Stats
 from runner.scheduler.memory import Need
 
@@ -37,6 +37,7 @@ class Member:
     inside: set[int] = field(default_factory=set)  # ids of requests that the worker holds
     idle_since: float | None = None
     last_used: float = 0.0
+    why: Why = "idle"  # it is stopping
 
     @property
     def model(self) -> str:
@@ -150,9 +151,9 @@ class Fleet:
         del member.names[model]
         return False
 
-    def stopping(self, member: Member) -> None:
+    def stopping(self, member: Member, why: Why = "idle") -> None:
         """No newcomers from here on; the worker ends as soon as it is empty."""
-        member.state = "stopping"
+        member.state, member.why = "stopping", why
 
     def gone(self, member: Member) -> None:
         """The process has ended."""

@@ -18,6 +18,7 @@ import msgspec
 
 from runner.errors import Cancelled, LoadFailed, RunnerError, ShuttingDown, WorkerCrashed
 from runner.protocol import commands
+from runner.protocol.commands import Why
 from runner.protocol.events import (
     Done,
     Ended,
@@ -313,7 +314,7 @@ class Scheduler:
                 member.inside.discard(ticket.id)
             self._fail(ticket, ShuttingDown("Runner shut down before the answer was complete", retry_after=2))
         for member in self._fleet:
-            self._stop(member)
+            self._stop(member, "shutdown")
         self._settle()
 
     # Inside
@@ -362,7 +363,7 @@ class Scheduler:
     def _wind_up(self) -> None:
         for member in self._fleet:
             if member.state != "stopping" and not member.inside:
-                self._stop(member)
+                self._stop(member, "shutdown")
         if not self._tickets and self._drained is not None:
             drained, self._drained = self._drained, None
             drained()
@@ -377,7 +378,7 @@ class Scheduler:
                 member = self._fleet.of(key)
                 if member is not None:
                     self._note_eviction(member, self._tickets[id].want, now)
-                    self._stop(member)
+                    self._stop(member, "wanted")
             case plan.Hold(id):
                 ticket = self._tickets[id]
                 ticket.hold = self._holds[id] = now + self._survey.hold(ticket.want)
@@ -461,7 +462,7 @@ class Scheduler:
             self._pace.stayed(member.key, now - ticket.entered)
         ticket.journey.ended(outcome, now, given_up=ticket.cancelled)
         if member.state == "stopping" and not member.inside:
-            self._effects.stop(member.run)
+            self._effects.stop(member.run, member.why)
         if ticket.cancelled:
             del self._tickets[request]
         elif isinstance(outcome, RunnerError):
@@ -539,10 +540,10 @@ class Scheduler:
                 self._queue.remove(ticket)
                 self._fail(ticket, error)
 
-    def _stop(self, member: Member) -> None:
-        self._fleet.stopping(member)
+    def _stop(self, member: Member, why: Why = "idle") -> None:
+        self._fleet.stopping(member, why)
         if not member.inside:
-            self._effects.stop(member.run)
+            self._effects.stop(member.run, why)
 
 
 def _on_pause(model: str, seconds: float) -> str:

@@ -10,16 +10,20 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from pathlib import Path
 
-from runner.protocol.commands import Command, Load
-from runner.protocol.events import Event
-from runner.scheduler.child import Child, worker_command
+from runner.protocol.commands import Command, Load, Why
+from runner.protocol.events import Event, Ready
+from runner.scheduler.child import Child, worker_command, worker_environment
 from runner.scheduler.effects import Reports
 from runner.scheduler.failures import Exit
+from runner.scheduler.spare import Spare
 from runner.scheduler.worker_log import WorkerLog, path_of
 
 
 class Workers:
-    """Worker processes of this daemon. `clock` is the scheduler's; `command` the argv of a worker."""
+    """Worker processes of this daemon. `clock` is the scheduler's; `command` the argv of a worker.
+
+    With `has_spare`, one more stands ready for the next load while the daemon is in use.
+    """
 
     def __init__(
         self,
@@ -27,6 +31,8 @@ class Workers:
         load_timeout: float,
         clock: Callable[[], float],
         command: Callable[[], Sequence[str]] = worker_command,
+        *,
+        has_spare: bool = False,
     ) -> None:
         self._logs = logs
         self._load_timeout = load_timeout
@@ -35,6 +41,7 @@ class Workers:
         self._children: dict[int, Child] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._spare = Spare(command, worker_environment) if has_spare else None
 
     def start(self, run: int, model: str, load: Load, reports: Reports) -> None:
         """Spawn a worker in a task of its own."""
@@ -42,7 +49,8 @@ class Workers:
         child = Child(run, self._command(), load, worker_log, self._load_timeout, _Forget(self, reports))
         self._children[run] = child
         # In a context of its own: what the worker does later is not this request's doing, and not logged as such.
-        task = asyncio.get_running_loop().create_task(child.start(), context=Context())
+        standing = self._spare.take() if self._spare is not None else None
+        task = asyncio.get_running_loop().create_task(child.start(standing), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -50,11 +58,23 @@ class Workers:
         """Pass a command to a worker that is still there."""
         if (child := self._children.get(run)) is not None:
             child.send(command)
+            if self._spare is not None:
+                self._spare.touch()
 
-    def stop(self, run: int) -> None:
+    def stop(self, run: int, why: Why = "idle") -> None:
         """Begin a worker's end."""
         if (child := self._children.get(run)) is not None:
-            child.stop()
+            child.stop(why)
+
+    def loaded(self) -> None:
+        """A load is over: the next one may come."""
+        if self._spare is not None:
+            self._spare.want()
+
+    @property
+    def spare(self) -> int | None:
+        """The process id of the worker that stands ready, if one does."""
+        return self._spare.pid if self._spare is not None else None
 
     def wake(self, at: float | None, tick: Callable[[], None]) -> None:
         """Set the one timer anew."""
@@ -71,11 +91,15 @@ class Workers:
 
     async def gone(self) -> None:
         """Wait until every worker has ended. Each has been told to stop."""
+        if self._spare is not None:
+            await self._spare.close()
         for child in list(self._children.values()):
             await child.ended.wait()
 
     def kill(self) -> None:
         """End all workers now."""
+        if self._spare is not None:
+            self._spare.kill()
         for child in list(self._children.values()):
             child.kill()
 
@@ -93,6 +117,8 @@ class _Forget:
 
     def events(self, run: int, events: Sequence[Event]) -> None:
         self._reports.events(run, events)
+        if any(isinstance(event, Ready) for event in events):
+            self._workers.loaded()
 
     def exited(self, run: int, how: Exit) -> None:
         self._workers.forget(run)

@@ -69,7 +69,8 @@ def leave_early(daemon: Daemon, body: Mapping[str, Any]) -> None:
 
 def worker(daemon: Daemon) -> psutil.Process:
     assert daemon.process is not None
-    (found,) = [p for p in psutil.Process(daemon.process.pid).children() if "runner.engine" in p.cmdline()]
+    children = psutil.Process(daemon.process.pid).children()
+    (found,) = [p for p in children if "runner.engine" in p.cmdline() and "--spare" not in p.cmdline()]
     return found
 
 

@@ -32,7 +32,9 @@ def generate(daemon: Daemon, model: str = "demo", **options: Any) -> Any:
 def workers(daemon: Daemon) -> list[int]:
     assert daemon.process is not None
     children = psutil.Process(daemon.process.pid).children(recursive=True)
-    return sorted(child.pid for child in children if "runner.engine" in child.cmdline())
+    return sorted(
+        child.pid for child in children if "runner.engine" in child.cmdline() and "--spare" not in child.cmdline()
+    )
 
 
 def test_looking_drafts_up_changes_no_answer(daemon: Daemon) -> None:

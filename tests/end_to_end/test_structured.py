@@ -146,7 +146,9 @@ def test_bombs_leave_the_worker_as_it_is(daemon: Daemon, ai: openai.OpenAI) -> N
     def workers() -> set[int]:
         assert daemon.process is not None
         children = psutil.Process(daemon.process.pid).children()
-        return {child.pid for child in children if "runner.engine" in child.cmdline()}
+        return {
+            child.pid for child in children if "runner.engine" in child.cmdline() and "--spare" not in child.cmdline()
+        }
 
     ai.chat.completions.create(model="demo", messages=MESSAGES, max_tokens=1)
     before = workers()

@@ -18,7 +18,14 @@ from tests.benchmarks.daemon import Daemon
 def workers(daemon: Daemon) -> list[psutil.Process]:
     assert daemon.process is not None
     children = psutil.Process(daemon.process.pid).children()
-    return [child for child in children if "runner.engine" in child.cmdline()]
+    return [child for child in children if "runner.engine" in child.cmdline() and "--spare" not in child.cmdline()]
+
+
+def spares(daemon: Daemon) -> list[psutil.Process]:
+    """Those that stand ready for the next load."""
+    assert daemon.process is not None
+    children = psutil.Process(daemon.process.pid).children()
+    return [child for child in children if child.cmdline()[-1:] == ["--spare"]]
 
 
 def ask(daemon: Daemon, model: str, question: str = "How do I pull a model?") -> Any:

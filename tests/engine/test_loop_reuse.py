@@ -10,6 +10,8 @@ from array import array
 from collections import deque
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -17,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner.engine import farewell
 from runner.engine import reuse as reusing
 from runner.engine import slots as slotting
 from runner.engine.clerk import Clerk, Fetched, Filed, Listed, News
@@ -31,7 +34,7 @@ from runner.engine.shelf import Saved, Shelf
 from runner.llama.context import Context
 from runner.llama.model import Model
 from runner.llama.state import Data, States
-from runner.protocol.commands import Cancel
+from runner.protocol.commands import Cancel, Stop
 from runner.protocol.events import Done, Started
 from tests.engine.test_loop import Cell, Cells, Inbox, NoEmbedder, Record, Script, Vocabulary, sequence, spoken
 
@@ -40,6 +43,7 @@ from tests.engine.test_loop import Cell, Cells, Inbox, NoEmbedder, Record, Scrip
 def little_is_long() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reusing, "LEAST", 3)
+        patch.setattr(farewell, "LEAST", 3)
         patch.setattr(slotting, "_LEAST", 2)
         patch.setattr(slotting, "_TRIM", 4)
         yield
@@ -52,6 +56,9 @@ class Remembering(Cells):
         super().__init__(sequences, cells)
         self.cuttable = cuttable
         self.spoilt = False
+
+    def size(self, seq: int) -> int:
+        return 4 * len(self.held[seq])
 
     def forget(self, seq: int, start: int = 0) -> bool:
         assert self.cuttable or start in (0, len(self.held[seq]))
@@ -75,6 +82,9 @@ Kept = dict[str, tuple["array[int]", Data]]
 class Files:
     """A clerk whose news come through the inbox, each after so many others."""
 
+    room = 10**9
+    pace = 0.0
+
     def __init__(self, inbox: Mail, kept: Kept) -> None:
         self.inbox = inbox
         self.kept = kept
@@ -87,11 +97,17 @@ class Files:
         found = self.kept.get(saved.file)
         self.inbox.news.append(Fetched(saved, None if found is None else found[1]))
 
-    def write(self, saved: Saved) -> None:
+    def write(self, saved: Saved, instead: Seq[str] = ()) -> bool:
         assert saved.data is not None
-        name = str(len(self.kept))
+        name = saved.tokens.tobytes().hex()
         self.kept[name] = (saved.tokens[:], saved.data)
         self.inbox.news.append(Filed(saved, name))
+        self.drop(instead)
+        return True
+
+    def drop(self, files: Seq[str]) -> None:
+        for file in files:
+            self.kept.pop(file, None)
 
     def close(self, _seconds: float) -> None:
         self.inbox.news.clear()
@@ -104,6 +120,17 @@ class Gone(Kept):
         return None
 
 
+@dataclass
+class Pause:
+    """So many seconds in which nothing arrives."""
+
+    seconds: float
+
+
+class Killed(Exception):
+    """The process ends in the midst of it all."""
+
+
 class Mail(Inbox):
     """Arrivals by script. News come when the loop waits, or now and then before a step."""
 
@@ -112,13 +139,25 @@ class Mail(Inbox):
         self.news: deque[News] = deque()
         self.every = every
         self.asked = 0
+        self.now = 0.0
 
     def empty(self) -> bool:
         self.asked += 1
         return super().empty() and not (self.news and self.asked % self.every == 0)
 
     def get(self, timeout: float | None = None) -> Item:
-        return self.news.popleft() if self.news else super().get(timeout)
+        if self.news:
+            return self.news.popleft()
+        item: object = super().get()
+        if isinstance(item, Pause):
+            seconds = min(item.seconds, timeout or 0.0)
+            self.now += seconds
+            if seconds < item.seconds and timeout is not None:
+                self._arrivals[0].appendleft(cast(Item, Pause(item.seconds - seconds)))
+            raise queue.Empty
+        if isinstance(item, Killed):
+            raise item
+        return cast(Item, item)
 
 
 def run(
@@ -149,6 +188,7 @@ def run(
         cast(Outbox, context.outbox),
         Crew(1),
         reuse=reuse,
+        clock=lambda: inbox.now,
     )
     loop.run()
     assert slots.free == sequences
@@ -258,6 +298,53 @@ def test_what_a_worker_knew_the_next_one_finds_in_files(cuttable: bool, ram: int
     outbox, _, reuse = run([second], cuttable=cuttable, cells=150, ram=ram, kept=dict(kept), every=3)
     assert cached(outbox, *range(6)) == [29] * 6
     assert reuse.counts.disk == 6 * 29
+
+
+def pause(seconds: float) -> Item:
+    return cast(Item, Pause(seconds))
+
+
+@pytest.mark.parametrize("cuttable", [True, False])
+def test_while_nobody_is_there_prefixes_are_brought_into_files(cuttable: bool) -> None:
+    kept: Kept = {}
+    prompts = [[key, *range(40, 69)] for key in range(3)]
+    items: list[Item] = [sequence(key, prompt, [50]) for key, prompt in enumerate(prompts)]
+    with pytest.raises(Killed):
+        run([*later(*items), [pause(2)], [pause(2)], [cast(Item, Killed())]], cuttable=cuttable, ram=10_000, kept=kept)
+    written = {tuple(tokens[:30]) for tokens, _ in kept.values()}
+    assert written >= {tuple(prompt) for prompt in prompts}
+
+
+def test_nothing_is_brought_into_files_in_a_shorter_pause() -> None:
+    kept: Kept = {}
+    with pytest.raises(Killed):
+        run([*later(sequence(1, SYSTEM, [50])), [pause(2)], [cast(Item, Killed())]], ram=10_000, kept=kept)
+    assert kept == {}
+
+
+def test_a_conversation_that_has_grown_has_one_file() -> None:
+    kept: Kept = {}
+    turns = [list(range(1, 40 * turn)) for turn in range(1, 4)]
+    script: list[list[Item]] = []
+    for turn, tokens in enumerate(turns):
+        script += [*later(sequence(turn, tokens, [])), [pause(4)]]
+    with pytest.raises(Killed):
+        run([*script, [], [], [cast(Item, Killed())]], cells=1000, ram=10_000, kept=kept)
+    assert [tokens.tolist() for tokens, _ in kept.values()] == turns[-1:]
+
+
+def test_a_conversation_that_has_grown_a_little_keeps_its_file_until_the_end() -> None:
+    first, second = list(range(1, 80)), list(range(1, 88))
+
+    def files(last: Item) -> list[list[int]]:
+        kept: Kept = {}
+        script = [*later(sequence(1, first, [])), [pause(4)], *later(sequence(2, second, [])), [pause(4)], [], [last]]
+        with suppress(Killed):
+            run(script, cells=1000, ram=10_000, kept=kept)
+        return [tokens.tolist() for tokens, _ in kept.values()]
+
+    assert files(cast(Item, Killed())) == [first]
+    assert files(Stop()) == [second]
 
 
 def test_a_file_that_is_gone_is_computed_anew() -> None:

@@ -84,8 +84,8 @@ class House:
 class Watched(Workers):
     """Workers that tell when the scheduler has done something, or a process was spawned."""
 
-    def __init__(self, logs: Path, load_timeout: float) -> None:
-        super().__init__(logs, load_timeout, time.monotonic, command=lambda: FAKE_WORKER)
+    def __init__(self, logs: Path, load_timeout: float, *, has_spare: bool) -> None:
+        super().__init__(logs, load_timeout, time.monotonic, command=lambda: FAKE_WORKER, has_spare=has_spare)
         self.something_happened = asyncio.Event()
 
     def wake(self, at: float | None, tick: Callable[[], None]) -> None:
@@ -99,9 +99,11 @@ class Watched(Workers):
 
 
 @asynccontextmanager
-async def house(logs: Path, *, models: int = 1, queue: int = 1000, load_timeout: float = 30.0) -> AsyncIterator[House]:
+async def house(
+    logs: Path, *, models: int = 1, queue: int = 1000, load_timeout: float = 30.0, has_spare: bool = False
+) -> AsyncIterator[House]:
     """A scheduler with its workers; at the end everything is stopped and gone."""
-    workers = Watched(logs, load_timeout)
+    workers = Watched(logs, load_timeout, has_spare=has_spare)
     scheduler = Scheduler(Limits(models, queue, 300.0), workers, time.monotonic, lambda: 64 * GIB)
     try:
         yield House(scheduler, workers, logs)

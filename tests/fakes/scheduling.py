@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from runner.errors import RunnerError
-from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, TextPrompt
+from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, TextPrompt, Why
 from runner.protocol.events import Done, Ended, Failed, Outcome, Ready, Reason, Started, Text, Usage
 from runner.protocol.options import LoadOptions, SampleOptions
 from runner.scheduler.effects import Reports
@@ -112,7 +112,7 @@ class Recorder:
     def send(self, run: int, command: Command) -> None:
         self.sent.append((run, command))
 
-    def stop(self, run: int) -> None:
+    def stop(self, run: int, why: Why = "idle") -> None:
         self.stopped.append(run)
 
     def wake(self, at: float | None, tick: Callable[[], None]) -> None:

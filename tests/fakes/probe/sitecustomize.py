@@ -1,9 +1,9 @@
 """Put before everything else on PYTHONPATH, this watches the callbacks of the daemon's event loop.
 
 Python imports it at its start, so the daemon runs as ever, with no hook in it. Every callback that takes more than
-LIMIT of its thread's CPU time becomes a line of JSON in the file that CALLBACK_PROBE names. Time in which others had the
-core doesn't count, garbage that is collected in its midst does. The first line says that somebody is watched. Without
-that variable, and in processes other than the daemon, nothing happens.
+LIMIT of its thread's CPU time becomes a line of JSON in the file that CALLBACK_PROBE names. Time in which others had
+the core doesn't count, garbage that is collected in its midst does. The first line says that somebody is watched.
+Without that variable, and in processes other than the daemon, nothing happens.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def watch(path: str) -> None:
                     frame = sys._current_frames().get(thread)
                     seen.append("".join(traceback.format_stack(frame, limit=12)))
 
-    asyncio.events.Handle._run = timed  # type: ignore[method-assign]
+    asyncio.events.Handle._run = timed  # type: ignore[method-assign,assignment]
     threading.Thread(target=look, name="callback probe", daemon=True).start()
     tell(watched=True)
 
 
 def name_of(callback: Any) -> str:
     """What a person calls it: of a task's step, the name of its coroutine."""
-    owner = getattr(callback, "__self__", None)
+    owner: Any = getattr(callback, "__self__", None)
     if hasattr(owner, "get_coro"):
         return f"task {getattr(owner.get_coro(), '__qualname__', owner)}"
     return str(getattr(callback, "__qualname__", callback))
