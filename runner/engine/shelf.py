@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from runner.engine.pictures import is_inside, whole
 from runner.engine.prefixes import Prefixes
 from runner.llama.state import Data
+from runner.protocol.commands import Adapters
 
 FILES = 512  # that are known of; those used longest ago are left to be cleaned up
 
 
 @dataclass(slots=True, eq=False)
 class Saved:
-    """A state and the tokens that led to it. `data` is None while it is only in a file, `file` None while it isn't."""
+    """A state, and the tokens and adapters that led to it. `data` is None while it is only in a file, `file` None while
+    it isn't."""
 
     tokens: array[int]
     data: Data | None
     file: str | None = None
+    adapters: Adapters = ()
 
     @property
     def nbytes(self) -> int:
@@ -60,12 +63,14 @@ class Shelf:
         """Whether anything stays in RAM."""
         return self._limit > 0
 
-    def find(self, tokens: Sequence[int], most: int | None = None) -> tuple[int, Saved | None, int]:
+    def find(
+        self, tokens: Sequence[int], most: int | None = None, adapters: Adapters = ()
+    ) -> tuple[int, Saved | None, int]:
         """How many of the first tokens a state is good for, which one, and how many have been seen by any.
 
         At least one token is left to compute, and at most `most` count.
         """
-        match = self._prefixes.match(tokens)
+        match = self._prefixes.match(tokens, adapters)
         limit = len(tokens) - 1 if most is None else min(most, len(tokens) - 1)
         if not self._cuttable:
             usable = [end for end in match.ends if end[0] <= limit and not is_inside(tokens, end[0])]
@@ -74,9 +79,9 @@ class Shelf:
         length = whole(tokens, max(0, min(match.length, limit)))
         return length, _handiest(match.near()) if length else None, match.length
 
-    def has(self, tokens: Sequence[int]) -> bool:
+    def has(self, tokens: Sequence[int], adapters: Adapters = ()) -> bool:
         """Whether a state serves for all of these tokens already. It counts as used then."""
-        match = self._prefixes.match(tokens)
+        match = self._prefixes.match(tokens, adapters)
         if match.length < len(tokens):
             return False
         if self._cuttable:
@@ -91,9 +96,9 @@ class Shelf:
         """Take in a state. What it serves for as well goes, and then whatever is too much."""
         if saved not in self._prefixes:
             if self._cuttable:
-                for _, shorter in self._prefixes.match(saved.tokens).ends:
+                for _, shorter in self._prefixes.match(saved.tokens, saved.adapters).ends:
                     self.remove(shorter)
-            self._prefixes.add(saved, saved.tokens)
+            self._prefixes.add(saved, saved.tokens, saved.adapters)
         if saved in self._here:
             return
         self._files.pop(saved, None)
@@ -105,7 +110,7 @@ class Shelf:
     def know(self, saved: Saved) -> None:
         """Know of a state that is in a file alone."""
         if saved not in self._prefixes:
-            self._prefixes.add(saved, saved.tokens)
+            self._prefixes.add(saved, saved.tokens, saved.adapters)
         self._files[saved] = None
         while len(self._files) > FILES:
             self.remove(next(iter(self._files)))
