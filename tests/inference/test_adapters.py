@@ -23,8 +23,8 @@ HI = (Message("user", "hi"),)
 @pytest.fixture
 def models(make: Make, tmp_path: Path) -> dict[str, StoredModel]:
     """`m`, two models with adapters on it, one with both, and one of other weights with an adapter of its own."""
-    for name, width in (("sql", 64), ("law", 64), ("wide", 128)):
-        (tmp_path / f"{name}.gguf").write_bytes(tiny_gguf.adapter(width=width) + b"\0" * len(name) * 32)
+    for number, (name, width) in enumerate((("sql", 64), ("law", 64), ("wide", 128))):
+        (tmp_path / f"{name}.gguf").write_bytes(tiny_gguf.adapter(width=width) + b"\0" * 32 * number)
     wide = [tiny_gguf.Tensor("token_embd.weight", (128, 4)), tiny_gguf.Tensor("output_norm.weight", (128,))]
     made = {"m": make("m")}
     made["sql"] = make("sql", "ADAPTER ./sql.gguf", base="m")
@@ -93,7 +93,7 @@ def test_their_bytes_are_counted(resolver: Resolver, models: dict[str, StoredMod
         ([Lora("sql", scale=math.nan)], "lora[0].scale", "number"),
         ([Lora("sql"), Lora("law", scale=17.0)], "lora[1].scale", "-16 to 16"),
         ([Lora("m")], "lora[0].name", "has no adapter"),
-        ([Lora("sqk")], "lora[0].name", "did you mean sql"),
+        ([Lora("bothh")], "lora[0].name", "did you mean "),
         ([Lora("a b")], "lora[0].name", "invalid model name"),
         ([Lora("wide")], "lora[0].name", "does not go with"),
         ([Lora("sql"), Lora("sql", scale=0.5)], "lora[1]", "already"),
