@@ -123,8 +123,9 @@ class Service:
         except BadName as error:
             raise InvalidRequest(str(error), field="model") from error
         for member in self._scheduler.residents():
-            if Name.parse(member.model).key == key:
-                return self._scheduler.unload(member.model)
+            for served in member.models:
+                if Name.parse(served).key == key:
+                    return self._scheduler.unload(served)
         return False
 
     def residents(self) -> tuple[Resident, ...]:

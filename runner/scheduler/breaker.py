@@ -1,6 +1,6 @@
 """Models whose workers keep dying: counted here, and left alone for a while when it happens too often.
 
-Knows the clock only as a number that it is given.
+Models that share a worker (a key) are counted together. Knows the clock only as a number that it is given.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Breaker:
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
-    def died(self, model: str, now: float) -> bool:
+    def died(self, key: str, now: float) -> bool:
         """Note a death; True if this one stops the model."""
-        record = self._records.setdefault(model, _Record())
+        record = self._records.setdefault(key, _Record())
         if now - record.until > FORGET:
             record.pause = PAUSE
         record.deaths.append(now)
@@ -41,7 +41,7 @@ class Breaker:
         record.deaths.clear()
         return True
 
-    def pause(self, model: str, now: float) -> float:
+    def pause(self, key: str, now: float) -> float:
         """Seconds that the model is still to be left alone; 0 if it may be loaded."""
-        record = self._records.get(model)
+        record = self._records.get(key)
         return max(0.0, record.until - now) if record else 0.0

@@ -21,13 +21,14 @@ _WINDOW = 2  # requests that a worker holds at most, as a multiple of its sequen
 class Member:
     """One worker, from the order to load until its process is gone."""
 
-    run: int  # counts workers; tells a model's present one from those before it
-    model: str
+    run: int  # counts workers; tells a key's present one from those before it
+    key: str  # models with the same key share the worker
+    loaded_for: str  # the model whose request began the load
     digest: str
     load: Load
     need: Need
-    keep_alive: float  # seconds after the last request; inf for ever
     began: float
+    names: dict[str, float] = field(default_factory=dict)  # models in use: keep-alive in seconds, inf for ever
     state: State = "loading"
     ready: Ready | None = None
     ready_at: float = 0.0
@@ -36,6 +37,21 @@ class Member:
     inside: set[int] = field(default_factory=set)  # ids of requests that the worker holds
     idle_since: float | None = None
     last_used: float = 0.0
+
+    @property
+    def model(self) -> str:
+        """The first of its models: the one it was loaded for, until that is unloaded by name."""
+        return next(iter(self.names), self.loaded_for)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Full names of what it has served and wasn't unloaded since; the one it was loaded for comes first."""
+        return tuple(self.names) or (self.loaded_for,)
+
+    @property
+    def keep_alive(self) -> float:
+        """Seconds that it stays after the last request: the longest that any of its models was given."""
+        return max(self.names.values(), default=0.0)
 
     @property
     def window(self) -> int:
@@ -57,33 +73,38 @@ class Member:
 
 
 class Fleet:
-    """Members by model, at most one each."""
+    """Members by key, at most one each."""
 
     def __init__(self, keep_alive: float) -> None:
         self._keep_alive = keep_alive
-        self._by_model: dict[str, Member] = {}
+        self._by_key: dict[str, Member] = {}
         self._by_run: dict[int, Member] = {}
         self._runs = 0
 
     def __iter__(self) -> Iterator[Member]:
-        return iter(list(self._by_model.values()))
+        return iter(list(self._by_key.values()))
 
     def __len__(self) -> int:
-        return len(self._by_model)
+        return len(self._by_key)
 
-    def of(self, model: str) -> Member | None:
-        """The worker of this model, in whatever state."""
-        return self._by_model.get(model)
+    def of(self, key: str) -> Member | None:
+        """The worker with this key, in whatever state."""
+        return self._by_key.get(key)
+
+    def serving(self, model: str) -> Member | None:
+        """The worker that this model, by its full name, is served by."""
+        return next((member for member in reversed(self._by_key.values()) if model in member.models), None)
 
     def by_run(self, run: int) -> Member | None:
         """The worker with this number, if it hasn't gone."""
         return self._by_run.get(run)
 
-    def begin(self, model: str, digest: str, load: Load, need: Need, now: float) -> Member:
-        """A load begins. The model has no member yet."""
+    def begin(self, key: str, model: str, digest: str, load: Load, need: Need, now: float) -> Member:
+        """A load begins. There is no member with this key yet."""
         self._runs += 1
-        member = Member(self._runs, model, digest, load, need, self._keep_alive, began=now, last_used=now)
-        self._by_model[model] = self._by_run[member.run] = member
+        names = {model: self._keep_alive}
+        member = Member(self._runs, key, model, digest, load, need, now, names, last_used=now)
+        self._by_key[key] = self._by_run[member.run] = member
         return member
 
     def loaded(self, member: Member, ready: Ready, now: float) -> None:
@@ -99,19 +120,35 @@ class Fleet:
         member.inside.add(request)
         member.idle_since, member.last_used = None, now
 
-    def touch(self, member: Member, keep_alive: float | None, now: float) -> None:
-        """Somebody asked for the model. The last explicit keep-alive sticks; a timer that runs starts anew."""
+    def touch(self, member: Member, model: str, keep_alive: float | None, now: float) -> None:
+        """Somebody asked for a model. Its last explicit keep-alive sticks; a timer that runs starts anew."""
+        for other in self._by_key.values():
+            if other is not member and model in other.names:
+                self._abandon(other, model)
+        member.names.setdefault(model, self._keep_alive)
         if keep_alive is not None:
-            member.keep_alive = keep_alive
+            member.names[model] = keep_alive
         member.last_used = now
         if member.idle_since is not None:
             member.idle_since = now
+
+    def _abandon(self, former: Member, model: str) -> None:
+        """A model whose files have changed has a worker of another key now; for the former one nobody will come."""
+        former.names[model] = 0.0
+        self.forget(former, model)
 
     def leave(self, member: Member, request: int, now: float) -> None:
         """A request has left the worker, whatever its end. The timer starts when the last one does."""
         member.inside.discard(request)
         if not member.inside and member.idle_since is None:
             member.idle_since = member.last_used = now
+
+    def forget(self, member: Member, model: str) -> bool:
+        """Take a model's name away from its worker; True if that was the last one, which then stays."""
+        if len(member.names) <= 1:
+            return True
+        del member.names[model]
+        return False
 
     def stopping(self, member: Member) -> None:
         """No newcomers from here on; the worker ends as soon as it is empty."""
@@ -120,7 +157,7 @@ class Fleet:
     def gone(self, member: Member) -> None:
         """The process has ended."""
         del self._by_run[member.run]
-        del self._by_model[member.model]
+        del self._by_key[member.key]
 
     def expired(self, now: float) -> tuple[Member, ...]:
         """Idle members whose time is over."""

@@ -104,7 +104,7 @@ class Scheduler:
         now = self._clock()
         if self._closing:
             raise ShuttingDown("Runner is shutting down", retry_after=2)
-        if pause := self._breaker.pause(want.model, now):
+        if pause := self._breaker.pause(want.key, now):
             raise LoadFailed(_on_pause(want.model, pause))
         journey = Journey.of(self._meters[want.model], want.work, now)
         ticket = Ticket(next(self._ids), want, outlet, now, journey)
@@ -136,12 +136,17 @@ class Scheduler:
         self._settle()
 
     def unload(self, model: str) -> bool:
-        """Let a model go once the requests inside it have ended. False if it isn't loaded."""
-        member = self._fleet.of(model)
+        """Let a model, by its full name, go once the requests inside it have ended. False if it isn't loaded.
+
+        A worker that serves other names as well goes on for those.
+        """
+        member = self._fleet.serving(model)
         if member is None or member.state == "stopping":
             return False
-        if member.state == "loading" and self._queue.waiting(model):
-            member.keep_alive = 0.0  # those who wait for this load are served first
+        if not self._fleet.forget(member, model):
+            log.info('"%s" is unloaded; its worker goes on with "%s"', model, '", "'.join(member.models))
+        elif member.state == "loading" and self._queue.line(member.key):
+            member.names[model] = 0.0  # those who wait for this load are served first
         else:
             self._stop(member)
         self._settle()
@@ -160,10 +165,12 @@ class Scheduler:
         return tuple(self._measured(model, meters) for model, meters in self._meters.items())
 
     def _measured(self, model: str, meters: Meters) -> Measured:
-        member = self._fleet.of(model)
-        inside = member.inside if member else ()
-        running = sum(self._tickets[request].journey.is_running for request in inside)
-        engine = meters.engine + member.stats if member and member.stats else meters.engine
+        member = self._fleet.serving(model)
+        tickets = [self._tickets[request] for request in member.inside] if member else []
+        inside = [ticket for ticket in tickets if ticket.want.model == model]
+        running = sum(ticket.journey.is_running for ticket in inside)
+        owned = member is not None and member.loaded_for == model  # what a worker counts is told once
+        engine = meters.engine + member.stats if owned and member and member.stats else meters.engine
         return Measured(model, meters, engine, member, running, len(inside) - running + self._queue.waiting(model))
 
     # Events from workers
@@ -201,7 +208,7 @@ class Scheduler:
         if member is None:
             return
         self._fleet.gone(member)
-        self._meters[member.model].engine += member.stats or Totals()
+        self._meters[member.loaded_for].engine += member.stats or Totals()
         inside = [self._tickets[request] for request in sorted(member.inside)]
         if member.state != "stopping" or inside:
             self._died(member, inside, how)
@@ -269,11 +276,11 @@ class Scheduler:
             drained()
 
     def _snapshot(self) -> plan.Snapshot:
-        heads = self._queue.heads({member.model: member.window for member in self._fleet})
+        heads = self._queue.heads({member.key: member.window for member in self._fleet})
         return plan.Snapshot(
             lines=[[plan.Waiting(ticket.id, ticket.want) for ticket in line] for line in heads],
             fleet=[
-                plan.Loaded(m.model, m.digest, m.state, m.load, m.need, len(m.inside), m.window, m.last_used)
+                plan.Loaded(m.key, m.digest, m.state, m.load, m.need, len(m.inside), m.window, m.last_used)
                 for m in self._fleet
             ],
             limit=self._limits.models,
@@ -285,8 +292,8 @@ class Scheduler:
 
         And only when no load or stop is half done, since part of its memory would count twice or not at all.
         """
-        members = {member.model: member.state for member in self._fleet}
-        absent = any(members.get(line[0].want.model, "stopping") == "stopping" for line in self._queue.heads({}))
+        members = {member.key: member.state for member in self._fleet}
+        absent = any(members.get(line[0].want.key, "stopping") == "stopping" for line in self._queue.heads({}))
         if absent and (self._capacity == 0 or all(state == "ready" for state in members.values())):
             ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
             self._capacity = memory.capacity(self._available(), ready)
@@ -298,8 +305,8 @@ class Scheduler:
                 self._admit(self._tickets[id], now)
             case plan.Load(id, room):
                 self._load(self._tickets[id].want, room, now)
-            case plan.Evict(model):
-                member = self._fleet.of(model)
+            case plan.Evict(key):
+                member = self._fleet.of(key)
                 if member is not None:
                     self._stop(member)
             case plan.Refuse(id, need, have):
@@ -319,7 +326,7 @@ class Scheduler:
         options = memory.fit(want.footprint, want.load.options, measured, splits=not want.load.embedding)
         load = msgspec.structs.replace(want.load, options=options)
         need = memory.need(want.footprint, options)
-        member = self._fleet.begin(want.model, want.digest, load, need, now)
+        member = self._fleet.begin(want.key, want.model, want.digest, load, need, now)
         log.info(
             'loading "%s": %d sequences, context %d, about %s',
             want.model, options.num_parallel, options.num_ctx, gibibytes(need.total),
@@ -327,11 +334,11 @@ class Scheduler:
         self._effects.start(member.run, want.model, load, self)
 
     def _admit(self, ticket: Ticket, now: float) -> None:
-        member = self._fleet.of(ticket.want.model)
+        member = self._fleet.of(ticket.want.key)
         if member is None or member.ready is None:
             raise AssertionError("the plan serves only models that are ready")
         self._queue.remove(ticket)
-        self._fleet.touch(member, ticket.want.keep_alive, now)
+        self._fleet.touch(member, ticket.want.model, ticket.want.keep_alive, now)
         loaded_while_waiting = max(0.0, member.ready_at - max(ticket.arrived, member.began))
         ticket.outlet.admit(
             Admission(
@@ -398,7 +405,7 @@ class Scheduler:
             return
         now = self._clock()
         self._fleet.loaded(member, ready, now)
-        self._meters[member.model].loads.add(now - member.began)
+        self._meters[member.loaded_for].loads.add(now - member.began)
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
 
     def _refused(self, member: Member, error: RunnerError) -> None:
@@ -410,13 +417,13 @@ class Scheduler:
 
     def _send_away(self, member: Member, error: RunnerError) -> None:
         """Fail everybody who waits for just this load."""
-        for ticket in self._queue.line(member.model):
+        for ticket in self._queue.line(member.key):
             if ticket.want.is_served_by(member.digest, member.load):
                 self._queue.remove(ticket)
                 self._fail(ticket, error)
 
     def _died(self, member: Member, inside: list[Ticket], how: Exit) -> None:
-        self._meters[member.model].deaths += 1
+        self._meters[member.loaded_for].deaths += 1
         log.error('the worker of "%s" died: %s%s', member.model, how, f"\n{how.tail}" if how.tail else "")
         if member.state == "loading":
             self._died_loading(member, how)
@@ -430,9 +437,9 @@ class Scheduler:
             else:
                 self._queue.add(ticket)
         now = self._clock()
-        if self._breaker.died(member.model, now):
-            pause = self._breaker.pause(member.model, now)
-            for ticket in self._queue.line(member.model):
+        if self._breaker.died(member.key, now):
+            pause = self._breaker.pause(member.key, now)
+            for ticket in self._queue.line(member.key):
                 self._queue.remove(ticket)
                 self._fail(ticket, LoadFailed(_on_pause(member.model, pause)))
 
@@ -442,7 +449,7 @@ class Scheduler:
         if how.fault or how.code is None:
             self._send_away(member, error)
             return
-        for ticket in self._queue.line(member.model):
+        for ticket in self._queue.line(member.key):
             ticket.deaths += 1
             if ticket.deaths >= _LIVES:
                 self._queue.remove(ticket)

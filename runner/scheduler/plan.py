@@ -29,7 +29,7 @@ class Waiting:
 class Loaded:
     """A worker as the plan sees it. It may hold `window` requests and holds `inside`."""
 
-    model: str
+    key: str
     digest: str
     state: State
     load: LoadCommand
@@ -41,7 +41,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The heads of the waiting lines (each one model's, first come first), the fleet, and the limits.
+    """The heads of the waiting lines (each one worker's, first come first), the fleet, and the limits.
 
     `limit` workers may be loaded at once, and `capacity` bytes are there for all of them together.
     """
@@ -54,7 +54,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Hand the request to its model's worker."""
+    """Hand the request to its worker."""
 
     id: int
 
@@ -71,7 +71,7 @@ class Load:
 class Evict:
     """Stop this idle (or unwanted) worker: somebody needs its place."""
 
-    model: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ Decision = Serve | Load | Evict | Refuse
 def plan(snapshot: Snapshot) -> list[Decision]:
     """Decide everything that can be decided now, in the order in which to do it."""
     lines = [list(line) for line in snapshot.lines if line]
-    room = _Room(snapshot, wanted={line[0].want.model for line in lines})
+    room = _Room(snapshot, wanted={line[0].want.key for line in lines})
     decisions: list[Decision] = []
     order = [(line[0].id, index, 0) for index, line in enumerate(lines)]
     heapq.heapify(order)
@@ -117,35 +117,35 @@ class _Room:
         self._limit = max(1, snapshot.limit)
         self._capacity = snapshot.capacity
         self._wanted = wanted
-        self._inside: dict[str, int] = {loaded.model: loaded.inside for loaded in snapshot.fleet}
-        self._present: dict[str, int] = {loaded.model: loaded.need.total for loaded in snapshot.fleet}
-        self._staying: Mapping[str, Loaded] = {m.model: m for m in snapshot.fleet if m.state != "stopping"}
-        self._leaving: set[str] = {m.model for m in snapshot.fleet if m.state == "stopping"}
+        self._inside: dict[str, int] = {loaded.key: loaded.inside for loaded in snapshot.fleet}
+        self._present: dict[str, int] = {loaded.key: loaded.need.total for loaded in snapshot.fleet}
+        self._staying: Mapping[str, Loaded] = {m.key: m for m in snapshot.fleet if m.state != "stopping"}
+        self._leaving: set[str] = {m.key for m in snapshot.fleet if m.state == "stopping"}
         self._claims: list[int] = []
 
     def place(self, waiting: Waiting) -> tuple[list[Decision], bool]:
         """What to do for this request, and whether it no longer waits after that."""
         want = waiting.want
-        loaded = self._staying.get(want.model)
-        if loaded is None or want.model in self._leaving:
+        loaded = self._staying.get(want.key)
+        if loaded is None or want.key in self._leaving:
             return self._make_room(waiting)
         if not want.is_served_by(loaded.digest, loaded.load):
             return self._replace(waiting, loaded), False
         if loaded.state == "loading":
             return [], False
         if want.work is not None:
-            if self._inside[want.model] >= loaded.window:
+            if self._inside[want.key] >= loaded.window:
                 return [], False
-            self._inside[want.model] += 1
+            self._inside[want.key] += 1
         return [Serve(waiting.id)], True
 
     def _replace(self, waiting: Waiting, loaded: Loaded) -> list[Decision]:
         """The model is loaded in a way that won't do: stop it when it is idle, then load it again."""
-        if loaded.state == "loading" or self._inside[loaded.model]:
+        if loaded.state == "loading" or self._inside[loaded.key]:
             return []
         self._leave(loaded)
         self._claims.append(least(waiting.want.footprint, waiting.want.load.options).total)
-        return [Evict(loaded.model)]
+        return [Evict(loaded.key)]
 
     def _make_room(self, waiting: Waiting) -> tuple[list[Decision], bool]:
         bytes_needed = least(waiting.want.footprint, waiting.want.load.options).total
@@ -153,7 +153,7 @@ class _Room:
             return [Refuse(waiting.id, bytes_needed, self._capacity)], True
         held = sum(self._present.values()) + sum(self._claims)
         count = len(self._present) + len(self._claims)
-        is_there = waiting.want.model in self._present  # its old worker is still stopping
+        is_there = waiting.want.key in self._present  # its old worker is still stopping
         if not is_there and count < self._limit and held + bytes_needed <= self._capacity:
             self.is_over = True
             return [Load(waiting.id, self._capacity - held)], False
@@ -165,14 +165,14 @@ class _Room:
                 for victim in victims:
                     self._leave(victim)
                 self._claims.append(bytes_needed)
-                return [Evict(victim.model) for victim in victims], False
+                return [Evict(victim.key) for victim in victims], False
         self.is_over = True
         return [], False
 
     def _would_fit(self, bytes_needed: int, victims: Sequence[Loaded]) -> bool:
         """Whether there is room once these, and all who are stopping already, have gone."""
-        out = self._leaving | {victim.model for victim in victims}
-        held = [size for model, size in self._present.items() if model not in out]
+        out = self._leaving | {victim.key for victim in victims}
+        held = [size for key, size in self._present.items() if key not in out]
         held += self._claims
         return len(held) < self._limit and sum(held) + bytes_needed <= self._capacity
 
@@ -180,12 +180,12 @@ class _Room:
         """Idle workers, and loads that nobody waits for any more; least recently used first."""
         free = [
             loaded
-            for model, loaded in self._staying.items()
-            if model not in self._leaving
-            and not self._inside[model]
-            and (loaded.state == "ready" or model not in self._wanted)
+            for key, loaded in self._staying.items()
+            if key not in self._leaving
+            and not self._inside[key]
+            and (loaded.state == "ready" or key not in self._wanted)
         ]
         return sorted(free, key=lambda loaded: loaded.last_used)
 
     def _leave(self, loaded: Loaded) -> None:
-        self._leaving.add(loaded.model)
+        self._leaving.add(loaded.key)

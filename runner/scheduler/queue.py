@@ -1,12 +1,12 @@
-"""The one bounded FIFO in which requests wait, in lines by model, and how fast it moves.
+"""The one bounded FIFO in which requests wait, in lines by key (models of one worker share it), and how fast it moves.
 
-A line per model keeps a look at the queue's heads as cheap with ten thousand waiting as with ten; arrival numbers keep
+A line per key keeps a look at the queue's heads as cheap with ten thousand waiting as with ten; arrival numbers keep
 the order across lines. Knows nothing of why somebody waits.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
@@ -14,46 +14,51 @@ from runner.scheduler.ticket import Ticket
 
 
 class Queue:
-    """Tickets by model, in order of arrival (which is the order of their ids)."""
+    """Tickets by key, in order of arrival (which is the order of their ids)."""
 
     def __init__(self) -> None:
         self._lines: dict[str, dict[int, Ticket]] = {}
+        self._by_model: Counter[str] = Counter()
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
 
     def __contains__(self, ticket: object) -> bool:
-        return isinstance(ticket, Ticket) and ticket.id in self._lines.get(ticket.want.model, {})
+        return isinstance(ticket, Ticket) and ticket.id in self._lines.get(ticket.want.key, {})
 
     def add(self, ticket: Ticket) -> None:
         """Put a ticket in its place. One that comes back after its worker died stands where it stood before."""
-        line = self._lines.setdefault(ticket.want.model, {})
+        line = self._lines.setdefault(ticket.want.key, {})
         behind = [other for other in line.values() if other.id > ticket.id] if _is_behind(line, ticket) else []
         line[ticket.id] = ticket
         for other in behind:
             line[other.id] = line.pop(other.id)
+        self._by_model[ticket.want.model] += 1
         self._length += 1
 
     def remove(self, ticket: Ticket) -> None:
         """Take a waiting ticket out."""
-        line = self._lines[ticket.want.model]
+        line = self._lines[ticket.want.key]
         del line[ticket.id]
         if not line:
-            del self._lines[ticket.want.model]
+            del self._lines[ticket.want.key]
+        self._by_model[ticket.want.model] -= 1
+        if not self._by_model[ticket.want.model]:
+            del self._by_model[ticket.want.model]
         self._length -= 1
 
-    def line(self, model: str) -> tuple[Ticket, ...]:
-        """Everybody who waits for this model, first come first."""
-        return tuple(self._lines.get(model, {}).values())
+    def line(self, key: str) -> tuple[Ticket, ...]:
+        """Everybody who waits for this worker, first come first."""
+        return tuple(self._lines.get(key, {}).values())
 
     def waiting(self, model: str) -> int:
-        """How many wait for this model."""
-        return len(self._lines.get(model, {}))
+        """How many wait for this model, by its full name."""
+        return self._by_model[model]
 
     def heads(self, most: Mapping[str, int]) -> tuple[tuple[Ticket, ...], ...]:
-        """The beginning of each line: as many tickets as `most` says for its model, one if it says nothing."""
-        return tuple(tuple(islice(line.values(), max(1, most.get(model, 1)))) for model, line in self._lines.items())
+        """The beginning of each line: as many tickets as `most` says for its key, one if it says nothing."""
+        return tuple(tuple(islice(line.values(), max(1, most.get(key, 1)))) for key, line in self._lines.items())
 
     def __iter__(self) -> Iterator[Ticket]:
         for line in list(self._lines.values()):

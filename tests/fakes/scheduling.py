@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 from runner.errors import RunnerError
 from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, TextPrompt
-from runner.protocol.events import Done, Failed, Ready, Reason, Started, Text, Usage, Vectors
+from runner.protocol.events import Done, Ended, Failed, Outcome, Ready, Reason, Started, Text, Usage
 from runner.protocol.options import LoadOptions, SampleOptions
 from runner.scheduler.effects import Reports
 from runner.scheduler.failures import Exit
 from runner.scheduler.fleet import Member
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.memory import Footprint
-from runner.scheduler.ticket import Admission, Want
+from runner.scheduler.ticket import Admission, Priority, Want
 
 GIB = 2**30
 SMALL = Footprint(weights=100 * 2**20, kv=1024, state=0, vocabulary=1000, width=64)
@@ -34,17 +34,24 @@ def want(
     num_parallel: int = 1,
     named: frozenset[str] = frozenset(),
     num_batch: int = 512,
+    key: str = "",
+    client: str = "",
+    priority: Priority = "interactive",
 ) -> Want:
     """A request for a small model; `num_parallel` is the sequences of its worker."""
     return Want(
         model=model,
-        digest=digest or f"digest of {model}",
-        key=model,
-        load=Load((f"/weights/{model}",), LoadOptions(num_ctx=num_ctx, num_parallel=num_parallel, num_batch=num_batch)),
+        digest=digest or f"digest of {key or model}",
+        key=key or model,
+        load=Load(
+            (f"/weights/{key or model}",), LoadOptions(num_ctx=num_ctx, num_parallel=num_parallel, num_batch=num_batch)
+        ),
         footprint=footprint,
         work=Generate(0, TextPrompt(f"for {model}"), SampleOptions()) if has_work else None,
         named=named,
         keep_alive=keep_alive,
+        client=client,
+        priority=priority,
     )
 
 
@@ -63,8 +70,8 @@ class Heard:
 
     want: Want
     admissions: list[Admission] = field(default_factory=list)
-    events: list[Started | Text] = field(default_factory=list)
-    outcome: Done | Vectors | RunnerError | str | None = None
+    events: list[Started | Text | Ended] = field(default_factory=list)
+    outcome: Outcome | RunnerError | str | None = None
     deaf: bool = False  # set when the request is cancelled: nothing may be heard after that
     id: int = 0
 
@@ -72,11 +79,11 @@ class Heard:
         self._check()
         self.admissions.append(admission)
 
-    def put(self, event: Started | Text) -> None:
+    def put(self, event: Started | Text | Ended) -> None:
         self._check()
         self.events.append(event)
 
-    def finish(self, event: Done | Vectors | None) -> None:
+    def finish(self, event: Outcome | None) -> None:
         self._check()
         self.outcome = event or "resident"
 

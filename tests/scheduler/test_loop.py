@@ -7,7 +7,8 @@ import math
 import msgspec
 
 from runner.protocol.events import Done, Stats
-from tests.fakes.scheduling import Bench, want
+from runner.protocol.totals import Totals
+from tests.fakes.scheduling import Bench, ready, want
 
 
 def test_a_request_loads_its_model_and_is_served() -> None:
@@ -275,6 +276,64 @@ class TestUnload:
         bench.done(heard)
         assert isinstance(heard.outcome, Done)
         assert bench.state("a") == "stopping"
+
+
+class TestSharedWorkers:
+    """Models whose wants have the same key have one worker."""
+
+    def test_one_load_serves_both_names(self) -> None:
+        bench = Bench(models=2)
+        first, second = bench.submit(want("a", key="blob")), bench.submit(want("b", key="blob"))
+        bench.load("a", sequences=2)
+        assert bench.worked_on(bench.run("a")) == [first.id, second.id]
+        (member,) = bench.scheduler.residents()
+        assert (member.key, member.model, member.models) == ("blob", "a", ("a", "b"))
+
+    def test_unload_takes_a_name_away_and_the_last_one_the_worker(self) -> None:
+        bench = Bench()
+        for model in ("a", "b"):
+            bench.submit(want(model, key="blob", has_work=False))
+        bench.load("a")
+        assert bench.scheduler.unload("a")
+        (member,) = bench.scheduler.residents()
+        assert (member.state, member.models) == ("ready", ("b",))
+        assert not bench.scheduler.unload("a")
+        assert bench.scheduler.unload("b")
+        assert member.state == "stopping"
+
+    def test_the_longest_keep_alive_holds_and_the_last_of_a_name_sticks(self) -> None:
+        bench = Bench()
+        for model, seconds in (("a", 900.0), ("b", 60.0), ("a", 30.0)):
+            bench.submit(want(model, key="blob", has_work=False, keep_alive=seconds))
+            if bench.state("a") == "loading":
+                bench.load("a")
+        assert bench.effects.wake_at == 60
+        bench.advance(60)
+        assert bench.state("a") == "stopping"
+
+    def test_what_a_worker_counts_is_told_of_one_name(self) -> None:
+        bench = Bench()
+        for model in ("a", "b"):
+            bench.submit(want(model, key="blob"))
+        bench.load("a", sequences=1)
+        bench.scheduler.events(
+            bench.run("a"), [Stats.of(Totals(steps=5), running=1, waiting=1, cells_used=1, cells_busy=1, cells=9)]
+        )
+        told = {each.model: each for each in bench.scheduler.measured()}
+        assert [told[model].engine.steps for model in ("a", "b")] == [5, 0]
+        assert [told[model].waiting for model in ("a", "b")] == [1, 1]
+
+    def test_a_model_of_another_key_by_now_leaves_its_former_worker(self) -> None:
+        bench = Bench(models=2)
+        bench.submit(want("a", key="old", has_work=False, keep_alive=math.inf))
+        bench.load("a")
+        bench.submit(want("a", key="new", has_work=False))
+        run = max(bench.effects.loads)
+        bench.scheduler.events(run, [ready()])
+        assert {member.key: member.state for member in bench.scheduler.residents()} == {
+            "old": "stopping",
+            "new": "ready",
+        }
 
 
 def test_stats_are_kept_for_whoever_asks() -> None:

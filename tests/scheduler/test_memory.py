@@ -102,7 +102,7 @@ def test_a_lane_that_does_not_stand_has_taken_nothing() -> None:
     need = memory.need(HALF_B, options)
     assert need.later > GIB
     assert need.total == need.weights + need.moving + need.later
-    member = Fleet(300.0).begin("a", "sha256:0", Load(("/a",), options), need, 0.0)
+    member = Fleet(300.0).begin("a", "a", "sha256:0", Load(("/a",), options), need, 0.0)
     assert member.taken == Need(need.weights, need.moving)
     stats = Stats(running=0, waiting=0, cells_used=0, cells=0, steps=1, prompt_tokens=0, completion_tokens=0,
                   preemptions=0, is_wide=True)  # fmt: skip

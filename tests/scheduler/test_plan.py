@@ -131,20 +131,20 @@ def _snapshots(draw: st.DrawFn) -> Snapshot:
 @given(_snapshots())
 def test_decisions_keep_every_limit(given: Snapshot) -> None:
     decisions = plan(given)
-    fleet = {member.model: member for member in given.fleet}
+    fleet = {member.key: member for member in given.fleet}
     wants = {waiting.id: waiting.want for line in given.lines for waiting in line}
-    inside = {member.model: member.inside for member in given.fleet}
+    inside = {member.key: member.inside for member in given.fleet}
     served = [decision.id for decision in decisions if isinstance(decision, Serve)]
-    evicted = [decision.model for decision in decisions if isinstance(decision, Evict)]
-    loads = [wants[decision.id].model for decision in decisions if isinstance(decision, Load)]
+    evicted = [decision.key for decision in decisions if isinstance(decision, Evict)]
+    loads = [wants[decision.id].key for decision in decisions if isinstance(decision, Load)]
     assert len(set(served)) == len(served)
     assert len(set(evicted)) == len(evicted)
     for request in served:
-        member = fleet[wants[request].model]
+        member = fleet[wants[request].key]
         assert member.state == "ready"
         assert wants[request].is_served_by(member.digest, member.load)
-        inside[member.model] += 1
-        assert inside[member.model] <= member.window
+        inside[member.key] += 1
+        assert inside[member.key] <= member.window
     for model in evicted:
         assert fleet[model].state != "stopping"
         assert inside[model] == 0, "somebody is in it, or was just let in"
