@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from msgspec import inspect as types
 
 from modelfiles.parameters import DEPRECATED, PARAMETERS, Spec
-from runner.api import values
+from runner.api import adapters, values
 from runner.api.body import to_json
 from runner.api.dialects import DIALECTS
 from runner.api.fields import Dialect, Fields
@@ -72,7 +72,7 @@ def _rows(fields: Fields) -> Iterator[tuple[str, ...]]:
     info = types.type_info(fields.body)
     assert isinstance(info, types.StructType)
     for name, kind in _fields(info, "", (fields.body,), fields.later.keys() | fields.ignored.keys()):
-        note = fields.notes.get(name) or values.NOTES.get(name)
+        note = fields.notes.get(name) or values.NOTES.get(name) or adapters.NOTES.get(name)
         if name in fields.later:
             passing = ", ".join(f"`{to_json(value).decode()}`" for value in fields.later[name])
             yield f"`{name}`", "", f"rejected{f', but for {passing}' if passing else ''}"

@@ -19,6 +19,7 @@ from runner.engine.rows import Filled, came_true, draws
 from runner.engine.sequence import Request, Sequence
 from runner.errors import RunnerError
 from runner.llama.model import Model
+from runner.protocol.commands import Adapters
 from runner.protocol.events import Done, Ended, Event, Failed, Reason, Text
 
 _SILENT = 16  # tokens without text after which the daemon is told of them all the same: it counts them as progress
@@ -147,7 +148,7 @@ class Answers:
             sequence.tokens.append(token)
             sequence.unsent.append(token)
             self._meter.completion_tokens += 1
-            text += sequence.text.push(self._model.piece(token))
+            text += sequence.text.push(sequence.piece(self._model, token))
             if sequence.text.stop is not None:
                 return [*self._text(sequence, text), self._end(sequence, "stop")]
             if 0 < wanted <= sequence.generated or len(sequence.tokens) >= sequence.context_length:
@@ -220,6 +221,11 @@ class Answers:
             return self._finish(last, "length")
         error = RunnerError("the memory of the model's context has no room for this prompt")
         return [self._fail(last.request, last.id, error)]
+
+    def fail_those(self, lane: Lane, adapters: Adapters, error: RunnerError) -> list[Event]:
+        """Those in the lane who are to be computed with these adapters can't be."""
+        failed = {sequence.request: sequence.id for sequence in lane.running if sequence.adapters == adapters}
+        return [self._fail(request, id_, error) for request, id_ in failed.items()]
 
     def fail_all(self, lane: Lane) -> list[Event]:
         """A fatal code: what the memory holds is unknown. Everyone in the lane fails; its context starts afresh."""

@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from runner.llama.state import Data
+from runner.protocol.commands import Adapters
 
 SUFFIX = ".kv"
 _MAGIC = b"RUNNERKV"
@@ -39,6 +40,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: int
     size: int
     digest: bytes
+    adapters: Adapters = ()
 
 
 class Archive:
@@ -50,8 +52,8 @@ class Archive:
         self._key = key
         self._limit = limit
 
-    def listed(self) -> Iterator[tuple[str, array[int]]]:
-        """Every file's name and tokens, the one used last first. The states themselves aren't looked at yet."""
+    def listed(self) -> Iterator[tuple[str, array[int], Adapters]]:
+        """Every file's name, tokens and adapters, the one used last first. The states aren't looked at yet."""
         found: list[tuple[float, str]] = []
         with suppress(OSError), os.scandir(self._folder) as entries:
             for entry in entries:
@@ -65,15 +67,15 @@ class Archive:
             with suppress(OSError), (self._folder / name).open("rb") as file:
                 opened = self._open(file)
                 if opened is not None:
-                    yield name, opened[1]
+                    yield name, opened[1], opened[0].adapters
 
-    def read(self, name: str, tokens: array[int]) -> Data | None:
-        """The state in a file, if it is whole and of these tokens. Otherwise the file is removed."""
+    def read(self, name: str, tokens: array[int], adapters: Adapters = ()) -> Data | None:
+        """The state in a file, if it is whole and of these tokens and adapters. Otherwise the file is removed."""
         path = self._folder / name
         try:
             with path.open("rb") as file:
                 opened = self._open(file)
-                if opened is not None and opened[1] == tokens:
+                if opened is not None and opened[1] == tokens and opened[0].adapters == adapters:
                     data = np.empty(opened[0].size, np.uint8)
                     whole = file.readinto(data.data) == data.nbytes and not file.read(1)
                     if whole and _digest(data) == opened[0].digest:
@@ -85,12 +87,15 @@ class Archive:
                 _complain(f"{path} cannot be read: {error.strerror}")
         return None
 
-    def write(self, tokens: array[int], data: Data) -> str | None:
+    def write(self, tokens: array[int], data: Data, adapters: Adapters = ()) -> str | None:
         """Keep a state, and remove the files used longest ago where there are too many. None when it can't be kept."""
         spelled = _bytes_of(tokens)
-        name = hashlib.blake2b(spelled, digest_size=16).hexdigest() + SUFFIX
+        computed_with = msgspec.msgpack.encode(adapters) if adapters else b""
+        name = hashlib.blake2b(spelled + computed_with, digest_size=16).hexdigest() + SUFFIX
         aside = self._folder / f"{name}.{os.getpid()}.part"
-        packed = msgspec.msgpack.encode(Head(self._key, len(tokens), data.nbytes, _digest(data)))
+        packed = msgspec.msgpack.encode(Head(self._key, len(tokens), data.nbytes, _digest(data), adapters))
+        if len(packed) > _MOST_HEAD:
+            return None
         opening = b"".join((_MAGIC, _LENGTH.pack(len(packed)), packed, spelled))
         size = len(opening) + _DIGEST + data.nbytes
         if size > self._limit:

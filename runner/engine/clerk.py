@@ -134,7 +134,9 @@ class Clerk:
 
     def _list(self) -> tuple[Saved, ...]:
         try:
-            listed = [Saved(tokens, None, name) for name, tokens in islice(self._archive.listed(), FILES)]
+            listed = [
+                Saved(tokens, None, name, adapters) for name, tokens, adapters in islice(self._archive.listed(), FILES)
+            ]
         except Exception:  # noqa: BLE001 -- every request waits for the list
             traceback.print_exc()
             return ()
@@ -142,7 +144,7 @@ class Clerk:
 
     def _read(self, saved: Saved) -> Data | None:
         try:
-            return self._archive.read(saved.file or "", saved.tokens)
+            return self._archive.read(saved.file or "", saved.tokens, saved.adapters)
         except Exception:  # noqa: BLE001 -- whatever it was, a request waits for the answer
             traceback.print_exc()
             return None
@@ -154,7 +156,7 @@ class Clerk:
     def _write(self, saved: Saved, data: Data) -> bool:
         name, began = None, time.monotonic()
         try:
-            name = self._archive.write(saved.tokens, data)
+            name = self._archive.write(saved.tokens, data, saved.adapters)
         except Exception:  # noqa: BLE001 -- a prefix less; the worker goes on
             traceback.print_exc()
         with self._lock:

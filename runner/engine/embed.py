@@ -16,6 +16,7 @@ import numpy.typing as npt
 from runner.errors import LoadFailed, RunnerError
 from runner.llama.batch import Batch
 from runner.llama.context import Context, Outcome
+from runner.protocol.commands import Adapters
 from runner.protocol.events import Done, Event, Failed, Usage, Vectors
 
 
@@ -27,6 +28,7 @@ class Inputs:
     inputs: list[list[int]]
     truncated_tokens: int
     arrived_ns: int
+    adapters: Adapters = ()
     started_ns: int = 0
     vectors: list[npt.NDArray[np.float32]] = field(default_factory=list)
 
@@ -53,11 +55,18 @@ class Inputs:
 
 
 class Embedder:
-    """Makes its context on first use: a model that only chats never pays for it."""
+    """Makes its context on first use: a model that only chats never pays for it. `apply` lets it compute with other
+    adapters; a step is of those who have the same as the oldest."""
 
-    def __init__(self, make_context: Callable[[], Context], width: int) -> None:
+    def __init__(
+        self,
+        make_context: Callable[[], Context],
+        width: int,
+        apply: Callable[[Context, Adapters], None] = lambda context, adapters: None,
+    ) -> None:
         self._make_context = make_context
         self._width = width
+        self._apply = apply
         self._context: Context | None = None
         self._batch: Batch | None = None
         self.inputs = self.tokens = 0  # of the latest step
@@ -86,13 +95,20 @@ class Embedder:
             self.inputs = self.tokens = 0
             return self._fail(waiting, set(waiting), error)
         assert self._batch is not None
+        adapters = waiting[0].adapters
+        try:
+            self._apply(context, adapters)
+        except RunnerError as error:
+            self.inputs = self.tokens = 0
+            return self._fail(waiting, {each for each in waiting if each.adapters == adapters}, error)
         owners = self._fill(context, self._batch, waiting, most or self._batch.capacity)
         self.inputs, self.tokens = len(owners), self._batch.size
         events: list[Event] = []
         if owners and (fault := self._compute(context, self._batch, owners)):
             events += self._fail(waiting, set(owners), fault)
-        while waiting and not waiting[0].remaining:
-            events.append(waiting.popleft().finished())
+        for done in [each for each in waiting if not each.remaining]:
+            waiting.remove(done)
+            events.append(done.finished())
         return events
 
     def _compute(self, context: Context, batch: Batch, owners: list[Inputs]) -> RunnerError | None:
@@ -115,6 +131,8 @@ class Embedder:
         owners: list[Inputs] = []
         now = time.monotonic_ns()
         for request in waiting:
+            if request.adapters != waiting[0].adapters:
+                continue
             for tokens in request.remaining:
                 if len(owners) == context.sequences or (owners and batch.size + len(tokens) > most):
                     batch.want_all()

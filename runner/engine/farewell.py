@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from runner.engine.prefixes import Prefixes
+from runner.protocol.commands import Adapters
 
 LEAST = 64  # tokens that a file has to save at least
 _COMES_BACK = 0.5  # the chance that a conversation goes on,
@@ -42,6 +43,7 @@ class Candidate(Generic[What]):
     size: int
     filed: int
     use: Use
+    adapters: Adapters = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,13 @@ def worth_keeping(
         candidates, key=lambda each: _saves(each, each.filed, rates, now) / max(1, each.size), reverse=True
     )
     for candidate in ordered:
-        there = max(candidate.filed, _covered(chosen, candidate.tokens, cuttable=cuttable))
+        there = max(candidate.filed, _covered(chosen, candidate, cuttable=cuttable))
         costs = candidate.size * rates.byte
         if len(candidate.tokens) - there < LEAST or costs > seconds or candidate.size > size:
             continue
         if _saves(candidate, there, rates, now) <= budget.weight * costs:
             continue
-        chosen.add(len(kept), candidate.tokens)
+        chosen.add(len(kept), candidate.tokens, candidate.adapters)
         kept.append(candidate)
         seconds -= costs
         size -= candidate.size
@@ -104,9 +106,9 @@ def _saves(candidate: Candidate[What], there: int, rates: Rates, now: float) -> 
     return max(0, len(candidate.tokens) - there) * rates.token * chance(candidate.use, now)
 
 
-def _covered(chosen: Prefixes[int], tokens: array[int], *, cuttable: bool) -> int:
+def _covered(chosen: Prefixes[int], candidate: Candidate[What], *, cuttable: bool) -> int:
     """How many of the first tokens what is chosen already serves for."""
-    match = chosen.match(tokens)
+    match = chosen.match(candidate.tokens, candidate.adapters)
     if cuttable:
         return match.length
     return match.ends[-1][0] if match.ends else 0

@@ -18,7 +18,7 @@ from runner.engine.pace import Pace
 from runner.engine.shelf import Saved, Shelf
 from runner.engine.slots import Slots
 from runner.llama.state import Data
-from runner.protocol.commands import Why
+from runner.protocol.commands import Adapters, Why
 
 # Seconds that an end may spend on files, and what they weigh. With somebody waiting it is a small part of any load that
 # is worth to be called a swap; the process is given five seconds before it is ended.
@@ -67,11 +67,11 @@ class Keeper:
         self._shelf = shelf
         self._clerk = clerk
         self._cuttable = cuttable
-        self._under_way: array[int] | None = None  # what was ordered last while nobody was there
+        self._under_way: tuple[array[int], Adapters] | None = None  # what was ordered last while nobody was there
 
     def hear(self, saved: Saved) -> None:
         """A file was written."""
-        if saved.tokens == self._under_way:
+        if (saved.tokens, saved.adapters) == self._under_way:
             self._under_way = None
 
     def rest(self, places: Sequence[Place]) -> bool:
@@ -86,7 +86,7 @@ class Keeper:
         rates = Rates(_token(places), _PRICE)
         for candidate in worth_keeping(grown, budget, rates, now, cuttable=self._cuttable):
             if self._write(candidate):
-                self._under_way = candidate.tokens
+                self._under_way = candidate.tokens, candidate.adapters
                 return True
         return False
 
@@ -109,26 +109,27 @@ class Keeper:
             if place.memory is None:
                 continue
             for seq in place.slots.idle():
-                tokens = place.slots.tokens_of(seq)
+                tokens, adapters = place.slots.tokens_of(seq), place.slots.space_of(seq)
                 use = place.slots.use_of(seq) or Use(at=now)
-                filed = self._shelf.filed(tokens)
-                if len(tokens) > filed and tokens != self._under_way:
+                filed = self._shelf.filed(tokens, adapters)
+                if len(tokens) > filed and (tokens, adapters) != self._under_way:
                     size = place.memory.size(seq)
-                    found.append(Candidate(_Cells(place, seq), tokens, size, filed, use))
+                    found.append(Candidate(_Cells(place, seq), tokens, size, filed, use, adapters))
         for saved in self._shelf.unfiled():
-            filed = self._shelf.filed(saved.tokens)
-            if saved.tokens != self._under_way:
-                found.append(Candidate(saved, saved.tokens, saved.nbytes, filed, saved.use))
+            filed = self._shelf.filed(saved.tokens, saved.adapters)
+            if (saved.tokens, saved.adapters) != self._under_way:
+                found.append(Candidate(saved, saved.tokens, saved.nbytes, filed, saved.use, saved.adapters))
         return found
 
     def _write(self, candidate: Candidate[_Where]) -> bool:
         """Order the file. False when the state can't be had, or too much is on its way already."""
         where = candidate.what
-        instead = self._shelf.replaced(candidate.tokens)
+        instead = self._shelf.replaced(candidate.tokens, candidate.adapters)
         if isinstance(where, _Cells):
             assert where.place.memory is not None
             data = where.place.memory.save(where.seq)
-            return data is not None and self._clerk.write(Saved(candidate.tokens, data, use=candidate.use), instead)
+            saved = Saved(candidate.tokens, data, None, candidate.adapters, candidate.use)
+            return data is not None and self._clerk.write(saved, instead)
         return self._clerk.write(where, instead)
 
 

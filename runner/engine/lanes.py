@@ -22,10 +22,12 @@ from runner.engine.pace import Pace
 from runner.engine.plan import HEADROOM, Row, Snapshot, Work
 from runner.engine.sequence import Sequence
 from runner.engine.slots import Slots
+from runner.engine.turns import Turns
 from runner.errors import RunnerError
 from runner.llama.batch import Batch
 from runner.llama.context import Context
 from runner.llama.state import States
+from runner.protocol.commands import Adapters
 
 PATIENCE = 60.0  # seconds that the wide lane stays when no crowd is there, and before another try when it wasn't made
 WORTHWHILE = 0.1  # of a step's time: what a split cache has to save before its memory is taken
@@ -50,22 +52,33 @@ class Lane:
         )
         self.batch = Batch(context.batch)
         self.pace = Pace(context.batch)
+        self.turns = Turns()
         self.running: list[Sequence] = []
         self.full = False  # llama.cpp found no room: nobody is admitted before somebody has left
         self.length = context.cells // context.sequences if self.is_split else context.cells  # cells of a sequence
 
-    def snapshot(self, waiting: Collection[Sequence], budget: int, chunk: int, drafts: int) -> Snapshot:
-        """What the plan has to know, with those who wait for this lane, and how many drafted tokens it may try."""
+    def snapshot(
+        self, waiting: Collection[Sequence], budget: int, chunk: int, drafts: int, adapters: Adapters = ()
+    ) -> Snapshot:
+        """What the plan has to know for a step with these adapters: those who wait for this lane, and how many drafted
+        tokens it may try."""
         now = time.monotonic_ns()
         held = self.slots.held([s.slot for s in self.running if s.slot is not None])
         # What the plan leaves free in a pool for everybody's next tokens nobody has to leave free in a slot of his own.
         own = HEADROOM * (self.context.sequences + 1) if self.is_split else 0
         return Snapshot(
             running=[
-                Work(s.key, h, s.remaining, s.is_decoding, len(s.draft) if s.is_decoding else 0)
+                Work(
+                    s.key,
+                    h,
+                    s.remaining,
+                    s.is_decoding,
+                    len(s.draft) if s.is_decoding else 0,
+                    rests=s.adapters != adapters,
+                )
                 for s, h in zip(self.running, held, strict=True)
             ],
-            waiting=[] if self.full else [_waiting(s, now) for s in waiting],
+            waiting=[] if self.full else [_waiting(s, now, adapters) for s in waiting],
             slots_free=self.slots.free,
             cells_free=self.slots.cells - sum(held) + own,
             budget=min(budget, self.batch.capacity),
@@ -237,10 +250,18 @@ class Lanes:
         self._maker.start()
 
 
-def _waiting(sequence: Sequence, now: int) -> Work:
+def _waiting(sequence: Sequence, now: int, adapters: Adapters) -> Work:
     """What stands computed in somebody else's cells takes none, and other reuse as many as computing it would."""
     lent, own = (sequence.found, 0) if sequence.is_lent else (0, sequence.found)
-    return Work(sequence.key, 0, sequence.remaining - lent, cached=own, lent=lent, waited=sequence.waited(now))
+    return Work(
+        sequence.key,
+        0,
+        sequence.remaining - lent,
+        cached=own,
+        lent=lent,
+        waited=sequence.waited(now),
+        rests=sequence.adapters != adapters,
+    )
 
 
 def need(sequence: Sequence) -> int:

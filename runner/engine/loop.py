@@ -25,9 +25,10 @@ from runner.engine.reuse import Reuse
 from runner.engine.roster import Roster
 from runner.engine.rows import Filled
 from runner.engine.sequence import Sequence
-from runner.llama.context import Outcome
+from runner.errors import RunnerError
+from runner.llama.context import Context, Outcome
 from runner.llama.model import Model
-from runner.protocol.commands import Cancel, Stop
+from runner.protocol.commands import Adapters, Cancel, Stop
 from runner.protocol.events import Event, Started, Stats
 
 BESIDE = 256  # tokens of inputs to embed in one step while others generate
@@ -45,7 +46,7 @@ Item = Sequence | Inputs | Cancel | Stop | Widened | News
 class Loop:
     """Runs on one thread. `lanes` are none for a model that only embeds, `embedder` makes its context on first use.
 
-    Without `drafts`, no sequence speculates.
+    Without `drafts`, no sequence speculates. `apply` lets a context compute with other adapters.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class Loop:
         drafts: Drafts | None = None,
         reuse: Reuse | None = None,
         clock: Callable[[], float] = time.monotonic,
+        apply: Callable[[Context, Adapters], None] = lambda context, adapters: None,
     ) -> None:
         self._lanes = lanes
         self._clock = clock
+        self._apply = apply
         self._embedder = embedder
         self._inbox = inbox
         self._outbox = outbox
@@ -183,23 +186,44 @@ class Loop:
             self._outgrow(lane)
             here = [sequence for sequence in self._roster.waiting if self._lanes.lane_for(sequence) is lane]
             waiting = self._reuse.in_line(lane, here)
-            decoding = {sequence.key for sequence in lane.running if sequence.is_decoding}
-            delays = not decoding and any(sequence.is_decoding for sequence in self._lanes.running)
-            chunk = max(0, lane.pace.chunk(len(decoding) or int(delays)) - spent)
-            drafts = self._propose(lane, len(waiting))
-            step = plan(lane.snapshot(waiting, chunk if delays else lane.batch.capacity, chunk, drafts))
-            spent += sum(row.count for row in step.rows if row.key not in decoding)
-            self._preempt(lane, step.preempted)
-            if started := self._admit(lane, step.admitted):
-                self._outbox.put(*started)  # before the decode: that of a long prompt takes a while
-            if step.rows:
-                self._compute(lane, step)
+            now = self._clock()
+            for adapters in lane.turns.order([each.adapters for each in (*lane.running, *waiting)], now):
+                step, prompts = self._planned(lane, waiting, spent, adapters)
+                if step.rows or step.preempted:
+                    lane.turns.took(adapters, now)
+                    spent += prompts
+                    self._take(lane, step, adapters)
+                    break
 
-    def _propose(self, lane: Lane, waiting: int) -> int:
+    def _planned(self, lane: Lane, waiting: list[Sequence], spent: int, adapters: Adapters) -> tuple[Step, int]:
+        """The lane's step for those with these adapters, and how many tokens of prompts are in it. So many are `spent`
+        in this round."""
+        decoding = {each.key for each in lane.running if each.is_decoding and each.adapters == adapters}
+        delays = not decoding and any(sequence.is_decoding for sequence in self._lanes.running)
+        chunk = max(0, lane.pace.chunk(len(decoding) or int(delays)) - spent)
+        drafts = self._propose(lane, len(waiting), adapters)
+        step = plan(lane.snapshot(waiting, chunk if delays else lane.batch.capacity, chunk, drafts, adapters))
+        return step, sum(row.count for row in step.rows if row.key not in decoding)
+
+    def _take(self, lane: Lane, step: Step, adapters: Adapters) -> None:
+        """Carry a step out."""
+        self._preempt(lane, step.preempted)
+        if started := self._admit(lane, step.admitted):
+            self._outbox.put(*started)  # before the decode: that of a long prompt takes a while
+        if not step.rows:
+            return
+        try:
+            self._apply(lane.context, adapters)
+        except RunnerError as error:
+            self._outbox.put(*self._answers.fail_those(lane, adapters, error))
+            return
+        self._compute(lane, step)
+
+    def _propose(self, lane: Lane, waiting: int, adapters: Adapters) -> int:
         """Have drafts made for the lane's next step; how many of their tokens may have rows of logits."""
         if self._drafts is None:
             return 0
-        decoding = [sequence for sequence in lane.running if sequence.is_decoding]
+        decoding = [each for each in lane.running if each.is_decoding and each.adapters == adapters]
         # In a split cache each length of draft would take passes over the weights of its own.
         spare = 0 if lane.is_split else lane.context.outputs - len(lane.running) - min(waiting, lane.slots.free)
         self._drafts.propose(decoding, max(0, spare), lane.pace)
@@ -274,6 +298,8 @@ class Loop:
                     cached_tokens=request.cached_tokens,
                     truncated_tokens=sequence.truncated_tokens,
                     in_thought=sequence.in_thought,
+                    thinking=sequence.voice.thinking if sequence.voice else None,
+                    calls=sequence.voice.calls if sequence.voice else None,
                 )
             )
         return events

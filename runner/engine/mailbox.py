@@ -28,13 +28,12 @@ from runner.engine.resume import go_on, going_on, told_of
 from runner.engine.sequence import Request, Sequence
 from runner.engine.sight import Sight, has_images
 from runner.engine.text import TextStream
+from runner.engine.voice import Voices
 from runner.errors import ContextOverflow, InvalidRequest, Unsupported
-from runner.formats import GENERIC, CallFormat, Thinking
+from runner.formats import GENERIC, Thinking
 from runner.llama.model import Model
 from runner.llama.sampler import Sampler
-from runner.prompt.choose import Templates
 from runner.prompt.fit import cut_middle, drop_oldest_turns
-from runner.prompt.placing import own_mark
 from runner.prompt.render import Rendered, render
 from runner.protocol import codec
 from runner.protocol.commands import (
@@ -73,9 +72,7 @@ class Mailbox:
     def __init__(
         self,
         model: Model,
-        templates: Templates,
-        thinking: Thinking | None,
-        calls: CallFormat | None = None,
+        voices: Voices,
         *,
         context_length: int,
         input_limit: int,
@@ -86,9 +83,7 @@ class Mailbox:
         step: int = 0,
     ) -> None:
         self._model = model
-        self._templates = templates
-        self._thinking = thinking
-        self._calls = calls
+        self._voices = voices
         self._context_length = context_length
         self._input_limit = input_limit
         self._generates = generates
@@ -98,8 +93,7 @@ class Mailbox:
         self._eos = model.text_of(model.eos)
         self._sight: Sight | None = None
         if eye is not None:
-            mark = own_mark(templates.usual, bos=self._bos, eos=self._eos)
-            self._sight = Sight(eye, mark, self._render, self._tokenize, most=step)
+            self._sight = Sight(eye, lambda p: voices.of(p).image_mark, self._render, self._tokenize, most=step)
         self._grammars: Grammars | None = None
         self._lock = threading.Lock()  # the grammars are made once
 
@@ -133,6 +127,7 @@ class Mailbox:
             request=Request(choosers[1:], echo),
             speculation=self._speculation(command, tokens) if not pictures else None,  # drafts know only text
             pictures=pictures,
+            voice=self._voices.of(command.prompt),
         )
         return go_on(self._model, new, choosers) if command.resumed else new
 
@@ -170,7 +165,7 @@ class Mailbox:
                 # What closes a text (SEP, EOS) must stay the last: some models read their vector from there.
                 tokens = [*tokens[: limit - 1], tokens[-1]]
             ids.append(tokens)
-        return Inputs(command.id, ids, lost, arrived)
+        return Inputs(command.id, ids, lost, arrived, command.adapters)
 
     def pairs(self, command: Rank) -> Inputs:
         """The work that a Rank asks for: an input for each document. Raises InvalidRequest and its kinds."""
@@ -185,7 +180,7 @@ class Mailbox:
                 raise InvalidRequest("query and document are empty", field=field)
             if len(tokens) > self._input_limit:
                 raise ContextOverflow(len(tokens), self._input_limit, field=field)
-        return Inputs(command.id, ids, 0, arrived)
+        return Inputs(command.id, ids, 0, arrived, command.adapters)
 
     def tell(self, command: Question) -> Told:
         """The answer to a question. Raises InvalidRequest and its kinds."""
@@ -248,7 +243,8 @@ class Mailbox:
         state: State = "answer"
         if isinstance(prompt, ChatPrompt):  # elsewhere there can't be a thought
             may_think = prompt.think is not False and not prompt.open_ended
-            thinking, state = self._thinking, "thought" if in_thought else "open" if may_think else "answer"
+            thinking = self._voices.of(prompt).thinking
+            state = "thought" if in_thought else "open" if may_think else "answer"
         form = self._compiler().form(constraint)
         # A token that nobody asks the model for would have no score.
         return [
@@ -264,7 +260,8 @@ class Mailbox:
         )
         if not offers:
             raise InvalidRequest("tool_choice demands a call of a tool that isn't there", field="tool_choice")
-        demand = Demand(self._calls or GENERIC, offers, several=choice.parallel and choice.name is None)
+        form = self._voices.of(prompt).calls or GENERIC
+        demand = Demand(form, offers, several=choice.parallel and choice.name is None)
         return Constraint("calls", written(demand), "tools")
 
     def _speculation(self, command: Generate, tokens: list[int]) -> Speculation | None:
@@ -364,13 +361,14 @@ class Mailbox:
         return short, result.in_thought, len(tokens) - len(short)
 
     def _render(self, prompt: ChatPrompt) -> Rendered:
+        voice = self._voices.of(prompt)
         return render(
             prompt,
-            self._templates.of_chat(prompt),
+            voice.templates.of_chat(prompt),
             bos=self._bos,
             eos=self._eos,
-            thinking=self._thinking,
-            calls=self._calls,
+            thinking=voice.thinking,
+            calls=voice.calls,
             sees=self._sight is not None,
         )
 
@@ -391,7 +389,7 @@ class Mailbox:
 
     def _gap(self, prompt: InfillPrompt) -> Gap:
         by_template = prompt.template is not None or self._model.infill_tokens() is None
-        return Gap(self._model, prompt, self._templates.of_gap(prompt) if by_template else None)
+        return Gap(self._model, prompt, self._voices.of(prompt).templates.of_gap(prompt) if by_template else None)
 
     @staticmethod
     def _fitting(tokens: list[int], limit: int) -> list[int]:

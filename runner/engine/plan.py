@@ -1,8 +1,8 @@
 """Which tokens the next decode computes: a pure function of a snapshot.
 
 Running sequences decode first, then drafts are tried, and what is left of the token budget goes to prefill in chunks,
-oldest first. When cells run out, the newest sequence gives its cells up and waits again; the oldest always gets on, so
-every request ends.
+oldest first. Only one group of sequences takes part in a step; the others rest, and what is theirs is respected. When
+cells run out, the newest sequence gives its cells up and waits again; the oldest always gets on, so every request ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Work:
 
     A decoding one may want to try `drafts` tokens behind it. A waiting one has `waited` so many seconds (inf if it ran
     before), and `cached` of its remaining tokens stand computed in cells that would become its own. It has `lent` more
-    in the cells of a running one.
+    in the cells of a running one. One that `rests` is of another group than the step.
     """
 
     key: int
@@ -32,6 +32,7 @@ class Work:
     cached: int = 0
     lent: int = 0
     waited: float = 0.0
+    rests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class _Room:
 
 
 def plan(snapshot: Snapshot) -> Step:
-    """Decide the next step. Budget and cells are never exceeded; somebody always advances if anybody can."""
+    """Decide the next step. Budget and cells are never exceeded; somebody of the group always advances if anybody
+    can."""
     running = list(snapshot.running)
     room = _Room(snapshot.budget, snapshot.cells_free)
     preempted = _preempt(running, room)
@@ -93,7 +95,7 @@ def plan(snapshot: Snapshot) -> Step:
     if rows:
         room.budget = min(room.budget, snapshot.chunk)
     for work in running:
-        if not work.decoding and (count := room.take(work.remaining)):
+        if not work.decoding and not work.rests and (count := room.take(work.remaining)):
             rows.append(Row(work.key, count))
     admitted = [] if preempted else _admit(snapshot, running, room, rows)
     return Step(tuple(preempted), tuple(admitted), tuple(rows))
@@ -103,7 +105,9 @@ def _preempt(running: list[Work], room: _Room) -> list[int]:
     """Take the newest out of `running` until all others can get on; their keys."""
     preempted: list[int] = []
     # Each running sequence that decodes needs a cell, and a prefill at least one to get on.
-    while len(running) > 1 and room.cells < sum(1 for work in running if work.decoding or work.remaining):
+    while len(running) > 1 and room.cells < sum(
+        1 for work in running if not work.rests and (work.decoding or work.remaining)
+    ):
         newest = running.pop()
         preempted.append(newest.key)
         room.cells += newest.cells
@@ -113,8 +117,8 @@ def _preempt(running: list[Work], room: _Room) -> list[int]:
 def _decode(running: list[Work], room: _Room, drafts: int) -> list[Row]:
     """A row for everybody who decodes, and then drafts behind it, oldest first, from what nobody else needs."""
     rows: list[Row] = []
-    prefills = sum(not work.decoding for work in running)
-    decoding = [work for work in running if work.decoding and room.take(1)]
+    prefills = sum(not work.decoding and not work.rests for work in running)
+    decoding = [work for work in running if work.decoding and not work.rests and room.take(1)]
     for work in decoding:
         drafted = min(work.drafts, drafts, room.cells - prefills, room.budget - prefills)
         drafted = room.take(drafted)
@@ -124,16 +128,22 @@ def _decode(running: list[Work], room: _Room, drafts: int) -> list[Row]:
 
 
 def _admit(snapshot: Snapshot, running: list[Work], room: _Room, rows: list[Row]) -> list[int]:
-    """Keys of those who start now; what is computed of them is appended to `rows`."""
+    """Keys of those who start now; what is computed of them is appended to `rows`.
+
+    Nobody overtakes one who rests and came before: what he will need is kept for him until it is his group's turn.
+    """
     prompts = {work.key for work in running if not work.decoding}
     # What the running ones will still need for their prompts is spoken for.
     spoken_for = sum(work.remaining for work in running) - sum(row.count if row.key in prompts else 1 for row in rows)
     spare = room.cells - spoken_for - HEADROOM * len(running)
     admitted: list[int] = []
     for work in sorted(snapshot.waiting, key=_urgency)[: snapshot.slots_free]:
-        alone = not running and not admitted
+        alone = not running and not admitted and not work.rests
         if room.budget <= 0 or (spare < work.remaining + HEADROOM and not alone):
             break  # nobody overtakes the one that doesn't fit yet
+        if work.rests:
+            spare -= work.remaining + HEADROOM
+            continue
         admitted.append(work.key)
         if count := room.take(max(1, work.remaining - work.cached)):
             rows.append(Row(work.key, count))

@@ -25,6 +25,7 @@ class _Node(Generic[Holder]):
     parent: _Node[Holder] | None
     children: dict[int, _Node[Holder]] = field(default_factory=dict)  # by the first token of their edge
     holders: dict[Holder, None] = field(default_factory=dict)  # in the order of their coming
+    space: Hashable = None  # of a root
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Prefixes(Generic[Holder]):
         assert holder not in self._at
         root = self._roots.get(space)
         if root is None:
-            root = self._roots[space] = _Node(array("i"), None)
+            root = self._roots[space] = _Node(array("i"), None, space=space)
         self._put(holder, root, array("i", tokens))
 
     def advance(self, holder: Holder, tokens: Sequence[int]) -> None:
@@ -150,6 +151,8 @@ class Prefixes(Generic[Holder]):
         while node.parent is not None and not node.holders and not node.children:
             del node.parent.children[node.edge[0]]
             node = node.parent
+        if node.parent is None and not node.holders and not node.children:
+            self._roots.pop(node.space, None)
         if node.parent is None or node.holders or len(node.children) != 1:
             return
         (child,) = node.children.values()

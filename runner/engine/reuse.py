@@ -25,7 +25,7 @@ from runner.engine.sequence import Sequence
 from runner.engine.shelf import Awaited, Saved, Shelf
 from runner.engine.slots import Found, Slots
 from runner.llama.state import Data
-from runner.protocol.commands import ChatPrompt, Why
+from runner.protocol.commands import Adapters, ChatPrompt, Why
 
 # Saving or restoring a token copies its bytes: 1 to 7 us where computing it takes 4 ms (0.5B, two cores); it pays for
 # every token, even on a GPU that computes ten thousand a second. What decides is the call: claiming, saving and cutting
@@ -107,7 +107,7 @@ class Reuse:
         if self._early is not None:
             self._early.append(sequence)
         self._follow(sequence, sequence.found)
-        self._prompts.add(sequence, sequence.tokens)
+        self._prompts.add(sequence, sequence.tokens, sequence.adapters)
         waiting.append(sequence)
 
     def in_line(self, place: Place, waiting: Iterable[Sequence]) -> list[Sequence]:
@@ -123,16 +123,17 @@ class Reuse:
         `place` is where it will run, if that is known.
         """
         tokens, most = sequence.tokens, sequence.reusable
-        at = place or max(self._places, key=lambda each: each.slots.find(tokens, most).length)
-        here = at.slots.find(tokens, most)
+        adapters = sequence.adapters
+        at = place or max(self._places, key=lambda each: each.slots.find(tokens, most, adapters).length)
+        here = at.slots.find(tokens, most, adapters)
         is_busy = here.seq is not None and at.slots.is_busy(here.seq)
         sequence.found, sequence.is_lent = here.length, is_busy and not at.slots.apart
-        other = self._elsewhere(place, tokens, most) if place is not None else None
+        other = self._elsewhere(place, sequence) if place is not None else None
         if other is not None and other[1].length >= sequence.found + LEAST:
             sequence.found, sequence.is_lent = other[1].length, False
         if self._shelf is None:
             return None
-        length, saved, _ = self._shelf.find(tokens, most)
+        length, saved, _ = self._shelf.find(tokens, most, adapters)
         if saved is None or length < sequence.found + LEAST:
             return None
         sequence.found, sequence.is_lent = length, False
@@ -151,7 +152,7 @@ class Reuse:
     def _follow(self, sequence: Sequence, found: int) -> None:
         """Let it wait for one that computes what it would have to compute as well, beyond what is `found` already."""
         tokens, most = sequence.tokens, sequence.reusable
-        match = self._prompts.match(tokens)
+        match = self._prompts.match(tokens, sequence.adapters)
         shared = whole(tokens, min(match.length, len(tokens) - 1 if most is None else most))
         if shared < found + LEAST:
             return
@@ -208,10 +209,10 @@ class Reuse:
 
     def begin(self, sequence: Sequence, place: Place) -> None:
         """Give the sequence an id, and what it needn't compute. The caller has seen that one is free."""
-        known = 0 if self._cuttable else self._known(sequence.tokens, place)
+        known = 0 if self._cuttable else self._known(sequence, place)
         begun = self._from_shelf(sequence, place) or self._from_elsewhere(sequence, place)
         if begun is None:
-            begun = place.slots.acquire(sequence.tokens, sequence.reusable)
+            begun = place.slots.acquire(sequence.tokens, sequence.reusable, sequence.adapters)
             self.counts.cells += begun[1]
         sequence.slot, sequence.computed = begun
         self._note_use(sequence, place)
@@ -240,7 +241,7 @@ class Reuse:
         if sequence.borders and sequence.borders[0] == sequence.computed:
             assert sequence.slot is not None
             if not place.slots.leave_copy(sequence.slot):
-                self._save(place, sequence.slot, array("i", sequence.tokens[: sequence.computed]))
+                self._save(place, sequence.slot, array("i", sequence.tokens[: sequence.computed]), sequence.adapters)
         if not sequence.remaining and sequence in self._prompts:
             self._prompts.remove(sequence)
 
@@ -262,10 +263,11 @@ class Reuse:
             border for border in wanted if sequence.computed + LEAST <= border < len(sequence.tokens)
         )
 
-    def _known(self, tokens: list[int], place: Place) -> int:
+    def _known(self, sequence: Sequence, place: Place) -> int:
         """How many of the first tokens were seen before, whether or not there is a state for just these."""
-        known = place.slots.find(tokens).known
-        return known if self._shelf is None else max(known, self._shelf.find(tokens)[2])
+        tokens, adapters = sequence.tokens, sequence.adapters
+        known = place.slots.find(tokens, None, adapters).known
+        return known if self._shelf is None else max(known, self._shelf.find(tokens, None, adapters)[2])
 
     @property
     def rests(self) -> bool:
@@ -287,15 +289,18 @@ class Reuse:
         if self._shelf is None or place.memory is None:
             return None
         tokens, most, awaited = sequence.tokens, sequence.reusable, sequence.awaited
-        length, saved, _ = self._shelf.find(tokens, most)
-        if saved is None or any(length < each.slots.find(tokens, most).length + LEAST for each in self._places):
+        adapters = sequence.adapters
+        length, saved, _ = self._shelf.find(tokens, most, adapters)
+        if saved is None or any(
+            length < each.slots.find(tokens, most, adapters).length + LEAST for each in self._places
+        ):
             return None
         # The shelf need not have had room for what was read for this very sequence.
         data = awaited.data if awaited is not None and awaited.saved is saved else saved.data
         if data is None or not place.slots.has_room(len(saved.tokens)):
             return None
         self._shelf.touch(saved)
-        begun = self._bring(place, saved.tokens, data, length)
+        begun = self._bring(place, saved.tokens, data, length, adapters)
         if begun is None:
             self._shelf.remove(saved)
             return None
@@ -308,35 +313,36 @@ class Reuse:
 
     def _from_elsewhere(self, sequence: Sequence, place: Place) -> tuple[int, int] | None:
         """What `begin` is after, if the other lane has more of it in its cells than this one."""
-        tokens, most = sequence.tokens, sequence.reusable
-        other = self._elsewhere(place, tokens, most)
+        tokens, most, adapters = sequence.tokens, sequence.reusable, sequence.adapters
+        other = self._elsewhere(place, sequence)
         if other is None or place.memory is None:
             return None
         there, found = other
         slots, memory, source = there.slots, there.memory, found.seq
-        if memory is None or source is None or found.length < place.slots.find(tokens, most).length + LEAST:
+        if memory is None or source is None or found.length < place.slots.find(tokens, most, adapters).length + LEAST:
             return None
         lent = slots.lend(source, found.length) if len(slots.tokens_of(source)) > found.length else None
         held = slots.tokens_of(source if lent is None else lent)
         data = memory.save(source if lent is None else lent) if place.slots.has_room(len(held)) else None
         if lent is not None:
             slots.release(lent, keep=False)
-        begun = None if data is None else self._bring(place, held, data, found.length)
+        begun = None if data is None else self._bring(place, held, data, found.length, adapters)
         self.counts.cells += begun[1] if begun else 0
         return begun
 
-    def _elsewhere(self, place: Place, tokens: list[int], most: int | None) -> tuple[Place, Found] | None:
-        """The other lane that has the longest beginning of these tokens and can save it, and what it has."""
+    def _elsewhere(self, place: Place, sequence: Sequence) -> tuple[Place, Found] | None:
+        """The other lane that has the longest beginning of its tokens and can save it, and what it has."""
+        tokens, most, adapters = sequence.tokens, sequence.reusable, sequence.adapters
         others = [each for each in self._places if each is not place and each.memory is not None]
-        found = [(each, each.slots.find(tokens, most)) for each in others]
+        found = [(each, each.slots.find(tokens, most, adapters)) for each in others]
         return max(found, key=lambda each: each[1].length, default=None)
 
     @staticmethod
-    def _bring(place: Place, tokens: array[int], data: Data, length: int) -> tuple[int, int] | None:
+    def _bring(place: Place, tokens: array[int], data: Data, length: int, adapters: Adapters) -> tuple[int, int] | None:
         """Restore a state and keep `length` of its tokens: an id that goes on from there, and how many these are."""
         slots, memory = place.slots, place.memory
         assert memory is not None
-        seq = slots.claim()  # may save what stood there, and so drive the very state from the shelf
+        seq = slots.claim(adapters)  # may save what stood there, and so drive the very state from the shelf
         slots.make_room(len(tokens))
         if not memory.restore(seq, data):
             slots.release(seq, keep=False)
@@ -348,15 +354,16 @@ class Reuse:
         """An idle prefix is about to lose its cells: save it, if that pays."""
         if len(tokens) < LEAST or (self._cuttable and own < max(LEAST, len(tokens) // _OWN)):
             return
-        self._save(place, seq, tokens)
+        self._save(place, seq, tokens, place.slots.space_of(seq))
 
-    def _save(self, place: Place, seq: int, tokens: array[int]) -> None:
-        if self._shelf is None or place.memory is None or self._shelf.has(tokens):
+    def _save(self, place: Place, seq: int, tokens: array[int], adapters: Adapters) -> None:
+        if self._shelf is None or place.memory is None or self._shelf.has(tokens, adapters):
             return
         data = place.memory.save(seq)
         if data is not None:
             self.counts.demotions += 1
-            self._shelf.put(Saved(tokens[:], data, use=place.slots.use_of(seq) or Use(at=time.monotonic())))
+            use = place.slots.use_of(seq) or Use(at=time.monotonic())
+            self._shelf.put(Saved(tokens[:], data, None, adapters, use))
 
 
 def _give_up(slots: Slots, deadline: float) -> None:

@@ -16,8 +16,10 @@ from runner.engine.echo import Echo
 from runner.engine.pictures import Pictures
 from runner.engine.shelf import Awaited
 from runner.engine.text import TextStream
+from runner.engine.voice import Voice
+from runner.llama.model import Model
 from runner.llama.sampler import Sampler
-from runner.protocol.commands import Generate
+from runner.protocol.commands import Adapters, Generate
 from runner.protocol.events import Logprob, Reason, Usage
 
 _next_key: Callable[[], int] = count(1).__next__
@@ -68,6 +70,7 @@ class Sequence:
     request: Request = field(default_factory=Request)
     speculation: Speculation | None = None
     pictures: Pictures = Pictures()  # noqa: RUF009 -- frozen
+    voice: Voice | None = None  # None where it doesn't matter
     choice: int = 0
     slot: int | None = None
     computed: int = 0
@@ -102,12 +105,23 @@ class Sequence:
             request=self.request,
             speculation=self.speculation.fork() if self.speculation else None,
             pictures=self.pictures,
+            voice=self.voice,
             choice=choice,
         )
 
     @property
     def id(self) -> int:
         return self.command.id
+
+    @property
+    def adapters(self) -> Adapters:
+        """With what it is computed. It shares steps, cells and saved states only with those of the same."""
+        return self.command.adapters
+
+    def piece(self, model: Model, token: int) -> bytes:
+        """The bytes of a token as this request is told them."""
+        is_shown = self.voice is not None and token in self.voice.shown
+        return model.spelling(token) if is_shown else model.piece(token)
 
     @property
     def remaining(self) -> int:

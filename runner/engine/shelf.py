@@ -14,17 +14,20 @@ from runner.engine.farewell import Use
 from runner.engine.pictures import is_inside, whole
 from runner.engine.prefixes import Prefixes
 from runner.llama.state import Data
+from runner.protocol.commands import Adapters
 
 FILES = 512  # that are known of; those used longest ago are left to be cleaned up
 
 
 @dataclass(slots=True, eq=False)
 class Saved:
-    """A state and the tokens that led to it. `data` is None while it is only in a file, `file` None while it isn't."""
+    """A state, and the tokens and adapters that led to it. `data` is None while it is only in a file, `file` None while
+    it isn't."""
 
     tokens: array[int]
     data: Data | None
     file: str | None = None
+    adapters: Adapters = ()
     use: Use = field(default_factory=Use)
 
     @property
@@ -63,12 +66,14 @@ class Shelf:
         """Whether anything stays in RAM."""
         return self._limit > 0
 
-    def find(self, tokens: Sequence[int], most: int | None = None) -> tuple[int, Saved | None, int]:
+    def find(
+        self, tokens: Sequence[int], most: int | None = None, adapters: Adapters = ()
+    ) -> tuple[int, Saved | None, int]:
         """How many of the first tokens a state is good for, which one, and how many have been seen by any.
 
         At least one token is left to compute, and at most `most` count.
         """
-        match = self._prefixes.match(tokens)
+        match = self._prefixes.match(tokens, adapters)
         limit = len(tokens) - 1 if most is None else min(most, len(tokens) - 1)
         if not self._cuttable:
             usable = [end for end in match.ends if end[0] <= limit and not is_inside(tokens, end[0])]
@@ -77,9 +82,9 @@ class Shelf:
         length = whole(tokens, max(0, min(match.length, limit)))
         return length, _handiest(match.near()) if length else None, match.length
 
-    def has(self, tokens: Sequence[int]) -> bool:
+    def has(self, tokens: Sequence[int], adapters: Adapters = ()) -> bool:
         """Whether a state serves for all of these tokens already. It counts as used then."""
-        match = self._prefixes.match(tokens)
+        match = self._prefixes.match(tokens, adapters)
         if match.length < len(tokens):
             return False
         if self._cuttable:
@@ -94,9 +99,9 @@ class Shelf:
         """Take in a state. What it serves for as well goes, and then whatever is too much."""
         if saved not in self._prefixes:
             if self._cuttable:
-                for _, shorter in self._prefixes.match(saved.tokens).ends:
+                for _, shorter in self._prefixes.match(saved.tokens, saved.adapters).ends:
                     self._forget(shorter)  # a file of it is of use until this one has its own
-            self._prefixes.add(saved, saved.tokens)
+            self._prefixes.add(saved, saved.tokens, saved.adapters)
         if saved in self._here:
             return
         self._files.pop(saved, None)
@@ -108,9 +113,9 @@ class Shelf:
     def know(self, saved: Saved) -> None:
         """Know of a state that is in a file alone."""
         if saved not in self._prefixes:
-            self._prefixes.add(saved, saved.tokens)
+            self._prefixes.add(saved, saved.tokens, saved.adapters)
         if saved not in self._filed:
-            self._filed.add(saved, saved.tokens)
+            self._filed.add(saved, saved.tokens, saved.adapters)
         self._files[saved] = None
         while len(self._files) > FILES:
             self.remove(next(iter(self._files)))
@@ -118,27 +123,27 @@ class Shelf:
     def written(self, saved: Saved, file: str) -> list[str]:
         """A state is in this file now. Returns the files that are of no use beside it."""
         saved.file = file
-        shorter = self._shorter(saved.tokens)
+        shorter = self._shorter(saved.tokens, saved.adapters)
         for other in shorter:
             self.remove(other)
         if saved in self._here:
-            self._filed.add(saved, saved.tokens)
+            self._filed.add(saved, saved.tokens, saved.adapters)
         else:
             saved.data = None
             self.know(saved)
         return [other.file for other in shorter if other.file is not None and other.file != file]
 
-    def replaced(self, tokens: Sequence[int]) -> list[str]:
+    def replaced(self, tokens: Sequence[int], adapters: Adapters = ()) -> list[str]:
         """The files that are of no use beside one of these tokens."""
-        return [other.file for other in self._shorter(tokens) if other.file is not None]
+        return [other.file for other in self._shorter(tokens, adapters) if other.file is not None]
 
-    def _shorter(self, tokens: Sequence[int]) -> list[Saved]:
+    def _shorter(self, tokens: Sequence[int], adapters: Adapters) -> list[Saved]:
         """What is in files and holds nothing but a beginning of these tokens, if all of them serve for that."""
-        return [other for _, other in self._filed.match(tokens).ends] if self._cuttable else []
+        return [other for _, other in self._filed.match(tokens, adapters).ends] if self._cuttable else []
 
-    def filed(self, tokens: Sequence[int]) -> int:
+    def filed(self, tokens: Sequence[int], adapters: Adapters = ()) -> int:
         """How many of the first tokens a file serves for."""
-        match = self._filed.match(tokens)
+        match = self._filed.match(tokens, adapters)
         if self._cuttable:
             return match.length
         return match.ends[-1][0] if match.ends else 0

@@ -32,13 +32,19 @@ class Seen:
 
 
 class Sight:
-    """`own_mark` is what the template writes for an image; `most` tokens can be computed together.
+    """`own_mark` says what a prompt's template writes for an image; `most` tokens can be computed together.
 
     `render` and `tokenize` are the mailbox's; the second is told whether the text is the beginning of the prompt.
     """
 
     def __init__(
-        self, eye: Eye, own_mark: str | None, render: Render, tokenize: Callable[[str, bool], list[int]], *, most: int
+        self,
+        eye: Eye,
+        own_mark: Callable[[ChatPrompt], str | None],
+        render: Render,
+        tokenize: Callable[[str, bool], list[int]],
+        *,
+        most: int,
     ) -> None:
         self._eye = eye
         self._own_mark = own_mark
@@ -48,7 +54,7 @@ class Sight:
 
     def measure(self, prompt: ChatPrompt) -> Seen:
         """The prompt with its images measured but not embedded. Raises InvalidRequest and its kinds."""
-        rendered, mark = place(prompt, self._own_mark, self._render)
+        rendered, mark = place(prompt, self._own_mark(prompt), self._render)
         images = [self._eye.measure(*each) for each in _images(prompt)]
         tokens: list[int] = []
         placed: list[tuple[int, Picture]] = []

@@ -17,6 +17,7 @@ from itertools import accumulate
 from runner.engine.farewell import Use
 from runner.engine.pictures import is_inside, position, whole
 from runner.engine.prefixes import Match, Prefixes
+from runner.protocol.commands import Adapters
 
 _KEPT = 4  # an idle prefix is taken over where what is reused is at least one part in so many of what stands there
 _LEAST = 16  # tokens: for fewer nobody is forked,
@@ -38,6 +39,7 @@ class _Slot:
 
     tokens: array[int] = field(default_factory=lambda: array("i"))
     runs: list[_Run] = field(default_factory=list)
+    space: Adapters = ()
     busy: bool = False
     last_used: int = 0
     use: Use | None = None
@@ -61,6 +63,8 @@ def _forget_it(_seq: int, _tokens: array[int], _own: int) -> None:
 
 class Slots:
     """`count` sequence ids sharing `cells` cells, or where they are kept `apart` holding the same part of them each.
+
+    Each is used in a `space`, and what was computed in one is no prefix in another.
 
     `forget(seq, start)` drops a sequence's cells from `start` on and says whether it could; `share(source, target)`
     lets the empty `target` hold all of the source's cells, or what is in them where they are apart. `save(seq, tokens,
@@ -125,12 +129,12 @@ class Slots:
             sizes.append(size)
         return sizes
 
-    def find(self, tokens: Sequence[int], most: int | None = None) -> Found:
+    def find(self, tokens: Sequence[int], most: int | None = None, space: Adapters = ()) -> Found:
         """Where the longest beginning of these tokens stands, of which at most `most` count.
 
         At least one token is always left to compute: its logits are what the caller is after.
         """
-        match = self._prefixes.match(tokens)
+        match = self._prefixes.match(tokens, space)
         limit = len(tokens) - 1 if most is None else min(most, len(tokens) - 1)
         usable = [end for end in match.ends if end[0] <= limit and not is_inside(tokens, end[0])]
         if self.cuttable:
@@ -140,21 +144,23 @@ class Slots:
             usable = [end for end in usable if not self._slots[end[1]].busy]  # for so few, one is taken over or none
         return Found(*usable[-1], match.length) if usable else Found(0, None, match.length)
 
-    def acquire(self, tokens: Sequence[int], most: int | None = None) -> tuple[int, int]:
+    def acquire(self, tokens: Sequence[int], most: int | None = None, space: Adapters = ()) -> tuple[int, int]:
         """A sequence id for these tokens, and how many of their first (at most `most`) are computed there already.
 
         The caller has seen that `free` is not zero.
         """
-        found = self.find(tokens, most)
+        found = self.find(tokens, most, space)
         seq, shared = self._place(found, is_again=found.known >= len(tokens))
         self._slots[seq].busy = True
+        self._slots[seq].space = space
         return seq, shared
 
-    def claim(self) -> int:
+    def claim(self, space: Adapters = ()) -> int:
         """An empty sequence id, with what was idle there longest given up. The caller has seen that one is free."""
         seq = self._idlest()
         self._drop(seq)
         self._slots[seq].busy = True
+        self._slots[seq].space = space
         return seq
 
     def fork(self, source: int) -> int | None:
@@ -220,6 +226,10 @@ class Slots:
         """Note it. A copy of the prefix has the same note, and it goes with the last of the tokens."""
         self._slots[index].use = use
 
+    def space_of(self, index: int) -> Adapters:
+        """In which space what stands there was computed."""
+        return self._slots[index].space
+
     def lend(self, index: int, length: int) -> int | None:
         """An id that holds the first `length` tokens of another until it is released; None when no other id is idle."""
         target = self._idlest() if self.free else index
@@ -242,7 +252,7 @@ class Slots:
         if slot.tokens:
             self._prefixes.advance(index, tokens)
         else:
-            self._prefixes.add(index, tokens)
+            self._prefixes.add(index, tokens, slot.space)
         slot.tokens.extend(tokens)
         if slot.runs and len(slot.runs[-1].holders) == 1:
             slot.runs[-1].size += len(tokens)
@@ -378,7 +388,7 @@ class Slots:
         self._share(source, target)
         origin, twin = self._slots[source], self._slots[target]
         twin.tokens = origin.tokens[:]
-        twin.use = origin.use
+        twin.use, twin.space = origin.use, origin.space
         twin.busy = True
         if not self.apart:
             twin.runs = origin.runs[:]
@@ -388,7 +398,7 @@ class Slots:
             twin.runs = [_Run(len(twin.tokens), {target})]
             self._runs.update(twin.runs)
         if twin.tokens:
-            self._prefixes.add(target, twin.tokens)
+            self._prefixes.add(target, twin.tokens, twin.space)
 
     def _drop(self, index: int) -> None:
         """Make an idle id empty."""
@@ -439,7 +449,7 @@ class Slots:
         del slot.tokens[start:]
         self._prefixes.remove(index)
         if slot.tokens:
-            self._prefixes.add(index, slot.tokens)
+            self._prefixes.add(index, slot.tokens, slot.space)
         else:
             slot.use = None
         return start

@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 import psutil
 
+from runner.engine.adapters import Loaded
 from runner.engine.archive import Archive
 from runner.engine.clerk import Clerk, News
 from runner.engine.cost import idle_cells
@@ -41,8 +42,9 @@ from runner.engine.sandbox.enter import enter
 from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
 from runner.engine.spare import taken
+from runner.engine.voice import voices
 from runner.errors import LoadFailed, RunnerError
-from runner.formats import THINKING, CallFormat, Thinking, calls_of, markers_in, markers_of, thinking_of
+from runner.formats import THINKING, markers_in
 from runner.llama import library
 from runner.llama.context import Context
 from runner.llama.cores import threads
@@ -50,7 +52,6 @@ from runner.llama.model import Model
 from runner.llama.placement import for_draft
 from runner.llama.state import States
 from runner.llama.vision import Vision
-from runner.prompt.choose import Templates
 from runner.protocol.codec import FrameReader, unpack_command
 from runner.protocol.commands import Cancel, Command, Load, Stop, Work
 from runner.protocol.events import Failed, Loading, Ready
@@ -98,7 +99,7 @@ def main() -> int:
 
 def _shut_in(load: Load) -> tuple[Promise, ...] | RunnerError:
     """Keep this process to the files of its load. What holds, or why the load is refused."""
-    files = [*load.weights, *load.adapters, *load.draft, *([load.projector] if load.projector else [])]
+    files = [*load.weights, *load.draft, *([load.projector] if load.projector else [])]
     writes = []
     if load.prefixes.disk:
         writes.append(load.prefixes.root)
@@ -134,29 +135,21 @@ class Worker:
         self._model = Model(load.weights, options, self._log, _throttled(outbox), load.placement)
         # A request can never use more than the model was made for.
         self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
-        self._adapters = [self._model.load_adapter(path, self._log) for path in load.adapters]
+        adapters = Loaded(lambda path: self._model.load_adapter(path, self._log), self._model.free_adapter)
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         vision = self._projector()
         self._eye = Eye(vision) if vision is not None else None
         self._at_once = vision.at_once if vision is not None else 0
         self._lanes = self._make_lanes()
         self._second = self._second_model()
-        self._embedder = Embedder(self._embedding_context, self._model.n_pooled)
+        self._embedder = Embedder(self._embedding_context, self._model.n_pooled, adapters.apply)
         if load.embedding:
             self._embedder.prepare()
-        text = load.template or self._model.chat_template()
-        for_tools = None if load.template else self._model.chat_template("tool_use")
-        thinking = thinking_of(text) if text else None
-        called = for_tools or text  # the template that renders tools decides how they are called
-        calls = calls_of(called) if called else None
         thoughts = [marker for row in THINKING for marker in (row.opening, row.closing)]
         self._model.show([*thoughts, *(each for marker in thoughts for each in markers_in(marker))])
-        self._model.show(markers_of(calls) if calls else ())
         self._mailbox = Mailbox(
             self._model,
-            Templates(text, for_tools),
-            thinking,
-            calls,
+            voices(self._model, sees=self._eye is not None),
             context_length=self._length,
             input_limit=min(self._length, _EMBED_BATCH),
             generates=self._lanes.pool is not None,
@@ -170,8 +163,10 @@ class Worker:
         pool = self._lanes.pool
         drafts = Drafts(self._model.ends, self._second) if pool is not None and self._model.is_cuttable else None
         reuse = _reuse(load, self._model, pool.context, self._inbox.put) if pool is not None else None
-        self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts, reuse)
-        outbox.put(self._ready(started, thinking, calls, has_template=text is not None))
+        self._loop = Loop(
+            self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts, reuse, apply=adapters.apply
+        )
+        outbox.put(self._ready(started, has_template=self._model.chat_template() is not None))
 
     def serve(self, commands: Iterator[Command]) -> None:
         """Work until Stop or until the daemon is gone. Raises BadFrame when the daemon sends what is no command."""
@@ -241,9 +236,7 @@ class Worker:
     def _generation_context(self, cells: int, sequences: int, *, split: bool) -> Context:
         options = self._load.options
         batch = max(options.num_batch, sequences, min(self._at_once, cells))
-        context = Context(self._model, options, self._log, cells=cells, sequences=sequences, batch=batch, split=split)
-        context.apply_adapters(self._adapters)
-        return context
+        return Context(self._model, options, self._log, cells=cells, sequences=sequences, batch=batch, split=split)
 
     def _second_model(self) -> SecondModel | None:
         """The draft model, where there is one and drafts can be taken back."""
@@ -277,13 +270,11 @@ class Worker:
         # size of the batch: so the batch is a multiple of the sequences.
         sequences = 1 << min(self._load.options.num_parallel, 64).bit_length() - 1
         batch = -(-min(self._length, _EMBED_BATCH) // sequences) * sequences
-        context = Context(
+        return Context(
             self._model, self._load.options, self._log, cells=batch, sequences=sequences, batch=batch, embedding=True
         )
-        context.apply_adapters(self._adapters)
-        return context
 
-    def _ready(self, started: int, thinking: Thinking | None, calls: CallFormat | None, *, has_template: bool) -> Ready:
+    def _ready(self, started: int, *, has_template: bool) -> Ready:
         sizes = self._log.sizes
         generates = self._lanes.pool is not None
         have = self._lanes if generates else self._embedder.prepare()
@@ -302,8 +293,6 @@ class Worker:
             load_ns=time.monotonic_ns() - started,
             engine=library.version(),
             has_template=has_template,
-            thinking=thinking,
-            calls=calls,
             vision=self._eye is not None,
             sandbox=self._promises,
             flash_attn=have.flash_attn,

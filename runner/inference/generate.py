@@ -12,7 +12,7 @@ from dataclasses import replace
 from runner.inference.passage import submit
 from runner.inference.requests import AnswerPart, Begun, CallPart, ChoiceEnded, Finished, Outcome, Piece, Timings
 from runner.protocol.commands import ChatPrompt, Generate
-from runner.protocol.events import Done, Ended, Logprob, Ready, Reason, Started, Text, Usage
+from runner.protocol.events import Done, Ended, Logprob, Reason, Started, Text, Usage
 from runner.reply.assemble import Assembly
 from runner.reply.parts import AnyPart, Call, Part
 from runner.scheduler.loop import Scheduler
@@ -84,9 +84,7 @@ class _Reply:
     def _choice(self, index: int) -> _Choice:
         choice = self._choices.get(index)
         if choice is None:
-            ready = self._admission.ready if self._admission else None
-            in_thought = self._started is not None and self._started.in_thought
-            choice = self._choices[index] = _Choice(index, _assembly(self._work, ready, in_thought=in_thought))
+            choice = self._choices[index] = _Choice(index, _assembly(self._work, self._started))
         return choice
 
     def _end(self, choice: _Choice, reason: Reason, stop: str | None, done: Done | None) -> Iterable[AnswerPart]:
@@ -255,21 +253,21 @@ class _Choice:
         return piece
 
 
-def _assembly(work: Generate, ready: Ready | None, *, in_thought: bool) -> Assembly:
+def _assembly(work: Generate, started: Started | None) -> Assembly:
     """Takes a choice apart. Only in chats there are thoughts and calls: elsewhere their markers are text.
 
     Where the answer has to keep to a form, it is the answer and no call.
     """
     prompt = work.prompt
-    if not isinstance(prompt, ChatPrompt) or ready is None:
+    if not isinstance(prompt, ChatPrompt) or started is None:
         return Assembly(None, None)
     choice = prompt.tool_choice
     wants_calls = bool(prompt.tools) and choice.mode != "none" and work.constraint is None
     return Assembly(
-        ready.thinking,
-        ready.calls,
+        started.thinking,
+        started.calls,
         prompt.tools if wants_calls else None,
-        in_thought=in_thought,
+        in_thought=started.in_thought,
         parallel=choice.parallel,
     )
 

@@ -39,6 +39,7 @@ class PrefixFolders:
 
 
 def _key(model: StoredModel) -> str:
-    """Names what decides a prefix's state: weights, adapters, projector, whatever it is called or told to say."""
-    layers = [layer for kind in (media.MODEL, media.ADAPTER, media.PROJECTOR) for layer in model.manifest.of(kind)]
+    """Names what decides a prefix's state: weights and projector, whatever it is called or told to say. With which
+    adapters it was computed, each file says."""
+    layers = [layer for kind in (media.MODEL, media.PROJECTOR) for layer in model.manifest.of(kind)]
     return hashlib.sha256(" ".join(str(layer.digest) for layer in layers).encode()).hexdigest()[:32]

@@ -21,6 +21,18 @@ Outcome: TypeAlias = Reason | Literal["tool_calls"]
 
 MOST_CHOICES = 8  # of one request
 MOST_ALTERNATIVES = 20  # to one token
+MOST_LORAS = 8  # adapters of one request
+STRONGEST_LORA = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A LoRA adapter that a request wants: that of the stored model `name`, or else the asked model's own of this
+    number; and how strong."""
+
+    name: str | None = None
+    id: int | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +40,7 @@ class Chat:
     """Answer a conversation. `keep_alive` in seconds (inf for ever), None for the configured one.
 
     A `constraint` is for an answer: it can't be demanded together with a call, and where the model may choose, it
-    answers in that form and calls nothing.
+    answers in that form and calls nothing. `lora` takes the place of the model's own adapters, None leaves them.
     """
 
     model: str
@@ -44,6 +56,7 @@ class Chat:
     logprobs: int | None = None
     constraint: Constraint | None = None
     prediction: str | None = None  # what the answer is expected to be much like; it changes none
+    lora: tuple[Lora, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,7 @@ class Complete:
     echo: bool = False
     constraint: Constraint | None = None
     template: str | None = None
+    lora: tuple[Lora, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,7 @@ class Embed:
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive: float | None = None
     truncate: bool = True
+    lora: tuple[Lora, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

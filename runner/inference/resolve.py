@@ -5,6 +5,7 @@ Reads the store and headers, so it is called off the event loop. Knows no worker
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from modelfiles.parameters import Value
+from registry import manifest as media
 from registry.errors import BadName, NotFound, RegistryError
 from registry.gguf.facts import Facts, facts
 from registry.gguf.reader import read_header
@@ -22,14 +26,17 @@ from registry.stored import StoredModel
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import placing, prompts
+from runner.inference.adapters import AdapterFinder
+from runner.inference.adapters import own as own_adapters
 from runner.inference.aliases import Aliases
 from runner.inference.origins import Chosen, Origin, all_chosen
 from runner.inference.prefixes import PrefixFolders
-from runner.inference.requests import Chat, Complete, Detokenize, Embed, Preview, Rerank, Tokenize
+from runner.inference.requests import Chat, Complete, Detokenize, Embed, Lora, Preview, Rerank, Tokenize
+from runner.inference.sharing import worker_key
 from runner.inference.templates import Choice, choose
 from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
-from runner.protocol.commands import Load, PrefixStore, Prompt
+from runner.protocol.commands import Adapters, Load, PrefixStore, Prompt
 from runner.protocol.devices import Survey
 from runner.protocol.sandbox import Sandbox
 from runner.scheduler.devices import UNNAMED
@@ -52,6 +59,7 @@ class _Source:
     merged: Mapping[str, Any]
     draft: tuple[Path, ...] = ()  # files of the model that drafts for it
     draft_facts: Facts | None = None
+    adapters: Adapters = ()
     others: Callable[[str], Sequence[str]] = lambda capability: ()  # stored models that have a capability
 
     def has(self, capability: str) -> bool:
@@ -102,12 +110,13 @@ class Resolver:
         self._sandbox = sandbox or Sandbox()
         self._context_length = context_length
         self._num_parallel = num_parallel
+        self._adapters = AdapterFinder(self._whole)
         self._facts: OrderedDict[str, Facts] = OrderedDict()
         self._lock = threading.Lock()
 
     def chat(self, request: Chat) -> Want:
         """What a Chat wants. Raises UnknownModel, InvalidRequest and its kinds, LoadFailed."""
-        source = self._find(request.model, request.options)
+        source = self._find(request.model, request.options, request.lora)
         source.need("completion", "chat")
         _check_extras(source, request.think)
         _check_pictures(source, request, "messages")
@@ -117,7 +126,7 @@ class Resolver:
 
     def complete(self, request: Complete) -> Want:
         """What a Complete wants. Raises as `chat` does."""
-        source = self._find(request.model, request.options)
+        source = self._find(request.model, request.options, request.lora)
         source.need("completion", "generate")
         _check_extras(source, request.think)
         _check_pictures(source, request, "images")
@@ -128,18 +137,24 @@ class Resolver:
 
     def embed(self, request: Embed) -> Want:
         """What an Embed wants: any model gives embeddings, except one that only ranks. Raises as `chat` does."""
-        source = self._find(request.model, request.options)
+        source = self._find(request.model, request.options, request.lora)
         if not source.has("embedding"):
             source.need("completion", "embedding")
         load = self._load(source)
-        work = commands.Embed(0, request.inputs, truncate=request.truncate, context_length=load.options.num_ctx)
+        work = commands.Embed(
+            0,
+            request.inputs,
+            truncate=request.truncate,
+            context_length=load.options.num_ctx,
+            adapters=source.adapters,
+        )
         return self._want(source, load, work, request.keep_alive)
 
     def rerank(self, request: Rerank) -> Want:
         """What a Rerank wants. Raises as `chat` does."""
         source = self._find(request.model, request.options)
         source.need("rerank", "rerank: it is no model that ranks documents")
-        work = commands.Rank(0, request.query, request.documents)
+        work = commands.Rank(0, request.query, request.documents, source.adapters)
         return self._want(source, self._load(source), work, request.keep_alive)
 
     def question(self, question: Tokenize | Detokenize | Preview) -> Want:
@@ -173,7 +188,7 @@ class Resolver:
         load = self._load(source)
         work = commands.Generate(
             0,
-            prompt,
+            _voiced(source, prompt),
             merge.sample_options(source.merged, merge.logit_bias(request.options)),
             context_length=load.options.num_ctx,
             truncate=request.truncate,
@@ -182,6 +197,7 @@ class Resolver:
             echo=isinstance(request, Complete) and request.echo,
             constraint=request.constraint,
             prediction=request.prediction if isinstance(request, Chat) else None,
+            adapters=source.adapters,
         )
         return self._want(source, load, work, request.keep_alive)
 
@@ -191,8 +207,10 @@ class Resolver:
         found, draft = source.facts, source.draft_facts
         borrowed = sum(path.stat().st_size for path in source.draft) if source.draft != source.model.draft else 0
         projector = source.model.projector.stat().st_size if load.projector and source.model.projector else 0
+        replaced = sum(layer.size for layer in source.model.manifest.of(media.ADAPTER))
+        adapters = sum(os.stat(each.path).st_size for each in source.adapters)
         footprint = Footprint(
-            weights=source.model.size + borrowed - projector,
+            weights=source.model.size + borrowed - projector - replaced + adapters,
             kv=found.kv_bytes_per_token() + (draft.kv_bytes_per_token() if draft else 0),
             state=found.cache.state_bytes,
             vocabulary=found.vocabulary,
@@ -202,7 +220,7 @@ class Resolver:
         return Want(
             model=str(source.model.name),
             digest=str(source.model.digest),
-            key=str(source.model.name),
+            key=worker_key(source.model, load),
             load=load,
             footprint=footprint,
             work=work,
@@ -223,31 +241,45 @@ class Resolver:
 
     def _load(self, source: _Source) -> Load:
         model = source.model
-        template = choose(model.template, source.facts)
         options = merge.load_options(source.merged, num_ctx=self._context(source)[0], num_parallel=self._num_parallel)
         return Load(
             weights=tuple(str(path) for path in model.weights),
             options=placing.settled(options, source.facts, self._survey()),
-            adapters=tuple(str(path) for path in model.adapters),
             draft=tuple(str(path) for path in source.draft),
             projector=str(model.projector) if model.projector and source.has("vision") else None,
-            template=None if template.is_own else template.text,  # the worker reads the GGUF's own by itself
             embedding=not source.has("completion"),
             prefixes=self._prefixes.of(model) if self._prefixes else PrefixStore(),
             sandbox=self._sandbox,
         )
 
-    def _find(self, asked: str, options: Mapping[str, Any]) -> _Source:
+    def _find(self, asked: str, options: Mapping[str, Any], lora: tuple[Lora, ...] | None = None) -> _Source:
         own = merge.checked(options)
         with _as_request_errors(self._aliases.meant(asked) or asked):
-            model = self._aliases.find(self._store, asked)
-            self._store.check(model)
+            model, adapters = self._model(asked)
+            adapters = adapters if lora is None else self._adapters.of(model, lora)
             found = self._facts_of(str(model.digest), model.weights[0])
         merged = merge.recommended(found.sampling) | dict(model.parameters) | own
         draft = self._draft_of(model, merged.get("draft_model"))
         with _as_request_errors(asked):
             draft_facts = self._facts_of(str(draft[0]), draft[0]) if draft else None
-        return _Source(asked, model, found, own, merged, draft, draft_facts, self._having)
+        return _Source(asked, model, found, own, merged, draft, draft_facts, adapters, self._having)
+
+    def _whole(self, name: str) -> StoredModel:
+        """The model of this name, its files checked. Raises as `Store.show` and `Store.check` do."""
+        model = self._aliases.find(self._store, name)
+        self._store.check(model)
+        return model
+
+    def _model(self, asked: str) -> tuple[StoredModel, Adapters]:
+        """The model of this name and its adapters, or else what the name means as `model:adapter`."""
+        try:
+            model = self._whole(asked)
+        except (BadName, NotFound):
+            split = self._adapters.split(asked)
+            if split is None:
+                raise
+            return split
+        return model, own_adapters(model)
 
     def _having(self, capability: str) -> Sequence[str]:
         return [str(each.name) for each in self._store.list() if capability in each.config.capabilities]
@@ -274,6 +306,14 @@ class Resolver:
             while len(self._facts) > _REMEMBERED:
                 self._facts.popitem(last=False)
         return found
+
+
+def _voiced(source: _Source, prompt: Prompt) -> Prompt:
+    """The prompt with the model's template, unless the worker finds that in the GGUF by itself."""
+    if not isinstance(prompt, commands.ChatPrompt | commands.InfillPrompt):
+        return prompt
+    template = choose(source.model.template, source.facts)
+    return prompt if template.is_own else msgspec.structs.replace(prompt, usual=template.text)
 
 
 def _check_sendable(work: commands.Work) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+from collections.abc import Mapping
 from typing import Literal
 
 import llama_cpp.llama_cpp as lib
@@ -94,11 +95,13 @@ class Context:
         params.offload_kqv = params.op_offload = not model.laid.is_cpu
         log.forget_errors()
         log.flash_attn = None
-        handle = lib.llama_init_from_model(model.handle, params)
+        with model.changing:
+            handle = lib.llama_init_from_model(model.handle, params)
         if not handle:
             raise no_context(log.errors(), options)
         self.handle = handle
         self.flash_attn = log.flash_attn  # what auto came to; None where llama.cpp didn't say
+        self.adapters: Mapping[int, float] = {}  # those that are applied, by address, with their strength
         self.cells = lib.llama_n_ctx(handle)
         self.sequences = sequences
         self.is_split = split and sequences > 1
@@ -111,17 +114,22 @@ class Context:
         if self.handle:
             lib.llama_free(self.handle)
             self.handle = None
+            self.adapters = {}
 
-    def apply_adapters(self, adapters: list[int]) -> None:
-        """Use these LoRA adapters, each at full strength, for every decode of this context. Raises LoadFailed."""
-        if not adapters:
+    def apply_adapters(self, adapters: Mapping[int, float]) -> None:
+        """Use just these LoRA adapters from the next decode on, each with its strength. Raises LoadFailed.
+
+        A change makes llama.cpp reserve its buffers anew, which costs about as much as computing a token.
+        """
+        if adapters == self.adapters:
             return
         handles = (lib.llama_adapter_lora_p_ctypes * len(adapters))(
             *(ctypes.cast(adapter, lib.llama_adapter_lora_p_ctypes) for adapter in adapters)
         )
-        scales = (ctypes.c_float * len(adapters))(*([1.0] * len(adapters)))
+        scales = (ctypes.c_float * len(adapters))(*adapters.values())
         if lib.llama_set_adapters_lora(self.handle, handles, len(adapters), scales) != 0:
             raise LoadFailed("llama.cpp could not apply the adapter to this model")
+        self.adapters = dict(adapters)
 
     def decode(self, batch: Batch | EmbeddingBatch, *, causal: bool = True) -> Outcome:
         """Compute the batch's rows. Blocks on the CPU backend; a GPU may still be at work when it returns.

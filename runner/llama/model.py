@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 from collections.abc import Callable, Sequence
 
 import llama_cpp.llama_cpp as lib
@@ -82,6 +83,7 @@ class Model:
         self._pieces: list[bytes | None] = [None] * self.n_vocab
         self._spellings: dict[int, bytes] = {}
         self._visible: frozenset[int] = frozenset()
+        self.changing = threading.Lock()  # held while contexts are made, and adapters loaded or freed
 
     @property
     def is_cuttable(self) -> bool:
@@ -131,9 +133,13 @@ class Model:
         return buffer[:count]
 
     def show(self, markers: Sequence[str]) -> None:
-        """Let the tokens of these markers come out as text although they are control tokens (thoughts, tool calls)."""
+        """Let the tokens of these markers come out as text although they are control tokens (thoughts)."""
+        self._visible |= self.marked(markers)
+
+    def marked(self, markers: Sequence[str]) -> frozenset[int]:
+        """The tokens of those markers that are one token."""
         found = (self.tokenize(marker, special=True, bos=False) for marker in markers)
-        self._visible |= {tokens[0] for tokens in found if len(tokens) == 1}
+        return frozenset(tokens[0] for tokens in found if len(tokens) == 1)
 
     def piece(self, token: int) -> bytes:
         """The bytes of one token; a part of a character is possible. Control tokens have none unless shown."""
@@ -174,11 +180,21 @@ class Model:
         return None if min(found) < 0 else found
 
     def load_adapter(self, path: str, log: Log) -> int:
-        """Load a LoRA adapter and return its address, good as long as this model. Raises LoadFailed."""
+        """Load a LoRA adapter and return its address, good until it is freed or this model is. Raises LoadFailed.
+
+        Every context on the model looks at all adapters when it reserves its buffers: no other thread may decode
+        meanwhile, and none makes a context (`changing`).
+        """
         log.forget_errors()
-        handle = lib.llama_adapter_lora_init(self.handle, path.encode())
+        with self.changing:
+            handle = lib.llama_adapter_lora_init(self.handle, path.encode())
         if not handle:
             raise LoadFailed(f"llama.cpp could not load the adapter {path}: {log.errors() or 'no reason given'}")
         address = ctypes.cast(handle, ctypes.c_void_p).value
         assert address is not None
         return address
+
+    def free_adapter(self, address: int) -> None:
+        """Free an adapter that no context applies any more; the same rules hold as for loading one."""
+        with self.changing:
+            lib.llama_adapter_lora_free(ctypes.cast(address, lib.llama_adapter_lora_p_ctypes))

@@ -26,18 +26,42 @@ def compiled(text: str, what: str = MODELS) -> Template | GoTemplate:
     return GoTemplate(text, what=what) if is_go_template(text) else Template(text, what=what)
 
 
+class Brought:
+    """Templates that requests bring, the ones used last, each compiled once."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Template | GoTemplate] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, text: str) -> Template | GoTemplate:
+        """The template of this text. Raises TemplateFailed."""
+        key = hashlib.sha256(text.encode("utf-8", "replace")).digest()
+        with self._lock:
+            if known := self._known.get(key):
+                self._known.move_to_end(key)
+                return known
+        made = compiled(text, REQUESTS)  # without the lock: it may take long
+        with self._lock:
+            self._known[key] = made
+            while len(self._known) > _REMEMBERED or self._size() > _REMEMBERED_SIZE:
+                self._known.popitem(last=False)
+        return made
+
+    def _size(self) -> int:
+        return sum(len(each.text) for each in self._known.values())
+
+
 class Templates:
-    """A model's template, its other one for requests with tools, and those that requests bring, each compiled once.
+    """A model's template, its other one for requests with tools, and those that requests bring, which models may share.
 
     A model's template that can't be compiled spoils chats with it, but not completions: it is told when it is asked
     for.
     """
 
-    def __init__(self, text: str | None, for_tools: str | None = None) -> None:
+    def __init__(self, text: str | None, for_tools: str | None = None, brought: Brought | None = None) -> None:
         self._usual = _kept(text)
         self._for_tools = _kept(for_tools) if for_tools else None
-        self._brought: OrderedDict[bytes, Template | GoTemplate] = OrderedDict()
-        self._lock = threading.Lock()
+        self._brought = brought or Brought()
 
     @property
     def usual(self) -> Template | GoTemplate | None:
@@ -47,7 +71,7 @@ class Templates:
     def of_chat(self, prompt: ChatPrompt) -> Template | GoTemplate | None:
         """What renders a conversation; None for a model without any. Raises TemplateFailed."""
         if prompt.template is not None:
-            return self._of_request(prompt.template)
+            return self._brought.of(prompt.template)
         kept = self._for_tools if prompt.tools and self._for_tools is not None else self._usual
         if isinstance(kept, TemplateFailed):
             raise kept
@@ -56,29 +80,13 @@ class Templates:
     def of_gap(self, prompt: InfillPrompt) -> GoTemplate | None:
         """What frames a gap where no tokens of the vocabulary do; None if nothing can. Raises TemplateFailed."""
         if prompt.template is not None:
-            brought = self._of_request(prompt.template)
+            brought = self._brought.of(prompt.template)
             if not isinstance(brought, GoTemplate) or not brought.fills_gaps:
                 raise TemplateFailed(f"{REQUESTS} has no place for a suffix (.Suffix)", field="template")
             return brought
         if isinstance(self._usual, TemplateFailed):
             raise self._usual
         return self._usual if isinstance(self._usual, GoTemplate) and self._usual.fills_gaps else None
-
-    def _of_request(self, text: str) -> Template | GoTemplate:
-        key = hashlib.sha256(text.encode("utf-8", "replace")).digest()
-        with self._lock:
-            if known := self._brought.get(key):
-                self._brought.move_to_end(key)
-                return known
-        made = compiled(text, REQUESTS)  # without the lock: it may take long
-        with self._lock:
-            self._brought[key] = made
-            while len(self._brought) > _REMEMBERED or self._size() > _REMEMBERED_SIZE:
-                self._brought.popitem(last=False)
-        return made
-
-    def _size(self) -> int:
-        return sum(len(each.text) for each in self._brought.values())
 
 
 def _kept(text: str | None) -> Template | GoTemplate | TemplateFailed | None:

@@ -15,8 +15,9 @@ from runner.protocol.sandbox import Sandbox
 class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
     """A conversation, rendered in the worker by the model's chat template, or by the request's own `template`.
 
-    With `open_ended`, a last message of the assistant is continued instead of answered. `image_fields` are the client's
-    names of all images, in order.
+    `usual` is the model's where it isn't the GGUF's own: models that share a worker differ in it. With `open_ended`, a
+    last message of the assistant is continued instead of answered. `image_fields` are the client's names of all images,
+    in order.
     """
 
     messages: tuple[Message, ...]
@@ -27,6 +28,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
     variables: dict[str, Any] = {}
     template: str | None = None
     image_fields: tuple[str, ...] = ()
+    usual: str | None = None
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
@@ -43,11 +45,12 @@ class TokenPrompt(msgspec.Struct, frozen=True, tag="tokens"):
 
 class InfillPrompt(msgspec.Struct, frozen=True, tag="infill"):
     """The text before and after a gap, framed by the vocabulary's fill-in-the-middle tokens. Without such tokens, or
-    with a `template` of the request's own, a Go template's `.Suffix` frames it."""
+    with a `template` of the request's own, a Go template's `.Suffix` frames it. `usual` is the model's, as in chats."""
 
     prefix: str
     suffix: str
     template: str | None = None
+    usual: str | None = None
 
 
 Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
@@ -67,14 +70,12 @@ class PrefixStore(msgspec.Struct, frozen=True):
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """Bring a model into memory. `weights` are the shards in order, `draft` those of the model that drafts for it;
-    `projector` shows it images; `template` replaces all of the GGUF's own (Jinja or Go)."""
+    `projector` shows it images. Templates and adapters come with each request."""
 
     weights: tuple[str, ...]
     options: LoadOptions
-    adapters: tuple[str, ...] = ()
     draft: tuple[str, ...] = ()
     projector: str | None = None
-    template: str | None = None
     embedding: bool = False  # a model for embeddings: no generation, pooled vectors
     warm_up: bool = True
     prefixes: PrefixStore = PrefixStore()
@@ -110,10 +111,14 @@ class Resumed(msgspec.Struct, frozen=True):
 
 
 class Adapter(msgspec.Struct, frozen=True):
-    """A LoRA adapter that a request is computed with, and its strength."""
+    """A LoRA adapter that a request is computed with, and its strength, which isn't 0."""
 
     path: str
     scale: float = 1.0
+
+
+Adapters = tuple[Adapter, ...]
+"""All that a request is computed with, in the order of their paths: what is computed with the same is the same."""
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
@@ -124,7 +129,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     log-probability of every token and of that many alternatives. With `echo` the text begins with the prompt's. A
     `constraint` holds for the answer, not for the thought before it. `prediction` is what the client expects the answer
     to be much like: drafts are taken from it. `resumed` holds, for each choice, what an earlier worker told of it: the
-    answer goes on behind that, and no character of it is told again. `adapters` are those of this request alone.
+    answer goes on behind that, and no character of it is told again. `adapters` are this request's.
     """
 
     id: int
@@ -138,7 +143,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     constraint: Constraint | None = None
     prediction: str | None = None
     resumed: tuple[Resumed, ...] = ()
-    adapters: tuple[Adapter, ...] = ()
+    adapters: Adapters = ()
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):
@@ -148,6 +153,7 @@ class Embed(msgspec.Struct, frozen=True, tag="embed"):
     inputs: tuple[str | tuple[int, ...], ...]
     truncate: bool = True
     context_length: int | None = None
+    adapters: Adapters = ()
 
 
 class Rank(msgspec.Struct, frozen=True, tag="rank"):
@@ -156,6 +162,7 @@ class Rank(msgspec.Struct, frozen=True, tag="rank"):
     id: int
     query: str
     documents: tuple[str, ...]
+    adapters: Adapters = ()
 
 
 class Tokenize(msgspec.Struct, frozen=True, tag="tokenize"):

@@ -42,22 +42,23 @@ class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
     compute_bytes: dict[str, int]
     load_ns: int
     engine: str  # build of llama.cpp
-    has_template: bool
-    thinking: Thinking | None = None
-    calls: CallFormat | None = None
+    has_template: bool  # of its own
     vision: bool = False  # it is shown images
     sandbox: tuple[Promise, ...] = ()  # what holds of its shell, and what doesn't
     flash_attn: bool | None = None  # None where llama.cpp didn't say
 
 
 class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
-    """The request has a sequence and its prefill begins."""
+    """The request has a sequence and its prefill begins. `thinking` and `calls` say how the model that was asked for
+    writes thoughts and tool calls, as far as its template tells."""
 
     id: int
     prompt_tokens: int
     cached_tokens: int = 0
     truncated_tokens: int = 0
     in_thought: bool = False  # the prompt itself opened a thought
+    thinking: Thinking | None = None
+    calls: CallFormat | None = None
 
 
 class Alternative(msgspec.Struct, frozen=True, array_like=True):

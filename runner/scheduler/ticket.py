@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-import msgspec
-
 from runner.errors import RunnerError
 from runner.protocol.commands import Load, Work
 from runner.protocol.events import Ended, Outcome, Ready, Started, Text
@@ -47,17 +45,17 @@ class Want:
         """Whether a worker with this load can take the request, or another load is needed."""
         if self.load.options.num_ctx > loaded.options.num_ctx:
             return False
-        if digest != self.digest:
-            return _but_for_size(self.load) == _but_for_size(loaded)
+        if digest != self.digest and _files(self.load) != _files(loaded):
+            return False
         if "draft_model" in self.named and self.load.draft != loaded.draft:
             return False
         mine, theirs = self.load.options, loaded.options
         return all(getattr(mine, name) == getattr(theirs, name) for name in self.named - {"num_ctx", "draft_model"})
 
 
-def _but_for_size(load: Load) -> Load:
-    options = msgspec.structs.replace(load.options, num_ctx=0, num_parallel=0, cells=0, wide_sequences=0, wide_cells=0)
-    return msgspec.structs.replace(load, options=options)
+def _files(load: Load) -> tuple[object, ...]:
+    """What it is a load of. A draft model changes no answer, and one that matters is named."""
+    return load.weights, load.projector, load.embedding
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from runner.protocol.commands import Command, Load, Why
 from runner.protocol.events import Event, Ready
-from runner.scheduler.child import Child, worker_command, worker_environment
+from runner.scheduler.child import Child, worker_command
 from runner.scheduler.effects import Reports
+from runner.scheduler.environment import worker_environment
 from runner.scheduler.failures import Exit
 from runner.scheduler.spare import Spare
 from runner.scheduler.worker_log import WorkerLog, path_of

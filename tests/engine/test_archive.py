@@ -40,7 +40,7 @@ def path_of(tmp_path: Path, name: str) -> Path:
 def test_what_is_written_is_read_by_the_next(tmp_path: Path) -> None:
     name = written(archive(tmp_path))
     again = archive(tmp_path)
-    assert list(again.listed()) == [(name, TOKENS)]
+    assert list(again.listed()) == [(name, TOKENS, ())]
     read = again.read(name, TOKENS)
     assert read is not None
     assert np.array_equal(read, STATE)
@@ -112,7 +112,7 @@ def test_the_files_used_longest_ago_make_room(tmp_path: Path) -> None:
         os.utime(path_of(tmp_path, names[-1]), (1_000_000 - age, 1_000_000 - age))
     assert kept.read(names[0], array("i", [4])) is not None  # used now
     last = written(kept, array("i", [0]))
-    assert {name for name, _ in kept.listed()} == {names[0], names[2], names[3], last}
+    assert {name for name, _, _ in kept.listed()} == {names[0], names[2], names[3], last}
     assert sum(path.stat().st_size for path in (tmp_path / "prefixes").rglob("*.kv")) <= 5000
 
 
@@ -120,7 +120,7 @@ def test_what_is_larger_than_the_limit_is_not_kept_and_costs_nobody_his_place(tm
     kept = archive(tmp_path, limit=5000)
     name = written(kept)
     assert kept.write(array("i", [1]), np.zeros(6000, np.uint8)) is None
-    assert [kept_name for kept_name, _ in kept.listed()] == [name]
+    assert [kept_name for kept_name, _, _ in kept.listed()] == [name]
 
 
 def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

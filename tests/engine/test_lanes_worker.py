@@ -23,10 +23,10 @@ from runner.engine.lanes import Lane, Lanes, Wide
 from runner.engine.loop import Item, Loop, Widened
 from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
+from runner.engine.voice import voices
 from runner.llama import library
 from runner.llama.context import Context
 from runner.llama.model import Model
-from runner.prompt.choose import Templates
 from runner.protocol.commands import Cancel, ChatPrompt, Generate, Stop, TextPrompt
 from runner.protocol.events import Done, Event, Failed, Ready, Started, Stats, Text
 from runner.protocol.options import LoadOptions, SampleOptions
@@ -237,7 +237,7 @@ def test_the_wide_lane_is_made_and_given_up_without_a_lost_request(monkeypatch: 
     pool = Lane(Context(model, options, log, cells=2048, sequences=8, batch=512))
     lanes = Lanes(pool, Wide(make, 16, 256), tell=lambda: inbox.put(Widened()))
     outbox = Told()
-    mailbox = Mailbox(model, Templates(None), None, context_length=512, input_limit=512, generates=True)
+    mailbox = Mailbox(model, voices(model), context_length=512, input_limit=512, generates=True)
     embedder = Embedder(lambda: made[0], model.n_embd)
     thread = threading.Thread(
         target=Loop(model, lanes, embedder, inbox, cast(Outbox, outbox), Crew(1)).run, daemon=True

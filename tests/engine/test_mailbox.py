@@ -10,6 +10,7 @@ import pytest
 
 from runner.conversation import Message
 from runner.engine.mailbox import Mailbox
+from runner.engine.voice import Voice, Voices
 from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsupported
 from runner.formats import Thinking
 from runner.llama.model import Model
@@ -61,8 +62,7 @@ def mailbox(
 ) -> Mailbox:
     return Mailbox(
         cast(Model, model or Alphabet()),
-        Templates(template),
-        Thinking("<think>", "</think>"),
+        Voices(Voice(Templates(template), Thinking("<think>", "</think>")), lambda text: Voice(Templates(text))),
         context_length=length,
         input_limit=min(length, 20),
         generates=generates,

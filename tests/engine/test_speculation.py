@@ -31,12 +31,11 @@ from runner.engine.mailbox import Mailbox
 from runner.engine.outbox import Outbox
 from runner.engine.pace import Pace
 from runner.engine.second import SecondModel, check_pair
+from runner.engine.voice import voices
 from runner.errors import LoadFailed
-from runner.formats import thinking_of
 from runner.llama import library
 from runner.llama.context import Context
 from runner.llama.model import Model
-from runner.prompt.choose import Templates
 from runner.protocol.commands import Cancel, ChatPrompt, Constraint, Generate, Prompt, TextPrompt
 from runner.protocol.events import Done, Failed, Logprob, Ready, Text
 from runner.protocol.options import LoadOptions, SampleOptions
@@ -78,9 +77,6 @@ class Machine:
         self.log = library.start()
         self.options = LoadOptions(num_ctx=512, num_parallel=6, cells=2048)
         self.model = Model([str(demo_gguf())], self.options, self.log)
-        text = self.model.chat_template()
-        assert text is not None
-        self.template, self.thinking = text, thinking_of(text)
 
     def run(
         self,
@@ -94,8 +90,7 @@ class Machine:
         context = Context(self.model, self.options, self.log, cells=cells, sequences=6, batch=256)
         mailbox = Mailbox(
             self.model,
-            Templates(self.template),
-            self.thinking,
+            voices(self.model),
             context_length=512,
             input_limit=512,
             generates=True,

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from runner.protocol.codec import FrameReader, pack_command, unpack_events
-from runner.protocol.commands import Command, Load, PrefixStore, Stop
+from runner.protocol.commands import ChatPrompt, Command, InfillPrompt, Load, PrefixStore, Stop
 from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Outcome, Ready, Reason, Started, Stats, Text
 from runner.protocol.options import LoadOptions
 from runner.scheduler.environment import worker_environment
@@ -71,6 +73,7 @@ class WorkerProcess:
             env=worker_environment(),
         )
         self.stats: list[Stats] = []
+        self._template = template  # of the model that is asked for
         self._frames = FrameReader()
         self._events = self._read()
         load = LoadOptions(**({"num_ctx": 512, "num_parallel": 4} | options))
@@ -82,7 +85,6 @@ class WorkerProcess:
                 draft=(str(draft),) if draft else (),
                 projector=str(projector) if projector else None,
                 embedding=embedding,
-                template=template,
                 prefixes=store,
             )
         )
@@ -91,6 +93,9 @@ class WorkerProcess:
     def send(self, *commands: Command) -> None:
         assert self.process.stdin is not None
         for command in commands:
+            prompt = getattr(command, "prompt", None)
+            if self._template is not None and isinstance(prompt, ChatPrompt | InfillPrompt):
+                command = replace(command, prompt=replace(prompt, usual=self._template))
             self.process.stdin.write(pack_command(command))
 
     def _read(self) -> Iterator[Event]:

@@ -42,6 +42,8 @@ from runner.protocol.events import (
     Vectors,
 )
 
+CALLS = calls_of("<tool_call> tools")
+
 
 def main() -> int:
     frames = FrameReader()
@@ -116,7 +118,6 @@ class Worker:
                 context_length=options.num_ctx, cells=options.cells, sequences=options.num_parallel, vocabulary=100,
                 embedding_length=3, devices=("CPU",), gpu_layers=0, layers=1, weights_bytes={"CPU": 1000},
                 kv_bytes={"CPU": 100}, compute_bytes={"CPU": 10}, load_ns=1, engine="fake", has_template=True,
-                thinking=THINKING[0], calls=calls_of("<tool_call> tools"),
             )
         )  # fmt: skip
         return None
@@ -127,7 +128,7 @@ class Worker:
             case "say":
                 self.say(request, argument.split(" "))
             case "hold":
-                send(Started(id=request, prompt_tokens=1))
+                send(Started(id=request, prompt_tokens=1, thinking=THINKING[0], calls=CALLS))
                 self.held[request] = (argument or "held").split(" ")
             case "release":
                 held, self.held = self.held, {}
@@ -137,10 +138,10 @@ class Worker:
             case "die":
                 die(argument)
             case "begin-and-die":
-                send(Started(id=request, prompt_tokens=1), Text(request, "begun", 1))
+                send(Started(id=request, prompt_tokens=1, thinking=THINKING[0], calls=CALLS), Text(request, "begun", 1))
                 die(argument)
             case "end-one-and-die":
-                send(Started(id=request, prompt_tokens=1), Ended(request, "stop", 1))
+                send(Started(id=request, prompt_tokens=1, thinking=THINKING[0], calls=CALLS), Ended(request, "stop", 1))
                 die(argument)
             case "once":
                 path, _, first = argument.partition(":")
@@ -150,7 +151,7 @@ class Worker:
                 return self.generate(request, first)
             case "hang":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                send(Started(id=request, prompt_tokens=1))
+                send(Started(id=request, prompt_tokens=1, thinking=THINKING[0], calls=CALLS))
                 while True:
                     signal.pause()
             case "fail":
@@ -161,13 +162,13 @@ class Worker:
                 os.close(1)
                 signal.pause()
             case "deaf":
-                send(Started(id=request, prompt_tokens=1))
+                send(Started(id=request, prompt_tokens=1, thinking=THINKING[0], calls=CALLS))
             case _:
                 self.say(request, ["echo", what])
         return None
 
     def say(self, request: int, words: list[str]) -> None:
-        send(Started(id=request, prompt_tokens=2))
+        send(Started(id=request, prompt_tokens=2, thinking=THINKING[0], calls=CALLS))
         self.finish(request, words)
 
     def finish(self, request: int, words: list[str], reason: Reason = "stop") -> None:

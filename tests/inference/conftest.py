@@ -36,7 +36,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def make(store: Store, tmp_path: Path) -> Make:
-    """Make a model: a name, lines of a Modelfile, and what its header says beyond the ordinary."""
+    """Make a model: a name, lines of a Modelfile, and what its header says beyond the ordinary, or the model that it is
+    made from."""
 
     def make_one(
         name: str,
@@ -45,8 +46,11 @@ def make(store: Store, tmp_path: Path) -> Make:
         template: str | None = CHAT,
         architecture: str = "llama",
         tensors: Sequence[tiny_gguf.Tensor] | None = None,
+        base: str | None = None,
         **extra: object,
     ) -> StoredModel:
+        if base is not None:
+            return create(store, name, parse(f"FROM {base}\n{more}"), base=tmp_path, taking="copy")
         metadata: dict[str, object] = {"general.version": name, "tokenizer.chat_template": template}
         metadata |= {key.replace("__", "."): value for key, value in extra.items()}
         path = tmp_path / f"{name.replace(':', '-')}.gguf"

@@ -14,7 +14,7 @@ from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference.requests import Chat, Complete, Embed, Rerank
 from runner.inference.resolve import Resolver
 from runner.protocol import image_file
-from runner.protocol.commands import ChatPrompt, Constraint, Generate, Rank
+from runner.protocol.commands import ChatPrompt, Constraint, Generate, InfillPrompt, Rank
 from runner.protocol.commands import Embed as EmbedCommand
 from runner.scheduler.ticket import Want
 from tests import tiny_gguf
@@ -223,37 +223,44 @@ class TestCapabilities:
         resolver.complete(Complete("coder", "a", suffix="b"))
 
 
+def usual(want: Want) -> str | None:
+    """The model's template, as the request takes it along."""
+    prompt = work(want).prompt
+    assert isinstance(prompt, ChatPrompt | InfillPrompt)
+    return prompt.usual
+
+
 class TestTemplates:
     GO = 'TEMPLATE "{{ .Prompt }}"\n'
 
     def test_jinja_in_the_modelfile_replaces_the_ggufs(self, resolver: Resolver, make: Make) -> None:
         make("m", 'TEMPLATE """{% for m in messages %}{{ m.content }}{% endfor %}"""\n')
-        assert resolver.chat(Chat("m", HI)).load.template == "{% for m in messages %}{{ m.content }}{% endfor %}"
+        assert usual(resolver.chat(Chat("m", HI))) == "{% for m in messages %}{{ m.content }}{% endfor %}"
 
     def test_ollamas_does_too(self, resolver: Resolver, make: Make) -> None:
         make("m", self.GO)
         make("bare", self.GO, template=None)
         for name in ("m", "bare"):
-            assert resolver.chat(Chat(name, HI)).load.template == "{{ .Prompt }}"
+            assert usual(resolver.chat(Chat(name, HI))) == "{{ .Prompt }}"
 
     def test_the_ggufs_own_stays_where_it_is(self, resolver: Resolver, make: Make) -> None:
         make("m")
-        assert resolver.chat(Chat("m", HI)).load.template is None
+        assert usual(resolver.chat(Chat("m", HI))) is None
 
     def test_a_known_familys_is_sent_along(self, resolver: Resolver, make: Make) -> None:
         marks = array(STRING, ["<|im_start|>", "<|im_end|>", "a", "b"])
         make("m", template=None, tokenizer__ggml__tokens=marks, tokenizer__ggml__eos_token_id=Typed(UINT32, 1))
-        assert "<|im_start|>" in (resolver.chat(Chat("m", HI)).load.template or "")
+        assert "<|im_start|>" in (usual(resolver.chat(Chat("m", HI))) or "")
 
     def test_a_go_template_fills_gaps(self, resolver: Resolver, make: Make) -> None:
         make("m", 'TEMPLATE "{{ .Prompt }}_{{ .Suffix }}"\n')
-        assert resolver.complete(Complete("m", "a", suffix="b")).load.template == "{{ .Prompt }}_{{ .Suffix }}"
+        assert usual(resolver.complete(Complete("m", "a", suffix="b"))) == "{{ .Prompt }}_{{ .Suffix }}"
         make("other")
         resolver.complete(Complete("other", "a", suffix="b", template="{{ .Suffix }}"))
 
     def test_none_at_all_is_left_to_the_worker(self, resolver: Resolver, make: Make) -> None:
         make("base", template=None)
-        assert resolver.complete(Complete("base", "hi")).load.template is None
+        assert usual(resolver.complete(Complete("base", "hi"))) is None
 
 
 def test_the_footprint_is_the_headers(resolver: Resolver, make: Make) -> None:

@@ -41,11 +41,16 @@ def write_adapter(path: Path, strength: float, *, width: int = WIDTH, alpha: flo
 
 def computed(adapters: list[str], *, embedding: bool = False) -> npt.NDArray[np.float32]:
     """What the demo model computes for a few tokens: the last row's logits, or a pooled vector."""
+    return computed_with(dict.fromkeys(adapters, 1.0), embedding=embedding)
+
+
+def computed_with(adapters: dict[str, float], *, embedding: bool = False) -> npt.NDArray[np.float32]:
+    """The same, with adapters of these strengths."""
     log = library.start()
     model = Model([str(demo_gguf())], OPTIONS, log)
     context = Context(model, OPTIONS, log, cells=256, sequences=1, batch=64, embedding=embedding)
     try:
-        context.apply_adapters([model.load_adapter(path, log) for path in adapters])
+        context.apply_adapters({model.load_adapter(path, log): scale for path, scale in adapters.items()})
         batch = Batch(64)
         batch.add(0, 0, model.tokenize("How do I pull a model?", special=False, bos=True), outputs=1)
         if embedding:

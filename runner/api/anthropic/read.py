@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from runner.api import forms, values
+from runner.api import adapters, forms, values
 from runner.api.anthropic import tools, turns, wire
 from runner.conversation import ThinkLevel
 from runner.errors import InvalidRequest
@@ -49,6 +49,7 @@ def prompt(body: wire.CountRequest, *, can_think: bool) -> Chat:
         keep_alive=values.keep_alive(body.keep_alive),
         variables={} if body.thinking or level is None else {"reasoning_effort": level},
         constraint=forms.only(_formats(body)),
+        lora=adapters.read(body.lora),
     )
 
 

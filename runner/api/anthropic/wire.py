@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from runner.api import adapters
 from runner.api.fields import Answers, Fields
 
 
@@ -98,6 +99,7 @@ class CountRequest(msgspec.Struct, kw_only=True):
     container: Any = None
     keep_alive: Any = None
     num_ctx: int | None = None
+    lora: list[adapters.Adapter] | None = None
 
 
 class MessagesRequest(CountRequest, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from runner.api import forms, tools, values
+from runner.api import adapters, forms, tools, values
 from runner.api.llamacpp import wire
 from runner.conversation import Message, Role, ToolCall, ToolSpec
 from runner.errors import InvalidRequest, Unsupported
@@ -75,6 +75,7 @@ def infill(body: wire.InfillRequest, model: str) -> Complete:
         keep_alive=values.keep_alive(body.keep_alive),
         truncate=True,
         constraint=forms.only((forms.grammar(body.grammar, "grammar"), forms.schema(body.json_schema, "json_schema"))),
+        lora=adapters.read(body.lora),
     )
 
 

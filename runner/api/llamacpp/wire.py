@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from runner.api import adapters
 from runner.api.fields import Answers, Fields
 from runner.api.timings import Timings
 
@@ -140,7 +141,7 @@ class InfillRequest(msgspec.Struct, kw_only=True):
     n_probs: Any = None
     post_sampling_probs: Any = None
     return_tokens: Any = None
-    lora: Any = None
+    lora: list[adapters.Adapter] | None = None
     dynatemp_range: Any = None
     min_keep: Any = None
     keep_alive: Any = None
@@ -201,7 +202,6 @@ FIELDS: Mapping[str, Fields] = {
             "n_probs": (0,),
             "post_sampling_probs": (),
             "return_tokens": (),
-            "lora": (),
             "dynatemp_range": (0, 0.0),
             "min_keep": (0,),
         },

@@ -9,7 +9,7 @@ from typing import Any, cast
 from registry.digests import Digest
 from registry.errors import BadDigest
 from registry.resolve import Forms, Pin, Publication, Wanted
-from runner.api import forms, tools, values
+from runner.api import adapters, forms, tools, values
 from runner.api.native import context, wire
 from runner.config import parse_size
 from runner.conversation import Message, Role, ToolCall, ToolChoice, ToolSpec
@@ -101,6 +101,7 @@ def generate(body: wire.GenerateRequest) -> Complete | Chat | Load | Unload:
         logprobs=logprobs,
         constraint=form,
         template=body.template or None,
+        lora=adapters.read(body.lora),
     )
     return _conversation(asked, body) if body.context else asked
 
@@ -121,6 +122,7 @@ def _conversation(asked: Complete, body: wire.GenerateRequest) -> Chat:
         truncate=asked.truncate,
         logprobs=asked.logprobs,
         constraint=asked.constraint,
+        lora=asked.lora,
     )
 
 
@@ -144,6 +146,7 @@ def chat(body: wire.ChatRequest) -> Chat | Load | Unload:
         truncate=body.truncate is not False,
         logprobs=logprobs,
         constraint=_form(body.format),
+        lora=adapters.read(body.lora),
     )
 
 
@@ -162,6 +165,7 @@ def embed(body: wire.EmbedRequest) -> Embed | Load | Unload:
         options=body.options or {},
         keep_alive=keep_alive,
         truncate=body.truncate is not False,
+        lora=adapters.read(body.lora),
     )
 
 
@@ -170,7 +174,13 @@ def embeddings(body: wire.EmbeddingsRequest) -> Embed | Load | Unload:
     model, keep_alive = model_of(body), values.keep_alive(body.keep_alive)
     if not body.prompt:
         return _residency(model, body.options, keep_alive)
-    return Embed(model=model, inputs=(body.prompt,), options=body.options or {}, keep_alive=keep_alive)
+    return Embed(
+        model=model,
+        inputs=(body.prompt,),
+        options=body.options or {},
+        keep_alive=keep_alive,
+        lora=adapters.read(body.lora),
+    )
 
 
 def _form(value: object) -> Constraint | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from runner.api import adapters
 from runner.api.fields import Answers, Fields
 from runner.api.provenance import LayerInfo, Recipe, Source
 
@@ -73,6 +74,7 @@ class Asking(Named, kw_only=True):
     format: Any = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
+    lora: list[adapters.Adapter] | None = None
     debug_render_only: bool | None = msgspec.field(default=None, name="_debug_render_only")
 
 
@@ -100,6 +102,7 @@ class EmbedRequest(Named, kw_only=True):
     dimensions: int | None = None
     options: dict[str, Any] | None = None
     keep_alive: Any = None
+    lora: list[adapters.Adapter] | None = None
 
 
 class EmbeddingsRequest(Named, kw_only=True):
@@ -108,6 +111,7 @@ class EmbeddingsRequest(Named, kw_only=True):
     prompt: str | None = None
     options: dict[str, Any] | None = None
     keep_alive: Any = None
+    lora: list[adapters.Adapter] | None = None
 
 
 class ShowRequest(Named, kw_only=True):

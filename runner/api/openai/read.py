@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from msgspec import structs
 
-from runner.api import tools, values
+from runner.api import adapters, tools, values
 from runner.api.openai import calling, forms, variables, wire
 from runner.conversation import Message, Role, ThinkLevel, ToolCall
 from runner.errors import InvalidRequest, Unsupported
@@ -47,6 +47,7 @@ def chat(body: wire.ChatRequest) -> Chat:
         logprobs=values.logprobs(body.logprobs, body.top_logprobs),
         constraint=forms.asked(body),
         prediction=_prediction(body.prediction),
+        lora=adapters.read(body.lora),
     )
 
 
@@ -73,6 +74,7 @@ def completions(body: wire.CompletionRequest) -> tuple[Complete, ...]:
         logprobs=_text_logprobs(body.logprobs),
         echo=bool(body.echo),
         constraint=forms.asked(body),
+        lora=adapters.read(body.lora),
     )
     return tuple(replace(first, prompt=prompt) for prompt in prompts)
 
@@ -90,6 +92,7 @@ def embeddings(body: wire.EmbeddingsRequest) -> Embed:
         dimensions=body.dimensions,
         keep_alive=values.keep_alive(body.keep_alive),
         truncate=False,
+        lora=adapters.read(body.lora),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC
 
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
 from registry.stored import StoredModel
 from runner.api import streams
@@ -77,16 +79,26 @@ class OpenAI:
         """Every stored model, the newest first, and the names that stand for some."""
         stored = sorted(await self._models.list(), key=lambda each: each.modified_at, reverse=True)
         named = [(str(each.name), each) for each in stored] + list(await self._models.aliases())
-        return json_response(to_json(wire.Models(object="list", data=[_model(name, each) for name, each in named])))
+        listed = [_model(name, each, _parent(each, stored)) for name, each in named]
+        return json_response(to_json(wire.Models(object="list", data=listed)))
 
     async def model(self, request: web.Request) -> web.Response:
         """One stored model."""
         asked = request.match_info["name"]
         stored = await self._models.show(asked)
-        return json_response(to_json(_model(known_as(asked, stored), stored)))
+        others = await self._models.list() if stored.adapters else ()
+        return json_response(to_json(_model(known_as(asked, stored), stored, _parent(stored, others))))
 
 
-def _model(name: str, stored: StoredModel) -> wire.Model:
+def _parent(stored: StoredModel, others: Iterable[StoredModel]) -> str | UnsetType:
+    """The model that the adapters of this one were put on."""
+    if not stored.adapters:
+        return UNSET
+    bare = (each for each in others if not each.adapters and each.weights == stored.weights)
+    return str(found.name) if (found := next(bare, None)) is not None else UNSET
+
+
+def _model(name: str, stored: StoredModel, parent: str | UnsetType) -> wire.Model:
     return wire.Model(
         id=name,
         object="model",
@@ -95,4 +107,5 @@ def _model(name: str, stored: StoredModel) -> wire.Model:
         type="model",
         display_name=name,
         created_at=stored.modified_at.astimezone(UTC).isoformat(timespec="seconds"),
+        parent=parent,
     )

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from runner.api import adapters
 from runner.api.fields import Answers, Fields
 from runner.api.openai import calling
 from runner.api.openai.forms import Form
@@ -90,6 +91,7 @@ class Sampling(Form, kw_only=True):
     draft_num_predict: int | None = None
     prompt_lookup_num_tokens: int | None = None
     keep_alive: Any = None
+    lora: list[adapters.Adapter] | None = None
     stop_token_ids: Any = None
     allowed_token_ids: Any = None
     bad_words: Any = None
@@ -144,6 +146,7 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True):
     encoding_format: str | None = None
     dimensions: int | None = None
     keep_alive: Any = None
+    lora: list[adapters.Adapter] | None = None
 
 
 OPTIONS: Mapping[str, str] = {
@@ -373,7 +376,8 @@ class Embeddings(msgspec.Struct, kw_only=True):
 
 
 class Model(msgspec.Struct, kw_only=True):
-    """From `type` on, what clients of Anthropic's read."""
+    """From `type` on, what clients of Anthropic's read. `parent`, which is vLLM's, is of a model with adapters: another
+    on the same weights without any, if there is one."""
 
     id: str
     object: str
@@ -382,6 +386,7 @@ class Model(msgspec.Struct, kw_only=True):
     type: str
     display_name: str
     created_at: str
+    parent: str | UnsetType = UNSET
 
 
 class Fault(msgspec.Struct, kw_only=True):

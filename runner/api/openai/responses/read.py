@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from runner.api import forms, values
+from runner.api import adapters, forms, values
 from runner.api.body import to_json
 from runner.api.openai.responses import tools, wire
 from runner.api.openai.responses.store import Kept, ResponseStore
@@ -63,6 +63,7 @@ def read(body: wire.CountRequest, store: ResponseStore) -> Asked:
         truncate=_truncates(body.truncation),
         logprobs=_logprobs(body.top_logprobs, _LOGPROBS in include),
         constraint=_form(body.text),
+        lora=adapters.read(body.lora),
     )
     return Asked(
         chat=chat,

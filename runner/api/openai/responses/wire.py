@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from runner.api import adapters
 from runner.api.fields import Fields
 
 
@@ -132,6 +133,7 @@ class CountRequest(msgspec.Struct, kw_only=True):
     repetition_penalty: float | None = None
     num_ctx: int | None = None
     keep_alive: Any = None
+    lora: list[adapters.Adapter] | None = None
 
 
 class ResponseRequest(CountRequest, kw_only=True):
