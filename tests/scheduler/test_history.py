@@ -202,12 +202,12 @@ def test_what_would_be_done_changes_nothing() -> None:
 
 def test_where_a_newcomer_would_stand() -> None:
     bench = Bench()
-    assert bench.scheduler.standing("a").position == 0
-    assert bench.scheduler.standing("a").eta is None
+    assert bench.scheduler.prospect(want("a")).position == 1
+    assert bench.scheduler.prospect(want("a")).eta_seconds > 0
     bench.submit(want("a"))
     bench.submit(want("a"))
-    assert bench.scheduler.standing("a").position == 2
+    assert bench.scheduler.prospect(want("a")).position == 3
     [(first, count)] = bench.scheduler.queued()
     assert (first.model, count) == ("a", 2)
     bench.load("a", sequences=2)
-    assert (bench.scheduler.standing("a").position, bench.scheduler.standing("a").eta) == (0, 0.0)
+    assert bench.scheduler.prospect(want("a")).eta_seconds == 0.0
