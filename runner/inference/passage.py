@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.stream import Stream
-from runner.scheduler.ticket import Admission, Standing, Want
+from runner.scheduler.ticket import Admission, Prospect, Want
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Passage:
     is_cold: bool = False  # its model wasn't loaded, or had to be loaded anew
     _outside: int = 0  # requests that no worker has yet
 
-    def arrives(self, standing: Standing, *, is_loaded: bool) -> None:
+    def arrives(self, standing: Prospect, *, is_loaded: bool) -> None:
         """A request is about to be submitted."""
         if self.position is None or standing.position >= self.position:
             self.position, self.eta = standing.position, standing.eta
@@ -56,6 +56,6 @@ def submit(scheduler: Scheduler, want: Want) -> tuple[int, Stream]:
     if passage is None:
         stream = Stream()
     else:
-        passage.arrives(scheduler.standing(want.key), is_loaded=scheduler.is_ready(want.key))
+        passage.arrives(scheduler.prospect(want.key), is_loaded=scheduler.is_ready(want.key))
         stream = Stream(passage.admitted)
     return scheduler.submit(want, stream), stream

@@ -49,7 +49,7 @@ from runner.scheduler.history import History
 from runner.scheduler.meters import Journey, Measured, Meters
 from runner.scheduler.queue import Pace, Queue
 from runner.scheduler.rates import Rates
-from runner.scheduler.ticket import Admission, Outlet, Standing, Ticket, Want
+from runner.scheduler.ticket import Admission, Outlet, Prospect, Ticket, Want
 
 log = logging.getLogger(__name__)
 _LIVES = 2  # a request that this many workers died under is not tried again
@@ -177,13 +177,13 @@ class Scheduler:
         """Seconds for which no worker of this key is started, because they kept dying; 0 if it may be."""
         return self._breaker.pause(key, self._clock())
 
-    def standing(self, key: str) -> Standing:
+    def prospect(self, key: str) -> Prospect:
         """Where a request for a worker with this key would stand that came now."""
         ahead, member = self._queue.ahead(key), self._fleet.of(key)
         if ahead:
-            return Standing(ahead, float(self._pace.seconds_for(ahead, self._clock())))
+            return Prospect(ahead, float(self._pace.seconds_for(ahead, self._clock())))
         ready = member is not None and member.state == "ready" and len(member.inside) < member.window
-        return Standing(0, 0.0 if ready else None)
+        return Prospect(0, 0.0 if ready else None)
 
     def is_ready(self, key: str) -> bool:
         """Whether a worker with this key is loaded."""
@@ -357,10 +357,10 @@ class Scheduler:
                 self._admit(self._tickets[id], now)
             case plan.Load(id, room):
                 self._load(self._tickets[id].want, room, now)
-            case plan.Evict(key, id):
+            case plan.Evict(key, by):
                 member = self._fleet.of(key)
                 if member is not None:
-                    self._note_eviction(member, self._tickets[id].want, now)
+                    self._note_eviction(member, self._tickets[by].want, now)
                     self._stop(member)
             case plan.Refuse(id, need, have):
                 ticket = self._tickets[id]

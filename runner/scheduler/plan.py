@@ -69,10 +69,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """Stop this idle (or unwanted) worker: the request `id` needs its place."""
+    """Stop this idle (or unwanted) worker: the request `by` needs its place."""
 
     key: str
-    id: int = field(default=0, compare=False)
+    by: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Prospect:
     """Where a request stands: how many wait before it, and in how many seconds its turn comes (None: nobody knows)."""
 
     position: int
