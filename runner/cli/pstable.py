@@ -28,12 +28,13 @@ class _Column:
     short: Callable[[Json, datetime], str] | None = None
 
 
-def lines(models: Sequence[Json], now: datetime, width: int | None = None) -> list[str]:
+def lines(answer: Json, now: datetime, width: int | None = None) -> list[str]:
     """A head and a line for each model, at most `width` columns wide as long as the names allow; None for all there is.
 
     What doesn't fit is first said in fewer words, then left out, the least telling columns first.
     """
-    columns = [column for column in _COLUMNS if column.head in _OLLAMAS or any("kv" in model for model in models)]
+    models: Sequence[Json] = answer.get("models") or ()
+    columns = [column for column in _COLUMNS if column.head in _OLLAMAS or "totals" in answer]
     table = _table(columns, models, now, short=False)
     if width is None or _width(table, _WIDE) <= width:
         return _laid_out(table, _WIDE)

@@ -16,21 +16,37 @@ from runner.cli.failures import Unavailable
 Show = Callable[[str], None]
 
 
-def watch(look: Callable[[], str], seconds: float, pause: Callable[[float], None] = time.sleep) -> None:
-    """Show what `look` gives, for ever. Raises Failure where the first look fails, and later unless nobody answers."""
-    text = look()
-    with _shown() as show:
+def watch(look: Callable[[], str], seconds: float, *, is_data: bool = False) -> None:
+    """Show what `look` gives, for ever. Raises Failure where the first look fails, and later unless nobody answers.
+
+    `is_data` says that each look is a line for programs.
+    """
+    text, is_gone = look(), False
+    with _shown(is_data) as show:
         while True:
             show(text)
-            pause(seconds)
-            try:
-                text = look()
-            except Unavailable as gone:
-                text = f"{gone.message}; waiting for it to come back"
+            while True:
+                time.sleep(seconds)
+                try:
+                    text, is_gone = look(), False
+                    break
+                except Unavailable as gone:
+                    if is_data and not is_gone:
+                        output.say(_waiting(gone))
+                    elif not is_data:
+                        show(_waiting(gone))
+                    is_gone = True
+
+
+def _waiting(gone: Unavailable) -> str:
+    return f"{gone.message}; waiting for it to come back"
 
 
 @contextmanager
-def _shown() -> Iterator[Show]:
+def _shown(is_data: bool) -> Iterator[Show]:
+    if is_data:
+        yield output.line
+        return
     if not output.may_style(sys.stdout):
         yield _block
         return

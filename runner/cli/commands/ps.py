@@ -36,7 +36,7 @@ def command(
     as_json: AsJson = False,
     host: Host = None,
 ) -> None:
-    """List the models that are loaded or waited for, where they lie, what they do, and for how long they stay.
+    """List the models that are loaded or waited for.
 
     SIZE and PROCESSOR say where the memory is, KV is the share of the context's cells that running requests hold, TOK/S
     what is generated now, all requests together. With --json and --watch, a line of JSON for each look.
@@ -45,13 +45,13 @@ def command(
     if watch:
         from runner.cli.watching import watch as again  # on use
 
-        again(lambda: _as_text(_asked(client, prefix), as_json), interval)
+        again(lambda: _as_text(_asked(client, prefix), as_json), interval, is_data=as_json)
         return
     answer = _asked(client, prefix)
     if as_json:
         output.data([_row(model) for model in answer["models"]])
         return
-    output.line("\n".join(pstable.lines(answer["models"], datetime.now(UTC), _columns())))
+    output.line("\n".join(pstable.lines(answer, datetime.now(UTC), _columns())))
     if said := pstable.totals(answer):
         output.say(said)
 
@@ -68,7 +68,7 @@ def _asked(client: Client, prefix: str) -> Json:
 def _as_text(answer: Json, as_json: bool) -> str:
     if as_json:
         return json.dumps([_row(model) for model in answer["models"]], ensure_ascii=False)
-    lines = pstable.lines(answer["models"], datetime.now(UTC), _columns())
+    lines = pstable.lines(answer, datetime.now(UTC), _columns())
     return "\n".join((*lines, *filter(None, (pstable.totals(answer),))))
 
 

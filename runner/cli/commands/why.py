@@ -28,9 +28,10 @@ def command(
     as_json: AsJson = False,
     host: Host = None,
 ) -> None:
-    """Say why a model is where it is: device, context, options, template, what happened to it, and what comes next.
+    """Say why a model is where it is, and what comes next.
 
-    Nothing is loaded or changed by asking.
+    Device, context, options, template, what happened to it, and what a request would find. Nothing is loaded or changed
+    by asking.
     """
     found = daemon(host).post("/runner/why", {"model": model, "options": arguments.options(option or [])})
     if as_json:
