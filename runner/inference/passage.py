@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.stream import Stream
-from runner.scheduler.ticket import Admission, Prospect, Want
+from runner.scheduler.ticket import Admission, Want
 
 
 @dataclass(slots=True)
@@ -28,12 +28,15 @@ class Passage:
     is_cold: bool = False  # its model wasn't loaded, or had to be loaded anew
     _outside: int = 0  # requests that no worker has yet
 
-    def arrives(self, standing: Prospect, *, is_loaded: bool) -> None:
+    def arrives(self, *, is_loaded: bool) -> None:
         """A request is about to be submitted."""
-        if self.position is None or standing.position >= self.position:
-            self.position, self.eta = standing.position, standing.eta
         self.is_cold |= not is_loaded
         self._outside += 1
+
+    def stands(self, position: int, eta: float | None) -> None:
+        """Where it stood when it had been."""
+        if self.position is None or position >= self.position:
+            self.position, self.eta = position, eta
 
     def admitted(self, admission: Admission) -> None:
         """A worker has it. One that is started over was admitted before, and its way was that long already."""
@@ -55,7 +58,13 @@ def submit(scheduler: Scheduler, want: Want) -> tuple[int, Stream]:
     passage = PASSAGE.get()
     if passage is None:
         stream = Stream()
+        return scheduler.submit(want, stream), stream
+    passage.arrives(is_loaded=scheduler.is_ready(want.key))
+    stream = Stream(passage.admitted)
+    request = scheduler.submit(want, stream)
+    standing = scheduler.standing(request)
+    if standing is None or not standing.position:  # a worker has it already, so nobody was ahead
+        passage.stands(0, 0.0)
     else:
-        passage.arrives(scheduler.prospect(want.key), is_loaded=scheduler.is_ready(want.key))
-        stream = Stream(passage.admitted)
-    return scheduler.submit(want, stream), stream
+        passage.stands(standing.position - 1, standing.eta_seconds)
+    return request, stream

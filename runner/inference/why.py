@@ -23,7 +23,7 @@ from runner.scheduler.history import TROUBLE, Happening, Order
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.machine import physical_cores
 from runner.scheduler.pools import HOST
-from runner.scheduler.telling import seconds
+from runner.scheduler.telling import refused, seconds
 from runner.scheduler.ticket import Want
 
 
@@ -283,7 +283,7 @@ def _next(scheduler: Scheduler, want: Want, member: Member | None, most_loaded: 
     if pause := scheduler.pause(want.key):
         return Next("pause", f"It would be turned away: the model is left alone for another {seconds(pause)}.", 0, None)
     foreseen = scheduler.foresee(want)
-    need, have = foreseen.need, foreseen.have
+    need, have = foreseen.need, sum(foreseen.left.values()) if foreseen.left else None
     sizes = f"it needs at least {human_bytes(need)}" + (
         f", and {human_bytes(have)} is free" if have is not None else ""
     )
@@ -294,10 +294,8 @@ def _next(scheduler: Scheduler, want: Want, member: Member | None, most_loaded: 
         case plan.Load():
             return Next("load", f"The model would be loaded first: {sizes}.", need, have)
         case plan.Refuse():
-            words = (
-                f"It would be turned away: {human_bytes(first.need)} is needed, and {human_bytes(first.have)} is there."
-            )
-            return Next("refuse", words, first.need, first.have)
+            words = f"It would be turned away: {refused(need, foreseen.capacity, first.pinned)}."
+            return Next("refuse", words, need, foreseen.capacity)
         case plan.Evict():
             keys = {each.key for each in foreseen.decisions if isinstance(each, plan.Evict)}
             names = tuple(each.model for each in scheduler.residents() if each.key in keys)

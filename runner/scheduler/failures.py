@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.errors import BY_CODE, ContextOverflow, RunnerError
+from runner.errors import BY_CODE, ContextOverflow, InsufficientMemory, RunnerError
 from runner.protocol.events import Failed
 
 
@@ -40,6 +41,20 @@ def error_of(failed: Failed) -> RunnerError:
         return ContextOverflow(failed.tokens, failed.limit, field=failed.field)
     kind = BY_CODE.get(failed.code, RunnerError)
     return kind(failed.message, field=failed.field)
+
+
+def insufficient(model: str, need: int, have: int, pinned: Sequence[str]) -> InsufficientMemory:
+    """A model doesn't fit: bytes that it needs and that there are, and the pinned models that are in its way."""
+    if pinned:
+        names = ", ".join(f'"{name}"' for name in pinned)
+        return InsufficientMemory(
+            f'there is no room for "{model}", which needs about {gibibytes(need)} of memory, beside what is pinned: '
+            f"{names}. Unpin one of these models to make room"
+        )
+    return InsufficientMemory(
+        f'"{model}" needs about {gibibytes(need)} of memory, and {gibibytes(have)} is available. A smaller '
+        "num_ctx or a smaller quantization may fit"
+    )
 
 
 def gibibytes(count: int) -> str:

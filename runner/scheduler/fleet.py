@@ -163,7 +163,7 @@ class Fleet:
         """Idle members whose time is over."""
         return tuple(m for m in self if m.expires is not None and m.expires <= now)
 
-    def next_expiry(self) -> float | None:
-        """When the first idle member's time is over, if any member's ever is."""
-        times = [m.expires for m in self if m.expires is not None and m.expires != float("inf")]
+    def next_expiry(self, pinned: set[str]) -> float | None:
+        """When the first idle member's time is over, if any member's ever is; those of pinned models stay."""
+        times = [m.expires for m in self if m.expires not in (None, float("inf")) and not pinned.intersection(m.models)]
         return min(times, default=None)

@@ -8,6 +8,7 @@ reports back as further events.
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,7 @@ from itertools import count
 
 import msgspec
 
-from runner.errors import (
-    Cancelled,
-    InsufficientMemory,
-    LoadFailed,
-    RunnerError,
-    ServerBusy,
-    ShuttingDown,
-    WorkerCrashed,
-)
+from runner.errors import Cancelled, LoadFailed, RunnerError, ShuttingDown, WorkerCrashed
 from runner.protocol import commands
 from runner.protocol.events import (
     Done,
@@ -40,22 +33,24 @@ from runner.protocol.events import (
     Vectors,
 )
 from runner.protocol.totals import Totals
-from runner.scheduler import memory, plan, telling
+from runner.scheduler import plan, telling
 from runner.scheduler.breaker import Breaker
 from runner.scheduler.effects import Effects
-from runner.scheduler.failures import Exit, error_of, gibibytes
+from runner.scheduler.failures import Exit, error_of, gibibytes, insufficient
 from runner.scheduler.fleet import Fleet, Member
 from runner.scheduler.history import History
 from runner.scheduler.meters import Journey, Measured, Meters
-from runner.scheduler.queue import Pace, Queue
+from runner.scheduler.pace import Pace
+from runner.scheduler.queue import Queue
 from runner.scheduler.rates import Rates
-from runner.scheduler.ticket import Admission, Outlet, Prospect, Ticket, Want
+from runner.scheduler.reception import Reception
+from runner.scheduler.standing import Outlook, Prospect, Standing
+from runner.scheduler.survey import Survey
+from runner.scheduler.ticket import Admission, Outlet, Ticket, Want
 
 log = logging.getLogger(__name__)
 _LIVES = 2  # a request that this many workers died under is not tried again
 _PATIENCE = 60.0  # seconds for a worker to give up a cancelled request; one step is what it should take
-_UNBOUNDED = 2**62
-_NOBODY = 2**62  # the id of a request that nobody made
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +61,7 @@ class Limits:
     queue: int
     keep_alive: float  # seconds
     offloads: bool = False
+    queue_timeout: float = math.inf  # seconds that a request may wait
 
 
 class Scheduler:
@@ -77,10 +73,17 @@ class Scheduler:
         self._limits = limits
         self._effects = effects
         self._clock = clock
-        self._available = available
         self._queue = Queue()
         self._pace = Pace()
         self._fleet = Fleet(limits.keep_alive)
+        self._pinned: set[str] = set()
+        self._survey = Survey(
+            self._queue, self._fleet, self._pace, available, self._pinned, limit=limits.models, offloads=limits.offloads
+        )
+        self._outlook = Outlook(self._queue, self._fleet, self._pace, limits.models)
+        self._reception = Reception(
+            self._queue, self._outlook, self._pace, length=limits.queue, timeout=limits.queue_timeout
+        )
         self._breaker = Breaker()
         self.history = History(clock)
         self.rates = Rates()
@@ -88,9 +91,10 @@ class Scheduler:
         self._meters: defaultdict[str, Meters] = defaultdict(Meters)
         self._ids = count(1)
         self._given_up: dict[int, float] = {}  # cancelled requests that a worker still holds: id to deadline
-        self._capacity = 0
+        self._holds: dict[int, float] = {}  # requests that others may still overtake: id to the end of that
         self._closing = False
         self._drained: Callable[[], None] | None = None
+        self.on_lost: Callable[[str], None] = lambda model: None  # a pinned model is no longer loaded, unasked
 
     # Events from requests
 
@@ -114,15 +118,15 @@ class Scheduler:
         journey = Journey.of(self._meters[want.model], want.work, now)
         ticket = Ticket(next(self._ids), want, outlet, now, journey)
         self._tickets[ticket.id] = ticket
-        self._queue.add(ticket)
+        self._reception.enter(ticket, now)
         self._settle()
-        if ticket in self._queue and len(self._queue) > self._limits.queue:
-            self._queue.remove(ticket)
-            del self._tickets[ticket.id]
-            raise ServerBusy(
-                "server busy, please try again.  maximum pending requests exceeded",  # as Ollama says it
-                retry_after=self._pace.seconds_for(len(self._queue), now),
-            )
+        if (sent_away := self._reception.surplus(ticket, now)) is not None:
+            other, error = sent_away
+            if other is not ticket:
+                self._fail(other, error)
+            else:
+                del self._tickets[ticket.id]
+                raise error
         return ticket.id
 
     def cancel(self, request: int) -> None:
@@ -158,6 +162,29 @@ class Scheduler:
         self._settle()
         return True
 
+    def pin(self, model: str) -> None:
+        """From now on this model, by its full name, isn't evicted to make room, nor for being idle."""
+        self._pinned.add(model)
+        self._settle()
+
+    def unpin(self, model: str) -> bool:
+        """It is a model like others again. False if it was before."""
+        was = model in self._pinned
+        self._pinned.discard(model)
+        self._settle()
+        return was
+
+    def pinned(self) -> frozenset[str]:
+        """Full names of the models that are pinned, loaded or not."""
+        return frozenset(self._pinned)
+
+    def standing(self, request: int) -> Standing | None:
+        """Where a request stands now: None once it has ended; without anything ahead once a worker has it."""
+        ticket = self._tickets.get(request)
+        if ticket is None:
+            return None
+        return Standing(0, 0, 0.0) if ticket not in self._queue else self._outlook.of(ticket, self._clock())
+
     def residents(self) -> tuple[Member, ...]:
         """The workers there are. They belong to the scheduler: to be read at once and not kept."""
         return tuple(self._fleet)
@@ -178,10 +205,10 @@ class Scheduler:
         return self._breaker.pause(key, self._clock())
 
     def prospect(self, key: str) -> Prospect:
-        """Where a request for a worker with this key would stand that came now."""
-        ahead, member = self._queue.ahead(key), self._fleet.of(key)
-        if ahead:
-            return Prospect(ahead, float(self._pace.seconds_for(ahead, self._clock())))
+        """What a request for a worker with this key had before it that came now."""
+        line, member = self._queue.line(key), self._fleet.of(key)
+        if line:
+            return Prospect(len(line), self._outlook.of(line[-1], self._clock()).eta_seconds)
         ready = member is not None and member.state == "ready" and len(member.inside) < member.window
         return Prospect(0, 0.0 if ready else None)
 
@@ -192,11 +219,9 @@ class Scheduler:
 
     def foresee(self, want: Want) -> plan.Foreseen:
         """What would be decided for a request that came now, if nobody else waited. Nothing is changed."""
-        snapshot = self._snapshot([[plan.Waiting(_NOBODY, want)]])
-        held = sum(member.need.total for member in self._fleet)
-        have = None if self._limits.offloads else max(0, snapshot.capacity - held)
-        need = memory.least(want.footprint, want.load.options).total
-        return plan.Foreseen(tuple(plan.plan(snapshot)), need, have)
+        snapshot = self._survey.foresee(want, self._clock())
+        need, capacity = self._survey.shortage(want)
+        return plan.Foreseen(tuple(plan.plan(snapshot)), need, self._survey.left(), capacity)
 
     def measured(self) -> tuple[Measured, ...]:
         """Every model that was ever asked for, as it stands now."""
@@ -252,7 +277,8 @@ class Scheduler:
         self.rates.forget(run)
         self._meters[member.loaded_for].engine += member.stats or Totals()
         inside = [self._tickets[request] for request in sorted(member.inside)]
-        if member.state != "stopping" or inside:
+        died = member.state != "stopping" or bool(inside)
+        if died:
             self.history.note(member.key, member.model, "died", str(how), how.tail)
             self._died(member, inside, how)
             if again := sum(ticket in self._queue for ticket in inside):
@@ -260,6 +286,9 @@ class Scheduler:
             if pause := self._breaker.pause(member.key, self._clock()):
                 self.history.note(member.key, member.model, "paused", telling.paused(pause))
         self._settle()
+        for model in self._pinned.intersection(member.models):
+            if died and not self._closing:
+                self.on_lost(model)
 
     def tick(self) -> None:
         """Time has passed."""
@@ -291,17 +320,31 @@ class Scheduler:
     def _settle(self) -> None:
         """Carry out what can be done now, until nothing more can."""
         now = self._clock()
-        while decisions := plan.plan(self._snapshot()):
+        for ticket, error in self._reception.look(now):
+            self._fail(ticket, error)
+        while decisions := plan.plan(self._survey.snapshot(now)):
             for decision in decisions:
                 self._carry_out(decision, now)
         for member in self._fleet.expired(now):  # after the plan: somebody may just have come for it
-            self.history.note(member.key, member.model, "expired", telling.expired(member))
-            self._stop(member)
+            if not self._pinned.intersection(member.models):
+                self.history.note(member.key, member.model, "expired", telling.expired(member))
+                self._stop(member)
         self._end_the_hung(now)
         if self._closing:
             self._wind_up()
-        times = [self._fleet.next_expiry(), next(iter(self._given_up.values()), None)]
-        self._effects.wake(min((time for time in times if time is not None), default=None), self.tick)
+        self._effects.wake(self._next_time(now), self.tick)
+
+    def _next_time(self, now: float) -> float | None:
+        """When something is to be done even if nothing happens until then."""
+        self._holds = {
+            request: end
+            for request, end in self._holds.items()
+            if end > now and self._tickets.get(request) in self._queue
+        }
+        given_up = next(iter(self._given_up.values()), None)
+        times = [self._fleet.next_expiry(self._pinned), given_up, self._reception.next_time()]
+        times += [*self._holds.values(), self._survey.next_stale(now)]
+        return min((time for time in times if time is not None), default=None)
 
     def _end_the_hung(self, now: float) -> None:
         """A worker that doesn't even let go of a cancelled request hangs; those inside get another one."""
@@ -323,71 +366,39 @@ class Scheduler:
             drained, self._drained = self._drained, None
             drained()
 
-    def _lines(self) -> list[list[plan.Waiting]]:
-        heads = self._queue.heads({member.key: member.window for member in self._fleet})
-        return [[plan.Waiting(ticket.id, ticket.want) for ticket in line] for line in heads]
-
-    def _snapshot(self, lines: list[list[plan.Waiting]] | None = None) -> plan.Snapshot:
-        lines = self._lines() if lines is None else lines
-        return plan.Snapshot(
-            lines=lines,
-            fleet=[
-                plan.Loaded(m.key, m.digest, m.state, m.load, m.need, len(m.inside), m.window, m.last_used)
-                for m in self._fleet
-            ],
-            limit=self._limits.models,
-            capacity=_UNBOUNDED if self._limits.offloads else self._measure(lines),
-        )
-
-    def _measure(self, lines: list[list[plan.Waiting]]) -> int:
-        """Bytes for all models together, measured only for somebody whose model isn't there.
-
-        And only when no load or stop is half done, since part of its memory would count twice or not at all.
-        """
-        members = {member.key: member.state for member in self._fleet}
-        absent = any(members.get(line[0].want.key, "stopping") == "stopping" for line in lines)
-        if absent and (self._capacity == 0 or all(state == "ready" for state in members.values())):
-            ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
-            self._capacity = memory.capacity(self._available(), ready)
-        return self._capacity
-
     def _carry_out(self, decision: plan.Decision, now: float) -> None:
         match decision:
             case plan.Serve(id):
                 self._admit(self._tickets[id], now)
-            case plan.Load(id, room):
-                self._load(self._tickets[id].want, room, now)
+            case plan.Load(id, fitted):
+                self._load(self._tickets[id], fitted, now)
             case plan.Evict(key, by):
                 member = self._fleet.of(key)
                 if member is not None:
                     self._note_eviction(member, self._tickets[by].want, now)
                     self._stop(member)
-            case plan.Refuse(id, need, have):
+            case plan.Hold(id):
+                ticket = self._tickets[id]
+                ticket.hold = self._holds[id] = now + self._survey.hold(ticket.want)
+            case plan.Refuse(id, pinned):
                 ticket = self._tickets[id]
                 self._queue.remove(ticket)
-                needed, had = gibibytes(need), gibibytes(have)
-                self.history.note(ticket.want.key, ticket.want.model, "refused", telling.refused(need, have))
-                self._fail(
-                    ticket,
-                    InsufficientMemory(
-                        f'"{ticket.want.model}" needs about {needed} of memory, and {had} is available. A smaller '
-                        "num_ctx or a smaller quantization may fit"
-                    ),
-                )
+                shortage = self._survey.shortage(ticket.want)
+                self.history.note(ticket.want.key, ticket.want.model, "refused", telling.refused(*shortage, pinned))
+                self._fail(ticket, insufficient(ticket.want.model, *shortage, pinned))
 
-    def _load(self, want: Want, room: int, now: float) -> None:
-        measured = min(room, self._available()) if self._limits.offloads else room
-        options = memory.fit(want.footprint, want.load.options, measured, splits=not want.load.embedding)
-        load = msgspec.structs.replace(want.load, options=options)
-        need = memory.need(want.footprint, options)
+    def _load(self, ticket: Ticket, fitted: plan.Fitted, now: float) -> None:
+        want, options, need, room = ticket.want, fitted.options, fitted.need, self._survey.left()
+        load = msgspec.structs.replace(want.load, options=options, placement=fitted.placement)
         member = self._fleet.begin(want.key, want.model, want.digest, load, need, now)
+        self._queue.load_begins(ticket)
         log.info(
             'loading "%s": %d sequences, context %d, about %s',
             want.model, options.num_parallel, options.num_ctx, gibibytes(need.total),
         )  # fmt: skip
         self.history.ordered(
             member.key, member.model, telling.ordered(member),
-            named=want.named, context_from=want.context_from, room={"host": measured},
+            named=want.named, context_from=want.context_from, room=room,
         )  # fmt: skip
         self._effects.start(member.run, want.model, load, self)
 
@@ -402,7 +413,7 @@ class Scheduler:
         member = self._fleet.of(ticket.want.key)
         if member is None or member.ready is None:
             raise AssertionError("the plan serves only models that are ready")
-        self._queue.remove(ticket)
+        self._queue.serve(ticket)
         self._fleet.touch(member, ticket.want.model, ticket.want.keep_alive, now)
         loaded_while_waiting = max(0.0, member.ready_at - max(ticket.arrived, member.began))
         ticket.outlet.admit(
@@ -411,6 +422,8 @@ class Scheduler:
                 member.load.options,
                 waited_ns=round((now - ticket.arrived) * 1e9),
                 load_ns=round(loaded_while_waiting * 1e9),
+                position=ticket.position,
+                estimate=ticket.estimate,
             )
         )
         work = ticket.want.work
@@ -419,7 +432,7 @@ class Scheduler:
             ticket.journey.ended(None, now, given_up=False)
             ticket.outlet.finish(None)
             return
-        ticket.run = member.run
+        ticket.run, ticket.entered = member.run, now
         ticket.journey.entered()
         self._fleet.enter(member, ticket.id, now)
         self._effects.send(member.run, msgspec.structs.replace(work, id=ticket.id))
@@ -443,6 +456,8 @@ class Scheduler:
         self._fleet.leave(member, request, now)
         self._given_up.pop(request, None)
         self._pace.ended(now)
+        if not ticket.cancelled and not isinstance(outcome, RunnerError):
+            self._pace.stayed(member.key, now - ticket.entered)
         ticket.journey.ended(outcome, now, given_up=ticket.cancelled)
         if member.state == "stopping" and not member.inside:
             self._effects.stop(member.run)
@@ -470,6 +485,7 @@ class Scheduler:
             return
         now = self._clock()
         self._fleet.loaded(member, ready, now)
+        self._pace.loaded(member.key, member.need.weights, now - member.began)
         self._meters[member.loaded_for].loads.add(now - member.began)
         self.history.note(member.key, member.model, "loaded", telling.loaded(member, ready, now))
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))

@@ -1,55 +1,101 @@
 """What to do next about those who wait: a pure function of a snapshot.
 
-Those who wait are looked at in order of arrival. Each is served, refused, gets a load begun or room made for one, or
-waits. The first who waits for a model that nothing idle can make room for stops the round: nobody who came after it is
-admitted anywhere, so the busy models drain and its turn comes.
+Those who wait are looked at in order: by class, by share, by arrival. Each is served, refused, gets a load begun or
+room made for one, or waits. The first who waits for a model that can't have room yet holds up all who come after it: at
+first those whose models are loaded are still served, so that not every swap serves one request only; when its hold is
+over only those are whose model is fresh from its load, so the busy models drain and its turn comes.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from runner.protocol.commands import Load as LoadCommand
+from runner.protocol.devices import Placement
+from runner.protocol.options import LoadOptions
 from runner.scheduler.fleet import State
-from runner.scheduler.memory import Need, least
+from runner.scheduler.memory import Need
 from runner.scheduler.ticket import Want
+
+Room = Mapping[str, int]
+"""Bytes by pool of memory: `host`, or a device's name."""
+
+_INSTANT = 1e-3  # seconds: the shortest that a reload is taken to last
+
+
+def pools_of(need: Need) -> Room:
+    """Bytes of each pool that this takes."""
+    return {"host": need.total}
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A load that fits: its options, where it goes, and what it takes."""
+
+    options: LoadOptions
+    placement: Placement | None
+    need: Need
+
+    @property
+    def pools(self) -> Room:
+        """Bytes that it takes of each pool."""
+        return pools_of(self.need)
+
+    @property
+    def layers(self) -> int:
+        """Layers on devices: of two placements the one with more is the better."""
+        return self.placement.gpu_layers if self.placement else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A request in the queue. Smaller ids came earlier."""
+    """A request in the queue. Smaller `order` goes first, then smaller ids, which came earlier.
+
+    `hold` is when nobody may overtake it any more, None if nothing has held it up yet.
+    """
 
     id: int
     want: Want
+    order: tuple[int, int] = (0, 0)  # class, share
+    hold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A worker as the plan sees it. It may hold `window` requests and holds `inside`."""
+    """A worker as the plan sees it. It may hold `window` requests and holds `inside`; unused for `idle` seconds, it
+    would take `reload` seconds to have it back."""
 
     key: str
     digest: str
     state: State
     load: LoadCommand
-    need: Need
+    holds: Room
     inside: int
     window: int
-    last_used: float
+    idle: float = 0.0
+    reload: float = 1.0
+    model: str = ""
+    is_pinned: bool = False
+    fresh: float = 0.0  # until when it isn't taken from those who wait for it, lest it be loaded for one request only
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The heads of the waiting lines (each one worker's, first come first), the fleet, and the limits.
+    """The heads of the waiting lines (each one worker's, in order), the fleet, and the limits.
 
-    `limit` workers may be loaded at once, and `capacity` bytes are there for all of them together.
+    `limit` workers may be loaded at once, and `capacity` is there for all of them together. `fits` gives the best load
+    for a request within some room, None if there is none.
     """
 
     lines: Sequence[Sequence[Waiting]]
     fleet: Sequence[Loaded]
     limit: int
-    capacity: int
+    capacity: Room
+    fits: Callable[[Want, Room], Fitted | None]
+    now: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,78 +107,89 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Begin a load for this request, within `room` bytes. The request goes on waiting."""
+    """Begin a load for this request. The request goes on waiting."""
 
     id: int
-    room: int
+    fitted: Fitted
 
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """Stop this idle (or unwanted) worker: the request `by` needs its place."""
+    """Stop this idle (or unwanted) worker: somebody, the request `by`, needs its place."""
 
     key: str
-    by: int = field(default=0, compare=False)
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """From now on this request is held up by busy or wanted workers: its hold begins."""
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Even alone on this machine the model would not fit."""
+    """Even alone on this machine, beside the `pinned` models, it would not fit."""
 
     id: int
-    need: int
-    have: int
+    pinned: tuple[str, ...] = ()
 
 
-Decision = Serve | Load | Evict | Refuse
+Decision = Serve | Load | Evict | Hold | Refuse
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What would be decided for a request. A load of its model takes at least `need` bytes, and beside the workers
-    there are `have` left; None where nobody knows, since a device takes a part."""
+    """What would be decided for a request. A load of its model takes at least `need` bytes; beside the workers there
+    are `left` of each pool (none where nobody knows), and `capacity` for all models together."""
 
     decisions: tuple[Decision, ...]
     need: int
-    have: int | None
+    left: Room
+    capacity: int
+
+
+Mode = Literal["open", "residents", "closed"]
+"""Who is still looked after in this round: everybody, those whose worker is there, those whose worker is fresh."""
 
 
 def plan(snapshot: Snapshot) -> list[Decision]:
     """Decide everything that can be decided now, in the order in which to do it."""
     lines = [list(line) for line in snapshot.lines if line]
-    room = _Room(snapshot, wanted={line[0].want.key for line in lines})
+    house = _House(snapshot, lines)
     decisions: list[Decision] = []
-    order = [(line[0].id, index, 0) for index, line in enumerate(lines)]
+    order = [(line[0].order, line[0].id, index, 0) for index, line in enumerate(lines)]
     heapq.heapify(order)
     while order:
-        _, index, place = heapq.heappop(order)
+        _, _, index, place = heapq.heappop(order)
         line = lines[index]
-        made, settled = room.place(line[place])
+        made, settled = house.place(line[place])
         decisions += made
-        if room.is_over:
-            break
         if settled and place + 1 < len(line):  # nobody overtakes within a line, so only then look at the next
-            heapq.heappush(order, (line[place + 1].id, index, place + 1))
+            following = line[place + 1]
+            heapq.heappush(order, (following.order, following.id, index, place + 1))
     return decisions
 
 
-class _Room:
+class _House:
     """The fleet as it will be once the decisions made so far are carried out.
 
-    `_claims` are the loads that earlier requests will begin as soon as somebody who is stopping has gone. `is_over`
-    ends the round: somebody is blocked, or a load was begun and its true size has to be known before going on.
+    `_held` is what workers and begun loads take; `_claims` are the loads that earlier requests will begin as soon as
+    somebody who is stopping has gone.
     """
 
-    def __init__(self, snapshot: Snapshot, wanted: set[str]) -> None:
-        self.is_over = False
+    def __init__(self, snapshot: Snapshot, lines: Sequence[Sequence[Waiting]]) -> None:
+        self._snapshot = snapshot
+        self._mode: Mode = "open"
         self._limit = max(1, snapshot.limit)
-        self._capacity = snapshot.capacity
-        self._wanted = wanted
-        self._inside: dict[str, int] = {loaded.key: loaded.inside for loaded in snapshot.fleet}
-        self._present: dict[str, int] = {loaded.key: loaded.need.total for loaded in snapshot.fleet}
+        self._inside: dict[str, int] = {member.key: member.inside for member in snapshot.fleet}
+        self._held: dict[str, Room] = {member.key: member.holds for member in snapshot.fleet}
         self._staying: Mapping[str, Loaded] = {m.key: m for m in snapshot.fleet if m.state != "stopping"}
         self._leaving: set[str] = {m.key for m in snapshot.fleet if m.state == "stopping"}
-        self._claims: list[int] = []
+        self._begun: set[str] = set()
+        self._claims: dict[str, Room] = {}
+        self._heads = {line[0].want.key: line[0] for line in lines}
 
     def place(self, waiting: Waiting) -> tuple[list[Decision], bool]:
         """What to do for this request, and whether it no longer waits after that."""
@@ -141,8 +198,8 @@ class _Room:
         if loaded is None or want.key in self._leaving:
             return self._make_room(waiting)
         if not want.is_served_by(loaded.digest, loaded.load):
-            return self._replace(waiting, loaded), False
-        if loaded.state == "loading":
+            return self._replace(waiting, loaded)
+        if loaded.state == "loading" or (self._mode == "closed" and not self._is_fresh(loaded)):
             return [], False
         if want.work is not None:
             if self._inside[want.key] >= loaded.window:
@@ -150,53 +207,113 @@ class _Room:
             self._inside[want.key] += 1
         return [Serve(waiting.id)], True
 
-    def _replace(self, waiting: Waiting, loaded: Loaded) -> list[Decision]:
+    def _replace(self, waiting: Waiting, loaded: Loaded) -> tuple[list[Decision], bool]:
         """The model is loaded in a way that won't do: stop it when it is idle, then load it again."""
-        if loaded.state == "loading" or self._inside[loaded.key]:
-            return []
-        self._leave(loaded)
-        self._claims.append(least(waiting.want.footprint, waiting.want.load.options).total)
-        return [Evict(loaded.key, waiting.id)]
-
-    def _make_room(self, waiting: Waiting) -> tuple[list[Decision], bool]:
-        bytes_needed = least(waiting.want.footprint, waiting.want.load.options).total
-        if bytes_needed > self._capacity:
-            return [Refuse(waiting.id, bytes_needed, self._capacity)], True
-        held = sum(self._present.values()) + sum(self._claims)
-        count = len(self._present) + len(self._claims)
-        is_there = waiting.want.key in self._present  # its old worker is still stopping
-        if not is_there and count < self._limit and held + bytes_needed <= self._capacity:
-            self.is_over = True
-            return [Load(waiting.id, self._capacity - held)], False
-        victims: list[Loaded] = []
-        for candidate in [None, *self._evictable(waiting)]:
-            if candidate is not None:
-                victims.append(candidate)
-            if self._would_fit(bytes_needed, victims):
-                for victim in victims:
-                    self._leave(victim)
-                self._claims.append(bytes_needed)
-                return [Evict(victim.key, waiting.id) for victim in victims], False
-        self.is_over = True
+        best = self._best(waiting.want)
+        if best is None:
+            return [Refuse(waiting.id, self._in_the_way(waiting.want))], True
+        if self._mode == "open" and loaded.state != "loading" and not self._inside[loaded.key]:
+            self._leaving.add(loaded.key)
+            self._claims[loaded.key] = best.pools
+            return [Evict(loaded.key, waiting.id)], False
         return [], False
 
-    def _would_fit(self, bytes_needed: int, victims: Sequence[Loaded]) -> bool:
-        """Whether there is room once these, and all who are stopping already, have gone."""
-        out = self._leaving | {victim.key for victim in victims}
-        held = [size for key, size in self._present.items() if key not in out]
-        held += self._claims
-        return len(held) < self._limit and sum(held) + bytes_needed <= self._capacity
+    def _make_room(self, waiting: Waiting) -> tuple[list[Decision], bool]:
+        want = waiting.want
+        best = self._best(want)
+        if best is None:
+            return [Refuse(waiting.id, self._in_the_way(want))], True
+        if self._mode != "open" or want.key in self._begun:
+            self._mode = "closed" if self._mode == "residents" and self._is_over(waiting) else self._mode
+            return [], False
+        if want.key not in self._held and (fitted := self._fitting(want, best, set())) is not None:
+            self._begun.add(want.key)
+            self._held[want.key] = fitted.pools
+            return [Load(waiting.id, fitted)], False
+        victims = self._victims(want, best)
+        if victims is None:
+            return self._held_up(waiting)
+        wanted = [victim for victim in victims if self._is_wanted(victim)]
+        if wanted and (not self._is_over(waiting) or any(self._is_fresh(victim) for victim in wanted)):
+            return self._held_up(waiting)
+        self._leaving |= {victim.key for victim in victims}
+        self._claims[want.key] = (self._fitting(want, best, self._leaving) or best).pools
+        return [Evict(victim.key, waiting.id) for victim in victims], False
 
-    def _evictable(self, waiting: Waiting) -> list[Loaded]:
-        """Idle workers, and loads that nobody waits for any more; least recently used first."""
+    def _held_up(self, waiting: Waiting) -> tuple[list[Decision], bool]:
+        """It has to wait for workers that are busy. Nobody else's load comes before its own."""
+        self._mode = "closed" if self._is_over(waiting) else "residents"
+        return ([Hold(waiting.id)] if waiting.hold is None else []), False
+
+    def _is_over(self, waiting: Waiting) -> bool:
+        return waiting.hold is not None and waiting.hold <= self._snapshot.now
+
+    def _is_fresh(self, member: Loaded) -> bool:
+        return member.fresh > self._snapshot.now
+
+    def _best(self, want: Want) -> Fitted | None:
+        """The best load that there can be, with nobody in memory but those that are pinned."""
+        pinned = self._pinned(want)
+        if len(pinned) >= self._limit:
+            return None
+        return self._snapshot.fits(want, _left(self._snapshot.capacity, [member.holds for member in pinned]))
+
+    def _pinned(self, want: Want) -> list[Loaded]:
+        return [member for member in self._staying.values() if member.is_pinned and member.key != want.key]
+
+    def _in_the_way(self, want: Want) -> tuple[str, ...]:
+        """The pinned models without which it would fit."""
+        alone = self._snapshot.fits(want, self._snapshot.capacity)
+        return tuple(member.model for member in self._pinned(want)) if alone else ()
+
+    def _fitting(self, want: Want, best: Fitted, gone: set[str]) -> Fitted | None:
+        """The load beside those who are there without the ones `gone`, if that is as good as the best one."""
+        there = [room for key, room in self._held.items() if key not in gone]
+        there += [room for key, room in self._claims.items() if key != want.key]
+        if len(there) >= self._limit:
+            return None
+        fitted = self._snapshot.fits(want, _left(self._snapshot.capacity, there))
+        return fitted if fitted and fitted.layers >= best.layers else None
+
+    def _victims(self, want: Want, best: Fitted) -> list[Loaded] | None:
+        """The fewest who have to go, once all who are stopping have gone; None if all who may go aren't enough."""
+        victims: list[Loaded] = []
+        candidates = self._evictable(want)
+        while self._fitting(want, best, self._leaving | {victim.key for victim in victims}) is None:
+            if not candidates:
+                return None
+            victims.append(candidates.pop(0))
+        for victim in victims[::-1]:  # small ones that were taken first may have become needless, dear ones above all
+            others = [other for other in victims if other is not victim]
+            if self._fitting(want, best, self._leaving | {other.key for other in others}) is not None:
+                victims = others
+        return victims
+
+    def _evictable(self, want: Want) -> list[Loaded]:
+        """Idle workers, and loads that nobody waits for any more. First come those for which nobody waits, and among
+        these whichever it would be cheapest to have been wrong about: long unused, and quickly back."""
         free = [
-            loaded
-            for key, loaded in self._staying.items()
-            if key not in self._leaving
-            and not self._inside[key]
-            and (loaded.state == "ready" or key not in self._wanted)
+            member
+            for member in self._staying.values()
+            if member.key not in self._leaving
+            and member.key != want.key
+            and not member.is_pinned
+            and not self._inside[member.key]
+            and (member.state == "ready" or member.key not in self._heads)
         ]
-        return sorted(free, key=lambda loaded: loaded.last_used)
+        return sorted(
+            free,
+            key=lambda member: (
+                self._is_wanted(member) and 1 + self._is_fresh(member),
+                -member.idle / max(_INSTANT, member.reload),
+            ),
+        )
 
-    def _leave(self, loaded: Loaded) -> None:
-        self._leaving.add(loaded.key)
+    def _is_wanted(self, member: Loaded) -> bool:
+        """Whether somebody waits whom it could serve as it is."""
+        head = self._heads.get(member.key)
+        return head is not None and head.want.is_served_by(member.digest, member.load)
+
+
+def _left(capacity: Room, taken: Sequence[Room]) -> Room:
+    return {pool: size - sum(room.get(pool, 0) for room in taken) for pool, size in capacity.items()}

@@ -1,60 +1,79 @@
-"""The one bounded FIFO in which requests wait, in lines by key (models of one worker share it), and how fast it moves.
+"""The one bounded queue in which requests wait: a line for each key (models of one worker share it), and their order.
 
-A line per key keeps a look at the queue's heads as cheap with ten thousand waiting as with ten; arrival numbers keep
-the order across lines. Knows nothing of why somebody waits.
+A line per key keeps a look at the queue's heads as cheap with ten thousand waiting as with ten. Across lines, what is
+shared out are loads: whose client had fewer of them goes first, then who came earlier. Knows nothing of why somebody
+waits.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import heapq
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import islice
 
+from runner.scheduler.order import Line
 from runner.scheduler.ticket import Ticket
+
+_REMEMBERED = 1024  # clients whose loads are counted
 
 
 class Queue:
-    """Tickets by key, in order of arrival (which is the order of their ids)."""
+    """Tickets by key. Time is a number of monotonic seconds that the caller brings."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, dict[int, Ticket]] = {}
-        self._by_model: Counter[str] = Counter()
+        self._lines: dict[str, Line] = {}
         self._length = 0
+        self._by_model: Counter[str] = Counter()
+        self._by_client: Counter[str] = Counter()
+        self._arrivals = _Arrivals()
+        self._batch = _Arrivals()
+        self._loads: dict[str, int] = {}  # by client: where the next load for it begins
+        self._loaded = 0  # where the last load began
 
     def __len__(self) -> int:
         return self._length
 
     def __contains__(self, ticket: object) -> bool:
-        return isinstance(ticket, Ticket) and ticket.id in self._lines.get(ticket.want.key, {})
+        return isinstance(ticket, Ticket) and ticket in self._lines.get(ticket.want.key, ())
+
+    def __iter__(self) -> Iterator[Ticket]:
+        for line in list(self._lines.values()):
+            yield from list(line)
 
     def add(self, ticket: Ticket) -> None:
         """Put a ticket in its place. One that comes back after its worker died stands where it stood before."""
-        line = self._lines.setdefault(ticket.want.key, {})
-        behind = [other for other in line.values() if other.id > ticket.id] if _is_behind(line, ticket) else []
-        line[ticket.id] = ticket
-        for other in behind:
-            line[other.id] = line.pop(other.id)
+        if ticket.place is None:
+            ticket.floor = self._loaded
+        self._lines.setdefault(ticket.want.key, Line()).join(ticket)
         self._by_model[ticket.want.model] += 1
+        self._by_client[ticket.want.client] += 1
         self._length += 1
+        self._arrivals.add(ticket)
+        if ticket.rank:
+            self._batch.add(ticket)
+
+    def serve(self, ticket: Ticket) -> None:
+        """Take a ticket out whose turn has come."""
+        self._lines[ticket.want.key].serve(ticket)
+        self._left(ticket)
 
     def remove(self, ticket: Ticket) -> None:
-        """Take a waiting ticket out."""
-        line = self._lines[ticket.want.key]
-        del line[ticket.id]
-        if not line:
-            del self._lines[ticket.want.key]
-        self._by_model[ticket.want.model] -= 1
-        if not self._by_model[ticket.want.model]:
-            del self._by_model[ticket.want.model]
-        self._length -= 1
+        """Take a waiting ticket out that won't be served."""
+        self._lines[ticket.want.key].withdraw(ticket)
+        self._left(ticket)
 
     def line(self, key: str) -> tuple[Ticket, ...]:
-        """Everybody who waits for this worker, first come first."""
-        return tuple(self._lines.get(key, {}).values())
+        """Everybody who waits for this worker, in order."""
+        return tuple(self._lines.get(key, ()))
 
-    def ahead(self, key: str) -> int:
+    def length(self, key: str) -> int:
         """How many wait for this worker."""
-        return len(self._lines.get(key, {}))
+        return len(self._lines.get(key, ()))
+
+    def before(self, ticket: Ticket) -> int:
+        """How many who wait for the same worker go before this ticket, whether it waits itself or would."""
+        line = self._lines.get(ticket.want.key)
+        return line.before(ticket) if line else 0
 
     def waiting(self, model: str) -> int:
         """How many wait for this model, by its full name."""
@@ -62,30 +81,71 @@ class Queue:
 
     def heads(self, most: Mapping[str, int]) -> tuple[tuple[Ticket, ...], ...]:
         """The beginning of each line: as many tickets as `most` says for its key, one if it says nothing."""
-        return tuple(tuple(islice(line.values(), max(1, most.get(key, 1)))) for key, line in self._lines.items())
+        return tuple(line.first(max(1, most.get(key, 1))) for key, line in self._lines.items())
 
-    def __iter__(self) -> Iterator[Ticket]:
-        for line in list(self._lines.values()):
-            yield from list(line.values())
+    def share(self, ticket: Ticket) -> int:
+        """How many loads its client has had, as a place among the lines: smaller goes first."""
+        return max(ticket.floor, self._loads.get(ticket.want.client, 0))
+
+    def load_begins(self, ticket: Ticket) -> None:
+        """A load is begun for this ticket, which counts for its client."""
+        self._loaded = max(self._loaded, self.share(ticket))
+        self._loads[ticket.want.client] = self.share(ticket) + 1
+        if len(self._loads) > _REMEMBERED:
+            self._loads = {client: place for client, place in self._loads.items() if place > self._loaded}
+
+    def promote(self, before: float) -> None:
+        """Those of the batch that came before this time have waited long enough: they count as the others do."""
+        for ticket in self._batch.until(before, self):
+            if ticket.aged:  # noted twice, having come back
+                continue
+            line = self._lines[ticket.want.key]
+            line.withdraw(ticket)
+            ticket.aged, ticket.place = True, None
+            line.join(ticket)
+
+    def overdue(self, before: float) -> tuple[Ticket, ...]:
+        """Those who wait and came before this time. Each is told once."""
+        return tuple(self._arrivals.until(before, self))
+
+    def oldest(self) -> float | None:
+        """When the first of those came who wait and haven't been told as overdue."""
+        return self._arrivals.first(self)
+
+    def excess(self, client: str) -> Ticket | None:
+        """With the queue full: the last request of the client with most of them, if that isn't this client."""
+        greediest, most = max(self._by_client.items(), key=lambda item: item[1], default=("", 0))
+        if most <= self._by_client[client]:
+            return None
+        return max((ticket for ticket in self if ticket.want.client == greediest), key=lambda ticket: ticket.id)
+
+    def _left(self, ticket: Ticket) -> None:
+        self._length -= 1
+        if not self._lines[ticket.want.key]:
+            del self._lines[ticket.want.key]
+        for counter, name in ((self._by_model, ticket.want.model), (self._by_client, ticket.want.client)):
+            counter[name] -= 1
+            if not counter[name]:
+                del counter[name]
 
 
-def _is_behind(line: dict[int, Ticket], ticket: Ticket) -> bool:
-    return bool(line) and next(reversed(line)) > ticket.id
+class _Arrivals:
+    """Tickets by the time of their arrival; those that no longer wait are forgotten now and then."""
 
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Ticket]] = []
 
-class Pace:
-    """How many requests end per second, from the last few that did."""
+    def add(self, ticket: Ticket) -> None:
+        heapq.heappush(self._heap, (ticket.arrived, ticket.id, ticket))
 
-    def __init__(self, remembered: int = 64) -> None:
-        self._ends: deque[float] = deque(maxlen=remembered)
+    def first(self, queue: Queue) -> float | None:
+        while self._heap and self._heap[0][2] not in queue:
+            heapq.heappop(self._heap)
+        if len(self._heap) > 2 * len(queue) + 64:
+            self._heap = [entry for entry in self._heap if entry[2] in queue]
+            heapq.heapify(self._heap)
+        return self._heap[0][0] if self._heap else None
 
-    def ended(self, now: float) -> None:
-        """A request came to its end."""
-        self._ends.append(now)
-
-    def seconds_for(self, requests: int, now: float) -> int:
-        """Whole seconds until so many have ended, from 1 to 60; with nothing to go by, 5."""
-        if len(self._ends) < 2 or now <= self._ends[0]:
-            return 5
-        per_second = len(self._ends) / (now - self._ends[0])
-        return max(1, min(60, round(requests / per_second)))
+    def until(self, before: float, queue: Queue) -> Iterator[Ticket]:
+        while (first := self.first(queue)) is not None and first <= before:
+            yield heapq.heappop(self._heap)[2]

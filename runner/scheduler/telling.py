@@ -80,9 +80,10 @@ def replaced(want: Want, digest: str, loaded: Load) -> str:
     return "the model itself was changed" if want.digest != digest else "a request needs it loaded in another way"
 
 
-def refused(need: int, have: int) -> str:
-    """A request was sent away, since the model fits nowhere."""
-    return f"it needs about {human_bytes(need)} of memory, and {human_bytes(have)} is available"
+def refused(need: int, have: int, pinned: Sequence[str]) -> str:
+    """A request was sent away, since its model fits nowhere."""
+    beside = f" beside what is pinned ({', '.join(pinned)})" if pinned else ""
+    return f"it needs at least {human_bytes(need)} of memory, and there are {human_bytes(have)} for models{beside}"
 
 
 def expired(member: Member) -> str:

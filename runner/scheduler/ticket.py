@@ -62,20 +62,17 @@ def _but_for_size(load: Load) -> Load:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A worker took the request. `load_ns` of the `waited_ns` since its arrival, its model was being loaded."""
+    """A worker took the request. `load_ns` of the `waited_ns` since its arrival, its model was being loaded.
+
+    On its arrival `position` others were to go before it, and it was to wait `estimate` seconds.
+    """
 
     ready: Ready
     options: LoadOptions
     waited_ns: int
     load_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Prospect:
-    """Where a request stands: how many wait before it, and in how many seconds its turn comes (None: nobody knows)."""
-
-    position: int
-    eta: float | None = None
+    position: int = 0
+    estimate: float = 0.0
 
 
 class Outlet(Protocol):
@@ -95,6 +92,10 @@ class Outlet(Protocol):
     def fail(self, error: RunnerError) -> None: ...
 
 
+Place = tuple[int, int, int]
+"""Where a ticket stands in its line: rank, share, arrival. Smaller goes first."""
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """One request from its arrival to its outcome. Changed by the scheduler's loop only."""
@@ -108,3 +109,14 @@ class Ticket:
     sent: bool = False  # some of the answer has left: it can't be started over unseen
     deaths: int = 0  # workers that died under it
     cancelled: bool = field(default=False)
+    aged: bool = False  # of the batch, but has waited so long that it counts as the others do
+    place: Place | None = None  # in its line; kept when a worker has it, for it may come back
+    floor: int = 0  # the place among lines that it had on arrival
+    hold: float | None = None  # until when others may still be served before the swap that it waits for
+    position: int = 0  # how many were to go before it when it came
+    estimate: float = 0.0  # seconds that it was to wait when it came
+    entered: float = 0.0  # when the worker took it
+
+    @property
+    def rank(self) -> int:
+        return 1 if self.want.priority == "batch" and not self.aged else 0

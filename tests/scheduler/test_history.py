@@ -201,12 +201,12 @@ def test_what_would_be_done_changes_nothing() -> None:
 
 def test_where_a_newcomer_would_stand() -> None:
     bench = Bench()
-    assert bench.scheduler.prospect("a").position == 0
+    assert bench.scheduler.prospect("a").waiting == 0
     assert bench.scheduler.prospect("a").eta is None
     bench.submit(want("a"))
     bench.submit(want("a"))
-    assert bench.scheduler.prospect("a").position == 2
+    assert bench.scheduler.prospect("a").waiting == 2
     [(first, count)] = bench.scheduler.queued()
     assert (first.model, count) == ("a", 2)
     bench.load("a", sequences=2)
-    assert (bench.scheduler.prospect("a").position, bench.scheduler.prospect("a").eta) == (0, 0.0)
+    assert (bench.scheduler.prospect("a").waiting, bench.scheduler.prospect("a").eta) == (0, 0.0)

@@ -36,15 +36,20 @@ def test_a_worker_holds_at_most_twice_its_sequences() -> None:
     assert bench.worked_on(run) == [r.id for r in requests[:5]]
 
 
-def test_a_swap_that_waits_lets_no_newcomer_in_before_it() -> None:
+def test_a_swap_that_waits_lets_newcomers_in_before_it_for_a_moment_only() -> None:
     bench = Bench(models=1)
     first = bench.submit(want("a"))
     bench.load("a", sequences=4)
     swap = bench.submit(want("b"))
-    newcomer = bench.submit(want("a"))
     run = bench.run("a")
-    assert bench.worked_on(run) == [first.id]
+    early = bench.submit(want("a"))  # nothing is gained if the one who waits is alone with that
+    assert bench.worked_on(run) == [first.id, early.id]
+    assert bench.effects.wake_at is not None
+    bench.advance(bench.effects.wake_at - bench.now)
+    newcomer = bench.submit(want("a"))
+    assert bench.worked_on(run) == [first.id, early.id]
     bench.done(first)
+    bench.done(early)
     assert bench.state("a") == "stopping"
     assert bench.effects.stopped == [run]
     bench.exit("a", 0)

@@ -123,7 +123,8 @@ class Storm(RuleBasedStateMachine):
 
     @invariant()
     def nobody_overtakes_a_waiting_swap(self) -> None:
-        """As long as somebody waits for busy models to make room, nobody who came later is admitted anywhere."""
+        """As long as somebody waits for busy models to make room, and has let others pass for long enough, nobody who
+        came later is admitted anywhere."""
         inside, blocked = self._ids_inside(), self._blocked()
         newcomers = inside - self.were_inside
         if self.was_blocked is not None and blocked == self.was_blocked:
