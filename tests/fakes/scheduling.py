@@ -5,6 +5,7 @@ Nothing here sleeps, spawns or threads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -121,13 +122,24 @@ class Recorder:
 class Bench:
     """A scheduler with its effects recorded, and verbs for what workers and clients do."""
 
-    def __init__(self, *, models: int = 1, queue: int = 100, keep_alive: float = 300.0, memory: int = 64 * GIB) -> None:
+    def __init__(
+        self,
+        *,
+        models: int = 1,
+        queue: int = 100,
+        keep_alive: float = 300.0,
+        memory: int = 64 * GIB,
+        queue_timeout: float = math.inf,
+    ) -> None:
         self.now = 0.0
-        self.memory = memory
+        self.memory = memory  # of the whole machine
         self.effects = Recorder()
-        self.scheduler = Scheduler(
-            Limits(models, queue, keep_alive), self.effects, clock=lambda: self.now, available=lambda: self.memory
-        )
+        limits = Limits(models, queue, keep_alive, queue_timeout=queue_timeout)
+        self.scheduler = Scheduler(limits, self.effects, clock=lambda: self.now, available=self._available)
+
+    def _available(self) -> int:
+        """What workers have taken is gone, except for weights: those are mapped from files."""
+        return self.memory - sum(member.taken.moving for member in self.scheduler.residents())
 
     def submit(self, wanted: Want) -> Heard:
         heard = Heard(wanted)

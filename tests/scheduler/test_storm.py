@@ -6,8 +6,11 @@ The outlets themselves refuse a second outcome; the rules below do what clients 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -15,34 +18,61 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from runner.errors import LoadFailed, ServerBusy
 from runner.protocol.commands import Cancel
 from runner.protocol.events import Done, Loading, Usage
-from tests.fakes.scheduling import Bench, Heard, want
+from runner.scheduler.fleet import Member
+from runner.scheduler.ticket import Priority
+from tests.fakes.scheduling import GIB, SMALL, Bench, Heard, want
 
-MODELS = ("a", "b", "c")
+KEYS = {"a": "a", "b": "b", "b again": "b", "c": "c", "d": "d"}  # two models share a worker
+MODELS = tuple(KEYS)
+SIZES = {"a": SMALL, "b": SMALL, "c": replace(SMALL, weights=GIB), "d": replace(SMALL, weights=6 * GIB)}
+OUTCOMES = ("Done", "str", "LoadFailed", "ServerBusy", "WorkerCrashed", "InsufficientMemory", "Cancelled")
+COUNTS: Counter[str] = Counter()
 
 
 class Storm(RuleBasedStateMachine):
-    @initialize(models=st.integers(1, 3), queue=st.sampled_from([3, 50]))
-    def begin(self, models: int, queue: int) -> None:
+    @initialize(models=st.integers(1, 3), queue=st.sampled_from([3, 50]), memory=st.sampled_from([2 * GIB, 64 * GIB]))
+    def begin(self, models: int, queue: int, memory: int) -> None:
         self.limit = models
         self.queue = queue
-        self.bench = Bench(models=models, queue=queue, keep_alive=30)
+        self.bench = Bench(models=models, queue=queue, keep_alive=30, memory=memory, queue_timeout=600.0)
         self.heard: list[Heard] = []
         self.sequences: dict[int, int] = {}
-        self.were_inside: set[int] = set()
-        self.was_blocked: int | None = None
+        self.were_pinned: dict[int, bool] = {}
+        self.unloaded: set[int] = set()  # workers that somebody asked to go, or whose load won't do
+        COUNTS["storms"] += 1
 
     @rule(
         models=st.lists(st.sampled_from(MODELS), min_size=1, max_size=8),
         num_ctx=st.sampled_from([1024, 1024, 1024, 4096]),
         keep_alive=st.sampled_from([None, None, 0.0, 5.0, math.inf]),
         has_work=st.sampled_from([True, True, True, False]),
+        client=st.sampled_from("xyz"),
+        priority=st.sampled_from(["interactive", "interactive", "batch"]),
     )
-    def ask(self, models: list[str], num_ctx: int, keep_alive: float | None, has_work: bool) -> None:
+    def ask(
+        self,
+        models: list[str],
+        num_ctx: int,
+        keep_alive: float | None,
+        has_work: bool,
+        client: str,
+        priority: Priority,
+    ) -> None:
         for model in models:
-            wanted = want(model, num_ctx=num_ctx, keep_alive=keep_alive, has_work=has_work)
+            key = KEYS[model]
+            wanted = want(
+                model, key=key, num_ctx=num_ctx, keep_alive=keep_alive, has_work=has_work, footprint=SIZES[key],
+                client=client, priority=priority,
+            )  # fmt: skip
             with suppress(ServerBusy, LoadFailed):
                 self.heard.append(self.bench.submit(wanted))
-            self.nobody_overtakes_a_waiting_swap()
+
+    @rule(model=st.sampled_from(MODELS), on=st.booleans())
+    def pin(self, model: str, on: bool) -> None:
+        if on:
+            self.bench.scheduler.pin(model)
+        else:
+            self.bench.scheduler.unpin(model)
 
     @rule(which=st.integers(0, 1000))
     def cancel(self, which: int) -> None:
@@ -62,6 +92,7 @@ class Storm(RuleBasedStateMachine):
     def refuse_load(self, which: int) -> None:
         loading = self._in_state("loading")
         if loading:
+            self.unloaded.add(self.bench.run(loading[which % len(loading)]))
             self.bench.refuse(loading[which % len(loading)])
 
     @rule(which=st.integers(0, 1000))
@@ -98,6 +129,7 @@ class Storm(RuleBasedStateMachine):
 
     @rule(model=st.sampled_from(MODELS))
     def unload(self, model: str) -> None:
+        self.unloaded |= {member.run for member in self.bench.scheduler.residents() if model in member.models}
         self.bench.scheduler.unload(model)
 
     @rule(seconds=st.sampled_from([0.1, 6.0, 61.0]))
@@ -108,28 +140,42 @@ class Storm(RuleBasedStateMachine):
     def limits_hold(self) -> None:
         members = self.bench.scheduler.residents()
         assert len(members) <= self.limit
+        assert sum(member.need.total for member in members) <= self.bench.memory
         for member in members:
             assert len(member.inside) <= 2 * self.sequences.get(member.run, 0)
         assert sum(self.bench.scheduler.waiting(model) for model in MODELS) <= self.queue + 12  # replays come on top
 
     @invariant()
     def nobody_waits_for_nothing(self) -> None:
-        """Whoever waits has somebody to wait for: a load, a stop, or requests inside a worker."""
+        """Whoever waits has somebody to wait for: a load, a stop, requests inside a worker, or others for a moment."""
         if not any(self.bench.scheduler.waiting(model) for model in MODELS):
             return
-        assert any(
-            member.state in ("loading", "stopping") or member.inside for member in self.bench.scheduler.residents()
-        )
+        members = self.bench.scheduler.residents()
+        is_busy = any(member.state in ("loading", "stopping") or member.inside for member in members)
+        wakes = self.bench.effects.wake_at
+        assert is_busy or (wakes is not None and wakes <= self.bench.now + 4.0)
 
     @invariant()
-    def nobody_overtakes_a_waiting_swap(self) -> None:
-        """As long as somebody waits for busy models to make room, and has let others pass for long enough, nobody who
-        came later is admitted anywhere."""
-        inside, blocked = self._ids_inside(), self._blocked()
-        newcomers = inside - self.were_inside
-        if self.was_blocked is not None and blocked == self.was_blocked:
-            assert all(newcomer < blocked for newcomer in newcomers)
-        self.were_inside, self.was_blocked = inside, blocked
+    def what_is_pinned_stays(self) -> None:
+        """Nobody's request makes room by it, and no time."""
+        pinned = self.bench.scheduler.pinned()
+        for member in self.bench.scheduler.residents():
+            is_pinned = pinned.intersection(member.models)
+            if is_pinned and member.state == "stopping" and member.run not in self.unloaded:
+                assert self.were_pinned.get(member.run) is not True, "it went while it was pinned"
+        self.were_pinned = {
+            member.run: bool(pinned.intersection(member.models)) and not self._is_unfit(member)
+            for member in self.bench.scheduler.residents()
+        }
+
+    @invariant()
+    def first_come_first_served(self) -> None:
+        """Among the requests of one client and class for one worker."""
+        for mine in self._by_line().values():
+            taken = [heard.id for heard in mine if heard.admissions]
+            left = [heard.id for heard in mine if not heard.admissions and self._waits(heard)]
+            COUNTS["pairs compared"] += len(taken) * len(left)
+            assert max(taken, default=0) < min(left, default=math.inf)
 
     def teardown(self) -> None:
         """Let everything come to its end without further faults: each request has had exactly one outcome."""
@@ -153,6 +199,8 @@ class Storm(RuleBasedStateMachine):
         assert not self.bench.scheduler.residents()
         for heard in self.heard:
             assert heard.deaf or heard.outcome is not None
+            COUNTS["requests"] += 1
+            COUNTS["cancelled" if heard.deaf else type(heard.outcome).__name__] += 1
 
     def _live(self) -> list[Heard]:
         return [heard for heard in self.heard if heard.outcome is None and not heard.deaf]
@@ -167,14 +215,20 @@ class Storm(RuleBasedStateMachine):
     def _in_state(self, state: str) -> list[str]:
         return [member.model for member in self.bench.scheduler.residents() if member.state == state]
 
-    def _blocked(self) -> int | None:
-        """The oldest request that waits, if it is for an absent model and no place is coming free."""
-        members = self.bench.scheduler.residents()
-        waiting = [heard for heard in self._live() if heard.id not in self._ids_inside()]
-        if not waiting or any(member.state != "ready" for member in members):
-            return None
-        oldest = min(waiting, key=lambda heard: heard.id)
-        return oldest.id if all(member.model != oldest.want.model for member in members) else None
+    def _waits(self, heard: Heard) -> bool:
+        standing = self.bench.scheduler.standing(heard.id)
+        return not heard.deaf and standing is not None and standing.position > 0
+
+    def _by_line(self) -> dict[tuple[str, str, str], list[Heard]]:
+        lines: dict[tuple[str, str, str], list[Heard]] = {}
+        for heard in self.heard:
+            lines.setdefault((heard.want.key, heard.want.client, heard.want.priority), []).append(heard)
+        return lines
+
+    def _is_unfit(self, member: Member) -> bool:
+        """Somebody waits for the same worker, loaded in another way."""
+        waiting = [heard for heard in self.heard if heard.want.key == member.key and self._waits(heard)]
+        return any(not heard.want.is_served_by(member.digest, member.load) for heard in waiting)
 
     def _obey_cancels(self) -> None:
         for member in self.bench.scheduler.residents():
@@ -190,3 +244,10 @@ class Storm(RuleBasedStateMachine):
 
 TestStorm = Storm.TestCase
 TestStorm.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+
+
+def test_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the storms came to; runs after them."""
+    with capsys.disabled():
+        print(f"\n{dict(COUNTS)}")
+    assert COUNTS["requests"] == COUNTS["cancelled"] + sum(n for name, n in COUNTS.items() if name in OUTCOMES)
