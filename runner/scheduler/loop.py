@@ -485,7 +485,7 @@ class Scheduler:
             return
         now = self._clock()
         self._fleet.loaded(member, ready, now)
-        self._pace.loaded(member.key, member.need.weights, now - member.began)
+        self._pace.loaded(member.key, member.need.weights, member.window, now - member.began)
         self._meters[member.loaded_for].loads.add(now - member.began)
         self.history.note(member.key, member.model, "loaded", telling.loaded(member, ready, now))
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
