@@ -91,8 +91,8 @@ def test_an_unload_a_bad_file_and_one_that_is_too_large() -> None:
     bench.submit(want("c", footprint=Footprint(8 * GIB, 1, 0, 1000, 64)))
     what, said = words(bench, "c")[-1]
     assert what == "refused"
-    assert "it needs about 8.6 GB" in said
-    assert "1.1 GB is available" in said
+    assert "it needs at least 8.7 GB" in said
+    assert "1.1 GB for models" in said
 
 
 def test_the_circumstances_of_a_load_are_kept() -> None:
