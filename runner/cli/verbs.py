@@ -23,6 +23,7 @@ VERBS = (
     "list",
     "show",
     "ps",
+    "why",
     "stop",
     "cp",
     "rm",

@@ -10,7 +10,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from runner.scheduler.loop import Scheduler
-from runner.scheduler.standing import Standing
 from runner.scheduler.stream import Stream
 from runner.scheduler.ticket import Admission, Want
 
@@ -29,13 +28,15 @@ class Passage:
     is_cold: bool = False  # its model wasn't loaded, or had to be loaded anew
     _outside: int = 0  # requests that no worker has yet
 
-    def arrives(self, standing: Standing, *, is_loaded: bool) -> None:
+    def arrives(self, *, is_loaded: bool) -> None:
         """A request is about to be submitted."""
-        ahead = standing.position - 1
-        if self.position is None or ahead >= self.position:
-            self.position, self.eta = ahead, standing.eta_seconds
         self.is_cold |= not is_loaded
         self._outside += 1
+
+    def stands(self, position: int, eta: float | None) -> None:
+        """Where it stood when it had been."""
+        if self.position is None or position >= self.position:
+            self.position, self.eta = position, eta
 
     def admitted(self, admission: Admission) -> None:
         """A worker has it. One that is started over was admitted before, and its way was that long already."""
@@ -57,7 +58,13 @@ def submit(scheduler: Scheduler, want: Want) -> tuple[int, Stream]:
     passage = PASSAGE.get()
     if passage is None:
         stream = Stream()
+        return scheduler.submit(want, stream), stream
+    passage.arrives(is_loaded=scheduler.is_ready(want.key))
+    stream = Stream(passage.admitted)
+    request = scheduler.submit(want, stream)
+    standing = scheduler.standing(request)
+    if standing is None or not standing.position:  # a worker has it already, so nobody was ahead
+        passage.stands(0, 0.0)
     else:
-        passage.arrives(scheduler.prospect(want), is_loaded=scheduler.is_ready(want.key))
-        stream = Stream(passage.admitted)
-    return scheduler.submit(want, stream), stream
+        passage.stands(standing.position - 1, standing.eta_seconds)
+    return request, stream

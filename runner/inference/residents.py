@@ -143,7 +143,7 @@ def of_member(
     holdings = held(ready, around.devices()) if ready else ()
     order = scheduler.history.order(member.key)
     stays = leaves(member, now) - now
-    standing = scheduler.behind(member)
+    prospect = scheduler.prospect(member.key)
     for model in member.models:
         counted = measured.get(model)
         yield Resident(
@@ -159,7 +159,7 @@ def of_member(
             expires_at=today + timedelta(seconds=stays) if math.isfinite(stays) else None,
             measured=counted,
             queued=counted.queued if counted else 0,
-            estimate=standing.eta_seconds,
+            estimate=prospect.eta,
             progress=member.progress if ready is None else 1.0,
             memory=holdings,
             devices=device_names(ready.devices) if ready else (),
@@ -199,7 +199,7 @@ def _queued(want: Want, count: int, scheduler: Scheduler, measured: Measured | N
         expires_at=today,
         measured=measured,
         queued=count,
-        estimate=scheduler.prospect(want).eta_seconds,
+        estimate=scheduler.prospect(want.key).eta,
         pause=pause,
         context_from=want.context_from,
     )

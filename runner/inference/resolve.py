@@ -236,7 +236,7 @@ class Resolver:
             origin: Origin = "request" if "num_ctx" in source.own else "modelfile"
         else:
             wanted = self._context_length or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-            origin = "config" if self._context_length else "default"
+            origin = "config" if self._context_length else "model" if wanted == own else "default"
         return (own, "model") if own and wanted > own else (wanted, origin)
 
     def _load(self, source: _Source) -> Load:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelfiles.parameters import Value
+from modelfiles.sizes import human_bytes
 from runner.inference.origins import WORDS, Chosen, Origin
 from runner.inference.residents import Resident, Surroundings
 from runner.inference.resolve import Account
@@ -17,13 +18,12 @@ from runner.inference.templates import Choice
 from runner.protocol.devices import Device
 from runner.protocol.options import LoadOptions, cache_types
 from runner.scheduler import plan
-from runner.scheduler.failures import gibibytes
 from runner.scheduler.fleet import Member
 from runner.scheduler.history import TROUBLE, Happening, Order
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.machine import physical_cores
 from runner.scheduler.pools import HOST
-from runner.scheduler.telling import seconds
+from runner.scheduler.telling import refused, seconds
 from runner.scheduler.ticket import Want
 
 
@@ -118,7 +118,7 @@ def explain(
         flags=_flags(member.load.options if member else want.load.options),
         history=happened,
         error=next((each for each in reversed(happened) if each.what in TROUBLE), None),
-        next=_next(scheduler, want, member),
+        next=_behind(scheduler, _next(scheduler, want, member, around.most_loaded)),
         log=str(around.log_of(member.loaded_for if member else want.model)),
     )
 
@@ -185,7 +185,7 @@ def _place(
 ) -> Place:
     free = order.room if order else {}
     if member is None or member.ready is None or mine is None:
-        return Place("", _no_gpu(devices, options), free)
+        return Place("", _no_gpu(devices, options).replace("It runs", "It would run", 1), free)
     return Place(mine.placement, _reason(member, options, devices, free), free)
 
 
@@ -224,7 +224,7 @@ def _too_little(gpus: Sequence[str], free: Mapping[str, int]) -> str:
 
 def _room(free: Mapping[str, int]) -> str:
     """What was free on devices."""
-    parts = [f"{gibibytes(size)} on {pool}" for pool, size in free.items() if pool != HOST]
+    parts = [f"{human_bytes(size)} on {pool}" for pool, size in free.items() if pool != HOST]
     return f"{' and '.join(parts)} were free when it was loaded" if parts else ""
 
 
@@ -236,10 +236,20 @@ def _context(member: Member | None, order: Order | None, account: Account) -> Co
         origin = order.context_from if order and order.context_from else account.want.context_from
     else:
         length, origin = account.want.load.options.num_ctx, account.want.context_from
-    words = f"{length} tokens, by {WORDS.get(origin, 'what was asked for')}"
+    words = f"{length} tokens{_FROM.get(origin, '')}"
     if trained > length:
         words += f"; the model takes up to {trained}"
     return Context(length, origin, words, trained)
+
+
+_FROM: Mapping[str, str] = {
+    "request": ", as the request asks",
+    "modelfile": ", as the Modelfile says (num_ctx)",
+    "config": ", as the configuration says (context_length)",
+    "default": ", which is Runner's default",
+    "model": ", the most that the model takes",
+    "memory": ", as many as fit into memory",
+}
 
 
 def _flags(options: LoadOptions) -> tuple[Flag, ...]:
@@ -259,13 +269,24 @@ def _flags(options: LoadOptions) -> tuple[Flag, ...]:
     )
 
 
-def _next(scheduler: Scheduler, want: Want, member: Member | None) -> Next:
+def _behind(scheduler: Scheduler, ahead: Next) -> Next:
+    """The plan was asked as if nobody waited; say so where somebody does."""
+    count = sum(count for _, count in scheduler.queued())
+    if not count or ahead.would in ("pause", "refuse"):
+        return ahead
+    who = "1 request waits" if count == 1 else f"{count} requests wait"
+    return replace(ahead, words=f"{ahead.words} But {who} in the queue already, and may go first.")
+
+
+def _next(scheduler: Scheduler, want: Want, member: Member | None, most_loaded: int) -> Next:
     """What the plan would decide, in words."""
     if pause := scheduler.pause(want.key):
         return Next("pause", f"It would be turned away: the model is left alone for another {seconds(pause)}.", 0, None)
     foreseen = scheduler.foresee(want)
-    need, have = foreseen.need, foreseen.have
-    sizes = f"it needs about {gibibytes(need)}" + (f", and {gibibytes(have)} is free" if have is not None else "")
+    need, have = foreseen.need, sum(foreseen.left.values()) if foreseen.left else None
+    sizes = f"it needs at least {human_bytes(need)}" + (
+        f", and {human_bytes(have)} is free" if have is not None else ""
+    )
     first = foreseen.decisions[0] if foreseen.decisions else None
     match first:
         case plan.Serve():
@@ -273,14 +294,15 @@ def _next(scheduler: Scheduler, want: Want, member: Member | None) -> Next:
         case plan.Load():
             return Next("load", f"The model would be loaded first: {sizes}.", need, have)
         case plan.Refuse():
-            there = gibibytes(have) if have is not None else "less"
-            words = f"It would be turned away: {gibibytes(need)} is needed, and {there} is there."
-            return Next("refuse", words, need, have)
+            words = f"It would be turned away: {refused(need, foreseen.capacity, first.pinned)}."
+            return Next("refuse", words, need, foreseen.capacity)
         case plan.Evict():
             keys = {each.key for each in foreseen.decisions if isinstance(each, plan.Evict)}
             names = tuple(each.model for each in scheduler.residents() if each.key in keys)
             if keys == {want.key}:
                 return Next("reload", "The model would be loaded anew, as the request asks.", need, have, names)
+            if have is None or have >= need:  # so it isn't memory that lacks
+                sizes = f"no more than {most_loaded} may be loaded at once (max_loaded_models)"
             words = f"The model would be loaded in place of {' and '.join(names)}: {sizes}."
             return Next("evict", words, need, have, names)
     if member is not None and member.state == "loading":

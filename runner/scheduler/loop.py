@@ -45,14 +45,13 @@ from runner.scheduler.pace import Pace
 from runner.scheduler.queue import Queue
 from runner.scheduler.rates import Rates
 from runner.scheduler.reception import Reception
-from runner.scheduler.standing import Outlook, Standing
+from runner.scheduler.standing import Outlook, Prospect, Standing
 from runner.scheduler.survey import Survey
 from runner.scheduler.ticket import Admission, Outlet, Ticket, Want
 
 log = logging.getLogger(__name__)
 _LIVES = 2  # a request that this many workers died under is not tried again
 _PATIENCE = 60.0  # seconds for a worker to give up a cancelled request; one step is what it should take
-_NOBODY = 2**62  # the id of a request that nobody made
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +205,13 @@ class Scheduler:
         """Seconds for which no worker of this key is started, because they kept dying; 0 if it may be."""
         return self._breaker.pause(key, self._clock())
 
-    def prospect(self, want: Want) -> Standing:
-        """Where a request would stand that came now."""
-        return self._outlook.before(want.key, want.footprint.weights, self._clock(), want)
-
-    def behind(self, member: Member) -> Standing:
-        """Where one more request for this worker would stand."""
-        return self._outlook.before(member.key, member.need.weights, self._clock())
+    def prospect(self, key: str) -> Prospect:
+        """What a request for a worker with this key had before it that came now."""
+        line, member = self._queue.line(key), self._fleet.of(key)
+        if line:
+            return Prospect(len(line), self._outlook.of(line[-1], self._clock()).eta_seconds)
+        ready = member is not None and member.state == "ready" and len(member.inside) < member.window
+        return Prospect(0, 0.0 if ready else None)
 
     def is_ready(self, key: str) -> bool:
         """Whether a worker with this key is loaded."""
@@ -221,9 +220,9 @@ class Scheduler:
 
     def foresee(self, want: Want) -> plan.Foreseen:
         """What would be decided for a request that came now, if nobody else waited. Nothing is changed."""
-        snapshot = self._survey.snapshot(self._clock(), [[plan.Waiting(_NOBODY, want)]])
-        need, _ = self._survey.shortage(want)
-        return plan.Foreseen(tuple(plan.plan(snapshot)), need, self._survey.left())
+        snapshot = self._survey.foresee(want, self._clock())
+        need, capacity = self._survey.shortage(want)
+        return plan.Foreseen(tuple(plan.plan(snapshot)), need, self._survey.left(), capacity)
 
     def measured(self) -> tuple[Measured, ...]:
         """Every model that was ever asked for, as it stands now."""
@@ -374,10 +373,10 @@ class Scheduler:
                 self._admit(self._tickets[id], now)
             case plan.Load(id, fitted):
                 self._load(self._tickets[id], fitted, now)
-            case plan.Evict(key, id):
+            case plan.Evict(key, by):
                 member = self._fleet.of(key)
                 if member is not None:
-                    self._note_eviction(member, self._tickets[id].want, now)
+                    self._note_eviction(member, self._tickets[by].want, now)
                     self._stop(member, "wanted")
             case plan.Hold(id):
                 ticket = self._tickets[id]
@@ -385,12 +384,12 @@ class Scheduler:
             case plan.Refuse(id, pinned):
                 ticket = self._tickets[id]
                 self._queue.remove(ticket)
-                need, have = self._survey.shortage(ticket.want)
-                self.history.note(ticket.want.key, ticket.want.model, "refused", telling.refused(need, have))
-                self._fail(ticket, insufficient(ticket.want.model, need, have, pinned))
+                shortage = self._survey.shortage(ticket.want)
+                self.history.note(ticket.want.key, ticket.want.model, "refused", telling.refused(*shortage, pinned))
+                self._fail(ticket, insufficient(ticket.want.model, *shortage, pinned))
 
     def _load(self, ticket: Ticket, fitted: plan.Fitted, now: float) -> None:
-        want, options, need = ticket.want, fitted.options, fitted.need
+        want, options, need, room = ticket.want, fitted.options, fitted.need, self._survey.left()
         load = msgspec.structs.replace(want.load, options=options, placement=fitted.placement)
         member = self._fleet.begin(want.key, want.model, want.digest, load, need, now)
         self._queue.load_begins(ticket)
@@ -400,7 +399,7 @@ class Scheduler:
         )  # fmt: skip
         self.history.ordered(
             member.key, member.model, telling.ordered(member),
-            named=want.named, context_from=want.context_from, room=self._survey.room(),
+            named=want.named, context_from=want.context_from, room=room,
         )  # fmt: skip
         self._effects.start(member.run, want.model, load, self)
 
@@ -487,7 +486,7 @@ class Scheduler:
             return
         now = self._clock()
         self._fleet.loaded(member, ready, now)
-        self._pace.loaded(member.key, member.need.weights, now - member.began)
+        self._pace.loaded(member.key, member.need.weights, member.window, now - member.began)
         self._meters[member.loaded_for].loads.add(now - member.began)
         self.history.note(member.key, member.model, "loaded", telling.loaded(member, ready, now))
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))

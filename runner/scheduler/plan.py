@@ -137,18 +137,21 @@ class Refuse:
 
 
 Decision = Serve | Load | Evict | Hold | Refuse
-Mode = Literal["open", "residents", "closed"]
-"""Who is still looked after in this round: everybody, those whose worker is there, those whose worker is fresh."""
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What would be decided for a request. A load of its model takes at least `need` bytes, and beside the workers
-    there are `have` left; None where nobody knows, since a device takes a part."""
+    """What would be decided for a request. A load of its model takes at least `need` bytes; beside the workers there
+    are `left` of each pool (none where nobody knows), and `capacity` for all models together."""
 
     decisions: tuple[Decision, ...]
     need: int
-    have: int | None
+    left: Room
+    capacity: int
+
+
+Mode = Literal["open", "residents", "closed"]
+"""Who is still looked after in this round: everybody, those whose worker is there, those whose worker is fresh."""
 
 
 def plan(snapshot: Snapshot) -> list[Decision]:
@@ -253,7 +256,7 @@ class _House:
         pinned = self._pinned(want)
         if len(pinned) >= self._limit:
             return None
-        return self._snapshot.fits(want, left(self._snapshot.capacity, [member.holds for member in pinned]))
+        return self._snapshot.fits(want, _left(self._snapshot.capacity, [member.holds for member in pinned]))
 
     def _pinned(self, want: Want) -> list[Loaded]:
         return [member for member in self._staying.values() if member.is_pinned and member.key != want.key]
@@ -269,7 +272,7 @@ class _House:
         there += [room for key, room in self._claims.items() if key != want.key]
         if len(there) >= self._limit:
             return None
-        fitted = self._snapshot.fits(want, left(self._snapshot.capacity, there))
+        fitted = self._snapshot.fits(want, _left(self._snapshot.capacity, there))
         return fitted if fitted and fitted.layers >= best.layers else None
 
     def _victims(self, want: Want, best: Fitted) -> list[Loaded] | None:
@@ -312,5 +315,5 @@ class _House:
         return head is not None and head.want.is_served_by(member.digest, member.load)
 
 
-def left(capacity: Room, taken: Sequence[Room]) -> Room:
+def _left(capacity: Room, taken: Sequence[Room]) -> Room:
     return {pool: size - sum(room.get(pool, 0) for room in taken) for pool, size in capacity.items()}

@@ -75,10 +75,6 @@ class Queue:
         line = self._lines.get(ticket.want.key)
         return line.before(ticket) if line else 0
 
-    def ahead(self, key: str) -> int:
-        """How many wait for this worker."""
-        return len(self._lines.get(key, {}))
-
     def waiting(self, model: str) -> int:
         """How many wait for this model, by its full name."""
         return self._by_model[model]

@@ -16,10 +16,6 @@ _STAY = 1.0  # seconds that a worker keeps a request, until one has been measure
 _WINDOW = 16  # requests that a worker holds, until it has said how many
 
 
-Turn = tuple[int, int, int]
-"""Class, share and arrival: smaller goes first."""
-
-
 @dataclass(frozen=True, slots=True)
 class Standing:
     """`position` counts from 1 among those who wait for the same worker. `ahead` is how many have to be dealt with
@@ -28,6 +24,15 @@ class Standing:
     position: int
     ahead: int
     eta_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a request that came now would have before it: so many who wait for the same worker, and so many seconds
+    (None: nobody knows)."""
+
+    waiting: int
+    eta: float | None = None
 
 
 class Outlook:
@@ -41,34 +46,27 @@ class Outlook:
 
     def of(self, ticket: Ticket, now: float) -> Standing:
         """Of a ticket that waits, or is about to."""
-        want = ticket.want
-        return self._of(want.key, want.footprint.weights, want, self._queue.before(ticket), self._turn(ticket), now)
-
-    def before(self, key: str, weights: int, now: float, want: Want | None = None) -> Standing:
-        """Of a request that came now for the worker of this key: one that suits it, if nothing else is known."""
-        return self._of(key, weights, want, self._queue.ahead(key), None, now)
-
-    def _of(self, key: str, weights: int, want: Want | None, before: int, turn: Turn | None, now: float) -> Standing:
-        member = self._fleet.of(key)
+        before = self._queue.before(ticket)
+        member = self._fleet.of(ticket.want.key)
         inside = len(member.inside) if member else 0
-        window = (member.window if member else 0) or _WINDOW
-        eta = max(0, before + 1 - (window - inside)) * self._stay(key) / window
-        is_suited = member is not None and (want is None or want.is_served_by(member.digest, member.load))
-        if member is None or member.state != "ready" or not is_suited:
-            eta += self._until_loaded(key, weights, turn, member, now)
+        window = (member.window if member else 0) or self._pace.window(ticket.want.key) or _WINDOW
+        eta = max(0, before + 1 - (window - inside)) * self._stay(ticket.want.key) / window
+        if not (member and member.state == "ready" and ticket.want.is_served_by(member.digest, member.load)):
+            eta += self._until_loaded(ticket, member, now)
         return Standing(before + 1, before + inside, eta)
 
-    def _until_loaded(self, key: str, weights: int, turn: Turn | None, member: Member | None, now: float) -> float:
-        load = self._pace.load(key, weights)
+    def _until_loaded(self, ticket: Ticket, member: Member | None, now: float) -> float:
+        load = self._load(ticket.want)
         if member is not None and member.state == "loading":
             return max(0.0, load - (now - member.began))
         if member is not None or len(self._fleet) >= self._limit:  # somebody has to finish first
             load += max((self._stay(each.key) for each in self._fleet if each.inside), default=0.0)
-        ahead = [head for (head,) in self._queue.heads({}) if turn is None or self._turn(head) < turn]
-        swaps = [head for head in ahead if self._fleet.of(head.want.key) is None and head.want.key != key]
+        mine = self._turn(ticket)
+        ahead = [head for (head,) in self._queue.heads({}) if self._turn(head) < mine]
+        swaps = [head for head in ahead if self._fleet.of(head.want.key) is None and head.want.key != ticket.want.key]
         return load + sum(self._load(head.want) + self._stay(head.want.key) for head in swaps)
 
-    def _turn(self, ticket: Ticket) -> Turn:
+    def _turn(self, ticket: Ticket) -> tuple[int, int, int]:
         return ticket.rank, self._queue.share(ticket), ticket.id
 
     def _stay(self, key: str) -> float:

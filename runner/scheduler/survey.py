@@ -6,7 +6,8 @@ Reads the scheduler's state and the machine's memory, and changes neither. Decid
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
+from dataclasses import replace
 
 from runner.protocol.options import LoadOptions
 from runner.scheduler import memory
@@ -19,6 +20,7 @@ from runner.scheduler.ticket import Ticket, Want
 
 _UNBOUNDED = 2**62
 _SHORTEST_HOLD, _LONGEST_HOLD = 0.5, 4.0  # seconds
+_NOBODY = 2**62  # the id of a request that nobody made
 _REMEMBERED = 64  # answers of what fits
 
 _Question = tuple[Footprint, LoadOptions, bool, frozenset[tuple[str, int]]]
@@ -49,22 +51,38 @@ class Survey:
         self._capacity: Room = {"host": 0}
         self._answers: OrderedDict[_Question, Fitted | None] = OrderedDict()
 
-    def snapshot(self, now: float, lines: Sequence[Sequence[Waiting]] | None = None) -> Snapshot:
-        """Everything as it stands; with `lines`, as if these waited and nobody else."""
+    def snapshot(self, now: float) -> Snapshot:
+        """Everything as it stands."""
         if self._offloads:  # what is available then may have changed since
             self._answers.clear()
             self._capacity = {"host": _UNBOUNDED}
         else:
-            self._measure(lines)
+            self._measure()
         heads = self._queue.heads({member.key: member.window - len(member.inside) for member in self._fleet})
         return Snapshot(
-            lines=lines if lines is not None else [[self._waiting(ticket) for ticket in line] for line in heads],
+            lines=[[self._waiting(ticket) for ticket in line] for line in heads],
             fleet=[self._loaded(member, now) for member in self._fleet],
             limit=self._limit,
             capacity=self._capacity,
             fits=self.fits,
             now=now,
         )
+
+    def foresee(self, want: Want, now: float) -> Snapshot:
+        """As `snapshot`, if nobody waited but somebody with this want."""
+        if not self._offloads:
+            self._measure(want)
+        return replace(self.snapshot(now), lines=[[Waiting(_NOBODY, want)]], capacity=self._capacity)
+
+    def left(self) -> Room:
+        """Bytes of each pool that no worker takes; none where that isn't known here."""
+        if self._offloads:
+            return {}
+        left = dict(self._capacity)
+        for member in self._fleet:
+            for pool, size in pools_of(member.need).items():
+                left[pool] = max(0, left.get(pool, 0) - size)
+        return left
 
     def fits(self, want: Want, room: Room) -> Fitted | None:
         """The best load for a request within this room; None if not even the smallest fits."""
@@ -78,15 +96,6 @@ class Survey:
     def shortage(self, want: Want) -> tuple[int, int]:
         """Bytes that the smallest load for a request takes, and bytes that there are for all models together."""
         return memory.least(want.footprint, want.load.options).total, sum(self._capacity.values())
-
-    def left(self) -> int | None:
-        """Bytes that are left beside the workers there are; None where nobody knows, since a device takes a part."""
-        held = sum(member.need.total for member in self._fleet)
-        return None if self._offloads else max(0, sum(self._capacity.values()) - held)
-
-    def room(self) -> Room:
-        """Bytes of each pool for all models together, as last measured; nothing where nobody knows."""
-        return {} if self._offloads else self._capacity
 
     def reload(self, member: Member) -> float:
         """Seconds that it would take to have a worker back."""
@@ -130,14 +139,14 @@ class Survey:
             fresh=self._fresh(member),
         )
 
-    def _measure(self, lines: Sequence[Sequence[Waiting]] | None = None) -> None:
-        """Bytes for all models together, measured only for somebody whose model isn't there.
+    def _measure(self, also: Want | None = None) -> None:
+        """Bytes for all models together, measured only for somebody (`also`, or in the queue) whose model isn't there.
 
         And only when no load or stop is half done, since part of its memory would count twice or not at all.
         """
         states = {member.key: member.state for member in self._fleet}
-        heads = self._queue.heads({}) if lines is None else lines
-        absent = any(states.get(line[0].want.key, "stopping") == "stopping" for line in heads)
+        keys = [line[0].want.key for line in self._queue.heads({})] + ([also.key] if also else [])
+        absent = any(states.get(key, "stopping") == "stopping" for key in keys)
         if absent and (self._capacity["host"] == 0 or all(state == "ready" for state in states.values())):
             ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
             self._capacity = {"host": memory.capacity(self._available(), ready)}

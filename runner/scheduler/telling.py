@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from modelfiles.sizes import human_bytes
 from runner.protocol.commands import Load
 from runner.protocol.events import Ready
-from runner.scheduler.failures import gibibytes
 from runner.scheduler.fleet import Member
 from runner.scheduler.pools import by_pool, device_names, held
 from runner.scheduler.ticket import Want
@@ -41,7 +41,7 @@ def placed(devices: Sequence[str], gpu_layers: int, layers: int) -> str:
 def ordered(member: Member) -> str:
     """A load begins, placed as the plan has it; where that is left to llama.cpp, nothing is said of it."""
     options, placement = member.load.options, member.load.placement
-    parts = [f"context {options.num_ctx}", f"about {gibibytes(member.need.total)}"]
+    parts = [f"context {options.num_ctx}", f"about {human_bytes(member.need.total)}"]
     if placement is not None and placement.devices and placement.gpu_layers:
         parts.insert(0, f"{placement.gpu_layers} layers on {' and '.join(placement.devices)}")
     elif placement is not None:
@@ -52,15 +52,18 @@ def ordered(member: Member) -> str:
 def loaded(member: Member, ready: Ready, now: float) -> str:
     """A load has succeeded."""
     pools = by_pool(held(ready))
-    sizes = " and ".join(f"{gibibytes(size)} of {'memory' if pool == 'host' else pool}" for pool, size in pools.items())
+    sizes = " and ".join(
+        f"{human_bytes(size)} of {'memory' if pool == 'host' else pool}" for pool, size in pools.items()
+    )
     where = placed(device_names(ready.devices), ready.gpu_layers, ready.layers)
     return f"in {seconds(now - member.began)}, {where}" + (f", {sizes}" if sizes else "")
 
 
 def evicted(member: Member, want: Want, now: float) -> str:
-    """A model makes room for another."""
-    idle = f", idle for {seconds(now - member.last_used)}" if member.idle_since is not None else ""
-    return f'for "{want.model}": of those that may go it was the one to go first{idle}'
+    """A model makes room for another: what was weighed against its neighbours."""
+    idle = f"idle for {seconds(now - member.last_used)}" if member.idle_since is not None else "no longer waited for"
+    cost = f", and its own load took {seconds(member.ready_at - member.began)}" if member.ready else ""
+    return f'for "{want.model}": {idle}{cost}'
 
 
 def replaced(want: Want, digest: str, loaded: Load) -> str:
@@ -77,9 +80,10 @@ def replaced(want: Want, digest: str, loaded: Load) -> str:
     return "the model itself was changed" if want.digest != digest else "a request needs it loaded in another way"
 
 
-def refused(need: int, have: int) -> str:
-    """A request was sent away, since the model fits nowhere."""
-    return f"it needs about {gibibytes(need)} of memory, and {gibibytes(have)} is available"
+def refused(need: int, have: int, pinned: Sequence[str]) -> str:
+    """A request was sent away, since its model fits nowhere."""
+    beside = f" beside what is pinned ({', '.join(pinned)})" if pinned else ""
+    return f"it needs at least {human_bytes(need)} of memory, and there are {human_bytes(have)} for models{beside}"
 
 
 def expired(member: Member) -> str:

@@ -76,7 +76,6 @@ from runner.scheduler.meters import Measured
 from runner.scheduler.pools import Held
 from runner.scheduler.rates import Rate
 from runner.scheduler.ticket import Admission
-from runner.scheduler.ticket import Standing as InLine
 from tests.fakes.scheduling import ready
 
 TEXT = (
@@ -168,14 +167,16 @@ class FakeService:
     def _queue(self, model: str) -> None:
         """Two were ahead; a worker takes it after 30 ms."""
         if (passage := PASSAGE.get()) is not None:
-            passage.arrives(InLine(2, 1.5), is_loaded=model != "embedder")
+            passage.arrives(is_loaded=model != "embedder")
+            passage.stands(2, 1.5)
             passage.admitted(Admission(ready(), LoadOptions(num_ctx=1, num_parallel=1), 30_000_000, 0))
 
     async def generate(self, request: Chat | Complete) -> AsyncIterator[AnswerPart]:
         self.seen.append(request)
         if request.model in ("silent", "busy"):
             if (passage := PASSAGE.get()) is not None:
-                passage.arrives(InLine(2, None), is_loaded=False)
+                passage.arrives(is_loaded=False)
+                passage.stands(2, None)
         else:
             self._queue(request.model)
         self.under_way += 1

@@ -60,6 +60,8 @@ class FakeDaemon:
         }
     )
     loaded: list[Json] = field(default_factory=list)
+    totals: Json = field(default_factory=dict)  # of /api/ps, where Runner's own keys are wanted
+    reasons: Json = field(default_factory=dict)  # what /runner/why answers
     broken: dict[str, str] = field(default_factory=dict)  # reasons by name
     kept: Json = field(default_factory=dict)  # what a delete tells of files that others have
     held: dict[str, Json] = field(default_factory=dict)  # what /runner/provenance tells of stored models, by name
@@ -165,7 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"models": models} | ({"broken": broken} if broken else {}))
 
     def _ps(self, body: Any) -> None:
-        self._json({"models": self.daemon.loaded})
+        self._json({"models": self.daemon.loaded} | ({"totals": self.daemon.totals} if self.daemon.totals else {}))
+
+    def _why(self, body: Json) -> None:
+        if self._known(body["model"]) is not None:
+            self._json(self.daemon.reasons)
 
     def _show(self, body: Json) -> None:
         name = self._known(body["model"])
@@ -402,6 +408,7 @@ _ROUTES: dict[tuple[str, str], Callable[[_Handler, Any], None]] = {
     ("GET", "/api/tags"): _Handler._tags,
     ("GET", "/api/ps"): _Handler._ps,
     ("POST", "/api/show"): _Handler._show,
+    ("POST", "/runner/why"): _Handler._why,
     ("POST", "/api/copy"): _Handler._copy,
     ("DELETE", "/api/delete"): _Handler._delete,
     ("POST", "/api/generate"): _Handler._generate,
