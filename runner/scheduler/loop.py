@@ -426,7 +426,7 @@ class Scheduler:
             return
         now = self._clock()
         self._fleet.loaded(member, ready, now)
-        self._pace.loaded(member.key, member.need.weights, now - member.began)
+        self._pace.loaded(member.key, member.need.weights, member.window, now - member.began)
         self._meters[member.loaded_for].loads.add(now - member.began)
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
 

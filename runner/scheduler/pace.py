@@ -21,6 +21,7 @@ class Pace:
         self._ends: deque[float] = deque(maxlen=_REMEMBERED)
         self._stays: dict[str, float] = {}
         self._loads: dict[str, float] = {}
+        self._windows: dict[str, float] = {}
         self._read = _READ
 
     def ended(self, now: float) -> None:
@@ -42,9 +43,15 @@ class Pace:
         """How long this worker holds a request, as far as is known."""
         return self._stays.get(key)
 
-    def loaded(self, key: str, weights: int, seconds: float) -> None:
-        """A load of so many bytes of weights has succeeded."""
+    def window(self, key: str) -> float | None:
+        """How many requests its worker holds at a time, once it has said so."""
+        return self._windows.get(key)
+
+    def loaded(self, key: str, weights: int, window: int, seconds: float) -> None:
+        """A load of so many bytes of weights has succeeded, for a worker that will hold so many requests."""
         _note(self._loads, key, seconds)
+        self._windows.pop(key, None)
+        _note(self._windows, key, window)
         if weights:
             rate = weights / max(0.001, seconds - _START) if seconds > _START else weights / max(0.001, seconds)
             self._read += _WEIGHT * (rate - self._read)

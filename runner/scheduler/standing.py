@@ -40,7 +40,7 @@ class Outlook:
         before = self._queue.before(ticket)
         member = self._fleet.of(ticket.want.key)
         inside = len(member.inside) if member else 0
-        window = (member.window if member else 0) or _WINDOW
+        window = (member.window if member else 0) or self._pace.window(ticket.want.key) or _WINDOW
         eta = max(0, before + 1 - (window - inside)) * self._stay(ticket.want.key) / window
         if not (member and member.state == "ready" and ticket.want.is_served_by(member.digest, member.load)):
             eta += self._until_loaded(ticket, member, now)
