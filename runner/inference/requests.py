@@ -17,6 +17,7 @@ from runner.conversation import Message, ThinkLevel, ToolChoice, ToolSpec
 from runner.protocol.commands import Constraint
 from runner.protocol.events import Logprob, Reason
 from runner.scheduler.meters import Measured
+from runner.scheduler.ticket import Priority
 
 Outcome: TypeAlias = Reason | Literal["tool_calls"]
 """Why a choice ended; `tool_calls` is a stop of one that called tools."""
@@ -27,7 +28,8 @@ MOST_ALTERNATIVES = 20  # to one token
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Answer a conversation. `keep_alive` in seconds (inf for ever), None for the configured one.
+    """Answer a conversation. `keep_alive` in seconds (inf for ever), None for the configured one. `priority` is what
+    the request's body says of it.
 
     A `constraint` is for an answer: it can't be demanded together with a call, and where the model may choose, it
     answers in that form and calls nothing.
@@ -40,6 +42,7 @@ class Chat:
     think: bool | ThinkLevel | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive: float | None = None
+    priority: Priority | None = None
     truncate: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)  # extra template variables, allow-listed by the dialect
     choices: int = 1
@@ -67,6 +70,7 @@ class Complete:
     think: bool | ThinkLevel | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive: float | None = None
+    priority: Priority | None = None
     truncate: bool = False
     choices: int = 1
     logprobs: int | None = None
@@ -84,6 +88,7 @@ class Embed:
     dimensions: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive: float | None = None
+    priority: Priority | None = None
     truncate: bool = True
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from registry.errors import BadName
 from registry.names import Name
 from runner.errors import InvalidRequest
+from runner.inference.caller import CALLER
 from runner.inference.elsewhere import Fetch, with_images
 from runner.inference.embed import embedded
 from runner.inference.generate import answer
@@ -43,6 +44,7 @@ from runner.scheduler.fleet import Member
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.meters import Measured
 from runner.scheduler.stream import Stream
+from runner.scheduler.ticket import Priority, Want
 
 T = TypeVar("T")
 
@@ -76,9 +78,9 @@ class Service:
         arrived = self._clock_ns()
         request = await with_images(request, self._fetch)
         if isinstance(request, Chat):
-            want = await self._in_thread(self._resolver.chat, request)
+            want = await self._want(self._resolver.chat, request, priority=request.priority)
         else:
-            want = await self._in_thread(self._resolver.complete, request)
+            want = await self._want(self._resolver.complete, request, priority=request.priority)
         async with aclosing(answer(self._scheduler, want, arrived, self._clock_ns)) as parts:
             async for part in parts:
                 yield part
@@ -89,25 +91,25 @@ class Service:
         if not request.inputs:
             await self.load(request.model, options=request.options, keep_alive=request.keep_alive)
             return Embedded(b"", 0, 0, 0, Timings(total=self._clock_ns() - arrived))
-        want = await self._in_thread(self._resolver.embed, request)
+        want = await self._want(self._resolver.embed, request, priority=request.priority)
         return await embedded(self._scheduler, want, request.dimensions, arrived, self._clock_ns)
 
     async def rerank(self, request: Rerank) -> Ranked:
         """A score for each document, in their order. Raises as `embed` does."""
         arrived = self._clock_ns()
-        want = await self._in_thread(self._resolver.rerank, request)
+        want = await self._want(self._resolver.rerank, request)
         return await ranked(self._scheduler, want, arrived, self._clock_ns)
 
     async def tell(self, question: Tokenize | Detokenize | Preview) -> Told:
         """Answer from the model's vocabulary and template. Raises as `generate` does, before its first item."""
         if isinstance(question, Preview):
             question = replace(question, of=await with_images(question.of, self._fetch))
-        want = await self._in_thread(self._resolver.question, question)
+        want = await self._want(self._resolver.question, question)
         return await told(self._scheduler, want)
 
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         """Make a model resident; returns when it is. `keep_alive` in seconds, inf for ever, None as configured."""
-        want = await self._in_thread(self._resolver.load, model, options, keep_alive)
+        want = await self._want(self._resolver.load, model, options, keep_alive)
         stream = Stream()
         request = self._scheduler.submit(want, stream)
         try:
@@ -157,6 +159,12 @@ class Service:
             expires_at=today + timedelta(seconds=stays) if math.isfinite(stays) else None,
             measured=measured,
         )
+
+    async def _want(self, read: Callable[..., Want], *args: object, priority: Priority | None = None) -> Want:
+        """What a request wants, for whoever asks. What the caller says beside the request counts before its body."""
+        caller = CALLER.get()
+        want = await self._in_thread(read, *args)
+        return replace(want, client=caller.client, priority=caller.priority or priority or "interactive")
 
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ Reads the scheduler's state and the machine's memory, and changes neither. Decid
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Container
 
@@ -19,6 +20,7 @@ from runner.scheduler.ticket import Ticket, Want
 
 _UNBOUNDED = 2**62
 _SHORTEST_HOLD, _LONGEST_HOLD = 0.5, 4.0  # seconds
+_VALID = 0.25  # seconds that a measurement holds
 _REMEMBERED = 64  # answers of what fits
 
 _Question = tuple[Footprint, LoadOptions, bool, frozenset[tuple[str, int]]]
@@ -47,6 +49,7 @@ class Survey:
         self._limit = limit
         self._offloads = offloads
         self._capacity: Room = {"host": 0}
+        self._measured: tuple[frozenset[int], float] = (frozenset(), -math.inf)
         self._answers: OrderedDict[_Question, Fitted | None] = OrderedDict()
 
     def snapshot(self, now: float) -> Snapshot:
@@ -55,7 +58,7 @@ class Survey:
             self._answers.clear()
             self._capacity = {"host": _UNBOUNDED}
         else:
-            self._measure()
+            self._measure(now)
         heads = self._queue.heads({member.key: member.window - len(member.inside) for member in self._fleet})
         return Snapshot(
             lines=[[self._waiting(ticket) for ticket in line] for line in heads],
@@ -121,17 +124,23 @@ class Survey:
             fresh=self._fresh(member),
         )
 
-    def _measure(self) -> None:
+    def _measure(self, now: float) -> None:
         """Bytes for all models together, measured only for somebody whose model isn't there.
 
-        And only when no load or stop is half done, since part of its memory would count twice or not at all.
+        And only when no load or stop is half done, since part of its memory would count twice or not at all; and not
+        for every event while the same workers are there.
         """
         states = {member.key: member.state for member in self._fleet}
         absent = any(states.get(line[0].want.key, "stopping") == "stopping" for line in self._queue.heads({}))
-        if absent and (self._capacity["host"] == 0 or all(state == "ready" for state in states.values())):
-            ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
-            self._capacity = {"host": memory.capacity(self._available(), ready)}
-            self._answers.clear()
+        if not absent or not (self._capacity["host"] == 0 or all(state == "ready" for state in states.values())):
+            return
+        workers = frozenset(member.run for member in self._fleet)
+        if workers == self._measured[0] and 0 <= now - self._measured[1] < _VALID:
+            return
+        self._measured = workers, now
+        ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
+        self._capacity = {"host": memory.capacity(self._available(), ready)}
+        self._answers.clear()
 
 
 def _hold(load: float) -> float:
