@@ -39,6 +39,7 @@ from runner.inference.aliases import Aliases
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
+from runner.inference.pins import Pins
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.resolve import DEFAULT_CONTEXT, Resolver
 from runner.inference.service import Service
@@ -65,6 +66,7 @@ class Daemon:
     workers: Workers
     jobs: Jobs
     sources: Sources
+    pins: Pins
 
 
 def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdown: Callable[[], None]) -> Daemon:
@@ -75,6 +77,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         queue=settings.max_queue,
         keep_alive=settings.keep_alive,
         offloads=machine.may_offload(),
+        queue_timeout=settings.queue_timeout,
     )
     scheduler = Scheduler(limits, workers, time.monotonic, machine.available_memory)
     prefixes = PrefixFolders(settings.folders.cache / "prefixes", settings.prefix_ram, settings.prefix_disk)
@@ -107,7 +110,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery))
-    return Daemon(app, scheduler, workers, jobs, sources)
+    return Daemon(app, scheduler, workers, jobs, sources, Pins(service, scheduler, settings.pin))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,6 +150,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
     daemon = build(settings, store, threads, stop.set)
     received = _end_on_signals(stop, daemon.workers)
     closing = asyncio.create_task(_close_when(stop, daemon))
+    keeping = asyncio.create_task(daemon.pins.keep())
     try:
         with _announced(settings):
             await serve(
@@ -159,6 +163,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
             )
     finally:
         stop.set()
+        keeping.cancel()
         await closing
         daemon.scheduler.abort()
         await daemon.workers.gone()

@@ -109,7 +109,27 @@ class Service:
 
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         """Make a model resident; returns when it is. `keep_alive` in seconds, inf for ever, None as configured."""
-        want = await self._want(self._resolver.load, model, options, keep_alive)
+        await self._make_resident(await self._want(self._resolver.load, model, options, keep_alive))
+
+    async def pin(self, model: str) -> str:
+        """Keep a model in memory, whoever else wants to be there; returns its full name when it is loaded.
+
+        It stays pinned even if the load fails, with what is raised then: `unpin` takes that back.
+        """
+        want = await self._want(self._resolver.load, model, {}, None)
+        self._scheduler.pin(want.model)
+        await self._make_resident(want)
+        return want.model
+
+    def unpin(self, model: str) -> bool:
+        """From now on it is loaded and unloaded as others are. False if it wasn't pinned."""
+        key = _key_of(model)
+        mine = [each for each in self._scheduler.pinned() if Name.parse(each).key == key]
+        for each in mine:
+            self._scheduler.unpin(each)
+        return bool(mine)
+
+    async def _make_resident(self, want: Want) -> None:
         stream = Stream()
         request = self._scheduler.submit(want, stream)
         try:
@@ -120,10 +140,7 @@ class Service:
 
     async def unload(self, model: str) -> bool:
         """Let a model go; returns when that is decided, running requests finish first. False if it isn't loaded."""
-        try:
-            key = Name.parse(model).key
-        except BadName as error:
-            raise InvalidRequest(str(error), field="model") from error
+        key = _key_of(model)
         for member in self._scheduler.residents():
             for served in member.models:
                 if Name.parse(served).key == key:
@@ -169,6 +186,14 @@ class Service:
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, function, *args)
+
+
+def _key_of(model: str) -> object:
+    """What equal names have in common. Raises InvalidRequest."""
+    try:
+        return Name.parse(model).key
+    except BadName as error:
+        raise InvalidRequest(str(error), field="model") from error
 
 
 def _leaves(member: Member, now: float) -> float:
