@@ -269,6 +269,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("models", _path, "", "folder of the store (default: `models` in the data folder)"),
     Setting("max_loaded_models", _whole(0, 64), 0, "models in memory at once; 0 means 3"),
     Setting("max_queue", _whole(1, 1_000_000), 512, "requests that may wait; more are answered 503"),
+    Setting(
+        "queue_timeout",
+        parse_duration,
+        "-1",
+        "how long a request may wait in the queue before it is answered 503; negative means for ever",
+    ),
+    Setting("pin", _words, "", "models that are loaded at the start and stay in memory, comma-separated"),
     Setting("keep_alive", parse_duration, "5m", "how long an idle model stays loaded; negative means for ever"),
     Setting("context_length", _whole(0, 2**24), 0, "tokens of one request; 0 means the model's own, at most 8192"),
     Setting(
@@ -341,6 +348,8 @@ class Settings:
     models: Path
     max_loaded_models: int
     max_queue: int
+    queue_timeout: float  # seconds, inf for ever
+    pin: tuple[str, ...]
     keep_alive: float  # seconds, inf for ever
     context_length: int
     num_parallel: int  # 0 means auto

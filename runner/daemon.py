@@ -40,6 +40,7 @@ from runner.inference.aliases import Aliases
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
+from runner.inference.pins import Pins
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.quantizer import quantize
 from runner.inference.residents import Pool, Surroundings
@@ -71,6 +72,7 @@ class Daemon:
     workers: Workers
     jobs: Jobs
     sources: Sources
+    pins: Pins
 
 
 def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdown: Callable[[], None]) -> Daemon:
@@ -83,6 +85,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         queue=settings.max_queue,
         keep_alive=settings.keep_alive,
         offloads=machine.may_offload(),
+        queue_timeout=settings.queue_timeout,
     )
     inventory = Inventory()
     scheduler = Scheduler(limits, workers, time.monotonic, machine.available_memory)
@@ -126,7 +129,7 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery))
-    return Daemon(app, scheduler, inventory, workers, jobs, sources)
+    return Daemon(app, scheduler, inventory, workers, jobs, sources, Pins(service, scheduler, settings.pin))
 
 
 def _surroundings(settings: Settings, workers: Workers, limits: Limits, inventory: Inventory) -> Surroundings:
@@ -179,6 +182,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
     received = _end_on_signals(stop, daemon.workers)
     closing = asyncio.create_task(_close_when(stop, daemon))
     daemon.inventory.start()
+    keeping = asyncio.create_task(daemon.pins.keep())
     try:
         with _announced(settings):
             await serve(
@@ -191,6 +195,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
             )
     finally:
         stop.set()
+        keeping.cancel()
         await closing
         daemon.scheduler.abort()
         await daemon.workers.gone()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from runner.api import failures, guard, trace
+from runner.api import callers, failures, guard, trace
 from runner.api.anthropic.routes import Anthropic
 from runner.api.anthropic.write import STATUSES as ANTHROPIC_STATUSES
 from runner.api.anthropic.write import error as anthropic_error
@@ -78,6 +78,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
             traffic.middleware,
             failures.middleware(_wording, _statuses),
             guard.middleware(guard.Guard.of(services.settings)),
+            callers.middleware,
             _lost,
         ],
         client_max_size=services.settings.max_body,

@@ -16,8 +16,10 @@ from runner.config import parse_duration
 from runner.conversation import RemoteImage, ThinkLevel
 from runner.errors import InvalidRequest, Unsupported
 from runner.inference.requests import MOST_ALTERNATIVES, MOST_CHOICES
+from runner.scheduler.ticket import Priority
 
 _CENTURY = 100 * 365 * 86400.0  # seconds; beyond it, "for ever" is what was meant
+_TIERS = (None, "auto", "default", "flex", "priority", "scale")
 _LEVELS = {
     "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high", "ultra": "high",
 }  # fmt: skip
@@ -28,6 +30,8 @@ NOTES: Mapping[str, str] = {
     "think": "true, false, `low`, `medium` or `high`",
     "reasoning_effort": "`none`, `minimal`, `low`, `medium`, `high`, or another word for the last",
     "top_logprobs": f"0 to {MOST_ALTERNATIVES}, with `logprobs`",
+    "service_tier": "`flex` counts as batch: it goes behind others, for half a minute at most",
+    "priority": "above 0 counts as batch: it goes behind others, for half a minute at most",
     "n": f"1 to {MOST_CHOICES}",
     "format": '`"json"` or a JSON Schema',
     "images": _IMAGE,
@@ -58,6 +62,16 @@ def keep_alive(value: object, field: str = "keep_alive") -> float | None:
     except ValueError as error:
         raise InvalidRequest(f"{field} {error}", field=field) from None
     return float("inf") if seconds > _CENTURY else seconds
+
+
+def priority(tier: str | None, number: int | None) -> Priority | None:
+    """Whether somebody waits: by OpenAI's `service_tier` (flex is the batch), or vLLM's `priority` (above 0 comes after
+    the others). None when neither says so."""
+    if tier not in _TIERS:
+        raise InvalidRequest("service_tier must be auto, default, flex, priority or scale", field="service_tier")
+    if tier == "flex":
+        return "batch"
+    return None if number is None else "batch" if number > 0 else "interactive"
 
 
 def think(value: object, field: str = "think") -> bool | ThinkLevel | None:

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 from runner.conversation import Message, ThinkLevel, ToolChoice, ToolSpec
 from runner.protocol.commands import Constraint
 from runner.protocol.events import Logprob, Reason
+from runner.scheduler.ticket import Priority
 
 Outcome: TypeAlias = Reason | Literal["tool_calls"]
 """Why a choice ended; `tool_calls` is a stop of one that called tools."""
@@ -37,7 +38,8 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Answer a conversation. `keep_alive` in seconds (inf for ever), None for the configured one.
+    """Answer a conversation. `keep_alive` in seconds (inf for ever), None for the configured one. `priority` is what
+    the request's body says of it.
 
     A `constraint` is for an answer: it can't be demanded together with a call, and where the model may choose, it
     answers in that form and calls nothing. `lora` takes the place of the model's own adapters, None leaves them.
@@ -50,6 +52,7 @@ class Chat:
     think: bool | ThinkLevel | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive: float | None = None
+    priority: Priority | None = None
     truncate: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)  # extra template variables, allow-listed by the dialect
     choices: int = 1
@@ -78,6 +81,7 @@ class Complete:
     think: bool | ThinkLevel | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive: float | None = None
+    priority: Priority | None = None
     truncate: bool = False
     choices: int = 1
     logprobs: int | None = None
@@ -96,6 +100,7 @@ class Embed:
     dimensions: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive: float | None = None
+    priority: Priority | None = None
     truncate: bool = True
     lora: tuple[Lora, ...] | None = None
 

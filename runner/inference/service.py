@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from registry.errors import BadName
 from registry.names import Name
 from runner.errors import InvalidRequest
+from runner.inference.caller import CALLER
 from runner.inference.elsewhere import Fetch, with_images
 from runner.inference.embed import embedded
 from runner.inference.generate import answer
@@ -43,7 +44,7 @@ from runner.inference.why import Explained, explain
 from runner.scheduler.devices import Inventory
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.meters import Measured
-from runner.scheduler.ticket import Want
+from runner.scheduler.ticket import Priority, Want
 
 T = TypeVar("T")
 
@@ -82,9 +83,9 @@ class Service:
         arrived = self._clock_ns()
         request = await with_images(request, self._fetch)
         if isinstance(request, Chat):
-            want = await self._resolved(self._resolver.chat, request)
+            want = await self._want(self._resolver.chat, request, priority=request.priority)
         else:
-            want = await self._resolved(self._resolver.complete, request)
+            want = await self._want(self._resolver.complete, request, priority=request.priority)
         async with aclosing(answer(self._scheduler, want, arrived, self._clock_ns)) as parts:
             async for part in parts:
                 yield part
@@ -95,25 +96,45 @@ class Service:
         if not request.inputs:
             await self.load(request.model, options=request.options, keep_alive=request.keep_alive)
             return Embedded(b"", 0, 0, 0, Timings(total=self._clock_ns() - arrived))
-        want = await self._resolved(self._resolver.embed, request)
+        want = await self._want(self._resolver.embed, request, priority=request.priority)
         return await embedded(self._scheduler, want, request.dimensions, arrived, self._clock_ns)
 
     async def rerank(self, request: Rerank) -> Ranked:
         """A score for each document, in their order. Raises as `embed` does."""
         arrived = self._clock_ns()
-        want = await self._resolved(self._resolver.rerank, request)
+        want = await self._want(self._resolver.rerank, request)
         return await ranked(self._scheduler, want, arrived, self._clock_ns)
 
     async def tell(self, question: Tokenize | Detokenize | Preview) -> Told:
         """Answer from the model's vocabulary and template. Raises as `generate` does, before its first item."""
         if isinstance(question, Preview):
             question = replace(question, of=await with_images(question.of, self._fetch))
-        want = await self._resolved(self._resolver.question, question)
+        want = await self._want(self._resolver.question, question)
         return await told(self._scheduler, want)
 
     async def load(self, model: str, *, options: Mapping[str, Any], keep_alive: float | None) -> None:
         """Make a model resident; returns when it is. `keep_alive` in seconds, inf for ever, None as configured."""
-        want = await self._resolved(self._resolver.load, model, options, keep_alive)
+        await self._make_resident(await self._want(self._resolver.load, model, options, keep_alive))
+
+    async def pin(self, model: str) -> str:
+        """Keep a model in memory, whoever else wants to be there; returns its full name when it is loaded.
+
+        It stays pinned even if the load fails, with what is raised then: `unpin` takes that back.
+        """
+        want = await self._want(self._resolver.load, model, {}, None)
+        self._scheduler.pin(want.model)
+        await self._make_resident(want)
+        return want.model
+
+    def unpin(self, model: str) -> bool:
+        """From now on it is loaded and unloaded as others are. False if it wasn't pinned."""
+        key = _key_of(model)
+        mine = [each for each in self._scheduler.pinned() if Name.parse(each).key == key]
+        for each in mine:
+            self._scheduler.unpin(each)
+        return bool(mine)
+
+    async def _make_resident(self, want: Want) -> None:
         request, stream = submit(self._scheduler, want)
         try:
             while await stream.take():
@@ -123,10 +144,7 @@ class Service:
 
     async def unload(self, model: str) -> bool:
         """Let a model go; returns when that is decided, running requests finish first. False if it isn't loaded."""
-        try:
-            key = Name.parse(model).key
-        except BadName as error:
-            raise InvalidRequest(str(error), field="model") from error
+        key = _key_of(model)
         for member in self._scheduler.residents():
             for served in member.models:
                 if Name.parse(served).key == key:
@@ -152,12 +170,25 @@ class Service:
         """What was counted, model by model; to be read at once."""
         return self._scheduler.measured()
 
-    async def _resolved(self, function: Callable[..., Want], *args: object) -> Want:
-        """What a request comes to, once it is known which devices there are."""
+    async def _want(self, read: Callable[..., Want], *args: object, priority: Priority | None = None) -> Want:
+        """What a request wants, for whoever asks, once it is known which devices there are.
+
+        What the caller says beside the request counts before its body.
+        """
         if self._inventory is not None:
             await self._inventory.known()
-        return await self._in_thread(function, *args)
+        caller = CALLER.get()
+        want = await self._in_thread(read, *args)
+        return replace(want, client=caller.client, priority=caller.priority or priority or "interactive")
 
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, function, *args)
+
+
+def _key_of(model: str) -> object:
+    """What equal names have in common. Raises InvalidRequest."""
+    try:
+        return Name.parse(model).key
+    except BadName as error:
+        raise InvalidRequest(str(error), field="model") from error

@@ -177,7 +177,7 @@ class Child(asyncio.SubprocessProtocol):
         self._disarm()
         if math.isfinite(self._load_timeout) and not self._stopping:
             self._watchdog = self._loop.call_later(
-                self._load_timeout, self._fail, f"the load made no progress for {self._load_timeout:.0f} s"
+                self._load_timeout, self._fail, f"the load made no progress for {self._load_timeout:.3g} s"
             )
 
     def _disarm(self) -> None:

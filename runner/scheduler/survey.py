@@ -5,6 +5,7 @@ Reads the scheduler's state and the machine's memory, and changes neither. Decid
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Container
 from dataclasses import replace
@@ -21,6 +22,7 @@ from runner.scheduler.ticket import Ticket, Want
 _UNBOUNDED = 2**62
 _SHORTEST_HOLD, _LONGEST_HOLD = 0.5, 4.0  # seconds
 _NOBODY = 2**62  # the id of a request that nobody made
+_VALID = 0.25  # seconds that a measurement holds
 _REMEMBERED = 64  # answers of what fits
 
 _Question = tuple[Footprint, LoadOptions, bool, frozenset[tuple[str, int]]]
@@ -49,6 +51,7 @@ class Survey:
         self._limit = limit
         self._offloads = offloads
         self._capacity: Room = {"host": 0}
+        self._measured: tuple[frozenset[int], float] = (frozenset(), -math.inf)
         self._answers: OrderedDict[_Question, Fitted | None] = OrderedDict()
 
     def snapshot(self, now: float) -> Snapshot:
@@ -57,7 +60,7 @@ class Survey:
             self._answers.clear()
             self._capacity = {"host": _UNBOUNDED}
         else:
-            self._measure()
+            self._measure(now)
         heads = self._queue.heads({member.key: member.window - len(member.inside) for member in self._fleet})
         return Snapshot(
             lines=[[self._waiting(ticket) for ticket in line] for line in heads],
@@ -71,7 +74,7 @@ class Survey:
     def foresee(self, want: Want, now: float) -> Snapshot:
         """As `snapshot`, if nobody waited but somebody with this want."""
         if not self._offloads:
-            self._measure(want)
+            self._measure(now, want)
         return replace(self.snapshot(now), lines=[[Waiting(_NOBODY, want)]], capacity=self._capacity)
 
     def left(self) -> Room:
@@ -139,18 +142,24 @@ class Survey:
             fresh=self._fresh(member),
         )
 
-    def _measure(self, also: Want | None = None) -> None:
+    def _measure(self, now: float, also: Want | None = None) -> None:
         """Bytes for all models together, measured only for somebody (`also`, or in the queue) whose model isn't there.
 
-        And only when no load or stop is half done, since part of its memory would count twice or not at all.
+        And only when no load or stop is half done, since part of its memory would count twice or not at all; and not
+        for every event while the same workers are there.
         """
         states = {member.key: member.state for member in self._fleet}
         keys = [line[0].want.key for line in self._queue.heads({})] + ([also.key] if also else [])
         absent = any(states.get(key, "stopping") == "stopping" for key in keys)
-        if absent and (self._capacity["host"] == 0 or all(state == "ready" for state in states.values())):
-            ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
-            self._capacity = {"host": memory.capacity(self._available(), ready)}
-            self._answers.clear()
+        if not absent or not (self._capacity["host"] == 0 or all(state == "ready" for state in states.values())):
+            return
+        workers = frozenset(member.run for member in self._fleet)
+        if workers == self._measured[0] and 0 <= now - self._measured[1] < _VALID:
+            return
+        self._measured = workers, now
+        ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
+        self._capacity = {"host": memory.capacity(self._available(), ready)}
+        self._answers.clear()
 
 
 def _hold(load: float) -> float:

@@ -6,7 +6,9 @@ Knows no state of the scheduler's beyond which workers have not ended yet.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from pathlib import Path
 
@@ -19,9 +21,21 @@ from runner.scheduler.failures import Exit
 from runner.scheduler.spare import Spare
 from runner.scheduler.worker_log import WorkerLog, path_of
 
+_SLOWEST = 50e6  # bytes a second that a load is granted time for, on top of `load_timeout`
+
+
+def _bytes_of(load: Load) -> int:
+    """The size of all files that a load reads; one that isn't there has none."""
+    size = 0
+    for path in (*load.weights, *load.draft, *([load.projector] if load.projector else [])):
+        with suppress(OSError):
+            size += os.stat(path).st_size
+    return size
+
 
 class Workers:
-    """Worker processes of this daemon. `clock` is the scheduler's; `command` the argv of a worker.
+    """Worker processes of this daemon. `clock` is the scheduler's; `command` the argv of a worker; `load_timeout` how
+    many seconds a load may go without a sign of life, and the larger its files the more.
 
     With `has_spare`, one more stands ready for the next load while the daemon is in use.
     """
@@ -47,7 +61,8 @@ class Workers:
     def start(self, run: int, model: str, load: Load, reports: Reports) -> None:
         """Spawn a worker in a task of its own."""
         worker_log = WorkerLog(path_of(self._logs, model))
-        child = Child(run, self._command(), load, worker_log, self._load_timeout, _Forget(self, reports))
+        timeout = self._load_timeout + _bytes_of(load) / _SLOWEST
+        child = Child(run, self._command(), load, worker_log, timeout, _Forget(self, reports))
         self._children[run] = child
         # In a context of its own: what the worker does later is not this request's doing, and not logged as such.
         standing = self._spare.take() if self._spare is not None else None

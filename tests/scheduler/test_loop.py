@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import msgspec
+import pytest
 
+from runner.errors import InsufficientMemory, ServerBusy
 from runner.protocol.events import Done, Stats
 from runner.protocol.totals import Totals
 from tests.fakes.scheduling import Bench, ready, want
@@ -245,6 +247,81 @@ class TestKeepAlive:
         assert bench.state("a") == "ready"
         bench.advance(1)
         assert bench.state("a") == "stopping"
+
+
+class TestPinned:
+    def test_it_stays_whoever_comes_and_however_long(self) -> None:
+        bench = Bench(models=2, keep_alive=60)
+        bench.scheduler.pin("a")
+        for model in ("a", "b"):
+            bench.submit(want(model, has_work=False))
+            bench.load(model)
+        bench.advance(30)
+        bench.submit(want("b", has_work=False))
+        bench.submit(want("c"))
+        assert (bench.state("a"), bench.state("b")) == ("ready", "stopping")
+        bench.advance(1000)
+        assert bench.state("a") == "ready"
+
+    def test_where_all_are_pinned_others_are_refused_at_once_with_their_names(self) -> None:
+        bench = Bench()
+        bench.scheduler.pin("a")
+        busy = bench.submit(want("a"))
+        bench.load("a")
+        refused = bench.submit(want("b"))
+        assert isinstance(refused.outcome, InsufficientMemory)
+        assert '"a"' in refused.outcome.message
+        assert not busy.outcome
+        bench.scheduler.unpin("a")
+        assert bench.submit(want("b")).outcome is None
+
+    def test_whoever_looks_after_them_is_told_of_a_death_and_of_nothing_else(self) -> None:
+        bench = Bench()
+        lost: list[str] = []
+        bench.scheduler.on_lost = lost.append
+        bench.scheduler.pin("a")
+        bench.submit(want("a", has_work=False))
+        bench.load("a")
+        bench.exit("a")
+        assert lost == ["a"]
+        bench.submit(want("a", has_work=False))
+        bench.load("a")
+        bench.scheduler.unload("a")
+        bench.exit("a", 0)
+        assert lost == ["a"]
+
+    def test_it_is_loaded_anew_for_a_longer_context(self) -> None:
+        bench = Bench()
+        bench.scheduler.pin("a")
+        bench.submit(want("a", has_work=False))
+        bench.load("a")
+        bench.submit(want("a", num_ctx=4096))
+        assert bench.state("a") == "stopping"
+
+
+class TestQueue:
+    def test_a_deadline_in_it(self) -> None:
+        bench = Bench(queue_timeout=20)
+        bench.submit(want("a"))
+        bench.load("a", sequences=1)
+        bench.submit(want("a"))
+        bench.advance(5)
+        late = bench.submit(want("a"))
+        assert bench.effects.wake_at == 25
+        bench.advance(20)
+        assert isinstance(late.outcome, ServerBusy)
+        assert 1 <= late.outcome.retry_after <= 60
+
+    def test_a_full_one_has_room_for_who_has_fewest_in_it(self) -> None:
+        bench = Bench(queue=4)
+        greedy = [bench.submit(want("a", client="x")) for _ in range(4)]
+        with pytest.raises(ServerBusy):
+            bench.submit(want("a", client="x"))
+        modest = bench.submit(want("a", client="y"))
+        assert isinstance(greedy[3].outcome, ServerBusy)
+        assert not any(heard.outcome for heard in (*greedy[:3], modest))
+        bench.load("a", sequences=1)
+        assert bench.worked_on(bench.run("a")) == [greedy[0].id, modest.id]
 
 
 class TestUnload:

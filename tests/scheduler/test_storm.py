@@ -64,6 +64,8 @@ class Storm(RuleBasedStateMachine):
                 model, key=key, num_ctx=num_ctx, keep_alive=keep_alive, has_work=has_work, footprint=SIZES[key],
                 client=client, priority=priority,
             )  # fmt: skip
+            members = [member for member in self.bench.scheduler.residents() if member.key == key]
+            self.unloaded |= {m.run for m in members if not wanted.is_served_by(m.digest, m.load)}
             with suppress(ServerBusy, LoadFailed):
                 self.heard.append(self.bench.submit(wanted))
 

@@ -80,7 +80,7 @@ def _world(crowd: Crowd) -> World:
 
 
 @given(_CROWDS, st.integers(0, 4), st.floats(0.0, 30.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_nobody_starves(crowd: Crowd, model: int, when: float) -> None:
     """One request among clients who never stop asking is taken within the bound."""
     world = _world(crowd)
@@ -96,7 +96,7 @@ def test_nobody_starves(crowd: Crowd, model: int, when: float) -> None:
 
 
 @given(_CROWDS, st.integers(0, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_the_batch_does_not_starve_either(crowd: Crowd, model: int) -> None:
     world = _world(crowd)
     _besiege(crowd, world, until=crowd.bound + 100)

@@ -7,8 +7,10 @@ import os
 import random
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -125,6 +127,16 @@ class TestLoading:
         async with house(tmp_path, load_timeout=0.5) as at:
             with pytest.raises(LoadFailed, match="no progress"):
                 await at.ask(want("say:ok", how="silent"))
+
+    async def test_a_large_file_is_given_more_time(self, tmp_path: Path) -> None:
+        large = tmp_path / "large.gguf"
+        with large.open("wb") as file:
+            file.truncate(25 * 10**6)
+        wanted = want("say:ok", how="silent")
+        load = msgspec.structs.replace(wanted.load, draft=(str(large),))
+        async with house(tmp_path, load_timeout=0.1) as at:
+            with pytest.raises(LoadFailed, match=r"no progress for 0\.6 s"):
+                await at.ask(replace(wanted, load=load))
 
     async def test_a_death_is_worth_another_try(self, tmp_path: Path) -> None:
         flag = str(tmp_path / "flag").replace("/", "|")

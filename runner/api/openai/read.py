@@ -43,6 +43,7 @@ def chat(body: wire.ChatRequest) -> Chat:
         variables=told,
         options=_options(body, longest, field),
         keep_alive=values.keep_alive(body.keep_alive),
+        priority=values.priority(body.service_tier, body.priority),
         choices=values.between(body.n, "n", 1, MOST_CHOICES) or 1,
         logprobs=values.logprobs(body.logprobs, body.top_logprobs),
         constraint=forms.asked(body),
@@ -70,6 +71,7 @@ def completions(body: wire.CompletionRequest) -> tuple[Complete, ...]:
         suffix=body.suffix or None,
         options=_options(body, body.max_tokens, "max_tokens", least=0 if body.echo else 1),
         keep_alive=values.keep_alive(body.keep_alive),
+        priority=values.priority(body.service_tier, body.priority),
         choices=choices,
         logprobs=_text_logprobs(body.logprobs),
         echo=bool(body.echo),
@@ -91,6 +93,7 @@ def embeddings(body: wire.EmbeddingsRequest) -> Embed:
         inputs=_texts_or_tokens(body.input, "input"),
         dimensions=body.dimensions,
         keep_alive=values.keep_alive(body.keep_alive),
+        priority=values.priority(None, body.priority),
         truncate=False,
         lora=adapters.read(body.lora),
     )

@@ -92,6 +92,8 @@ class Sampling(Form, kw_only=True):
     prompt_lookup_num_tokens: int | None = None
     keep_alive: Any = None
     lora: list[adapters.Adapter] | None = None
+    service_tier: str | None = None
+    priority: int | None = None
     stop_token_ids: Any = None
     allowed_token_ids: Any = None
     bad_words: Any = None
@@ -147,6 +149,7 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True):
     dimensions: int | None = None
     keep_alive: Any = None
     lora: list[adapters.Adapter] | None = None
+    priority: int | None = None
 
 
 OPTIONS: Mapping[str, str] = {
@@ -173,7 +176,6 @@ _IGNORED: Mapping[str, str] = {
     "metadata": _NO_ACCOUNT,
     "store": _NO_ACCOUNT,
     "safety_identifier": _NO_ACCOUNT,
-    "service_tier": "there is one tier: this machine",
     "prompt_cache_key": "equal prefixes are found without a key",
     "prompt_cache_retention": "how long prefixes are kept is the machine's affair",
 }
@@ -187,7 +189,6 @@ _OTHERS: Mapping[str, str] = {
     "spaces_between_special_tokens": "special tokens are never text of an answer",
     "cache_prompt": "what was computed of a prompt is always kept",
     "id_slot": "where a request runs is the engine's affair",
-    "priority": "there is one queue, first come, first served",
 }
 _LATER: Mapping[str, tuple[object, ...]] = dict.fromkeys(
     ("stop_token_ids", "allowed_token_ids", "bad_words", "include_stop_str_in_output", "prompt_logprobs"), ()

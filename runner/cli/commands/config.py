@@ -16,7 +16,7 @@ runner config
 runner config --json
 """
 _SECRET = "api_key"
-_SPANS = ("keep_alive", "load_timeout")
+_SPANS = ("queue_timeout", "keep_alive", "load_timeout")
 _SIZES = ("prefix_ram", "prefix_disk")
 
 

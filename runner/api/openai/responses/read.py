@@ -60,6 +60,7 @@ def read(body: wire.CountRequest, store: ResponseStore) -> Asked:
         think=values.think(body.reasoning.effort, "reasoning.effort") if body.reasoning else None,
         options=_options(body),
         keep_alive=values.keep_alive(body.keep_alive),
+        priority=values.priority(body.service_tier, None),
         truncate=_truncates(body.truncation),
         logprobs=_logprobs(body.top_logprobs, _LOGPROBS in include),
         constraint=_form(body.text),

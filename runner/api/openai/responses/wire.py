@@ -134,6 +134,7 @@ class CountRequest(msgspec.Struct, kw_only=True):
     num_ctx: int | None = None
     keep_alive: Any = None
     lora: list[adapters.Adapter] | None = None
+    service_tier: str | None = None
 
 
 class ResponseRequest(CountRequest, kw_only=True):
@@ -181,7 +182,6 @@ _SCHEMA = "the schema says it all"
 _LATER: Mapping[str, tuple[object, ...]] = {"background": (), "conversation": (), "prompt": ()}
 _IGNORED: Mapping[str, str] = {
     "stream_options": "nothing is obfuscated",
-    "service_tier": "there is one tier: this machine",
     "max_tool_calls": "it counts calls of tools that the server runs, and there are none",
     "prompt_cache_options": "equal prefixes are found without being told",
     "prompt_cache_retention": "how long prefixes are kept is the machine's affair",
