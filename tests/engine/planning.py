@@ -19,13 +19,13 @@ def check(given_: Snapshot, step: Step) -> None:
     waiting = {work.key: work for work in given_.waiting}
     assert len(set(step.admitted)) == len(step.admitted) <= given_.slots_free
     assert not (step.preempted and step.admitted)
-    together = [work for work in (*given_.running, *given_.waiting) if not work.rests]
-    assert {*step.admitted, *(row.key for row in step.rows)} <= {
-        work.key for work in together
-    }  # a step is of one group
+    group = {work.key for work in (*given_.running, *given_.waiting) if not work.rests}
+    assert group.issuperset((*step.admitted, *(row.key for row in step.rows)))
     for key in step.admitted:  # first come, first served, within the bonus that nobody can outgrow
         passed = [work for work in given_.waiting if work.key not in step.admitted]
-        assert all(work.waited <= waiting[key].waited + PATIENCE for work in passed)
+        before = [work for work in passed if work.waited > waiting[key].waited + PATIENCE]
+        assert all(work.rests for work in before)
+        assert len(step.admitted) + len(before) <= given_.slots_free  # a place is kept for those who rest
 
     left = [work for work in given_.running if work.key not in step.preempted]
     eligible = {work.key: work for work in [*left, *(waiting[key] for key in step.admitted)]}
@@ -43,9 +43,9 @@ def check(given_: Snapshot, step: Step) -> None:
     assert sum(rows[key] - 1 for key in decodes if key in rows) <= given_.drafts
     if decodes:
         assert sum(count for key, count in rows.items() if key not in decodes) <= given_.chunk
-    group = [work.key for work in left if not work.rests]
-    if group and given_.cells_free + freed > 0:
-        assert group[0] in rows  # the oldest gets on in every step of its group, so everybody becomes that and ends
+    going = [work.key for work in left if not work.rests]
+    if going and given_.cells_free + freed > 0:
+        assert going[0] in rows  # the oldest gets on in every step of its group, so everybody becomes that and ends
     first = min(given_.waiting, key=_urgency, default=None)
     if not given_.running and first is not None and not first.rests and given_.slots_free and given_.cells_free:
         assert step.rows
