@@ -63,9 +63,9 @@ def test_what_it_cannot_say(server: Served, lora: object, field: str) -> None:
 
 
 def test_a_model_with_adapters_is_listed_with_its_parent(server: Served) -> None:
-    (name, plain), *_ = server.models.stored.items()
+    plain, *_ = server.models.stored.values()
     tuned = replace(plain, name=replace(plain.name, model="sql"), adapters=(Path("/store/blobs/sha256-sql"),))
-    server.models.stored["sql"] = tuned
+    server.models.stored["sql:latest"] = tuned
     listed = {each["id"]: each for each in server.get("/v1/models").json["data"]}
     assert listed["sql:latest"]["parent"] == str(plain.name)
     assert "parent" not in listed[str(plain.name)]

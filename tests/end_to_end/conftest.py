@@ -46,6 +46,10 @@ def own_daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 @pytest.fixture
 def second_model(daemon: Daemon) -> str:
-    """Another name with its own parameters, so that it is another model to the scheduler."""
-    daemon.create("second", demo_gguf(), 'FROM {path}\nPARAMETER temperature 0\nSYSTEM "You are Runner."\n')
+    """Another name that wants to be loaded in another way, so that it has a worker of its own."""
+    daemon.create(
+        "second",
+        demo_gguf(),
+        'FROM {path}\nPARAMETER num_batch 256\nPARAMETER temperature 0\nSYSTEM "You are Runner."\n',
+    )
     return "second"

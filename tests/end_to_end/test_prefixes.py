@@ -47,7 +47,7 @@ def test_a_prompt_survives_an_unload_a_swap_and_a_restart(own_daemon: Daemon) ->
     (file,) = files(own_daemon)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert generate(own_daemon) == (size, size - 1, text)
-    own_daemon.create("other", demo_gguf(), "FROM {path}\nPARAMETER num_ctx 512\nSYSTEM Be brief.\n")
+    own_daemon.create("other", demo_gguf(), "FROM {path}\nPARAMETER num_batch 256\nSYSTEM Be brief.\n")
     own_daemon.post("/api/generate", {"model": "other", "prompt": "Hi", "stream": False})
     assert generate(own_daemon) == (size, size - 1, text)
     own_daemon.stop()

@@ -37,7 +37,7 @@ def ask(daemon: Daemon, model: str, question: str = "How do I pull a model?") ->
 def test_two_models_swap_without_a_lost_request(own_daemon: Daemon) -> None:
     own_daemon.environment["RUNNER_MAX_LOADED_MODELS"] = "1"
     own_daemon.start()
-    own_daemon.create("other", demo_gguf(), "FROM {path}\nPARAMETER temperature 0\nPARAMETER num_ctx 512\n")
+    own_daemon.create("other", demo_gguf(), "FROM {path}\nPARAMETER temperature 0\nPARAMETER num_batch 256\n")
     alone = {model: ask(own_daemon, model)["message"]["content"] for model in ("demo", "other")}
     names = [("demo", "other")[index % 3 == 0] for index in range(40)]
     with ThreadPoolExecutor(12) as pool:

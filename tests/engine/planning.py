@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from runner.engine.plan import PATIENCE, Snapshot, Step, Work, plan
+from runner.engine.plan import PATIENCE, Snapshot, Step, Work, _urgency, plan
 from runner.engine.slots import Slots
+from runner.engine.turns import Turns
+from runner.protocol.commands import Adapters
 
 
 def check(given_: Snapshot, step: Step) -> None:
@@ -17,9 +19,13 @@ def check(given_: Snapshot, step: Step) -> None:
     waiting = {work.key: work for work in given_.waiting}
     assert len(set(step.admitted)) == len(step.admitted) <= given_.slots_free
     assert not (step.preempted and step.admitted)
+    group = {work.key for work in (*given_.running, *given_.waiting) if not work.rests}
+    assert group.issuperset((*step.admitted, *(row.key for row in step.rows)))
     for key in step.admitted:  # first come, first served, within the bonus that nobody can outgrow
         passed = [work for work in given_.waiting if work.key not in step.admitted]
-        assert all(work.waited <= waiting[key].waited + PATIENCE for work in passed)
+        before = [work for work in passed if work.waited > waiting[key].waited + PATIENCE]
+        assert all(work.rests for work in before)
+        assert len(step.admitted) + len(before) <= given_.slots_free  # a place is kept for those who rest
 
     left = [work for work in given_.running if work.key not in step.preempted]
     eligible = {work.key: work for work in [*left, *(waiting[key] for key in step.admitted)]}
@@ -31,15 +37,17 @@ def check(given_: Snapshot, step: Step) -> None:
     freed = sum(work.cells for work in given_.running if work.key in step.preempted)
     assert sum(rows.values()) <= given_.budget
     assert sum(rows.values()) <= given_.cells_free + freed
-    decodes = [work.key for work in left if work.decoding]
+    decodes = [work.key for work in left if work.decoding and not work.rests]
     if decodes and given_.cells_free + freed >= len(decodes):
         assert all(rows.get(key, 0) >= 1 for key in decodes)
     assert sum(rows[key] - 1 for key in decodes if key in rows) <= given_.drafts
     if decodes:
         assert sum(count for key, count in rows.items() if key not in decodes) <= given_.chunk
-    if left and given_.cells_free + freed > 0:
-        assert left[0].key in rows  # the oldest gets on in every step, so everybody becomes the oldest and ends
-    if not given_.running and given_.waiting and given_.slots_free and given_.cells_free:
+    going = [work.key for work in left if not work.rests]
+    if going and given_.cells_free + freed > 0:
+        assert going[0] in rows  # the oldest gets on in every step of its group, so everybody becomes that and ends
+    first = min(given_.waiting, key=_urgency, default=None)
+    if not given_.running and first is not None and not first.rests and given_.slots_free and given_.cells_free:
         assert step.rows
 
 
@@ -58,6 +66,7 @@ class Life:
     computed: int = 0
     tokens: list[int] = field(default_factory=list)
     ran: bool = False
+    group: Adapters = ()
 
     def __post_init__(self) -> None:
         self.tokens = self.tokens or self.prompt.copy()
@@ -95,6 +104,7 @@ class Engine:
         self.hits: Callable[[], int] = lambda: 0  # how many of them are right
         self.cached: Callable[[Life], int] = lambda life: 0
         self.steps = self.preemptions = self._keys = 0
+        self.turns = Turns(2.0)  # steps
 
     def _forget(self, seq: int, start: int) -> bool:
         del self.held[seq][start:]
@@ -108,18 +118,38 @@ class Engine:
     def cells_used(self) -> int:
         return len({id(cell) for held in self.held for cell in held})
 
-    def submit(self, request: int, prompt: list[int], *lengths: int) -> None:
+    def submit(self, request: int, prompt: list[int], *lengths: int, group: Adapters = ()) -> None:
         """A request of one choice for each length."""
         first, *others = lengths
         self._keys += 1
         self.incomplete[request] = len(lengths)
-        self.waiting.append(Life(request, 0, prompt, first, self._keys, self.steps, others))
+        self.waiting.append(Life(request, 0, prompt, first, self._keys, self.steps, others, group=group))
 
     def step(self) -> Step:
+        """One of the group whose turn it is, or of the next that can do anything."""
+        groups = self.turns.order([life.group for life in [*self.running, *self.waiting]], self.steps)
+        for group in groups:
+            given_ = self._snapshot(group)
+            step = plan(given_)
+            check(given_, step)
+            if step.rows or step.preempted:
+                self.turns.took(group, self.steps)
+                break
+        self._carry_out(step)
+        return step
+
+    def _snapshot(self, group: Adapters) -> Snapshot:
         held = self.slots.held([life.slot for life in self.running if life.slot is not None])
-        given_ = Snapshot(
+        return Snapshot(
             [
-                Work(life.key, cells, life.remaining, life.is_decoding, self.wants() if life.is_decoding else 0)
+                Work(
+                    life.key,
+                    cells,
+                    life.remaining,
+                    life.is_decoding,
+                    self.wants() if life.is_decoding else 0,
+                    rests=life.group != group,
+                )
                 for life, cells in zip(self.running, held, strict=True)
             ],
             [
@@ -129,6 +159,7 @@ class Engine:
                     life.remaining,
                     cached=min(self.cached(life), life.remaining),
                     waited=float("inf") if life.ran else (self.steps - life.arrived) / 10,
+                    rests=life.group != group,
                 )
                 for life in self.waiting
             ],
@@ -138,8 +169,8 @@ class Engine:
             self.chunk,
             self.drafts,
         )
-        step = plan(given_)
-        check(given_, step)
+
+    def _carry_out(self, step: Step) -> None:
         self.steps += 1
         for key in step.preempted:
             life = self.running.pop()
@@ -150,11 +181,10 @@ class Engine:
         for key in step.admitted:
             life = next(each for each in self.waiting if each.key == key)
             self.waiting.remove(life)
-            life.slot, life.computed = self.slots.acquire(life.tokens)
+            life.slot, life.computed = self.slots.acquire(life.tokens, None, life.group)
             life.ran = True
             self.running.append(life)
         self._compute({row.key: row.count for row in step.rows})
-        return step
 
     def _compute(self, counts: dict[int, int]) -> None:
         self.slots.make_room(sum(counts.values()))
@@ -196,7 +226,7 @@ class Engine:
         forks = []
         for choice, length in enumerate(life.unforked, start=1):
             self._keys += 1
-            fork = Life(life.request, choice, life.prompt, length, self._keys, life.arrived, ran=True)
+            fork = Life(life.request, choice, life.prompt, length, self._keys, life.arrived, ran=True, group=life.group)
             fork.slot = self.slots.fork(life.slot)
             if fork.slot is not None:
                 fork.computed = life.computed

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from runner.protocol.commands import Adapter, Adapters
 from tests.engine.planning import Engine
 
 prompts = st.lists(st.integers(0, 2), min_size=1, max_size=40)
@@ -32,12 +33,16 @@ class PlanMachine(RuleBasedStateMachine):
         self.tokens = 0
         self.cancelled: set[int] = set()
 
-    @rule(prompt=prompts, lengths=st.lists(st.integers(1, 20), min_size=1, max_size=3))
-    def submit(self, prompt: list[int], lengths: list[int]) -> None:
+    @rule(
+        prompt=prompts,
+        lengths=st.lists(st.integers(1, 20), min_size=1, max_size=3),
+        group=st.sampled_from([(), (), (Adapter("a"),), (Adapter("a", 0.5),), (Adapter("a"), Adapter("b"))]),
+    )
+    def submit(self, prompt: list[int], lengths: list[int], group: Adapters) -> None:
         request = len(self.lengths)
         self.lengths[request] = lengths
         self.tokens += len(prompt) * len(lengths) + sum(lengths)
-        self.engine.submit(request, prompt, *lengths)
+        self.engine.submit(request, prompt, *lengths, group=group)
 
     @precondition(lambda self: self.engine.running or self.engine.waiting)
     @rule(times=st.integers(1, 20))

@@ -178,11 +178,38 @@ def test_cells_of_a_prompt_that_stands_ready_are_taken_with_it() -> None:
     assert plan(snapshot(waiting=waiting, cells=700)).admitted == (1,)
 
 
+# -- groups
+
+
+def test_those_who_rest_have_no_rows_and_give_up_cells_where_they_are_newest() -> None:
+    resting = replace(decoding(2, 10), rests=True)
+    assert plan(snapshot([decoding(1), resting])).rows == (Row(1, 1),)
+    step = plan(snapshot([decoding(1), resting], cells=0))
+    assert (step.preempted, step.rows) == ((2,), (Row(1, 1),))
+    waits = plan(snapshot([resting, decoding(1)], cells=0))  # and where they are older, others make way
+    assert (waits.preempted, waits.rows) == ((1,), ())
+
+
+def test_nobody_overtakes_one_who_rests() -> None:
+    large, small = replace(prefill(1, 900), rests=True, waited=0.5), prefill(2, 5)
+    assert plan(snapshot([decoding(9)], [large, small], cells=500)).admitted == ()
+    assert plan(snapshot([], [large, small], cells=500)).admitted == ()
+    assert plan(snapshot([], [large, small], cells=2000)).admitted == (2,)
+    assert plan(snapshot([], [large, small], cells=2000, slots=1)).admitted == ()
+
+
 # -- any snapshot that the loop can be in
 
 works = st.builds(
-    lambda cells, remaining, decoding, drafts, cached, waited: Work(
-        0, cells, 1 if decoding else remaining, decoding, drafts if decoding else 0, min(cached, remaining), waited
+    lambda cells, remaining, decoding, drafts, cached, waited, rests: Work(
+        0,
+        cells,
+        1 if decoding else remaining,
+        decoding,
+        drafts if decoding else 0,
+        min(cached, remaining),
+        waited=waited,
+        rests=rests,
     ),
     st.integers(0, 60),
     st.integers(1, 60),
@@ -190,6 +217,7 @@ works = st.builds(
     st.integers(0, 6),
     st.integers(0, 60),
     st.floats(0, 3) | st.just(math.inf),
+    st.booleans(),
 )
 
 
