@@ -178,7 +178,7 @@ class Lanes:
         if self._plan is None:
             return None
         crowd = [sequence for sequence in everybody if self._fits(sequence)]
-        if self._is_crowd(len(crowd)):
+        if self._is_crowd(crowd):
             self._crowded = now
             if self.wide is None and self._maker is None and now >= self._retry:
                 self._begin(self._plan, now)
@@ -218,10 +218,13 @@ class Lanes:
         """Whether it will do with a short slot, as far as can be told."""
         return self._plan is not None and not sequence.is_long and need(sequence) <= self._plan.length
 
-    def _is_crowd(self, count: int) -> bool:
-        """Whether so many that would do with a short slot are more than the pool computes well."""
+    def _is_crowd(self, crowd: Collection[Sequence]) -> bool:
+        """Whether these, who would do with a short slot, are more than the pool holds, or computes well."""
+        count = len(crowd)
         if self.pool is None or count < 2:
             return False
+        if sum(map(need, crowd)) > self.pool.context.cells:
+            return True
         if self.wide is None and self._maker is None:  # afterwards the pool's steps tell nothing of so many
             # Idle prefixes are in the way as well, but they can be moved to RAM for less than a lane.
             saving = self.cost.saving(count, self.pool.slots.cells_busy)

@@ -6,8 +6,8 @@
 
 One model has room. In turns, each with a prompt that nobody has seen: `Llama()` and its prefill in a process that has
 its imports done (raw), and a request to a daemon in which another model has to go first: with a spare worker, and
-without. Then a turn more of the same conversation after another swap, whose prefix comes from a file. With `--cold`, the
-weights are dropped from the page cache before each.
+without. Then a turn more of the same conversation after another swap, whose prefix comes from a file. With `--cold`,
+the weights are dropped from the page cache before each.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,23 @@ def generate(daemon: Daemon, model: str = "demo") -> tuple[int, int, str]:
     body = {"model": model, "prompt": QUESTIONS, "raw": True, "stream": False, "options": {"num_predict": 8}}
     answer = daemon.post("/api/generate", body)
     return answer["prompt_eval_count"], answer.get("prompt_eval_cached_count", 0), answer["response"]
+
+
+def chat(daemon: Daemon, messages: list[dict[str, str]]) -> tuple[int, int, str]:
+    """A turn of a conversation with the demo: its prompt's tokens, how many were not computed, and the answer."""
+    body = {"model": "demo", "messages": messages, "max_tokens": 32, "temperature": 0}
+    answer: Any = daemon.post("/v1/chat/completions", body)
+    usage = answer["usage"]
+    cached = usage["prompt_tokens_details"]["cached_tokens"]
+    return usage["prompt_tokens"], cached, answer["choices"][0]["message"]["content"]
+
+
+def until_filed(daemon: Daemon) -> None:
+    """Wait until the prefix of a worker that nobody asks for is in a file."""
+    deadline = time.monotonic() + 30
+    while not files(daemon):
+        assert time.monotonic() < deadline, "no file came"
+        time.sleep(0.05)
 
 
 def unload(daemon: Daemon, model: str = "demo") -> None:
@@ -57,6 +75,40 @@ def test_a_prompt_survives_an_unload_a_swap_and_a_restart(own_daemon: Daemon) ->
     )["usage"]
     assert usage["prompt_tokens"] == size
     assert usage["prompt_tokens_details"]["cached_tokens"] == size - 1
+
+
+@pytest.mark.parametrize("way", ["swap", "swap and restart", "worker killed", "daemon killed"])
+def test_the_second_turn_of_a_chat_finds_the_first(own_daemon: Daemon, way: str) -> None:
+    own_daemon.environment["RUNNER_MAX_LOADED_MODELS"] = "1"
+    own_daemon.start()
+    own_daemon.create("other", demo_gguf(), "FROM {path}\nPARAMETER num_ctx 512\nSYSTEM Be brief.\n")
+    turns = [{"role": "user", "content": _MANY}]
+    size, cached, text = chat(own_daemon, turns)
+    assert size > 200
+    assert cached == 0
+    if "killed" in way:  # who is killed writes nothing, so it has to be there before
+        until_filed(own_daemon)
+    if way == "worker killed":
+        (worker,) = workers(own_daemon)
+        worker.kill()
+        worker.wait(timeout=30)
+    elif way == "daemon killed":
+        assert own_daemon.process is not None
+        own_daemon.process.kill()
+        own_daemon.process.wait()
+        own_daemon.start()
+    else:
+        own_daemon.post("/api/generate", {"model": "other", "prompt": "Hi", "stream": False})
+    if way == "swap and restart":
+        own_daemon.stop()
+        own_daemon.start()
+    turns += [{"role": "assistant", "content": text}, {"role": "user", "content": "And how do I remove one?"}]
+    longer, cached, _ = chat(own_daemon, turns)
+    assert longer > size
+    # All but the end of the turn, where the template may put the markers of a turn otherwise than the model.
+    assert cached >= size - 1
+    own_daemon.post("/api/generate", {"model": "other", "prompt": "Hi", "stream": False})
+    assert len(files(own_daemon)) <= 2  # one for the whole conversation, and one for what the other was asked, if any
 
 
 def test_a_spoilt_file_is_computed_anew(own_daemon: Daemon) -> None:

@@ -87,6 +87,32 @@ def test_a_second_daemon_on_the_same_store_names_the_first(own_daemon: Daemon) -
     assert second.process.returncode == 75
 
 
+def test_the_next_model_is_loaded_by_the_worker_that_stands_ready(own_daemon: Daemon) -> None:
+    own_daemon.environment["RUNNER_MAX_LOADED_MODELS"] = "1"
+    own_daemon.start()
+    own_daemon.create("other", demo_gguf(), "FROM {path}\nPARAMETER num_ctx 512\n")
+    ask(own_daemon, "demo")
+    deadline = time.monotonic() + 30
+    while not spares(own_daemon):
+        assert time.monotonic() < deadline, "no spare worker came"
+        time.sleep(0.05)
+    (ready,) = spares(own_daemon)
+    assert "runner pull" in ask(own_daemon, "other")["message"]["content"]
+    assert [worker.pid for worker in workers(own_daemon)] == [ready.pid]
+    assert ready.cmdline()[-1] == "--serve"  # what people see says that it is no spare one any more
+    own_daemon.stop()
+    assert not ready.is_running()
+
+
+def test_without_a_spare_worker_there_is_none(own_daemon: Daemon) -> None:
+    own_daemon.environment["RUNNER_SPARE_WORKER"] = "off"
+    own_daemon.start()
+    ask(own_daemon, "demo")
+    time.sleep(2.0)  # one would come after a second
+    assert spares(own_daemon) == []
+    assert len(workers(own_daemon)) == 1
+
+
 def test_keep_alive_runs_out(own_daemon: Daemon) -> None:
     own_daemon.environment["RUNNER_KEEP_ALIVE"] = "0.2"
     own_daemon.start()

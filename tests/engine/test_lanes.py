@@ -220,10 +220,19 @@ class Known(Cost):
 def test_what_was_measured_decides_for_more_than_a_few_and_as_many_as_the_pool_has_sequences(
     users: int, share: float, is_wide: bool
 ) -> None:
-    machine, items = Machine(pool=16), crowd(users)
+    machine, items = Machine(pool=16, cells=400), crowd(users)
     machine.lanes.cost = Known(share)
     all_said(machine.run([items, *[[] for _ in range(4)], [Widened()]]), items)
     assert (machine.wide != []) == is_wide
+
+
+def test_more_than_the_pool_has_cells_for_are_a_crowd_whatever_its_steps_take() -> None:
+    """Eight of sixteen tokens each."""
+    for cells, is_wide in ((200, False), (120, True)):
+        machine, items = Machine(pool=16, cells=cells), crowd(8)
+        machine.lanes.cost = Known(0.0)
+        all_said(machine.run([items, *[[] for _ in range(4)], [Widened()]]), items)
+        assert (machine.wide != []) == is_wide
 
 
 def test_a_crowd_gets_the_wide_lane_and_nobody_is_lost() -> None:
