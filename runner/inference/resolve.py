@@ -23,13 +23,13 @@ from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import prompts
 from runner.inference.aliases import Aliases
+from runner.inference.defaults import Defaults
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.requests import Chat, Complete, Detokenize, Embed, Preview, Rerank, Tokenize
 from runner.inference.templates import choose
 from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Load, PrefixStore, Prompt
-from runner.protocol.sandbox import Sandbox
 from runner.scheduler.memory import Footprint
 from runner.scheduler.ticket import Want
 
@@ -47,6 +47,7 @@ class _Source:
     facts: Facts
     own: Mapping[str, Any]  # the request's options, checked
     merged: Mapping[str, Any]
+    defaults: Defaults
     draft: tuple[Path, ...] = ()  # files of the model that drafts for it
     draft_facts: Facts | None = None
     others: Callable[[str], Sequence[str]] = lambda capability: ()  # stored models that have a capability
@@ -64,8 +65,8 @@ class _Source:
 
 
 class Resolver:
-    """`context_length` is the configured one in tokens (0 for none), `num_parallel` the configured one (0 for auto).
-    Without `prefixes`, nothing of a prompt outlives its worker. `aliases` are names that stand for other models.
+    """Without `prefixes`, nothing of a prompt outlives its worker. `aliases` are names that stand for other models.
+    `defaults` is what the settings say where neither request nor Modelfile does, and may be replaced at any time.
 
     Safe to call from several threads.
     """
@@ -74,18 +75,16 @@ class Resolver:
         self,
         store: Store,
         *,
-        context_length: int,
-        num_parallel: int,
+        context_length: int = 0,
+        num_parallel: int = 0,
         prefixes: PrefixFolders | None = None,
         aliases: Aliases | None = None,
-        sandbox: Sandbox | None = None,
+        defaults: Defaults | None = None,
     ) -> None:
         self._store = store
         self._aliases = aliases or Aliases()
         self._prefixes = prefixes
-        self._sandbox = sandbox or Sandbox()
-        self._context_length = context_length
-        self._num_parallel = num_parallel
+        self.defaults = defaults or Defaults(context_length, num_parallel)
         self._facts: OrderedDict[str, Facts] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -183,18 +182,19 @@ class Resolver:
             footprint=footprint,
             work=work,
             named=merge.named_for_loading(source.own),
-            keep_alive=keep_alive,
+            keep_alive=source.defaults.keep_alive_of(source.model.name) if keep_alive is None else keep_alive,
         )
 
     def _load(self, source: _Source) -> Load:
         model = source.model
         template = choose(model.template, source.facts)
         own = source.facts.context_length
-        wanted = source.merged.get("num_ctx") or self._context_length or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+        defaults = source.defaults
+        wanted = source.merged.get("num_ctx") or defaults.context_length or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
         return Load(
             weights=tuple(str(path) for path in model.weights),
             options=merge.load_options(
-                source.merged, num_ctx=min(wanted, own) if own else wanted, num_parallel=self._num_parallel
+                source.merged, num_ctx=min(wanted, own) if own else wanted, num_parallel=defaults.num_parallel
             ),
             adapters=tuple(str(path) for path in model.adapters),
             draft=tuple(str(path) for path in source.draft),
@@ -202,7 +202,7 @@ class Resolver:
             template=None if template.is_own else template.text,  # the worker reads the GGUF's own by itself
             embedding=not source.has("completion"),
             prefixes=self._prefixes.of(model) if self._prefixes else PrefixStore(),
-            sandbox=self._sandbox,
+            sandbox=defaults.sandbox,
         )
 
     def _find(self, asked: str, options: Mapping[str, Any]) -> _Source:
@@ -211,11 +211,13 @@ class Resolver:
             model = self._aliases.find(self._store, asked)
             self._store.check(model)
             found = self._facts_of(str(model.digest), model.weights[0])
-        merged = merge.recommended(found.sampling) | dict(model.parameters) | own
+        defaults = self.defaults  # the same ones for all of this request
+        configured = defaults.options_of(model.name)
+        merged = merge.recommended(found.sampling) | configured | dict(model.parameters) | own
         draft = self._draft_of(model, merged.get("draft_model"))
         with _as_request_errors(asked):
             draft_facts = self._facts_of(str(draft[0]), draft[0]) if draft else None
-        return _Source(asked, model, found, own, merged, draft, draft_facts, self._having)
+        return _Source(asked, model, found, own, merged, defaults, draft, draft_facts, self._having)
 
     def _having(self, capability: str) -> Sequence[str]:
         return [str(each.name) for each in self._store.list() if capability in each.config.capabilities]

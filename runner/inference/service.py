@@ -92,6 +92,10 @@ class Service:
         want = await self._in_thread(self._resolver.embed, request)
         return await embedded(self._scheduler, want, request.dimensions, arrived, self._clock_ns)
 
+    def fetch_by(self, fetch: Fetch | None) -> None:
+        """Get images from other places by this from now on, or not at all."""
+        self._fetch = fetch
+
     async def rerank(self, request: Rerank) -> Ranked:
         """A score for each document, in their order. Raises as `embed` does."""
         arrived = self._clock_ns()

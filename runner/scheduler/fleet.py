@@ -65,6 +65,13 @@ class Fleet:
         self._by_run: dict[int, Member] = {}
         self._runs = 0
 
+    def relimit(self, keep_alive: float) -> None:
+        """Another keep-alive where nobody asked for one, for the members that are there too."""
+        for member in self:
+            if member.keep_alive == self._keep_alive:
+                member.keep_alive = keep_alive
+        self._keep_alive = keep_alive
+
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self._by_model.values()))
 

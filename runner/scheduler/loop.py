@@ -166,6 +166,12 @@ class Scheduler:
         engine = meters.engine + member.stats if member and member.stats else meters.engine
         return Measured(model, meters, engine, member, running, len(inside) - running + self._queue.waiting(model))
 
+    def relimit(self, limits: Limits) -> None:
+        """Go on with other limits. What is loaded or waits already may be more than they allow, and stays."""
+        self._limits = limits
+        self._fleet.relimit(limits.keep_alive)
+        self._settle()
+
     # Events from workers
 
     def events(self, run: int, events: Sequence[Event]) -> None:

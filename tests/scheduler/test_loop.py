@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 import msgspec
+import pytest
 
+from runner.errors import ServerBusy
 from runner.protocol.events import Done, Stats
+from runner.scheduler.loop import Limits
 from tests.fakes.scheduling import Bench, want
 
 
@@ -239,6 +242,36 @@ class TestKeepAlive:
         assert bench.state("a") == "ready"
         bench.advance(1)
         assert bench.state("a") == "stopping"
+
+
+class TestOtherLimits:
+    def test_a_keep_alive_that_nobody_asked_for_is_the_new_one(self) -> None:
+        bench = Bench(models=2, keep_alive=300)
+        for model, keep_alive in (("a", None), ("b", 60)):
+            heard = bench.submit(want(model, keep_alive=keep_alive))
+            bench.load(model)
+            bench.done(heard)
+        bench.scheduler.relimit(Limits(models=2, queue=100, keep_alive=10))
+        bench.advance(10)
+        assert (bench.state("a"), bench.state("b")) == ("stopping", "ready")
+
+    def test_a_smaller_queue_turns_newcomers_away_and_keeps_who_waits(self) -> None:
+        bench = Bench(queue=5)
+        waiting = [bench.submit(want("a")) for _ in range(5)]
+        bench.scheduler.relimit(Limits(models=1, queue=2, keep_alive=300))
+        with pytest.raises(ServerBusy):
+            bench.submit(want("a"))
+        bench.load("a", sequences=4)
+        assert all(heard.admissions for heard in waiting)
+
+    def test_room_for_more_models_is_used_at_once(self) -> None:
+        bench = Bench(models=1)
+        bench.submit(want("a"))
+        bench.load("a")
+        bench.submit(want("b"))
+        assert bench.state("b") == "absent"
+        bench.scheduler.relimit(Limits(models=2, queue=100, keep_alive=300))
+        assert bench.state("b") == "loading"
 
 
 class TestUnload:
