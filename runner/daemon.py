@@ -39,6 +39,7 @@ from runner.config.live import Live
 from runner.inference import tuning
 from runner.inference.adoptions import Adoptions
 from runner.inference.aliases import Aliases
+from runner.inference.checkup import Checkup
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
@@ -91,7 +92,11 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
     adoptions = Adoptions(store, jobs, threads, ThreadPoolExecutor(4, "adopt"))
     discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
-    app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery, live))
+    checkup = Checkup(store, service, live, settings.folders.state / "logs", machine.available_memory)
+    services = Services(
+        service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery, live, checkup
+    )
+    app = build_app(services)
     live.tell(tuning.Parts(scheduler, workers, service, resolver, prefixes, aliases, sources).take)
     return Daemon(app, scheduler, workers, jobs, sources)
 

@@ -28,6 +28,7 @@ from runner.api.openai.write import error as openai_error
 from runner.api.openapi import OpenAPI
 from runner.api.own.adopt import Adopting
 from runner.api.own.daemon import Own
+from runner.api.own.doctor import Doctor
 from runner.api.own.look import Looking
 from runner.api.own.origins import Origins
 from runner.api.own.search import Searching
@@ -39,6 +40,7 @@ from runner.api.unknown import UNKNOWN, Unknown
 from runner.config import Settings
 from runner.config.live import Apply, Live
 from runner.inference.adoptions import Adoptions
+from runner.inference.checkup import Checkup
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
@@ -69,6 +71,7 @@ class Services:
     adoptions: Adoptions
     discovery: Discovery
     live: Live | None = None  # where the settings may change
+    checkup: Checkup | None = None
 
 
 def build_app(services: Services, patience: Patience | None = None) -> web.Application:
@@ -109,6 +112,8 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         OpenAPI(),
     ):
         app.add_routes(part.routes())
+    if services.checkup is not None:
+        app.add_routes(Doctor(services.checkup).routes())
     if services.live is not None:
         services.live.tell(_following(rules, services))
     app.router.add_get(_MODELS, _either(of_openai.models, of_anthropic.models))

@@ -32,6 +32,7 @@ VERBS = (
     "outdated",
     "update",
     "up",
+    "doctor",
     "bench",
     "serve",
     "shutdown",

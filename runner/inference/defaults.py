@@ -6,6 +6,7 @@ Weighs less than a request and a Modelfile, and more than the author's advice; `
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,8 +34,9 @@ class Defaults:
         return {**self.options, **self.of(name).options}
 
     def keep_alive_of(self, name: Name) -> float | None:
-        """How long it stays without requests, in seconds; None where its entry doesn't say."""
-        return self.of(name).keep_alive
+        """How long it stays without requests, in seconds; None where its entry doesn't say. One that is pinned stays."""
+        entry = self.of(name)
+        return math.inf if entry.pin and entry.keep_alive is None else entry.keep_alive
 
     def of(self, name: Name) -> ModelSettings:
         """A model's entry, empty where it has none."""

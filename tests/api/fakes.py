@@ -65,6 +65,7 @@ from runner.inference.requests import (
     Tokenize,
     Told,
 )
+from runner.protocol.checkup import Finding
 from runner.protocol.events import Alternative, Logprob
 from runner.scheduler.meters import Measured
 
@@ -641,3 +642,13 @@ class FakeDiscovery:
         offline = text == "offline" or not hub
         found = () if offline else (RepositoryFound(model, False, True),)
         return SearchFound((EntryFound(entry, (tag,)),), found, "nobody answers" if text == "offline" else "")
+
+
+class FakeCheckup:
+    """Finds what it is told to find."""
+
+    def __init__(self) -> None:
+        self.found: tuple[Finding, ...] = (Finding("store", "ok", "1 model is in /models, 100 GiB are free"),)
+
+    async def findings(self) -> tuple[Finding, ...]:
+        return self.found

@@ -61,6 +61,8 @@ class TestOrder:
         assert num_ctx(want) == 200
         assert want.keep_alive == 60.0
         assert resolver.chat(Chat("m", HI, keep_alive=5.0)).keep_alive == 5.0
+        pinned = Resolver(store, defaults=Defaults(models={"m": ModelSettings(pin=True)}))
+        assert pinned.chat(Chat("m", HI)).keep_alive == float("inf")
         want = resolver.chat(Chat("other", HI))
         assert (work(want).sampling.min_p, num_ctx(want), want.keep_alive) == (0.2, 100, None)
         assert want.named == frozenset(), "what is configured is no reason to load a model anew"

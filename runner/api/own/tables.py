@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.api.fields import Answers, Fields
-from runner.api.own import adopt, daemon, look, origins, search, verify
+from runner.api.own import adopt, daemon, doctor, look, origins, search, verify
 
 FIELDS: Mapping[str, Fields] = {
     **look.FIELDS,
@@ -16,6 +16,7 @@ FIELDS: Mapping[str, Fields] = {
 }
 ANSWERS: Mapping[str, Answers] = {
     **daemon.ANSWERS,
+    **doctor.ANSWERS,
     **look.ANSWERS,
     **search.ANSWERS,
     **adopt.ANSWERS,
