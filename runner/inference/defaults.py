@@ -34,7 +34,7 @@ class Defaults:
         return {**self.options, **self.of(name).options}
 
     def keep_alive_of(self, name: Name) -> float | None:
-        """How long it stays without requests, in seconds; None where its entry doesn't say. One that is pinned stays."""
+        """Seconds that it stays without requests, None where its entry doesn't say. One that is pinned stays."""
         entry = self.of(name)
         return math.inf if entry.pin and entry.keep_alive is None else entry.keep_alive
 

@@ -128,7 +128,7 @@ def test_config_reload_and_what_waits(daemon: FakeDaemon, runner: CommandLine) -
     row = {"name": "models", "value": "/a", "source": "default", "applies": "start", "waiting": "/b"}
     daemon.refusals["/runner/config"] = (
         200,
-        {"runner": "x", "pid": 1, "settings": [row], "refused": "max_queue is odd"},
+        {"runner": "x", "pid": 1, "settings": [row], "refused": "it is odd"},
     )
     said = runner("config").stderr
     assert "models: waits" in said
