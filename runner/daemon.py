@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from socket import socket
 
@@ -28,15 +27,19 @@ from aiohttp import web
 
 from registry.embedded import ensure_demo
 from registry.errors import Locked, RegistryError, StorageFault
+from registry.quantize import Order, Planned, Watch
 from registry.store import Store
 from runner import __version__, config, log
 from runner.api.app import Services, build_app
 from runner.api.openai.responses.store import ResponseStore
-from runner.api.remote import Remote
+from runner.api.remote import fetching
 from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
+from runner.config.live import Live
+from runner.inference import tuning
 from runner.inference.adoptions import Adoptions
 from runner.inference.aliases import Aliases
+from runner.inference.checkup import Checkup
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
@@ -44,11 +47,10 @@ from runner.inference.pins import Pins
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.quantizer import quantize
 from runner.inference.residents import Pool, Surroundings
-from runner.inference.resolve import DEFAULT_CONTEXT, Resolver
+from runner.inference.resolve import Resolver
 from runner.inference.service import Service
-from runner.inference.sources import Sources, SourceSettings
+from runner.inference.sources import Sources
 from runner.inference.updates import Updates
-from runner.protocol.sandbox import Sandbox
 from runner.scheduler import machine, worker_log
 from runner.scheduler.devices import Inventory
 from runner.scheduler.loop import Limits, Scheduler
@@ -58,7 +60,6 @@ _log = logging.getLogger("runner.daemon")
 
 GRACE = 5.0  # seconds for requests to finish once the daemon is told to end
 _JOBS_GRACE = 3.0  # seconds for pulls to leave what they have in good order
-_MODELS = 3  # loaded at once, where the setting leaves it to us
 _USAGE, _IO, _BUSY, _NOT_ALLOWED = 2, 74, 75, 77  # exit codes
 
 
@@ -75,61 +76,47 @@ class Daemon:
     pins: Pins
 
 
-def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdown: Callable[[], None]) -> Daemon:
+def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Callable[[], None]) -> Daemon:
     """Construct everything. `threads` is for what reads the store; `shutdown` asks the process to end."""
+    settings, limits = live.settings, tuning.limits_of(live.settings)
     workers = Workers(
         settings.folders.state / "logs", settings.load_timeout, time.monotonic, has_spare=settings.spare_worker
-    )
-    limits = Limits(
-        models=settings.max_loaded_models or _MODELS,
-        queue=settings.max_queue,
-        keep_alive=settings.keep_alive,
-        offloads=machine.may_offload(),
-        queue_timeout=settings.queue_timeout,
     )
     inventory = Inventory()
     scheduler = Scheduler(limits, workers, time.monotonic, machine.available_memory)
     prefixes = PrefixFolders(settings.folders.cache / "prefixes", settings.prefix_ram, settings.prefix_disk)
     aliases = Aliases(settings.aliases)
     resolver = Resolver(
-        store,
-        context_length=settings.context_length,
-        num_parallel=settings.num_parallel,
-        prefixes=prefixes,
-        aliases=aliases,
-        sandbox=Sandbox(settings.sandbox, (str(settings.models / "blobs"),), str(settings.folders.cache / "drivers")),
-        survey=inventory.survey,
+        store, prefixes=prefixes, aliases=aliases, survey=inventory.survey, defaults=tuning.defaults_of(settings)
     )
-    fetch = Remote(settings.image_urls).fetch if settings.image_urls else None
     service = Service(
         scheduler,
         resolver,
         threads,
-        fetch=fetch,
+        fetch=fetching(settings.image_urls),
         around=_surroundings(settings, workers, limits, inventory),
         inventory=inventory,
     )
     models = Models(store, threads, service.unload, prefixes, aliases)
 
-    sources = Sources(
-        store,
-        SourceSettings(
-            registries=settings.registries,
-            connections=settings.download_connections,
-            rate=settings.download_rate,
-            adopt_from=settings.adopt_from,
-            context=settings.context_length or DEFAULT_CONTEXT,
-        ),
-        machine.available_memory,
-    )
-    quantizer = partial(quantize, sandbox=settings.sandbox)
+    sources = Sources(store, tuning.sources_of(settings), machine.available_memory)
+
+    def quantizer(order: Order, planned: Planned, watch: Watch) -> None:
+        quantize(order, planned, watch, live.settings.sandbox)
+
     jobs = Jobs(store, sources.pull, sources.push, ThreadPoolExecutor(8, "job"), quantizer)
     updates = Updates(store, sources.know, sources.compare)
     adoptions = Adoptions(store, jobs, threads, ThreadPoolExecutor(4, "adopt"))
     discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
-    app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery))
-    return Daemon(app, scheduler, inventory, workers, jobs, sources, Pins(service, scheduler, settings.pin))
+    pins = Pins(service, scheduler, tuning.pinned_by(settings))
+    checkup = Checkup(store, service, live, settings.folders.state / "logs", machine.available_memory)
+    services = Services(
+        service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery, live, checkup
+    )
+    app = build_app(services)
+    live.tell(tuning.Parts(scheduler, workers, service, resolver, prefixes, aliases, sources, pins).take)
+    return Daemon(app, scheduler, inventory, workers, jobs, sources, pins)
 
 
 def _surroundings(settings: Settings, workers: Workers, limits: Limits, inventory: Inventory) -> Surroundings:
@@ -147,21 +134,26 @@ def _surroundings(settings: Settings, workers: Workers, limits: Limits, inventor
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until told to end. Returns the exit status of the contract."""
     try:
-        settings = config.load(_flags(argv))
+        flags = _flags(argv)
+        settings = config.load(flags)
     except ConfigError as error:
         return _refuse(str(error), _USAGE)
     log.set_up(settings.log_level)
-    if not settings.host.is_loopback and settings.api_key is None:
-        return _refuse(
-            f"refusing to listen on {settings.host} without an API key: whoever reaches it could use it. Set "
-            "RUNNER_API_KEY, or listen on 127.0.0.1",
-            _NOT_ALLOWED,
-        )
+    try:
+        _check_exposure(settings)
+    except ConfigError as error:
+        return _refuse(f"refusing to listen on {settings.host}: {error}", _NOT_ALLOWED)
     try:
         with Store.open(settings.models) as store:
             sockets = listen(settings.host)
             _put_in_demo(store)
-            return asyncio.run(_run(_with_port_of(settings, sockets), store, sockets))
+            listening = _with_port_of(settings, sockets)
+
+            def read() -> Settings:
+                found = config.load(flags)
+                return replace(found, host=listening.host) if found.host == settings.host else found
+
+            return asyncio.run(_run(Live(listening, read, _check_exposure), store, sockets))
     except Locked as error:
         return _refuse(str(error), _BUSY)
     except StorageFault as error:
@@ -173,13 +165,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(error.strerror or str(error), codes.get(error.errno or 0, _IO))
 
 
-async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> int:
+def _check_exposure(settings: Settings) -> None:
+    """Whoever reaches the daemon may use it. Raises ConfigError."""
+    if not settings.host.is_loopback and settings.api_key is None:
+        raise ConfigError(
+            f"host {settings.host} needs an API key: whoever reaches it could use Runner. Set RUNNER_API_KEY, or "
+            "listen on 127.0.0.1"
+        )
+
+
+async def _run(live: Live, store: Store, sockets: Sequence[socket]) -> int:
     """Serve until a signal or a request ends it; then the exit status."""
-    stop = asyncio.Event()
+    settings, stop = live.settings, asyncio.Event()
     threads = ThreadPoolExecutor(4, "store")
     asyncio.get_running_loop().set_default_executor(threads)
-    daemon = build(settings, store, threads, stop.set)
+    daemon = build(live, store, threads, stop.set)
     received = _end_on_signals(stop, daemon.workers)
+    watching = asyncio.create_task(live.watch())
+    _reload_on_signal(live, stop)
     closing = asyncio.create_task(_close_when(stop, daemon))
     daemon.inventory.start()
     keeping = asyncio.create_task(daemon.pins.keep())
@@ -196,6 +199,7 @@ async def _run(settings: Settings, store: Store, sockets: Sequence[socket]) -> i
     finally:
         stop.set()
         keeping.cancel()
+        watching.cancel()
         await closing
         daemon.scheduler.abort()
         await daemon.workers.gone()
@@ -233,6 +237,28 @@ def _end_on_signals(stop: asyncio.Event, workers: Workers) -> list[int]:
         except NotImplementedError:  # Windows
             signal.signal(number, lambda number, _: loop.call_soon_threadsafe(on_signal, number))
     return received
+
+
+def _reload_on_signal(live: Live, stop: asyncio.Event) -> None:
+    """SIGHUP reads the settings again; unless it says that the terminal is gone in which the daemon was started."""
+    if not hasattr(signal, "SIGHUP"):
+        return
+    attended = os.isatty(2)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        with suppress(ConfigError):  # it is logged
+            await live.reload()
+
+    def on_hangup() -> None:
+        if attended and not os.isatty(2):
+            stop.set()
+            return
+        task = asyncio.ensure_future(reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
 
 
 def _status(received: Sequence[int]) -> int:

@@ -28,16 +28,20 @@ from runner.api.openai.write import error as openai_error
 from runner.api.openapi import OpenAPI
 from runner.api.own.adopt import Adopting
 from runner.api.own.daemon import Own
+from runner.api.own.doctor import Doctor
 from runner.api.own.look import Looking
 from runner.api.own.origins import Origins
 from runner.api.own.search import Searching
 from runner.api.own.verify import Upkeep
 from runner.api.own.why import Why
+from runner.api.remote import fetching
 from runner.api.streams import PATIENCE, Patience
 from runner.api.traffic import Traffic
 from runner.api.unknown import UNKNOWN, Unknown
 from runner.config import Settings
+from runner.config.live import Apply, Live
 from runner.inference.adoptions import Adoptions
+from runner.inference.checkup import Checkup
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
@@ -67,17 +71,19 @@ class Services:
     updates: Updates
     adoptions: Adoptions
     discovery: Discovery
+    live: Live | None = None  # where the settings may change
+    checkup: Checkup | None = None
 
 
 def build_app(services: Services, patience: Patience | None = None) -> web.Application:
     """The application, ready for `runner.api.server.serve`."""
-    traffic = Traffic()
+    traffic, rules = Traffic(), guard.Rules(services.settings)
     app = web.Application(
         middlewares=[
             trace.middleware,
             traffic.middleware,
             failures.middleware(_wording, _statuses),
-            guard.middleware(guard.Guard.of(services.settings)),
+            guard.middleware(rules),
             callers.middleware,
             _lost,
         ],
@@ -98,7 +104,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Responses(services.service, services.responses),
         of_anthropic,
         Llamacpp(services.service, services.models),
-        Own(services.models, services.settings, services.shutdown),
+        Own(services.models, services.live or Live(services.settings), services.shutdown),
         Upkeep(services.jobs, services.models),
         Origins(services.updates),
         Adopting(services.adoptions),
@@ -109,9 +115,24 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         OpenAPI(),
     ):
         app.add_routes(part.routes())
+    if services.checkup is not None:
+        app.add_routes(Doctor(services.checkup).routes())
+    if services.live is not None:
+        services.live.tell(_following(rules, services))
     app.router.add_get(_MODELS, _either(of_openai.models, of_anthropic.models))
     app.router.add_get(_MODELS + "/{name:.+}", _either(of_openai.model, of_anthropic.model))
     return app
+
+
+def _following(rules: guard.Rules, services: Services) -> Apply:
+    """Goes by new settings from the next request on."""
+
+    async def take(_old: Settings, new: Settings) -> None:
+        rules.take(new)
+        services.responses.resize(new.stored_responses, new.stored_responses_size)
+        services.service.fetch_by(fetching(new.image_urls))
+
+    return take
 
 
 def _wording(request: web.Request) -> failures.Wording:

@@ -116,14 +116,25 @@ class Guard:
             raise TooLarge(f"the request body is larger than {self.max_body} bytes, the most that max_body allows")
 
 
-def middleware(guard: Guard) -> Middleware:
+class Rules:
+    """The rules in force: a holder, since the settings may change."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.guard = Guard.of(settings)
+
+    def take(self, settings: Settings) -> None:
+        """Go by these from the next request on."""
+        self.guard = Guard.of(settings)
+
+
+def middleware(rules: Rules) -> Middleware:
     """Let a request through, answer a preflight, or raise."""
 
     @web.middleware
     async def check(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        origin = guard.check(request)
+        origin = rules.guard.check(request)
         if origin is not None:
             request[ALLOWED_ORIGIN] = origin
         if is_preflight(request):

@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from runner.config import Places
 from runner.conversation import RemoteImage
 from runner.errors import InvalidRequest
+from runner.inference.elsewhere import Fetch
 from runner.protocol.image_file import MOST_BYTES
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -34,6 +35,11 @@ _MOST_URL = 4096  # characters
 
 class _Refused(Exception):
     """What is asked for may not be fetched, or isn't there. Its text ends a sentence."""
+
+
+def fetching(allowed: Places) -> Fetch | None:
+    """What gets images from these places, if there are any."""
+    return Remote(allowed).fetch if allowed else None
 
 
 class Remote:

@@ -33,6 +33,7 @@ VERBS = (
     "outdated",
     "update",
     "up",
+    "doctor",
     "bench",
     "serve",
     "shutdown",

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from modelfiles.embedded import demo_gguf
+from runner.errors import LoadFailed
 from runner.llama import library
 from runner.llama.batch import Batch
 from runner.llama.context import Context, Outcome
@@ -24,7 +26,17 @@ _PROMPT = "def add(a, b):\n    return"
 
 def main(arguments: list[str]) -> int:
     """Decode a few tokens; returns the exit status."""
-    path = arguments[0] if arguments else str(demo_gguf())
+    try:
+        found = decoded(arguments[0] if arguments else str(demo_gguf()))
+    except LoadFailed as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(json.dumps(found) + "\n")
+    return 0
+
+
+def decoded(path: str) -> dict[str, Any]:
+    """Devices, build and the text of a few tokens. Raises LoadFailed; or the process dies, which is what is asked."""
     log = library.start()
     options = LoadOptions(num_ctx=256, num_parallel=1)
     model = Model([path], options, log)
@@ -37,18 +49,15 @@ def main(arguments: list[str]) -> int:
         batch.clear()
         batch.add(0, position, tokens, outputs=1)
         if context.decode(batch) is not Outcome.DONE:
-            sys.stderr.write("llama.cpp could not compute\n")
-            return 1
+            raise LoadFailed("llama.cpp could not compute")
         position += len(tokens)
         tokens = [sampler.sample(context.logits(1)[0])]
         text += model.piece(tokens[0])
-    found = {
+    return {
         "devices": [f"{name}: {about}" for name, about in log.devices.items()] or ["CPU"],
         "engine": library.version(),
         "text": text.decode("utf-8", "replace"),
     }
-    sys.stdout.write(json.dumps(found) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ from runner.protocol.codec import FrameReader, unpack_command
 from runner.protocol.commands import Cancel, Command, Load, Stop, Work
 from runner.protocol.events import Failed, Loading, Ready
 from runner.protocol.options import cache_types, pooled
-from runner.protocol.sandbox import Promise
+from runner.protocol.sandbox import WORDS, Promise
 
 _PROGRESS_S = 0.25
 _TOKENISE_S = 1.0  # how long an orderly end waits for a text that is just being tokenised
@@ -108,9 +108,13 @@ def _shut_in(load: Load) -> tuple[Promise, ...] | RunnerError:
     options = load.options
     gpu = options.num_gpu != 0 and options.device != "cpu" and places.has_gpu(library.folder())
     try:
-        return enter(load.sandbox, Needs(files, writes, load.prefixes.disk, gpu))
+        promises = enter(load.sandbox, Needs(files, writes, load.prefixes.disk, gpu))
     except RunnerError as error:
         return error
+    for promise in promises:
+        if not promise.holds and load.sandbox.mode != "off":
+            sys.stderr.write(f"the sandbox doesn't hold that {WORDS[promise.what]}: {promise.why}\n")
+    return promises
 
 
 def read_commands(pipe: BinaryIO) -> Iterator[Command]:

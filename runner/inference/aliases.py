@@ -14,11 +14,12 @@ from registry.store import Store
 from registry.stored import StoredModel
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Aliases:
     """`table` maps names to models; in a name, `*` stands for any characters. Upper and lower case are one.
 
-    A stored model's own name always weighs more than an alias, and what an alias gives is no alias again.
+    A stored model's own name always weighs more than an alias, and what an alias gives is no alias again. Whoever holds
+    this sees it when the daemon gives it another table.
     """
 
     table: Mapping[str, str] = field(default_factory=dict)

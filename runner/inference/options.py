@@ -1,4 +1,4 @@
-"""The one merge of options: request over Modelfile over what the model's author recommends over the table's defaults.
+"""The one merge of options: request over Modelfile over settings over the author's advice over the table's defaults.
 
 Works on plain mappings by the names of `modelfiles.parameters`. Knows no model and no request beyond its options.
 """

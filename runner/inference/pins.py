@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from registry.errors import RegistryError
 from runner.errors import RunnerError
@@ -24,6 +25,7 @@ class Pins:
 
     def __init__(self, service: Service, scheduler: Scheduler, names: Sequence[str]) -> None:
         self._service = service
+        self._names = frozenset(names)
         self._missing: dict[str, float] = dict.fromkeys(names, _AGAIN)  # by name: how long to wait after a failure
         self._changed = asyncio.Event()
         scheduler.on_lost = self._lost
@@ -33,13 +35,24 @@ class Pins:
         while True:
             self._changed.clear()
             for name in list(self._missing):
-                await self._load(name)
+                if name in self._missing:  # the settings may have changed meanwhile
+                    await self._load(name)
             pause = min(self._missing.values(), default=None)
             try:
                 async with asyncio.timeout(pause):
                     await self._changed.wait()
             except TimeoutError:
                 self._missing = {name: min(_LATEST, 2 * wait) for name, wait in self._missing.items()}
+
+    def take(self, names: Sequence[str]) -> None:
+        """The settings name others now: those that are new are loaded, those that are gone may be unloaded."""
+        for name in self._names.difference(names):
+            self._missing.pop(name, None)
+            with suppress(RunnerError):  # it was never a name
+                self._service.unpin(name)
+        self._missing |= dict.fromkeys(frozenset(names) - self._names, _AGAIN)
+        self._names = frozenset(names)
+        self._changed.set()
 
     def _lost(self, model: str) -> None:
         self._missing.setdefault(model, _AGAIN)
@@ -51,4 +64,4 @@ class Pins:
         except (RunnerError, RegistryError) as error:
             log.warning('the pinned model "%s" is not loaded: %s', name, error)
         else:
-            del self._missing[name]
+            self._missing.pop(name, None)

@@ -17,9 +17,10 @@ from registry.stored import StoredModel
 from runner.protocol.commands import PrefixStore
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PrefixFolders:
-    """Every model's folder below `root`. `ram` and `disk` are the limits in bytes, 0 for none."""
+    """Every model's folder below `root`. `ram` and `disk` are the limits in bytes, 0 for none; the daemon may give it
+    others."""
 
     root: Path
     ram: int

@@ -29,6 +29,7 @@ from runner.inference import placing, prompts
 from runner.inference.adapters import AdapterFinder
 from runner.inference.adapters import own as own_adapters
 from runner.inference.aliases import Aliases
+from runner.inference.defaults import Defaults
 from runner.inference.origins import Chosen, Origin, all_chosen
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.requests import Chat, Complete, Detokenize, Embed, Lora, Preview, Rerank, Tokenize
@@ -38,7 +39,6 @@ from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Adapters, Load, PrefixStore, Prompt
 from runner.protocol.devices import Survey
-from runner.protocol.sandbox import Sandbox
 from runner.scheduler.devices import UNNAMED
 from runner.scheduler.memory import Footprint
 from runner.scheduler.ticket import Want
@@ -57,6 +57,7 @@ class _Source:
     facts: Facts
     own: Mapping[str, Any]  # the request's options, checked
     merged: Mapping[str, Any]
+    defaults: Defaults
     draft: tuple[Path, ...] = ()  # files of the model that drafts for it
     draft_facts: Facts | None = None
     adapters: Adapters = ()
@@ -85,9 +86,9 @@ class Account:
 
 
 class Resolver:
-    """`context_length` is the configured one in tokens (0 for none), `num_parallel` the configured one (0 for auto).
-    Without `prefixes`, nothing of a prompt outlives its worker. `aliases` are names that stand for other models.
-    `survey` tells the devices that options may name.
+    """Without `prefixes`, nothing of a prompt outlives its worker. `aliases` are names that stand for other models.
+    `survey` tells the devices that options may name. `defaults` is what the settings say where neither request nor
+    Modelfile does, and may be replaced at any time.
 
     Safe to call from several threads.
     """
@@ -96,21 +97,19 @@ class Resolver:
         self,
         store: Store,
         *,
-        context_length: int,
-        num_parallel: int,
+        context_length: int = 0,
+        num_parallel: int = 0,
         prefixes: PrefixFolders | None = None,
         aliases: Aliases | None = None,
-        sandbox: Sandbox | None = None,
         survey: Callable[[], Survey] = lambda: UNNAMED,
+        defaults: Defaults | None = None,
     ) -> None:
         self._store = store
         self._survey = survey
         self._aliases = aliases or Aliases()
         self._prefixes = prefixes
-        self._sandbox = sandbox or Sandbox()
-        self._context_length = context_length
-        self._num_parallel = num_parallel
         self._adapters = AdapterFinder(self._whole)
+        self.defaults = defaults or Defaults(context_length, num_parallel)
         self._facts: OrderedDict[str, Facts] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -225,7 +224,7 @@ class Resolver:
             footprint=footprint,
             work=work,
             named=merge.named_for_loading(source.own),
-            keep_alive=keep_alive,
+            keep_alive=source.defaults.keep_alive_of(source.model.name) if keep_alive is None else keep_alive,
             context_from=self._context(source)[1],
         )
 
@@ -235,13 +234,17 @@ class Resolver:
         if wanted := source.merged.get("num_ctx"):
             origin: Origin = "request" if "num_ctx" in source.own else "modelfile"
         else:
-            wanted = self._context_length or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-            origin = "config" if self._context_length else "model" if wanted == own else "default"
+            configured = source.defaults.context_length
+            wanted = configured or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+            origin = "config" if configured else "model" if wanted == own else "default"
         return (own, "model") if own and wanted > own else (wanted, origin)
 
     def _load(self, source: _Source) -> Load:
         model = source.model
-        options = merge.load_options(source.merged, num_ctx=self._context(source)[0], num_parallel=self._num_parallel)
+        defaults = source.defaults
+        options = merge.load_options(
+            source.merged, num_ctx=self._context(source)[0], num_parallel=defaults.num_parallel
+        )
         return Load(
             weights=tuple(str(path) for path in model.weights),
             options=placing.settled(options, source.facts, self._survey()),
@@ -249,7 +252,7 @@ class Resolver:
             projector=str(model.projector) if model.projector and source.has("vision") else None,
             embedding=not source.has("completion"),
             prefixes=self._prefixes.of(model) if self._prefixes else PrefixStore(),
-            sandbox=self._sandbox,
+            sandbox=defaults.sandbox,
         )
 
     def _find(self, asked: str, options: Mapping[str, Any], lora: tuple[Lora, ...] | None = None) -> _Source:
@@ -258,11 +261,13 @@ class Resolver:
             model, adapters = self._model(asked)
             adapters = adapters if lora is None else self._adapters.of(model, lora)
             found = self._facts_of(str(model.digest), model.weights[0])
-        merged = merge.recommended(found.sampling) | dict(model.parameters) | own
+        defaults = self.defaults  # the same ones for all of this request
+        configured = defaults.options_of(model.name)
+        merged = merge.recommended(found.sampling) | configured | dict(model.parameters) | own
         draft = self._draft_of(model, merged.get("draft_model"))
         with _as_request_errors(asked):
             draft_facts = self._facts_of(str(draft[0]), draft[0]) if draft else None
-        return _Source(asked, model, found, own, merged, draft, draft_facts, adapters, self._having)
+        return _Source(asked, model, found, own, merged, defaults, draft, draft_facts, adapters, self._having)
 
     def _whole(self, name: str) -> StoredModel:
         """The model of this name, its files checked. Raises as `Store.show` and `Store.check` do."""

@@ -99,6 +99,10 @@ class Service:
         want = await self._want(self._resolver.embed, request, priority=request.priority)
         return await embedded(self._scheduler, want, request.dimensions, arrived, self._clock_ns)
 
+    def fetch_by(self, fetch: Fetch | None) -> None:
+        """Get images from other places by this from now on, or not at all."""
+        self._fetch = fetch
+
     async def rerank(self, request: Rerank) -> Ranked:
         """A score for each document, in their order. Raises as `embed` does."""
         arrived = self._clock_ns()

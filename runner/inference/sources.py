@@ -124,6 +124,16 @@ class Sources:
                 self._line = Line(http, reach, Pace(self._settings.rate))
             return self._line
 
+    def take(self, settings: SourceSettings) -> None:
+        """Other settings, for what begins from now on; the rate counts at once. Connections stay as they are."""
+        from registry.origins import Reach
+
+        with self._lock:
+            self._settings = replace(settings, connections=self._settings.connections)
+            if self._line is not None:
+                self._line.pace.rate = settings.rate
+                self._line = replace(self._line, reach=Reach(registries=settings.registries))
+
     def close(self) -> None:
         """Close the connections."""
         with self._lock:

@@ -82,6 +82,14 @@ class Fleet:
         self._by_run: dict[int, Member] = {}
         self._runs = 0
 
+    def relimit(self, keep_alive: float) -> None:
+        """Another keep-alive where nobody asked for one, for the members that are there too."""
+        for member in self:
+            for model, given in member.names.items():
+                if given == self._keep_alive:
+                    member.names[model] = keep_alive
+        self._keep_alive = keep_alive
+
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self._by_key.values()))
 

@@ -239,6 +239,14 @@ class Scheduler:
         waiting = len(inside) - running + queued
         return Measured(model, meters, engine, member, running, waiting, queued, self.history.counts(model))
 
+    def relimit(self, limits: Limits) -> None:
+        """Go on with other limits. What is loaded or waits already may be more than they allow, and stays."""
+        self._limits = limits
+        self._fleet.relimit(limits.keep_alive)
+        self._survey.limit = self._outlook.limit = limits.models
+        self._reception.length, self._reception.timeout = limits.queue, limits.queue_timeout
+        self._settle()
+
     # Events from workers
 
     def events(self, run: int, events: Sequence[Event]) -> None:

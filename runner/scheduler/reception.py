@@ -26,8 +26,8 @@ class Reception:
         self._queue = queue
         self._outlook = outlook
         self._pace = pace
-        self._length = length
-        self._timeout = timeout
+        self.length = length
+        self.timeout = timeout
 
     def enter(self, ticket: Ticket, now: float) -> None:
         """A ticket takes its place in the queue and notes how that looks."""
@@ -38,7 +38,7 @@ class Reception:
     def surplus(self, ticket: Ticket, now: float) -> SentAway | None:
         """Who has to go since this ticket came, if the queue is too long now, out of the queue already: the last
         request of the client that has most of them, or this one."""
-        if ticket not in self._queue or len(self._queue) <= self._length:
+        if ticket not in self._queue or len(self._queue) <= self.length:
             return None
         other = self._queue.excess(ticket.want.client)
         words = _FULL if other is None else f"{_FULL}, and others had fewer of them"
@@ -47,15 +47,15 @@ class Reception:
     def look(self, now: float) -> list[SentAway]:
         """Time has passed: the batch ages, and those go who have waited for too long."""
         self._queue.promote(now - _AGES)
-        if not math.isfinite(self._timeout):
+        if not math.isfinite(self.timeout):
             return []
-        words = f"server busy, please try again: this request has waited in the queue for {self._timeout:.0f} s"
-        return [self._send_away(ticket, words, now) for ticket in self._queue.overdue(now - self._timeout)]
+        words = f"server busy, please try again: this request has waited in the queue for {self.timeout:.0f} s"
+        return [self._send_away(ticket, words, now) for ticket in self._queue.overdue(now - self.timeout)]
 
     def next_time(self) -> float | None:
         """When the next one will have waited for too long."""
-        oldest = self._queue.oldest() if math.isfinite(self._timeout) else None
-        return None if oldest is None else oldest + self._timeout
+        oldest = self._queue.oldest() if math.isfinite(self.timeout) else None
+        return None if oldest is None else oldest + self.timeout
 
     def _send_away(self, ticket: Ticket, words: str, now: float) -> SentAway:
         self._queue.remove(ticket)

@@ -42,7 +42,7 @@ class Outlook:
         self._queue = queue
         self._fleet = fleet
         self._pace = pace
-        self._limit = limit
+        self.limit = limit
 
     def of(self, ticket: Ticket, now: float) -> Standing:
         """Of a ticket that waits, or is about to."""
@@ -59,7 +59,7 @@ class Outlook:
         load = self._load(ticket.want)
         if member is not None and member.state == "loading":
             return max(0.0, load - (now - member.began))
-        if member is not None or len(self._fleet) >= self._limit:  # somebody has to finish first
+        if member is not None or len(self._fleet) >= self.limit:  # somebody has to finish first
             load += max((self._stay(each.key) for each in self._fleet if each.inside), default=0.0)
         mine = self._turn(ticket)
         ahead = [head for (head,) in self._queue.heads({}) if self._turn(head) < mine]

@@ -48,7 +48,7 @@ class Survey:
         self._pace = pace
         self._available = available
         self._pinned = pinned
-        self._limit = limit
+        self.limit = limit
         self._offloads = offloads
         self._capacity: Room = {"host": 0}
         self._measured: tuple[frozenset[int], float] = (frozenset(), -math.inf)
@@ -65,7 +65,7 @@ class Survey:
         return Snapshot(
             lines=[[self._waiting(ticket) for ticket in line] for line in heads],
             fleet=[self._loaded(member, now) for member in self._fleet],
-            limit=self._limit,
+            limit=self.limit,
             capacity=self._capacity,
             fits=self.fits,
             now=now,

@@ -58,6 +58,10 @@ class Workers:
         self._timer: asyncio.TimerHandle | None = None
         self._spare = Spare(command, worker_environment) if has_spare else None
 
+    def patience(self, load_timeout: float) -> None:
+        """How long loads that begin from now on may show no progress, in seconds."""
+        self._load_timeout = load_timeout
+
     def start(self, run: int, model: str, load: Load, reports: Reports) -> None:
         """Spawn a worker in a task of its own."""
         worker_log = WorkerLog(path_of(self._logs, model))

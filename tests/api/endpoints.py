@@ -13,7 +13,7 @@ from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
 from runner.api.openai.responses.store import ResponseStore
 from runner.config import load
-from tests.api.fakes import FakeAdoptions, FakeDiscovery, FakeJobs, FakeModels, FakeService, FakeUpdates
+from tests.api.fakes import FakeAdoptions, FakeCheckup, FakeDiscovery, FakeJobs, FakeModels, FakeService, FakeUpdates
 
 HI = [{"role": "user", "content": "Hi"}]
 CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
@@ -65,6 +65,8 @@ def routes() -> Sequence[web.AbstractRoute]:
         parts: Any = (FakeService(), FakeModels(), FakeJobs(), ResponseStore(1, 1))
         updates: Any = FakeUpdates(FakeModels())
         discovery: Any = FakeDiscovery()
-        return build_app(Services(*parts, load({}, environ={}), lambda: None, updates, adoptions, discovery))
+        return build_app(
+            Services(*parts, load({}, environ={}), lambda: None, updates, adoptions, discovery, None, FakeCheckup())
+        )
 
     return list(asyncio.run(made()).router.routes())

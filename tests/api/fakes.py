@@ -69,6 +69,7 @@ from runner.inference.requests import (
 from runner.inference.residents import Overview, Pool, Resident
 from runner.inference.templates import Choice
 from runner.inference.why import Context, Explained, Flag, Next, Place
+from runner.protocol.checkup import Finding
 from runner.protocol.events import Alternative, Logprob
 from runner.protocol.options import LoadOptions
 from runner.scheduler.history import Happening
@@ -695,3 +696,13 @@ class FakeDiscovery:
         offline = text == "offline" or not hub
         found = () if offline else (RepositoryFound(model, False, True),)
         return SearchFound((EntryFound(entry, (tag,)),), found, "nobody answers" if text == "offline" else "")
+
+
+class FakeCheckup:
+    """Finds what it is told to find."""
+
+    def __init__(self) -> None:
+        self.found: tuple[Finding, ...] = (Finding("store", "ok", "1 model is in /models, 100 GiB are free"),)
+
+    async def findings(self) -> tuple[Finding, ...]:
+        return self.found

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from registry.store import Store
+from runner.config import ModelSettings
 from runner.conversation import Message, ToolChoice, ToolSpec
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
+from runner.inference.defaults import Defaults
 from runner.inference.requests import Chat, Complete, Embed, Rerank
 from runner.inference.resolve import Resolver
 from runner.protocol import image_file
@@ -45,6 +47,25 @@ class TestOrder:
         make("m", 'PARAMETER stop "a"\nPARAMETER stop "b"\n')
         assert work(resolver.chat(Chat("m", HI))).sampling.stop == ("a", "b")
         assert work(resolver.chat(Chat("m", HI, options={"stop": ["c"]}))).sampling.stop == ("c",)
+
+    def test_settings_weigh_less_than_the_modelfile_and_more_than_the_author(self, store: Store, make: Make) -> None:
+        author = {"general__sampling__top_k": 11, "general__sampling__temp": Typed(FLOAT32, 0.5)}
+        make("m", "PARAMETER temperature 0.25\n", **author)
+        make("other", "PARAMETER temperature 0.25\n", **author)
+        own = ModelSettings({"min_p": 0.3}, keep_alive=60.0)
+        settings = {"temperature": 1.5, "top_k": 7, "min_p": 0.2, "num_ctx": 100}
+        resolver = Resolver(store, defaults=Defaults(3000, 0, settings, {"M:latest": own}))
+        want = resolver.chat(Chat("m", HI, options={"num_ctx": 200}))
+        sampling = work(want).sampling
+        assert (sampling.temperature, sampling.top_k, sampling.min_p) == (0.25, 7, 0.3)
+        assert num_ctx(want) == 200
+        assert want.keep_alive == 60.0
+        assert resolver.chat(Chat("m", HI, keep_alive=5.0)).keep_alive == 5.0
+        pinned = Resolver(store, defaults=Defaults(models={"m": ModelSettings(pin=True)}))
+        assert pinned.chat(Chat("m", HI)).keep_alive == float("inf")
+        want = resolver.chat(Chat("other", HI))
+        assert (work(want).sampling.min_p, num_ctx(want), want.keep_alive) == (0.2, 100, None)
+        assert want.named == frozenset(), "what is configured is no reason to load a model anew"
 
 
 class TestContextLength:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import config
-from runner.config import SETTINGS, Address, ConfigError, Places, load, parse_address, parse_duration
+from runner.config import SETTINGS, Address, ConfigError, ModelSettings, Places, load, parse_address, parse_duration
 
 # For each setting: what a flag, the environment and the file may give, and the value that must come out.
 GIVEN: Mapping[str, tuple[object, str, str, tuple[object, object, object]]] = {
@@ -31,6 +31,16 @@ GIVEN: Mapping[str, tuple[object, str, str, tuple[object, object, object]]] = {
     "prefix_disk": ("0", "1048576", "3g", (0, 2**20, 3 * 2**30)),
     "aliases": ("a=b", "claude-* = demo, gpt-4=hf.co/o/r:Q4", "{a*: b, c: d}",
                 ({"a": "b"}, {"claude-*": "demo", "gpt-4": "hf.co/o/r:Q4"}, {"a*": "b", "c": "d"})),
+    "options": ({"num_ctx": 512}, "num_ctx=1024,stop=a", "{temperature: 0, stop: [a, b]}",
+                ({"num_ctx": 512}, {"num_ctx": 1024, "stop": ("a",)}, {"temperature": 0.0, "stop": ("a", "b")})),
+    "per_model": (
+        {}, '{"demo": {"pin": true}}', "{demo: {options: {num_ctx: 512}, keep_alive: 1h}, hf.co/o/r:Q4: {}}",
+        (
+            {},
+            {"demo": ModelSettings(pin=True)},
+            {"demo": ModelSettings({"num_ctx": 512}, 3600.0), "hf.co/o/r:Q4": ModelSettings()},
+        ),
+    ),
     "stored_responses": (0, "10", "200", (0, 10, 200)),
     "stored_responses_size": (0, "1MB", "2g", (0, 2**20, 2**31)),
     "load_timeout": ("1s", "2s", "3s", (1.0, 2.0, 3.0)),
@@ -68,6 +78,8 @@ DEFAULTS = {
     "prefix_ram": 512 * 2**20,
     "prefix_disk": 4 * 2**30,
     "aliases": {},
+    "options": {},
+    "per_model": {},
     "stored_responses": 1000,
     "stored_responses_size": 64 * 2**20,
     "load_timeout": 300.0,

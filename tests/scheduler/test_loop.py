@@ -10,6 +10,7 @@ import pytest
 from runner.errors import InsufficientMemory, ServerBusy
 from runner.protocol.events import Done, Stats
 from runner.protocol.totals import Totals
+from runner.scheduler.loop import Limits
 from tests.fakes.scheduling import Bench, ready, want
 
 
@@ -322,6 +323,36 @@ class TestQueue:
         assert not any(heard.outcome for heard in (*greedy[:3], modest))
         bench.load("a", sequences=1)
         assert bench.worked_on(bench.run("a")) == [greedy[0].id, modest.id]
+
+
+class TestOtherLimits:
+    def test_a_keep_alive_that_nobody_asked_for_is_the_new_one(self) -> None:
+        bench = Bench(models=2, keep_alive=300)
+        for model, keep_alive in (("a", None), ("b", 60)):
+            heard = bench.submit(want(model, keep_alive=keep_alive))
+            bench.load(model)
+            bench.done(heard)
+        bench.scheduler.relimit(Limits(models=2, queue=100, keep_alive=10))
+        bench.advance(10)
+        assert (bench.state("a"), bench.state("b")) == ("stopping", "ready")
+
+    def test_a_smaller_queue_turns_newcomers_away_and_keeps_who_waits(self) -> None:
+        bench = Bench(queue=5)
+        waiting = [bench.submit(want("a")) for _ in range(5)]
+        bench.scheduler.relimit(Limits(models=1, queue=2, keep_alive=300))
+        with pytest.raises(ServerBusy):
+            bench.submit(want("a"))
+        bench.load("a", sequences=4)
+        assert all(heard.admissions for heard in waiting)
+
+    def test_room_for_more_models_is_used_at_once(self) -> None:
+        bench = Bench(models=1)
+        bench.submit(want("a"))
+        bench.load("a")
+        bench.submit(want("b"))
+        assert bench.state("b") == "absent"
+        bench.scheduler.relimit(Limits(models=2, queue=100, keep_alive=300))
+        assert bench.state("b") == "loading"
 
 
 class TestUnload:

@@ -15,7 +15,9 @@ from runner.api.body import json_response, to_json
 from runner.api.failures import shutting_down
 from runner.api.fields import Answers
 from runner.api.inflight import IN_FLIGHT
-from runner.config import SETTINGS, Address, Places, Settings
+from runner.config import SETTINGS, Address, Applies, ConfigError, ModelSettings, Places
+from runner.config.live import Live
+from runner.errors import InvalidRequest
 from runner.inference.models import Models
 
 _SECRETS = frozenset({"api_key"})
@@ -35,17 +37,32 @@ class Stopping(msgspec.Struct, kw_only=True):
 
 
 class Set(msgspec.Struct, kw_only=True):
-    """A setting; `source` is where its value came from."""
+    """A setting; `source` is where its value came from, `applies` when another one would count. `waiting` is a value
+    that is written and counts from the daemon's next start on."""
 
     name: str
     value: Any
     source: str
+    applies: Applies
+    waiting: Any = None
 
 
 class Configuration(msgspec.Struct, kw_only=True):
+    """`refused` is why what is written now isn't in force."""
+
     runner: str
     pid: int
     settings: list[Set]
+    refused: str | None = None
+
+
+class Reloaded(msgspec.Struct, kw_only=True):
+    """The settings that have changed: those in force, those in force for which loaded models are loaded anew where it
+    concerns them, and those that wait until the daemon is started again."""
+
+    now: tuple[str, ...]
+    load: tuple[str, ...]
+    start: tuple[str, ...]
 
 
 ANSWERS: Mapping[str, Answers] = {
@@ -55,6 +72,7 @@ ANSWERS: Mapping[str, Answers] = {
     "/readyz": Answers(Status),
     "/runner/shutdown": Answers(Stopping),
     "/runner/config": Answers(Configuration),
+    "/runner/config/reload": Answers(Reloaded),
 }
 """What comes back, endpoint by endpoint."""
 
@@ -62,9 +80,9 @@ ANSWERS: Mapping[str, Answers] = {
 class Own:
     """Everything outside `/api` and `/v1`."""
 
-    def __init__(self, models: Models, settings: Settings, shutdown: Callable[[], None]) -> None:
+    def __init__(self, models: Models, live: Live, shutdown: Callable[[], None]) -> None:
         self._models = models
-        self._settings = settings
+        self._live = live
         self._shutdown = shutdown
 
     def routes(self) -> tuple[web.RouteDef, ...]:
@@ -76,6 +94,7 @@ class Own:
             web.get("/readyz", self.ready),
             web.post("/runner/shutdown", self.shutdown),
             web.get("/runner/config", self.config),
+            web.post("/runner/config/reload", self.reload),
         )
 
     async def root(self, request: web.Request) -> web.Response:
@@ -100,20 +119,39 @@ class Own:
 
     async def config(self, request: web.Request) -> web.Response:
         """Every setting, its value and where that came from; secrets only as set or not."""
+        live = self._live
         rows = [
             Set(
                 name=row.name,
-                value=_shown(row.name, getattr(self._settings, row.name)),
-                source=self._settings.sources.get(row.name, "default"),
+                value=_shown(row.name, getattr(live.settings, row.name)),
+                source=live.settings.sources.get(row.name, "default"),
+                applies=row.applies,
+                waiting=_shown(row.name, getattr(live.wanted, row.name)) if row.name in live.waiting else None,
             )
             for row in SETTINGS
         ]
-        return json_response(to_json(Configuration(runner=__version__, pid=os.getpid(), settings=rows)))
+        body = Configuration(runner=__version__, pid=os.getpid(), settings=rows, refused=live.refused)
+        return json_response(to_json(body))
+
+    async def reload(self, request: web.Request) -> web.Response:
+        """Read the settings again; what can't be used changes nothing and is named."""
+        try:
+            change = await self._live.reload()
+        except ConfigError as error:
+            raise InvalidRequest(f"the settings stay as they are: {error}", field="config.yaml") from None
+        # What has changed since the file was last looked at may be nothing, and yet something waits.
+        return json_response(to_json(Reloaded(now=change.now, load=change.load, start=self._live.waiting)))
 
 
 def _shown(name: str, value: Any) -> Any:
     if name in _SECRETS:
         return "(set)" if value else None
+    if name == "per_model":
+        return {model: _entry(entry) for model, entry in value.items()}
     if value == float("inf"):
         return -1  # as the settings themselves write "for ever"
     return str(value) if isinstance(value, Address | Path | Places) else value
+
+
+def _entry(entry: ModelSettings) -> dict[str, Any]:
+    return {"options": entry.options, "keep_alive": _shown("keep_alive", entry.keep_alive), "pin": entry.pin}

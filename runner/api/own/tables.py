@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.api.fields import Answers, Fields
-from runner.api.own import adopt, daemon, look, origins, search, verify, why
+from runner.api.own import adopt, daemon, doctor, look, origins, search, verify, why
 
 FIELDS: Mapping[str, Fields] = {
     **look.FIELDS,
@@ -17,6 +17,7 @@ FIELDS: Mapping[str, Fields] = {
 }
 ANSWERS: Mapping[str, Answers] = {
     **daemon.ANSWERS,
+    **doctor.ANSWERS,
     **look.ANSWERS,
     **search.ANSWERS,
     **adopt.ANSWERS,

@@ -60,7 +60,8 @@ def has_gpu(libraries: Path) -> bool:
 def _below(path: Path) -> Iterator[Rule]:
     """A place where Python looks for modules. Of one that holds somebody's home or a checkout, only what is ours."""
     ours = [path / name for name in _OURS]
-    if path in (Path.home(), *Path.home().parents) or all(each.is_dir() for each in ours):
+    home = Path(os.path.expanduser("~"))
+    if path in (home, *home.parents) or all(each.is_dir() for each in ours):
         yield Rule(path, Right.READ_DIR)
         for each in ours:
             yield Rule(each, Right.READ)

@@ -60,6 +60,14 @@ class ResponseStore:
                 self.bytes += len(item.json)
                 self._items[item.id] = item
             self._holders[item] += 1
+        self._make_room()
+
+    def resize(self, most: int, most_bytes: int) -> None:
+        """Other limits; what is over them is forgotten."""
+        self._most, self._most_bytes = most, most_bytes
+        self._make_room()
+
+    def _make_room(self) -> None:
         while self._records and (len(self._records) > self._most or self.bytes > self._most_bytes):
             self.drop(next(iter(self._records)))
 

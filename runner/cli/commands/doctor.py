@@ -1,0 +1,58 @@
+"""`runner doctor`: is everything as it should be, and what to do where it isn't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.cli import output, wording
+from runner.cli.arguments import AsJson, Host
+from runner.cli.checks import with_daemon, without_daemon
+from runner.cli.client import Client
+from runner.cli.failures import Exit, Failure
+from runner.config import ConfigError, load
+from runner.protocol.checkup import Finding
+
+EXAMPLES = """
+runner doctor
+runner doctor --json
+"""
+_STEP = "what to do: "
+
+
+def command(as_json: AsJson = False, host: Host = None) -> None:
+    """Look whether all is well, and say what to do where not.
+
+    The daemon is asked if one runs, and none is started. Exit code 1 if a check fails; warnings are no failures.
+    """
+    found: list[Finding] = []
+    for finding in _findings(host):
+        found.append(finding)
+        if not as_json:
+            _tell(finding)
+    failed = [finding for finding in found if finding.state == "fail"]
+    if as_json:
+        rows = [{"check": f.check, "state": f.state, "said": f.said, "advice": f.advice} for f in found]
+        output.data({"ok": not failed, "findings": rows})
+    if failed:
+        raise Failure(f"{wording.counted(len(failed), 'check')} failed", Exit.FAILED)
+
+
+def _findings(host: str | None) -> Iterator[Finding]:
+    try:
+        settings = load({"host": host})
+    except ConfigError as error:
+        yield Finding("settings", "fail", str(error), "correct it; `runner config` shows all settings")
+        return
+    client = Client(settings.host, settings.api_key)
+    told = with_daemon(client)
+    if told is not None:
+        yield from told
+        return
+    yield Finding("settings", "ok", "nothing is wrong with them")
+    yield from without_daemon(settings)
+
+
+def _tell(finding: Finding) -> None:
+    output.line(f"{finding.state:<4}  {finding.check:<9}  {output.on_one_line(finding.said)}")
+    if finding.advice and finding.state != "ok":
+        output.line(" " * 17 + _STEP + output.on_one_line(finding.advice))

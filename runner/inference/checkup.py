@@ -1,0 +1,162 @@
+"""Is everything as it should be? What only the daemon knows: its store, its memory, its settings, its workers.
+
+Each check gives findings with a next step and changes nothing. What the machine itself can do, a process of its own
+tries out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from registry.errors import RegistryError
+from registry.store import Store
+from runner.config.live import Live
+from runner.inference.service import Service
+from runner.protocol.checkup import MODULE, SECONDS, Finding, of_disk, of_process
+from runner.protocol.devices import Device
+from runner.protocol.sandbox import Mode
+from runner.scheduler.environment import worker_environment
+
+_GIB = 2**30
+_LITTLE_MEMORY = 1 * _GIB
+_NAMED = 3
+_BUILT = 1_760_000_000  # a clock before this stands: certificates would seem to be of the future
+
+
+class Checkup:
+    """Constructed by the daemon only. `memory` gives the bytes that models may take now; `devices` what they may run
+    on, where that is known; `logs` is the folder of the workers' logs."""
+
+    def __init__(
+        self,
+        store: Store,
+        service: Service,
+        live: Live,
+        logs: Path,
+        memory: Callable[[], int],
+        devices: Callable[[], Sequence[Device]] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._service = service
+        self._live = live
+        self._logs = logs
+        self._memory = memory
+        self._devices = devices
+        self._clock = clock
+
+    async def findings(self) -> tuple[Finding, ...]:
+        """Everything, in the order in which it is told."""
+        tried = asyncio.create_task(tried_out(self._live.settings.sandbox))
+        loop = asyncio.get_running_loop()
+        stored = await loop.run_in_executor(None, lambda: (*self._stored(), *self._written()))
+        return (
+            *self._settings(),
+            *stored,
+            *await tried,
+            *self._memory_left(),
+            *self._devices_there(),
+            *self._workers(),
+        )
+
+    def _settings(self) -> Iterator[Finding]:
+        live = self._live
+        if live.refused:
+            yield Finding(
+                "settings", "fail", f"not in force: {live.refused}", "correct it, then `runner config reload`"
+            )
+        elif live.waiting:
+            said = f"{', '.join(live.waiting)}: written, and waiting until the daemon is started again"
+            yield Finding("settings", "warn", said, "`runner shutdown`, then `runner serve`")
+        else:
+            yield Finding("settings", "ok", "all that is written is in force")
+        if self._clock() < _BUILT:
+            now = time.strftime("%Y-%m-%d", time.gmtime(self._clock()))
+            yield Finding("clock", "warn", f"this machine's clock says {now}: downloads will fail", "set the clock")
+
+    def _stored(self) -> Iterator[Finding]:
+        store = self._store
+        try:
+            models, broken = store.list(), store.broken()
+            aside, unfinished = store.quarantined(), store.unfinished()
+            free = shutil.disk_usage(store.root).free
+        except (RegistryError, OSError) as error:
+            yield Finding(
+                "store", "fail", f"{store.root} cannot be read: {error}", "look at the disk, then restart Runner"
+            )
+            return
+        yield of_disk(str(store.root), os.access(store.root, os.W_OK), free, len(models))
+        for each in broken[:_NAMED]:
+            yield Finding("models", "warn", f"{each.name} cannot be used: {each.reason}", "`runner verify --repair`")
+        if len(broken) > _NAMED:
+            yield Finding("models", "warn", f"{len(broken) - _NAMED} more cannot be used", "`runner verify --repair`")
+        if aside:
+            size = sum(each.size for each in aside) / _GIB
+            said = f"{len(aside)} files were put aside because their content was wrong ({size:.1f} GiB)"
+            yield Finding("models", "warn", said, "`runner verify --repair`, or `runner prune --grace 0` to drop them")
+        if unfinished:
+            said = f"{len(unfinished)} files of downloads that were broken off or go on"
+            yield Finding(
+                "downloads", "ok", said, "the same `runner pull` goes on with them; `runner prune` drops old ones"
+            )
+
+    def _written(self) -> Iterator[Finding]:
+        with suppress(OSError):
+            self._logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(self._logs, os.W_OK):
+            yield Finding("logs", "warn", f"{self._logs} cannot be written: nothing is logged", "make it writable")
+
+    def _memory_left(self) -> Iterator[Finding]:
+        available = self._memory()
+        said = f"{available / _GIB:.1f} GiB are free for models"
+        if available < _LITTLE_MEMORY and not self._service.residents():
+            yield Finding("memory", "warn", said, "close other programs, or take a smaller model (`runner search`)")
+        else:
+            yield Finding("memory", "ok", said)
+
+    def _devices_there(self) -> Iterator[Finding]:
+        if self._devices is None:
+            return
+        found = [each for each in self._devices() if each.kind != "cpu"]
+        said = ", ".join(f"{each.name} ({each.description}, {each.total / _GIB:.0f} GiB)" for each in found)
+        yield Finding("devices", "ok", said or "no GPU that this build of llama.cpp can use: models run on the CPU")
+
+    def _workers(self) -> Iterator[Finding]:
+        for each in self._service.measured():
+            if deaths := each.meters.deaths:
+                times = "once" if deaths == 1 else f"{deaths} times"
+                said = f'the process that runs "{each.model}" has died {times} since Runner was started'
+                yield Finding("workers", "warn", said, f"its log says why: {self._logs}; another quantization may help")
+
+
+async def tried_out(mode: Mode) -> tuple[Finding, ...]:
+    """What the process finds that tries llama.cpp and the sandbox."""
+    command = (sys.executable, "-P", "-m", MODULE, mode)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=worker_environment(),
+            start_new_session=True,
+        )
+    except OSError as error:
+        return (Finding("engine", "fail", f"no process can be started: {error}", "restart the machine"),)
+    try:
+        async with asyncio.timeout(SECONDS):
+            out, errors = await process.communicate()
+    except TimeoutError:
+        return of_process(None, b"", b"")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return of_process(process.returncode, out, errors)
