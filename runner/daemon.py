@@ -36,16 +36,20 @@ from runner.api.server import listen, serve
 from runner.config import ConfigError, Settings
 from runner.inference.adoptions import Adoptions
 from runner.inference.aliases import Aliases
+from runner.inference.contexts import DEFAULT_CONTEXT
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.prefixes import PrefixFolders
-from runner.inference.resolve import DEFAULT_CONTEXT, Resolver
+from runner.inference.resolve import Resolver
 from runner.inference.service import Service
 from runner.inference.sources import Sources, SourceSettings
 from runner.inference.updates import Updates
 from runner.scheduler import machine
+from runner.scheduler.lessons import Lessons
 from runner.scheduler.loop import Limits, Scheduler
+from runner.scheduler.memory import CPU_DEVICE, HOST
+from runner.scheduler.outlook import Outlook, outlook
 from runner.scheduler.workers import Workers
 
 _log = logging.getLogger("runner.daemon")
@@ -76,7 +80,12 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         keep_alive=settings.keep_alive,
         offloads=machine.may_offload(),
     )
-    scheduler = Scheduler(limits, workers, time.monotonic, machine.available_memory)
+    lessons = Lessons(settings.folders.state / "memory.json", threads.submit)
+    scheduler = Scheduler(limits, workers, time.monotonic, machine.available_memory, lessons.loaded)
+
+    def look() -> Outlook:
+        return outlook((CPU_DEVICE,), {HOST: machine.available_memory()}, scheduler.residents())
+
     prefixes = PrefixFolders(settings.folders.cache / "prefixes", settings.prefix_ram, settings.prefix_disk)
     aliases = Aliases(settings.aliases)
     resolver = Resolver(
@@ -85,6 +94,8 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
         num_parallel=settings.num_parallel,
         prefixes=prefixes,
         aliases=aliases,
+        lessons=lessons,
+        look=look,
     )
     fetch = Remote(settings.image_urls).fetch if settings.image_urls else None
     service = Service(scheduler, resolver, threads, fetch=fetch)

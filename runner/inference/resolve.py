@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from modelfiles.parameters import Value
 from registry.errors import BadName, NotFound, RegistryError
 from registry.gguf.facts import Facts, facts
@@ -23,16 +25,20 @@ from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import prompts
 from runner.inference.aliases import Aliases
+from runner.inference.contexts import Contexts, unbounded
+from runner.inference.footprints import footprint_of
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.requests import Chat, Complete, Detokenize, Embed, Preview, Rerank, Tokenize
 from runner.inference.templates import choose
 from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Load, PrefixStore, Prompt
-from runner.scheduler.memory import Footprint
+from runner.scheduler import machine
+from runner.scheduler.lessons import Lessons
+from runner.scheduler.memory import Footprint, missing
+from runner.scheduler.outlook import Outlook
 from runner.scheduler.ticket import Want
 
-DEFAULT_CONTEXT = 8192  # tokens, where nobody asks for another length and the model allows as much
 _REMEMBERED = 64  # headers' facts
 _NAMED = 5  # models that an error names
 
@@ -62,9 +68,25 @@ class _Source:
             raise Unsupported(f'"{self.asked}" does not support {what}{instead}{who}', field=field)
 
 
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """How to load a model for a request, and what that takes. `automatic`: nobody asked for its context."""
+
+    load: Load
+    footprint: Footprint
+    automatic: bool
+    words: tuple[str, ...]
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens that the request may use; None for as many as the context has."""
+        return None if self.automatic else self.load.options.num_ctx
+
+
 class Resolver:
     """`context_length` is the configured one in tokens (0 for none), `num_parallel` the configured one (0 for auto).
     Without `prefixes`, nothing of a prompt outlives its worker. `aliases` are names that stand for other models.
+    `lessons` is what earlier loads taught about memory, `look` tells what the machine offers.
 
     Safe to call from several threads.
     """
@@ -77,11 +99,16 @@ class Resolver:
         num_parallel: int,
         prefixes: PrefixFolders | None = None,
         aliases: Aliases | None = None,
+        lessons: Lessons | None = None,
+        look: Callable[[], Outlook] = unbounded,
     ) -> None:
         self._store = store
         self._aliases = aliases or Aliases()
         self._prefixes = prefixes
-        self._context_length = context_length
+        self._lessons = lessons or Lessons()
+        self._look = look
+        self._contexts = Contexts(self._lessons, look, context_length)
+        self._packs = machine.packed_types()
         self._num_parallel = num_parallel
         self._facts: OrderedDict[str, Facts] = OrderedDict()
         self._lock = threading.Lock()
@@ -112,9 +139,9 @@ class Resolver:
         source = self._find(request.model, request.options)
         if not source.has("embedding"):
             source.need("completion", "embedding")
-        load = self._load(source)
-        work = commands.Embed(0, request.inputs, truncate=request.truncate, context_length=load.options.num_ctx)
-        return self._want(source, load, work, request.keep_alive)
+        fixed = self._load(source)
+        work = commands.Embed(0, request.inputs, truncate=request.truncate, context_length=fixed.limit)
+        return self._want(source, fixed, work, request.keep_alive)
 
     def rerank(self, request: Rerank) -> Want:
         """What a Rerank wants. Raises as `chat` does."""
@@ -143,12 +170,12 @@ class Resolver:
         return self._want(source, self._load(source), None, keep_alive)
 
     def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
-        load = self._load(source)
+        fixed = self._load(source)
         work = commands.Generate(
             0,
             prompt,
             merge.sample_options(source.merged, merge.logit_bias(request.options)),
-            context_length=load.options.num_ctx,
+            context_length=fixed.limit,
             truncate=request.truncate,
             choices=request.choices,
             logprobs=request.logprobs,
@@ -156,43 +183,38 @@ class Resolver:
             constraint=request.constraint,
             prediction=request.prediction if isinstance(request, Chat) else None,
         )
-        return self._want(source, load, work, request.keep_alive)
+        return self._want(source, fixed, work, request.keep_alive)
 
-    def _want(self, source: _Source, load: Load, work: commands.Work | None, keep_alive: float | None) -> Want:
+    def _want(self, source: _Source, fixed: _Fixed, work: commands.Work | None, keep_alive: float | None) -> Want:
         if work is not None:
             _check_sendable(work)
-        found, draft = source.facts, source.draft_facts
-        borrowed = sum(path.stat().st_size for path in source.draft) if source.draft != source.model.draft else 0
-        projector = source.model.projector.stat().st_size if load.projector and source.model.projector else 0
-        footprint = Footprint(
-            weights=source.model.size + borrowed - projector,
-            kv=found.kv_bytes_per_token() + (draft.kv_bytes_per_token() if draft else 0),
-            state=found.cache.state_bytes,
-            vocabulary=found.vocabulary,
-            width=found.embedding_length,
-            projector=projector,
-        )
         return Want(
             model=str(source.model.name),
             digest=str(source.model.digest),
             key=str(source.model.name),
-            load=load,
-            footprint=footprint,
+            load=fixed.load,
+            footprint=fixed.footprint,
             work=work,
             named=merge.named_for_loading(source.own),
             keep_alive=keep_alive,
+            automatic=fixed.automatic,
+            words=fixed.words,
         )
 
-    def _load(self, source: _Source) -> Load:
+    def _load(self, source: _Source) -> _Fixed:
         model = source.model
         template = choose(model.template, source.facts)
-        own = source.facts.context_length
-        wanted = source.merged.get("num_ctx") or self._context_length or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-        return Load(
+        wanted, words = _named_context(source)
+        options = merge.load_options(source.merged, num_ctx=wanted or 1, num_parallel=self._num_parallel)
+        if (unmet := missing(options, self._look().devices)) is not None:
+            raise InvalidRequest(unmet, field="options.main_gpu" if unmet.startswith("main_gpu") else "options.device")
+        footprint = self._footprint(source)
+        if not wanted:
+            chosen, why = self._contexts.choose(str(model.digest), footprint, options)
+            options, words = msgspec.structs.replace(options, num_ctx=chosen), (*words, *why)
+        load = Load(
             weights=tuple(str(path) for path in model.weights),
-            options=merge.load_options(
-                source.merged, num_ctx=min(wanted, own) if own else wanted, num_parallel=self._num_parallel
-            ),
+            options=options,
             adapters=tuple(str(path) for path in model.adapters),
             draft=tuple(str(path) for path in source.draft),
             projector=str(model.projector) if model.projector and source.has("vision") else None,
@@ -200,17 +222,40 @@ class Resolver:
             embedding=not source.has("completion"),
             prefixes=self._prefixes.of(model) if self._prefixes else PrefixStore(),
         )
+        return _Fixed(load, footprint, automatic=not wanted, words=words)
+
+    def _footprint(self, source: _Source) -> Footprint:
+        """What the model takes, with what earlier loads taught."""
+        model = source.model
+        draft = None
+        if source.draft_facts is not None:
+            size = sum(path.stat().st_size for path in source.draft)
+            draft = footprint_of(source.draft_facts, weights=size, packs=self._packs)
+        beside = sum(path.stat().st_size for path in model.draft)  # a file of the model, used or not
+        shows = model.projector.stat().st_size if model.projector else 0
+        return self._lessons.applied(
+            str(model.digest),
+            footprint_of(
+                source.facts,
+                weights=model.size - shows - beside,
+                packs=self._packs,
+                projector=shows if source.has("vision") else 0,
+                prefixes=self._prefixes.ram if self._prefixes and source.has("completion") else 0,
+                embeds=not source.has("completion"),
+                draft=draft,
+            ),
+        )
 
     def _find(self, asked: str, options: Mapping[str, Any]) -> _Source:
         own = merge.checked(options)
         with _as_request_errors(self._aliases.meant(asked) or asked):
             model = self._aliases.find(self._store, asked)
             self._store.check(model)
-            found = self._facts_of(str(model.digest), model.weights[0])
+            found = self._facts_of(str(model.digest), model.weights)
         merged = merge.recommended(found.sampling) | dict(model.parameters) | own
         draft = self._draft_of(model, merged.get("draft_model"))
         with _as_request_errors(asked):
-            draft_facts = self._facts_of(str(draft[0]), draft[0]) if draft else None
+            draft_facts = self._facts_of(str(draft[0]), draft) if draft else None
         return _Source(asked, model, found, own, merged, draft, draft_facts, self._having)
 
     def _having(self, capability: str) -> Sequence[str]:
@@ -227,17 +272,36 @@ class Resolver:
             raise InvalidRequest(f"option draft_model: {error}", field="options.draft_model") from error
         return drafting.weights
 
-    def _facts_of(self, key: str, path: Path) -> Facts:
+    def _facts_of(self, key: str, paths: Sequence[Path]) -> Facts:
         with self._lock:
             if known := self._facts.get(key):
                 self._facts.move_to_end(key)
                 return known
-        found = facts(read_header(path))
+        found = facts(read_header(paths[0]), [read_header(path) for path in paths[1:]])
         with self._lock:
             self._facts[key] = found
             while len(self._facts) > _REMEMBERED:
                 self._facts.popitem(last=False)
         return found
+
+
+def _named_context(source: _Source) -> tuple[int, tuple[str, ...]]:
+    """The context that the request or the Modelfile asks for (0: neither), and what there is to say about it.
+
+    Raises InvalidRequest where the request asks for more than the model was made for: it would get something else than
+    it asked for. A Modelfile is only cut short, since whoever sends a request didn't write it.
+    """
+    own, asked = source.facts.context_length, source.own.get("num_ctx")
+    if asked is not None and own and asked > own:
+        raise InvalidRequest(
+            f'num_ctx {asked} is beyond the {own} tokens that "{source.asked}" was made for', field="options.num_ctx"
+        )
+    named = source.merged.get("num_ctx")
+    if not isinstance(named, int):
+        return 0, ()
+    if own and named > own:
+        return own, (f"context {own}: the {named} of its Modelfile are more than the model was made for",)
+    return named, ()
 
 
 def _check_sendable(work: commands.Work) -> None:

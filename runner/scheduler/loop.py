@@ -66,15 +66,22 @@ class Limits:
 
 
 class Scheduler:
-    """Admission to workers and their residency. `available` measures the machine's free memory in bytes."""
+    """Admission to workers and their residency. `available` measures the machine's free memory in bytes; `learn` hears
+    what each load took, by the digest of its model."""
 
     def __init__(
-        self, limits: Limits, effects: Effects, clock: Callable[[], float], available: Callable[[], int]
+        self,
+        limits: Limits,
+        effects: Effects,
+        clock: Callable[[], float],
+        available: Callable[[], int],
+        learn: Callable[[str, commands.Load, Ready], None] = lambda digest, load, ready: None,
     ) -> None:
         self._limits = limits
         self._effects = effects
         self._clock = clock
         self._available = available
+        self._learn = learn
         self._queue = Queue()
         self._pace = Pace()
         self._fleet = Fleet(limits.keep_alive)
@@ -398,6 +405,7 @@ class Scheduler:
             return
         now = self._clock()
         self._fleet.loaded(member, ready, now)
+        self._learn(member.digest, member.load, ready)
         self._meters[member.model].loads.add(now - member.began)
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
 

@@ -35,19 +35,21 @@ _COPIES = 4  # of a step's inputs, where several devices work one after the othe
 class Need:
     """Bytes of one load. In the host's memory: `weights`, `moving` for what is allocated beside them, `later` for the
     wide lane, which stands only while many are there. `devices` is what others hold, by pool, of which
-    `devices_later` is the wide lane's. `beside` is what of `moving` llama.cpp never reports."""
+    `devices_later` is the wide lane's. `beside` is what of `moving` llama.cpp never reports. `kept` is set aside for
+    prompts that lost their cells, and taken little by little."""
 
     weights: int
     moving: int
     later: int = 0
     devices: Mapping[str, int] = field(default_factory=dict)
     devices_later: Mapping[str, int] = field(default_factory=dict)
-    beside: int = 0
+    beside: int = field(default=0, compare=False)
+    kept: int = 0
 
     @property
     def host(self) -> int:
         """Bytes of the machine's own memory."""
-        return self.weights + self.moving + self.later
+        return self.weights + self.moving + self.later + self.kept
 
     @property
     def total(self) -> int:
@@ -60,7 +62,7 @@ class Need:
         return {HOST: self.host, **self.devices}
 
     def taken(self, *, wide: bool) -> Need:
-        """What is held now: the wide lane's memory is spoken for, but taken only while the lane stands."""
+        """What is held now: what is kept for prompts and the wide lane is spoken for, but taken later, if at all."""
         if wide:
             return Need(self.weights, self.moving + self.later, 0, self.devices, beside=self.beside)
         held = {pool: size - self.devices_later.get(pool, 0) for pool, size in self.devices.items()}
@@ -130,11 +132,11 @@ def need(
         host += Takes(mapped=part.copied, kv=part.kv, compute=part.compute)
         later[HOST] = later.get(HOST, 0) + later.pop(device, 0)
     sight = round(_LOOKING * footprint.projector) + _SEEN if footprint.projector else 0
-    beside = _PROCESS + sight + footprint.prefixes
+    beside = _PROCESS + sight
     mapped, moving = corrected(host, correction)
     devices = {pool: sum(corrected(part, correction)) + _DRIVER + later.get(pool, 0) for pool, part in first.items()}
     waiting = {pool: size for pool, size in later.items() if pool != HOST}
-    return Need(mapped, moving + beside, later.get(HOST, 0), devices, waiting, beside)
+    return Need(mapped, moving + beside, later.get(HOST, 0), devices, waiting, beside, footprint.prefixes)
 
 
 def corrected(part: Takes, correction: Correction) -> tuple[int, int]:
@@ -369,4 +371,5 @@ def measured(ready: Ready, planned: Need) -> Need:
         devices,
         planned.devices_later,
         planned.beside,
+        planned.kept,
     )
