@@ -40,6 +40,7 @@ from runner.inference.contexts import DEFAULT_CONTEXT
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
+from runner.inference.plans import Plans
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.resolve import Resolver
 from runner.inference.service import Service
@@ -117,7 +118,11 @@ def build(settings: Settings, store: Store, threads: ThreadPoolExecutor, shutdow
     adoptions = Adoptions(store, jobs, threads, ThreadPoolExecutor(4, "adopt"))
     discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
-    app = build_app(Services(service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery))
+    app = build_app(
+        Services(
+            service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery, Plans(resolver, look)
+        )
+    )
     return Daemon(app, scheduler, workers, jobs, sources)
 
 

@@ -30,6 +30,7 @@ from runner.api.own.adopt import Adopting
 from runner.api.own.daemon import Own
 from runner.api.own.look import Looking
 from runner.api.own.origins import Origins
+from runner.api.own.plan import Planning
 from runner.api.own.search import Searching
 from runner.api.own.verify import Upkeep
 from runner.api.streams import PATIENCE, Patience
@@ -40,6 +41,7 @@ from runner.inference.adoptions import Adoptions
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
+from runner.inference.plans import Plans
 from runner.inference.service import Service
 from runner.inference.updates import Updates
 
@@ -66,6 +68,7 @@ class Services:
     updates: Updates
     adoptions: Adoptions
     discovery: Discovery
+    plans: Plans
 
 
 def build_app(services: Services, patience: Patience | None = None) -> web.Application:
@@ -102,6 +105,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Adopting(services.adoptions),
         Looking(services.discovery),
         Searching(services.discovery),
+        Planning(services.plans),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),
     ):

@@ -311,7 +311,7 @@ class TestDraftModel:
         assert want.load.draft == tuple(str(path) for path in stored.draft) == tuple(map(str, small.weights))
         assert want.footprint.draft is not None
         assert want.footprint.weights + want.footprint.draft.weights == stored.size > small.size
-        assert want.footprint.kv == 2 * resolver.chat(Chat("small", HI)).footprint.kv
+        assert want.footprint.draft.kv == resolver.chat(Chat("small", HI)).footprint.kv
 
     def test_one_that_the_request_names_takes_its_place(self, resolver: Resolver, make: Make) -> None:
         other, stored = make("other"), make("m")

@@ -110,6 +110,23 @@ class Lane:
     split: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one pool's bytes are for: weights, caches of tokens and states, what is computed with, what `waits` to be
+    taken (the wide lane, prompts that are kept), and all `other` things, the process itself among them."""
+
+    weights: int = 0
+    cache: int = 0
+    compute: int = 0
+    waits: int = 0
+    other: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.weights + self.cache + self.compute + self.waits + self.other
+
+
 def need(
     footprint: Footprint,
     options: LoadOptions,
@@ -120,23 +137,57 @@ def need(
     """Estimate a load. With `cells` 0 the pool holds `num_ctx` tokens for each sequence (at least one). Without a
     placement everything is the host's, as is what lies on devices that have no memory of their own (`shared`)."""
     where = placement or CPU
+    first, later = _taken(footprint, options, where, correction, shared)
+    host = first.pop(HOST)
+    mapped, moving = corrected(host, correction)
+    beside = _beside(footprint)
+    devices = {pool: sum(corrected(part, correction)) + _DRIVER + later.get(pool, 0) for pool, part in first.items()}
+    waiting = {pool: size for pool, size in later.items() if pool != HOST}
+    return Need(mapped, moving + beside, later.get(HOST, 0), devices, waiting, beside, footprint.prefixes)
+
+
+def apart(
+    footprint: Footprint,
+    options: LoadOptions,
+    placement: Placement | None = None,
+    correction: Correction = NONE,
+    shared: Collection[str] = (),
+    kept: int = 0,
+) -> dict[str, Parts]:
+    """The same by what it is for, with `kept` bytes for prompts."""
+    first, later = _taken(footprint, options, placement or CPU, correction, shared)
+    return {
+        pool: Parts(
+            weights=round((part.mapped - part.twice + part.copied) * correction.weights),
+            cache=round(part.kv * correction.kv),
+            compute=round(part.compute * correction.compute),
+            waits=later.get(pool, 0) + (kept if pool == HOST else 0),
+            other=_beside(footprint) if pool == HOST else _DRIVER,
+        )
+        for pool, part in first.items()
+    }
+
+
+def _taken(
+    footprint: Footprint, options: LoadOptions, where: Placement, correction: Correction, shared: Collection[str]
+) -> tuple[dict[str, Takes], dict[str, int]]:
+    """What the pool's context and the weights take, and what the wide lane's will, by pool."""
     main, wide = lanes(footprint, options)
     first = takes(footprint, options, where, main)
     later = _moving(footprint, options, where, wide, correction) if wide else {}
     if footprint.draft is not None:
         for pool, part in takes(footprint.draft, options, _for_draft(footprint.draft, where), main).items():
             first[pool] = first.get(pool, Takes()) + part
-    host = first.pop(HOST, Takes())
     for device in shared:
         part = first.pop(device, Takes())
-        host += Takes(mapped=part.copied, kv=part.kv, compute=part.compute)
+        first[HOST] += Takes(mapped=part.copied, kv=part.kv, compute=part.compute)
         later[HOST] = later.get(HOST, 0) + later.pop(device, 0)
+    return first, later
+
+
+def _beside(footprint: Footprint) -> int:
     sight = round(_LOOKING * footprint.projector) + _SEEN if footprint.projector else 0
-    beside = _PROCESS + sight
-    mapped, moving = corrected(host, correction)
-    devices = {pool: sum(corrected(part, correction)) + _DRIVER + later.get(pool, 0) for pool, part in first.items()}
-    waiting = {pool: size for pool, size in later.items() if pool != HOST}
-    return Need(mapped, moving + beside, later.get(HOST, 0), devices, waiting, beside, footprint.prefixes)
+    return _PROCESS + sight
 
 
 def corrected(part: Takes, correction: Correction) -> tuple[int, int]:

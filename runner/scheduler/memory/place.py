@@ -7,8 +7,8 @@ with what is left for it has no place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -19,7 +19,7 @@ from runner.protocol.options import LoadOptions
 from runner.scheduler.memory.calibrate import correction
 from runner.scheduler.memory.fit import Room, fit
 from runner.scheduler.memory.footprint import Footprint
-from runner.scheduler.memory.need import CPU, HOST, Need, need
+from runner.scheduler.memory.need import CPU, HOST, Need, Parts, apart, need
 
 CPU_DEVICE = Device(name="CPU", backend="cpu", kind="cpu")
 _MARGIN = 512 * 2**20  # of a device's memory, for what nobody can foresee: other programs, fragmentation
@@ -29,12 +29,13 @@ _ALL = 1 << 20  # a number of layers that no model has
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A load that fits: its options settled, its place, what it takes by pool, and in short facts why so."""
+    """A load that fits: its options settled, its place, what it takes by pool (and what for), and short facts."""
 
     options: LoadOptions
     placement: Placement
     need: Need
     words: tuple[str, ...] = ()
+    parts: Mapping[str, Parts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,20 @@ def place(
 
     settled = fit(footprint, options, rooms, splits=splits, estimate=estimate)
     wanted = replace(estimate(settled), kept=kept)
-    return Fitted(settled, found.placement, wanted, (*words, *_words(footprint, found.placement, wanted, room)))
+    return Fitted(
+        settled,
+        found.placement,
+        wanted,
+        (*words, *_words(footprint, found.placement, wanted, room)),
+        apart(
+            footprint,
+            settled,
+            found.placement,
+            correction(footprint.corrections, settled, found.placement),
+            shared,
+            kept,
+        ),
+    )
 
 
 def smallest(
