@@ -13,7 +13,7 @@ from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
 from runner.api.openai.responses.store import ResponseStore
 from runner.config import load
-from tests.api.fakes import FakeAdoptions, FakeDiscovery, FakeJobs, FakeModels, FakeService, FakeUpdates
+from tests.api.fakes import FakeAdoptions, FakeDiscovery, FakeJobs, FakeModels, FakePlans, FakeService, FakeUpdates
 
 HI = [{"role": "user", "content": "Hi"}]
 CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
@@ -43,6 +43,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/runner/prune": {},
     "/runner/adopt": {"from": "ollama", "models": ["tiny"], "stream": False},
     "/runner/look": {"model": "x"},
+    "/runner/plan": {"model": "x"},
     "/runner/search": {"text": "x"},
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
     "/runner/provenance": {"models": ["demo"]},
@@ -64,6 +65,7 @@ def routes() -> Sequence[web.AbstractRoute]:
         parts: Any = (FakeService(), FakeModels(), FakeJobs(), ResponseStore(1, 1))
         updates: Any = FakeUpdates(FakeModels())
         discovery: Any = FakeDiscovery()
-        return build_app(Services(*parts, load({}, environ={}), lambda: None, updates, adoptions, discovery))
+        plans: Any = FakePlans()
+        return build_app(Services(*parts, load({}, environ={}), lambda: None, updates, adoptions, discovery, plans))
 
     return list(asyncio.run(made()).router.routes())

@@ -173,7 +173,7 @@ class _Placing:
             return None
         most = min(asked, self._footprint.layers) if asked > 0 else self._footprint.layers
         sets = [self._gpus]
-        if len(self._gpus) > 1 and self._options.tensor_split == "auto" and self._options.split_mode != "row":
+        if len(self._gpus) > 1 and self._options.tensor_split == "auto" and self._options.split_mode == "layer":
             largest = max(self._gpus, key=lambda gpu: self._room.get(pool_of_device(gpu), 0))
             sets = [[largest], self._gpus]  # one device alone has nothing to wait for
         for gpus in sets:
