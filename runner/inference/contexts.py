@@ -45,9 +45,9 @@ class Contexts:
         usual = self._configured or (ON_A_GPU if has_gpu else DEFAULT_CONTEXT)
         ceiling = min(usual, trained)
         known = self._lessons.of(model)
-        first = known.context if known.context and known.ceiling == ceiling else ceiling
-        chosen = self._longest(footprint, options, seen, first)
-        if first == ceiling and (known.context, known.ceiling) != (chosen, ceiling):
+        is_known = known.context > 0 and known.ceiling == ceiling
+        chosen = self._longest(footprint, options, seen, known.context if is_known else ceiling)
+        if not is_known:
             self._lessons.choose(model, chosen, ceiling)
         return chosen, (self._why(chosen, ceiling, trained, footprint, seen),)
 
