@@ -44,6 +44,7 @@ from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 from runner.inference.pins import Pins
+from runner.inference.plans import Plans
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.quantizer import quantize
 from runner.inference.residents import Pool, Surroundings
@@ -52,8 +53,10 @@ from runner.inference.service import Service
 from runner.inference.sources import Sources
 from runner.inference.updates import Updates
 from runner.scheduler import machine, worker_log
-from runner.scheduler.devices import Inventory
+from runner.scheduler.devices import HOST, Inventory, pool_of
+from runner.scheduler.lessons import Lessons
 from runner.scheduler.loop import Limits, Scheduler
+from runner.scheduler.outlook import Outlook, outlook
 from runner.scheduler.workers import Workers
 
 _log = logging.getLogger("runner.daemon")
@@ -83,11 +86,23 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         settings.folders.state / "logs", settings.load_timeout, time.monotonic, has_spare=settings.spare_worker
     )
     inventory = Inventory()
-    scheduler = Scheduler(limits, workers, time.monotonic, machine.available_memory)
+    lessons = Lessons(settings.folders.state / "memory.json", threads.submit)
+    scheduler = Scheduler(limits, workers, time.monotonic, inventory, lessons.loaded)
+    inventory.listen(scheduler.tick)
+
+    def look() -> Outlook:
+        return outlook(inventory.devices(), inventory.room(), scheduler.residents())
+
     prefixes = PrefixFolders(settings.folders.cache / "prefixes", settings.prefix_ram, settings.prefix_disk)
     aliases = Aliases(settings.aliases)
     resolver = Resolver(
-        store, prefixes=prefixes, aliases=aliases, survey=inventory.survey, defaults=tuning.defaults_of(settings)
+        store,
+        prefixes=prefixes,
+        aliases=aliases,
+        survey=inventory.survey,
+        defaults=tuning.defaults_of(settings),
+        lessons=lessons,
+        look=look,
     )
     service = Service(
         scheduler,
@@ -112,11 +127,28 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
     pins = Pins(service, scheduler, tuning.pinned_by(settings))
     checkup = Checkup(store, service, live, settings.folders.state / "logs", machine.available_memory)
     services = Services(
-        service, models, jobs, responses, settings, shutdown, updates, adoptions, discovery, live, checkup
+        service,
+        models,
+        jobs,
+        responses,
+        settings,
+        shutdown,
+        updates,
+        adoptions,
+        discovery,
+        Plans(resolver, look),
+        live,
+        checkup,
     )
     app = build_app(services)
     live.tell(tuning.Parts(scheduler, workers, service, resolver, prefixes, aliases, sources, pins).take)
     return Daemon(app, scheduler, inventory, workers, jobs, sources, pins)
+
+
+def _pools(inventory: Inventory) -> tuple[Pool, ...]:
+    """What there is of each pool of memory."""
+    whole = {pool_of(device): device.total for device in inventory.devices()} | {HOST: machine.total_memory()}
+    return tuple(Pool(name, free, whole[name]) for name, free in inventory.room().items())
 
 
 def _surroundings(settings: Settings, workers: Workers, limits: Limits, inventory: Inventory) -> Surroundings:
@@ -124,7 +156,7 @@ def _surroundings(settings: Settings, workers: Workers, limits: Limits, inventor
     logs = settings.folders.state / "logs"
     return Surroundings(
         pid=workers.pid,
-        pools=lambda: (Pool("host", machine.available_memory(), machine.total_memory()),),
+        pools=lambda: _pools(inventory),
         log_of=lambda model: worker_log.path_of(logs, model),
         most_loaded=limits.models,
         most_queued=limits.queue,

@@ -31,6 +31,7 @@ from runner.api.own.daemon import Own
 from runner.api.own.doctor import Doctor
 from runner.api.own.look import Looking
 from runner.api.own.origins import Origins
+from runner.api.own.plan import Planning
 from runner.api.own.search import Searching
 from runner.api.own.verify import Upkeep
 from runner.api.own.why import Why
@@ -45,6 +46,7 @@ from runner.inference.checkup import Checkup
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
+from runner.inference.plans import Plans
 from runner.inference.service import Service
 from runner.inference.updates import Updates
 
@@ -71,6 +73,7 @@ class Services:
     updates: Updates
     adoptions: Adoptions
     discovery: Discovery
+    plans: Plans
     live: Live | None = None  # where the settings may change
     checkup: Checkup | None = None
 
@@ -111,6 +114,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Looking(services.discovery),
         Searching(services.discovery),
         Why(services.service),
+        Planning(services.plans),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),
     ):

@@ -22,6 +22,7 @@ VERBS = (
     "adopt",
     "list",
     "show",
+    "plan",
     "ps",
     "why",
     "stop",

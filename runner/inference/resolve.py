@@ -29,7 +29,9 @@ from runner.inference import placing, prompts
 from runner.inference.adapters import AdapterFinder
 from runner.inference.adapters import own as own_adapters
 from runner.inference.aliases import Aliases
+from runner.inference.contexts import Contexts, unbounded
 from runner.inference.defaults import Defaults
+from runner.inference.footprints import footprint_of
 from runner.inference.origins import Chosen, Origin, all_chosen
 from runner.inference.prefixes import PrefixFolders
 from runner.inference.requests import Chat, Complete, Detokenize, Embed, Lora, Preview, Rerank, Tokenize
@@ -39,11 +41,13 @@ from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Adapters, Load, PrefixStore, Prompt
 from runner.protocol.devices import Survey
+from runner.scheduler import machine
 from runner.scheduler.devices import UNNAMED
+from runner.scheduler.lessons import Lessons
 from runner.scheduler.memory import Footprint
+from runner.scheduler.outlook import Outlook
 from runner.scheduler.ticket import Want
 
-DEFAULT_CONTEXT = 8192  # tokens, where nobody asks for another length and the model allows as much
 _REMEMBERED = 64  # headers' facts
 _NAMED = 5  # models that an error names
 
@@ -85,10 +89,27 @@ class Account:
     options: tuple[Chosen, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """How to load a model for a request, and what that takes. `automatic`: nobody asked for its context."""
+
+    load: Load
+    footprint: Footprint
+    automatic: bool
+    words: tuple[str, ...]
+    context_from: Origin
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens that the request may use; None for as many as the context has."""
+        return None if self.automatic else self.load.options.num_ctx
+
+
 class Resolver:
     """Without `prefixes`, nothing of a prompt outlives its worker. `aliases` are names that stand for other models.
     `survey` tells the devices that options may name. `defaults` is what the settings say where neither request nor
-    Modelfile does, and may be replaced at any time.
+    Modelfile does, and may be replaced at any time. `lessons` is what earlier loads taught about memory, `look` tells
+    what the machine offers.
 
     Safe to call from several threads.
     """
@@ -103,6 +124,8 @@ class Resolver:
         aliases: Aliases | None = None,
         survey: Callable[[], Survey] = lambda: UNNAMED,
         defaults: Defaults | None = None,
+        lessons: Lessons | None = None,
+        look: Callable[[], Outlook] = unbounded,
     ) -> None:
         self._store = store
         self._survey = survey
@@ -110,6 +133,9 @@ class Resolver:
         self._prefixes = prefixes
         self._adapters = AdapterFinder(self._whole)
         self.defaults = defaults or Defaults(context_length, num_parallel)
+        self._lessons = lessons or Lessons()
+        self._contexts = Contexts(self._lessons, look)
+        self._packs = machine.packed_types()
         self._facts: OrderedDict[str, Facts] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -139,15 +165,11 @@ class Resolver:
         source = self._find(request.model, request.options, request.lora)
         if not source.has("embedding"):
             source.need("completion", "embedding")
-        load = self._load(source)
+        fixed = self._load(source)
         work = commands.Embed(
-            0,
-            request.inputs,
-            truncate=request.truncate,
-            context_length=load.options.num_ctx,
-            adapters=source.adapters,
+            0, request.inputs, truncate=request.truncate, context_length=fixed.limit, adapters=source.adapters
         )
-        return self._want(source, load, work, request.keep_alive)
+        return self._want(source, fixed, work, request.keep_alive)
 
     def rerank(self, request: Rerank) -> Want:
         """What a Rerank wants. Raises as `chat` does."""
@@ -184,12 +206,12 @@ class Resolver:
         return Account(want, source.facts, choose(source.model.template, source.facts), chosen)
 
     def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
-        load = self._load(source)
+        fixed = self._load(source)
         work = commands.Generate(
             0,
             _voiced(source, prompt),
             merge.sample_options(source.merged, merge.logit_bias(request.options)),
-            context_length=load.options.num_ctx,
+            context_length=fixed.limit,
             truncate=request.truncate,
             choices=request.choices,
             logprobs=request.logprobs,
@@ -198,61 +220,74 @@ class Resolver:
             prediction=request.prediction if isinstance(request, Chat) else None,
             adapters=source.adapters,
         )
-        return self._want(source, load, work, request.keep_alive)
+        return self._want(source, fixed, work, request.keep_alive)
 
-    def _want(self, source: _Source, load: Load, work: commands.Work | None, keep_alive: float | None) -> Want:
+    def _want(self, source: _Source, fixed: _Fixed, work: commands.Work | None, keep_alive: float | None) -> Want:
         if work is not None:
             _check_sendable(work)
-        found, draft = source.facts, source.draft_facts
-        borrowed = sum(path.stat().st_size for path in source.draft) if source.draft != source.model.draft else 0
-        projector = source.model.projector.stat().st_size if load.projector and source.model.projector else 0
-        replaced = sum(layer.size for layer in source.model.manifest.of(media.ADAPTER))
-        adapters = sum(os.stat(each.path).st_size for each in source.adapters)
-        footprint = Footprint(
-            weights=source.model.size + borrowed - projector - replaced + adapters,
-            kv=found.kv_bytes_per_token() + (draft.kv_bytes_per_token() if draft else 0),
-            state=found.cache.state_bytes,
-            vocabulary=found.vocabulary,
-            width=found.embedding_length,
-            projector=projector,
-        )
         return Want(
             model=str(source.model.name),
             digest=str(source.model.digest),
-            key=worker_key(source.model, load),
-            load=load,
-            footprint=footprint,
+            key=worker_key(source.model, fixed.load),
+            load=fixed.load,
+            footprint=fixed.footprint,
             work=work,
             named=merge.named_for_loading(source.own),
             keep_alive=source.defaults.keep_alive_of(source.model.name) if keep_alive is None else keep_alive,
-            context_from=self._context(source)[1],
+            context_from=fixed.context_from,
+            automatic=fixed.automatic,
+            words=fixed.words,
         )
 
-    def _context(self, source: _Source) -> tuple[int, Origin]:
-        """The context length, and where it came from."""
-        own = source.facts.context_length
-        if wanted := source.merged.get("num_ctx"):
-            origin: Origin = "request" if "num_ctx" in source.own else "modelfile"
-        else:
-            configured = source.defaults.context_length
-            wanted = configured or min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-            origin = "config" if configured else "model" if wanted == own else "default"
-        return (own, "model") if own and wanted > own else (wanted, origin)
-
-    def _load(self, source: _Source) -> Load:
-        model = source.model
-        defaults = source.defaults
-        options = merge.load_options(
-            source.merged, num_ctx=self._context(source)[0], num_parallel=defaults.num_parallel
+    def _load(self, source: _Source) -> _Fixed:
+        model, defaults = source.model, source.defaults
+        wanted, origin, words = _named_context(source)
+        options = placing.settled(
+            merge.load_options(source.merged, num_ctx=wanted or 1, num_parallel=defaults.num_parallel),
+            source.facts,
+            self._survey(),
         )
-        return Load(
+        footprint = self._footprint(source)
+        if not wanted:
+            configured = defaults.context_length
+            chosen, why = self._contexts.choose(str(model.digest), footprint, options, configured)
+            options, words = msgspec.structs.replace(options, num_ctx=chosen), (*words, *why)
+            origin = (
+                "config" if chosen == configured else "model" if chosen == source.facts.context_length else "default"
+            )
+        load = Load(
             weights=tuple(str(path) for path in model.weights),
-            options=placing.settled(options, source.facts, self._survey()),
+            options=options,
             draft=tuple(str(path) for path in source.draft),
             projector=str(model.projector) if model.projector and source.has("vision") else None,
             embedding=not source.has("completion"),
             prefixes=self._prefixes.of(model) if self._prefixes else PrefixStore(),
             sandbox=defaults.sandbox,
+        )
+        return _Fixed(load, footprint, automatic=not wanted, words=words, context_from=origin)
+
+    def _footprint(self, source: _Source) -> Footprint:
+        """What the model takes, with what earlier loads taught."""
+        model = source.model
+        draft = None
+        if source.draft_facts is not None:
+            size = sum(path.stat().st_size for path in source.draft)
+            draft = footprint_of(source.draft_facts, weights=size, packs=self._packs)
+        beside = sum(path.stat().st_size for path in model.draft)  # a file of the model, used or not
+        shows = model.projector.stat().st_size if model.projector else 0
+        replaced = sum(layer.size for layer in model.manifest.of(media.ADAPTER))
+        adapters = sum(os.stat(each.path).st_size for each in source.adapters)
+        return self._lessons.applied(
+            str(model.digest),
+            footprint_of(
+                source.facts,
+                weights=model.size - shows - beside - replaced + adapters,
+                packs=self._packs,
+                projector=shows if source.has("vision") else 0,
+                prefixes=self._prefixes.ram if self._prefixes and source.has("completion") else 0,
+                embeds=not source.has("completion"),
+                draft=draft,
+            ),
         )
 
     def _find(self, asked: str, options: Mapping[str, Any], lora: tuple[Lora, ...] | None = None) -> _Source:
@@ -260,13 +295,13 @@ class Resolver:
         with _as_request_errors(self._aliases.meant(asked) or asked):
             model, adapters = self._model(asked)
             adapters = adapters if lora is None else self._adapters.of(model, lora)
-            found = self._facts_of(str(model.digest), model.weights[0])
+            found = self._facts_of(str(model.digest), model.weights)
         defaults = self.defaults  # the same ones for all of this request
         configured = defaults.options_of(model.name)
         merged = merge.recommended(found.sampling) | configured | dict(model.parameters) | own
         draft = self._draft_of(model, merged.get("draft_model"))
         with _as_request_errors(asked):
-            draft_facts = self._facts_of(str(draft[0]), draft[0]) if draft else None
+            draft_facts = self._facts_of(str(draft[0]), draft) if draft else None
         return _Source(asked, model, found, own, merged, defaults, draft, draft_facts, adapters, self._having)
 
     def _whole(self, name: str) -> StoredModel:
@@ -300,12 +335,12 @@ class Resolver:
             raise InvalidRequest(f"option draft_model: {error}", field="options.draft_model") from error
         return drafting.weights
 
-    def _facts_of(self, key: str, path: Path) -> Facts:
+    def _facts_of(self, key: str, paths: Sequence[Path]) -> Facts:
         with self._lock:
             if known := self._facts.get(key):
                 self._facts.move_to_end(key)
                 return known
-        found = facts(read_header(path))
+        found = facts(read_header(paths[0]), [read_header(path) for path in paths[1:]])
         with self._lock:
             self._facts[key] = found
             while len(self._facts) > _REMEMBERED:
@@ -319,6 +354,28 @@ def _voiced(source: _Source, prompt: Prompt) -> Prompt:
         return prompt
     template = choose(source.model.template, source.facts)
     return prompt if template.is_own else msgspec.structs.replace(prompt, usual=template.text)
+
+
+def _named_context(source: _Source) -> tuple[int, Origin, tuple[str, ...]]:
+    """The context that the request, the Modelfile or the settings' options ask for (0: none of them), where it is
+    from, and what there is to say about it.
+
+    Raises InvalidRequest where the request asks for more than the model was made for: it would get something else than
+    it asked for. A Modelfile is only cut short, since whoever sends a request didn't write it.
+    """
+    own, asked = source.facts.context_length, source.own.get("num_ctx")
+    if asked is not None and own and asked > own:
+        raise InvalidRequest(
+            f'num_ctx {asked} is beyond the {own} tokens that "{source.asked}" was made for', field="options.num_ctx"
+        )
+    named = source.merged.get("num_ctx")
+    if not isinstance(named, int):
+        return 0, "default", ()
+    is_in_modelfile = "num_ctx" in dict(source.model.parameters)
+    if own and named > own:
+        whose = "its Modelfile" if is_in_modelfile else "the settings"
+        return own, "model", (f"context {own}: the {named} of {whose} are more than the model was made for",)
+    return named, "request" if asked is not None else "modelfile" if is_in_modelfile else "config", ()
 
 
 def _check_sendable(work: commands.Work) -> None:

@@ -15,15 +15,15 @@ from registry.errors import RegistryError
 from runner.config import Settings
 from runner.errors import RunnerError
 from runner.inference.aliases import Aliases
+from runner.inference.contexts import DEFAULT_CONTEXT
 from runner.inference.defaults import Defaults
 from runner.inference.pins import Pins
 from runner.inference.prefixes import PrefixFolders
-from runner.inference.resolve import DEFAULT_CONTEXT, Resolver
+from runner.inference.resolve import Resolver
 from runner.inference.service import Service
 from runner.inference.sources import Sources, SourceSettings
 from runner.protocol.commands import Load
 from runner.protocol.sandbox import Sandbox
-from runner.scheduler import machine
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.workers import Workers
 
@@ -37,7 +37,6 @@ def limits_of(settings: Settings) -> Limits:
         models=settings.max_loaded_models or _MODELS,
         queue=settings.max_queue,
         keep_alive=settings.keep_alive,
-        offloads=machine.may_offload(),
         queue_timeout=settings.queue_timeout,
     )
 

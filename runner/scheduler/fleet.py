@@ -11,7 +11,7 @@ from typing import Literal
 
 from runner.protocol.commands import Load, Why
 from runner.protocol.events import Ready, Stats
-from runner.scheduler.memory import Need
+from runner.scheduler.memory import Need, measured
 
 State = Literal["loading", "ready", "stopping"]
 _WINDOW = 2  # requests that a worker holds at most, as a multiple of its sequences
@@ -61,9 +61,8 @@ class Member:
 
     @property
     def taken(self) -> Need:
-        """What it holds now: the wide lane's memory is spoken for, but taken only while the lane stands."""
-        later = self.need.later if self.stats is not None and self.stats.is_wide else 0
-        return Need(self.need.weights, self.need.moving + later)
+        """What it holds now, of what it needs."""
+        return self.need.taken(wide=self.stats is not None and self.stats.is_wide)
 
     @property
     def expires(self) -> float | None:
@@ -120,9 +119,7 @@ class Fleet:
         """The load succeeded. What the worker measured replaces what was estimated."""
         member.state, member.ready, member.ready_at = "ready", ready, now
         member.idle_since = member.last_used = now
-        moving = sum(ready.kv_bytes.values()) + sum(ready.compute_bytes.values())
-        if moving:
-            member.need = Need(sum(ready.weights_bytes.values()) or member.need.weights, moving)
+        member.need = measured(ready, member.need)
 
     def enter(self, member: Member, request: int, now: float) -> None:
         """A request goes to the worker."""

@@ -40,12 +40,14 @@ from runner.scheduler.effects import Effects
 from runner.scheduler.failures import Exit, error_of, gibibytes, insufficient
 from runner.scheduler.fleet import Fleet, Member
 from runner.scheduler.history import History
+from runner.scheduler.memory import Fitted
 from runner.scheduler.meters import Journey, Measured, Meters
 from runner.scheduler.pace import Pace
 from runner.scheduler.queue import Queue
 from runner.scheduler.rates import Rates
 from runner.scheduler.reception import Reception
 from runner.scheduler.standing import Outlook, Prospect, Standing
+from runner.scheduler.stock import Stock
 from runner.scheduler.survey import Survey
 from runner.scheduler.ticket import Admission, Outlet, Ticket, Want
 
@@ -56,31 +58,35 @@ _PATIENCE = 60.0  # seconds for a worker to give up a cancelled request; one ste
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The scheduler's own settings. With `offloads`, weights may go to a device whose memory isn't known here."""
+    """The scheduler's own settings."""
 
     models: int
     queue: int
     keep_alive: float  # seconds
-    offloads: bool = False
     queue_timeout: float = math.inf  # seconds that a request may wait
 
 
 class Scheduler:
-    """Admission to workers and their residency. `available` measures the machine's free memory in bytes."""
+    """Admission to workers and their residency. `stock` reads what the machine has; `learn` hears
+    what each load took, by the digest of its model."""
 
     def __init__(
-        self, limits: Limits, effects: Effects, clock: Callable[[], float], available: Callable[[], int]
+        self,
+        limits: Limits,
+        effects: Effects,
+        clock: Callable[[], float],
+        stock: Stock,
+        learn: Callable[[str, commands.Load, Ready], None] = lambda digest, load, ready: None,
     ) -> None:
         self._limits = limits
         self._effects = effects
         self._clock = clock
+        self._learn = learn
         self._queue = Queue()
         self._pace = Pace()
         self._fleet = Fleet(limits.keep_alive)
         self._pinned: set[str] = set()
-        self._survey = Survey(
-            self._queue, self._fleet, self._pace, available, self._pinned, limit=limits.models, offloads=limits.offloads
-        )
+        self._survey = Survey(self._queue, self._fleet, self._pace, stock, self._pinned, limit=limits.models)
         self._outlook = Outlook(self._queue, self._fleet, self._pace, limits.models)
         self._reception = Reception(
             self._queue, self._outlook, self._pace, length=limits.queue, timeout=limits.queue_timeout
@@ -396,7 +402,7 @@ class Scheduler:
                 self.history.note(ticket.want.key, ticket.want.model, "refused", telling.refused(*shortage, pinned))
                 self._fail(ticket, insufficient(ticket.want.model, *shortage, pinned))
 
-    def _load(self, ticket: Ticket, fitted: plan.Fitted, now: float) -> None:
+    def _load(self, ticket: Ticket, fitted: Fitted, now: float) -> None:
         want, options, need, room = ticket.want, fitted.options, fitted.need, self._survey.left()
         load = msgspec.structs.replace(want.load, options=options, placement=fitted.placement)
         member = self._fleet.begin(want.key, want.model, want.digest, load, need, now)
@@ -497,6 +503,7 @@ class Scheduler:
         self._pace.loaded(member.key, member.need.weights, member.window, now - member.began)
         self._meters[member.loaded_for].loads.add(now - member.began)
         self.history.note(member.key, member.model, "loaded", telling.loaded(member, ready, now))
+        self._learn(member.digest, member.load, ready)
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
 
     def _refused(self, member: Member, error: RunnerError) -> None:

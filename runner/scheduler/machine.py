@@ -31,11 +31,6 @@ def physical_cores() -> int:
     return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
 
 
-def may_offload() -> bool:
-    """Whether there is an accelerator with memory of its own that a worker may put weights on."""
-    return any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")) or sys.platform == "win32"
-
-
 def packed_types() -> frozenset[str]:
     """Types of matrices that llama.cpp's CPU backend keeps in another order here, as a copy: by its build's rules for
     the portable build. On other machines none is known of."""

@@ -14,40 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.protocol.commands import Load as LoadCommand
-from runner.protocol.devices import Placement
-from runner.protocol.options import LoadOptions
 from runner.scheduler.fleet import State
-from runner.scheduler.memory import Need
+from runner.scheduler.memory import Fitted, Room
 from runner.scheduler.ticket import Want
 
-Room = Mapping[str, int]
-"""Bytes by pool of memory: `host`, or a device's name."""
-
 _INSTANT = 1e-3  # seconds: the shortest that a reload is taken to last
-
-
-def pools_of(need: Need) -> Room:
-    """Bytes of each pool that this takes."""
-    return {"host": need.total}
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A load that fits: its options, where it goes, and what it takes."""
-
-    options: LoadOptions
-    placement: Placement | None
-    need: Need
-
-    @property
-    def pools(self) -> Room:
-        """Bytes that it takes of each pool."""
-        return pools_of(self.need)
-
-    @property
-    def layers(self) -> int:
-        """Layers on devices: of two placements the one with more is the better."""
-        return self.placement.gpu_layers if self.placement else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,20 @@ Reads the scheduler's state and the machine's memory, and changes neither. Decid
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections import Counter, OrderedDict
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from runner.protocol.options import LoadOptions
 from runner.scheduler import memory
 from runner.scheduler.fleet import Fleet, Member
-from runner.scheduler.memory import Footprint
+from runner.scheduler.memory import Fitted, Footprint, Room
 from runner.scheduler.pace import Pace
-from runner.scheduler.plan import Fitted, Loaded, Room, Snapshot, Waiting, pools_of
+from runner.scheduler.plan import Loaded, Snapshot, Waiting
 from runner.scheduler.queue import Queue
+from runner.scheduler.stock import Stock
 from runner.scheduler.ticket import Ticket, Want
 
-_UNBOUNDED = 2**62
 _SHORTEST_HOLD, _LONGEST_HOLD = 0.5, 4.0  # seconds
 _NOBODY = 2**62  # the id of a request that nobody made
 _VALID = 0.25  # seconds that a measurement holds
@@ -29,39 +29,34 @@ _Question = tuple[Footprint, LoadOptions, bool, frozenset[tuple[str, int]]]
 
 
 class Survey:
-    """`available` measures the machine's free memory in bytes; with `offloads`, weights may go to a device whose memory
-    isn't known here. `pinned` are full names of models, of the caller's."""
+    """`stock` takes the readings. `pinned` are full names of models, of the caller's."""
 
     def __init__(
         self,
         queue: Queue,
         fleet: Fleet,
         pace: Pace,
-        available: Callable[[], int],
+        stock: Stock,
         pinned: Container[str],
         *,
         limit: int,
-        offloads: bool,
     ) -> None:
         self._queue = queue
         self._fleet = fleet
         self._pace = pace
-        self._available = available
+        self._stock = stock
         self._pinned = pinned
         self.limit = limit
-        self._offloads = offloads
-        self._capacity: Room = {"host": 0}
+        self._capacity: Room = {}
         self._measured: tuple[frozenset[int], float] = (frozenset(), -math.inf)
         self._answers: OrderedDict[_Question, Fitted | None] = OrderedDict()
 
     def snapshot(self, now: float) -> Snapshot:
         """Everything as it stands."""
-        if self._offloads:  # what is available then may have changed since
-            self._answers.clear()
-            self._capacity = {"host": _UNBOUNDED}
-        else:
-            self._measure(now)
+        self._measure(now)
         heads = self._queue.heads({member.key: member.window - len(member.inside) for member in self._fleet})
+        if not self._capacity:  # nobody is loaded for, or refused, before the first reading
+            heads = tuple(line for line in heads if self._fleet.of(line[0].want.key) is not None)
         return Snapshot(
             lines=[[self._waiting(ticket) for ticket in line] for line in heads],
             fleet=[self._loaded(member, now) for member in self._fleet],
@@ -73,17 +68,14 @@ class Survey:
 
     def foresee(self, want: Want, now: float) -> Snapshot:
         """As `snapshot`, if nobody waited but somebody with this want."""
-        if not self._offloads:
-            self._measure(now, want)
+        self._measure(now, want)
         return replace(self.snapshot(now), lines=[[Waiting(_NOBODY, want)]], capacity=self._capacity)
 
     def left(self) -> Room:
-        """Bytes of each pool that no worker takes; none where that isn't known here."""
-        if self._offloads:
-            return {}
+        """Bytes of each pool that no worker takes; none before the first reading."""
         left = dict(self._capacity)
         for member in self._fleet:
-            for pool, size in pools_of(member.need).items():
+            for pool, size in member.need.pools.items():
                 left[pool] = max(0, left.get(pool, 0) - size)
         return left
 
@@ -91,14 +83,17 @@ class Survey:
         """The best load for a request within this room; None if not even the smallest fits."""
         asked = (want.footprint, want.load.options, want.load.embedding, frozenset(room.items()))
         if asked not in self._answers:
-            self._answers[asked] = self._fit(want, room["host"])
+            self._answers[asked] = memory.place(
+                want.footprint, want.load.options, self._stock.devices(), room, splits=not want.load.embedding
+            )
             if len(self._answers) > _REMEMBERED:
                 self._answers.popitem(last=False)
         return self._answers[asked]
 
     def shortage(self, want: Want) -> tuple[int, int]:
         """Bytes that the smallest load for a request takes, and bytes that there are for all models together."""
-        return memory.least(want.footprint, want.load.options).total, sum(self._capacity.values())
+        need = memory.least(want.footprint, want.load.options, self._stock.devices())
+        return need.total, sum(self._capacity.get(pool, 0) for pool in need.pools)
 
     def reload(self, member: Member) -> float:
         """Seconds that it would take to have a worker back."""
@@ -116,13 +111,6 @@ class Survey:
     def _fresh(self, member: Member) -> float:
         return member.ready_at + _hold(self.reload(member))
 
-    def _fit(self, want: Want, host: int) -> Fitted | None:
-        if memory.least(want.footprint, want.load.options).total > host:
-            return None
-        room = min(host, self._available()) if self._offloads else host
-        options = memory.fit(want.footprint, want.load.options, room, splits=not want.load.embedding)
-        return Fitted(options, want.load.placement, memory.need(want.footprint, options))
-
     def _waiting(self, ticket: Ticket) -> Waiting:
         return Waiting(ticket.id, ticket.want, (ticket.rank, self._queue.share(ticket)), ticket.hold)
 
@@ -132,7 +120,7 @@ class Survey:
             member.digest,
             member.state,
             member.load,
-            pools_of(member.need),
+            member.need.pools,
             len(member.inside),
             member.window,
             idle=now - member.last_used,
@@ -151,15 +139,26 @@ class Survey:
         states = {member.key: member.state for member in self._fleet}
         keys = [line[0].want.key for line in self._queue.heads({})] + ([also.key] if also else [])
         absent = any(states.get(key, "stopping") == "stopping" for key in keys)
-        if not absent or not (self._capacity["host"] == 0 or all(state == "ready" for state in states.values())):
+        if not absent or not (not self._capacity or all(state == "ready" for state in states.values())):
             return
         workers = frozenset(member.run for member in self._fleet)
         if workers == self._measured[0] and 0 <= now - self._measured[1] < _VALID:
             return
+        ready = [m for m in self._fleet if m.state == "ready"]
+        self._stock.holds(_together(m.taken.pools for m in ready))
+        if not self._stock.is_fresh():
+            return  # what was read before still counts; whoever reads anew has all be settled again
         self._measured = workers, now
-        ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
-        self._capacity = {"host": memory.capacity(self._available(), ready)}
+        self._capacity = memory.room_with(self._stock.room(), [(m.taken, m.load.options.use_mmap) for m in ready])
         self._answers.clear()
+
+
+def _together(rooms: Iterable[Room]) -> Room:
+    """The sum, pool by pool."""
+    found: Counter[str] = Counter()
+    for room in rooms:
+        found.update(room)
+    return found
 
 
 def _hold(load: float) -> float:

@@ -26,7 +26,8 @@ class Want:
 
     `load` says how to load the model if it has to be loaded; its `num_parallel` 0 and `cells` 0 leave these two to the
     memory plan. `named` are the load options that the caller asked for in so many words: only those, and a longer
-    context, are reason enough to load a resident model anew. Without `work`, the model is only to be made resident.
+    context, are reason enough to load a resident model anew. `automatic`: nobody asked for this context, so whatever is
+    loaded will do. `words` say what was decided about the load. Without `work`, the model is only to be made resident.
     """
 
     model: str  # the full name
@@ -40,10 +41,12 @@ class Want:
     client: str = ""  # whose it is, for fairness among clients
     context_from: str = ""  # where the context length comes from: request, modelfile, config, default or model
     priority: Priority = "interactive"
+    automatic: bool = False
+    words: tuple[str, ...] = ()
 
     def is_served_by(self, digest: str, loaded: Load) -> bool:
         """Whether a worker with this load can take the request, or another load is needed."""
-        if self.load.options.num_ctx > loaded.options.num_ctx:
+        if self.load.options.num_ctx > loaded.options.num_ctx and not self.automatic:
             return False
         if digest != self.digest and _files(self.load) != _files(loaded):
             return False

@@ -13,7 +13,16 @@ from runner.api.dialects import DIALECTS
 from runner.api.fields import Fields
 from runner.api.openai.responses.store import ResponseStore
 from runner.config import load
-from tests.api.fakes import FakeAdoptions, FakeCheckup, FakeDiscovery, FakeJobs, FakeModels, FakeService, FakeUpdates
+from tests.api.fakes import (
+    FakeAdoptions,
+    FakeCheckup,
+    FakeDiscovery,
+    FakeJobs,
+    FakeModels,
+    FakePlans,
+    FakeService,
+    FakeUpdates,
+)
 
 HI = [{"role": "user", "content": "Hi"}]
 CHAT: dict[str, Any] = {"model": "demo", "messages": HI}
@@ -44,6 +53,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/runner/adopt": {"from": "ollama", "models": ["tiny"], "stream": False},
     "/runner/look": {"model": "x"},
     "/runner/why": {"model": "demo"},
+    "/runner/plan": {"model": "x"},
     "/runner/search": {"text": "x"},
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
     "/runner/provenance": {"models": ["demo"]},
@@ -65,8 +75,11 @@ def routes() -> Sequence[web.AbstractRoute]:
         parts: Any = (FakeService(), FakeModels(), FakeJobs(), ResponseStore(1, 1))
         updates: Any = FakeUpdates(FakeModels())
         discovery: Any = FakeDiscovery()
+        plans: Any = FakePlans()
         return build_app(
-            Services(*parts, load({}, environ={}), lambda: None, updates, adoptions, discovery, None, FakeCheckup())
+            Services(
+                *parts, load({}, environ={}), lambda: None, updates, adoptions, discovery, plans, None, FakeCheckup()
+            )
         )
 
     return list(asyncio.run(made()).router.routes())

@@ -47,6 +47,7 @@ from runner.inference.adoptions import Adoptable, Shelf
 from runner.inference.models import Removed
 from runner.inference.origins import Chosen
 from runner.inference.passage import PASSAGE
+from runner.inference.plans import Plan, Row
 from runner.inference.requests import (
     AnswerPart,
     Begun,
@@ -70,9 +71,11 @@ from runner.inference.residents import Overview, Pool, Resident
 from runner.inference.templates import Choice
 from runner.inference.why import Context, Explained, Flag, Next, Place
 from runner.protocol.checkup import Finding
+from runner.protocol.devices import Placement
 from runner.protocol.events import Alternative, Logprob
 from runner.protocol.options import LoadOptions
 from runner.scheduler.history import Happening
+from runner.scheduler.memory import Parts
 from runner.scheduler.meters import Measured
 from runner.scheduler.pools import Held
 from runner.scheduler.rates import Rate
@@ -640,6 +643,34 @@ class FakeAdoptions:
 
     def start(self, models: tuple[Found, ...]) -> None:
         self.started.append(models)
+
+
+@dataclass
+class FakePlans:
+    """`runner.inference.plans.Plans`: `missing` isn't known, `huge` fits nowhere, everything else is split."""
+
+    asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+
+    def plan(self, model: str, options: Mapping[str, Any]) -> Plan:
+        self.asked.append((model, options))
+        if model == "missing":
+            raise errors.UnknownModel("missing", ("demo:latest",))
+        fits = model != "huge"
+        return Plan(
+            model=f"{model}:latest",
+            verdict="evicts" if fits else "no",
+            words=("20 of 33 layers on CUDA0",) if fits else ("needs 40 GB of 8.0 GB memory",),
+            context=8192,
+            trained=131072,
+            automatic="num_ctx" not in options,
+            sequences=4 if fits else 0,
+            cells=16384 if fits else 0,
+            layers=33,
+            placement=Placement(devices=("CUDA0",), gpu_layers=20, split=(1.0,), mode="none") if fits else None,
+            pools=(Pool("host", 150, Parts(100, 20, 10, 15, 5), 8000, 9000), Pool("CUDA0", 60, Parts(60), 70, 80)),
+            evicts=("other:latest",) if fits else (),
+            table=(Row(8192, "q8_0", "auto", {"host": 150, "CUDA0": 60}, 20, fits),),
+        )
 
 
 @dataclass

@@ -19,7 +19,16 @@ from runner.api.openai.responses.store import ResponseStore
 from runner.api.server import listen, serve
 from runner.api.streams import Patience
 from runner.config import Address, load
-from tests.api.fakes import FakeAdoptions, FakeCheckup, FakeDiscovery, FakeJobs, FakeModels, FakeService, FakeUpdates
+from tests.api.fakes import (
+    FakeAdoptions,
+    FakeCheckup,
+    FakeDiscovery,
+    FakeJobs,
+    FakeModels,
+    FakePlans,
+    FakeService,
+    FakeUpdates,
+)
 
 WAIT = 20.0  # seconds until a test counts as stuck
 
@@ -75,6 +84,7 @@ class Served:
         self.adoptions = FakeAdoptions()
         self.discovery = FakeDiscovery()
         self.checkup = FakeCheckup()
+        self.plans = FakePlans()
         self.sockets = listen(Address(host, 0))
         self.port: int = self.sockets[0].getsockname()[1]
         self.settings = load({"host": str(Address(said or host, self.port)), **flags})
@@ -98,6 +108,7 @@ class Served:
             self.updates,  # type: ignore[arg-type]
             self.adoptions,  # type: ignore[arg-type]
             self.discovery,  # type: ignore[arg-type]
+            self.plans,  # type: ignore[arg-type]
             checkup=self.checkup,  # type: ignore[arg-type]
         )
         self._app = build_app(services, self._patience)

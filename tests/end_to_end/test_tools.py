@@ -22,6 +22,7 @@ from runner.inference.service import Service
 from runner.protocol.commands import Constraint
 from runner.scheduler import machine
 from runner.scheduler.loop import Limits, Scheduler
+from runner.scheduler.stock import Host
 from runner.scheduler.workers import Workers
 
 WEATHER = ToolSpec(
@@ -45,7 +46,7 @@ ASKS = Message("user", "What's the weather in Ghent?")
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     workers = Workers(tmp_path / "logs", 60.0, time.monotonic)
-    scheduler = Scheduler(Limits(1, 100, 300.0), workers, time.monotonic, machine.available_memory)
+    scheduler = Scheduler(Limits(1, 100, 300.0), workers, time.monotonic, Host(machine.available_memory))
     with Store.open(tmp_path / "store") as store, ThreadPoolExecutor(2) as threads:
         ensure_demo(store)
         yield Service(scheduler, Resolver(store, context_length=0, num_parallel=2), threads)

@@ -15,6 +15,7 @@ from runner.protocol.events import Done, Text
 from runner.protocol.options import LoadOptions, SampleOptions
 from runner.scheduler.effects import Reports
 from runner.scheduler.loop import Limits, Scheduler
+from runner.scheduler.stock import Host
 from runner.scheduler.stream import Stream
 from runner.scheduler.ticket import Want
 from runner.scheduler.workers import Workers
@@ -104,7 +105,7 @@ async def house(
 ) -> AsyncIterator[House]:
     """A scheduler with its workers; at the end everything is stopped and gone."""
     workers = Watched(logs, load_timeout, has_spare=has_spare)
-    scheduler = Scheduler(Limits(models, queue, 300.0), workers, time.monotonic, lambda: 64 * GIB)
+    scheduler = Scheduler(Limits(models, queue, 300.0), workers, time.monotonic, Host(lambda: 64 * GIB))
     try:
         yield House(scheduler, workers, logs)
     finally:

@@ -18,6 +18,7 @@ from runner.scheduler.failures import Exit
 from runner.scheduler.fleet import Member
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.memory import Footprint
+from runner.scheduler.stock import Host
 from runner.scheduler.ticket import Admission, Priority, Want
 
 GIB = 2**30
@@ -135,7 +136,7 @@ class Bench:
         self.memory = memory  # of the whole machine
         self.effects = Recorder()
         limits = Limits(models, queue, keep_alive, queue_timeout=queue_timeout)
-        self.scheduler = Scheduler(limits, self.effects, clock=lambda: self.now, available=self._available)
+        self.scheduler = Scheduler(limits, self.effects, clock=lambda: self.now, stock=Host(self._available))
 
     def _available(self) -> int:
         """What workers have taken is gone, except for weights: those are mapped from files."""

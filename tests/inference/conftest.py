@@ -17,6 +17,7 @@ from registry.stored import StoredModel
 from runner.inference.resolve import Resolver
 from runner.inference.service import Service
 from runner.scheduler.loop import Limits, Scheduler
+from runner.scheduler.stock import Host
 from tests import tiny_gguf
 from tests.fakes.processes import Watched
 from tests.fakes.scheduling import GIB
@@ -89,7 +90,7 @@ class Served:
 async def served(store: Store, resolver: Resolver, tmp_path: Path) -> AsyncIterator[Served]:
     """The service over fake workers, which take the text of the last message as what to do."""
     workers = Watched(tmp_path / "logs", 30.0)
-    scheduler = Scheduler(Limits(2, 100, 300.0), workers, time.monotonic, lambda: 64 * GIB)
+    scheduler = Scheduler(Limits(2, 100, 300.0), workers, time.monotonic, Host(lambda: 64 * GIB))
     with ThreadPoolExecutor(2) as threads:
         yield Served(Service(scheduler, resolver, threads), scheduler, workers, store)
         scheduler.close(lambda: None)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from registry.store import Store
@@ -88,7 +89,22 @@ class TestContextLength:
     def test_never_beyond_what_the_model_was_made_for(self, resolver: Resolver, make: Make) -> None:
         make("m", "PARAMETER num_ctx 4096\n")
         assert num_ctx(resolver.chat(Chat("m", HI))) == 512
-        assert num_ctx(resolver.chat(Chat("m", HI, options={"num_ctx": 99999}))) == 512
+        assert resolver.chat(Chat("m", HI)).words == (
+            "context 512: the 4096 of its Modelfile are more than the model was made for",
+        )
+        with pytest.raises(InvalidRequest, match="num_ctx 99999 is beyond the 512 tokens") as refused:
+            resolver.chat(Chat("m", HI, options={"num_ctx": 99999}))
+        assert refused.value.field == "options.num_ctx"
+
+    def test_one_that_nobody_named_is_whatever_is_loaded(self, resolver: Resolver, make: Make) -> None:
+        make("m", llama__context_length=Typed(UINT32, 131072))
+        want = resolver.chat(Chat("m", HI))
+        assert (want.automatic, work(want).context_length) == (True, None)
+        shorter = msgspec.structs.replace(want.load, options=msgspec.structs.replace(want.load.options, num_ctx=512))
+        assert want.is_served_by(want.digest, shorter)
+        asked = resolver.chat(Chat("m", HI, options={"num_ctx": 1024}))
+        assert (asked.automatic, work(asked).context_length) == (False, 1024)
+        assert not asked.is_served_by(asked.digest, shorter)
 
 
 class TestNames:
@@ -321,8 +337,9 @@ class TestDraftModel:
         stored = make("m", "DRAFT small\n")
         want = resolver.chat(Chat("m", HI))
         assert want.load.draft == tuple(str(path) for path in stored.draft) == tuple(map(str, small.weights))
-        assert want.footprint.weights == stored.size > small.size
-        assert want.footprint.kv == 2 * resolver.chat(Chat("small", HI)).footprint.kv
+        assert want.footprint.draft is not None
+        assert want.footprint.weights + want.footprint.draft.weights == stored.size > small.size
+        assert want.footprint.draft.kv == resolver.chat(Chat("small", HI)).footprint.kv
 
     def test_one_that_the_request_names_takes_its_place(self, resolver: Resolver, make: Make) -> None:
         other, stored = make("other"), make("m")
@@ -330,7 +347,9 @@ class TestDraftModel:
         want = resolver.chat(Chat("m", HI, options={"draft_model": "other"}))
         assert want.load.draft == tuple(map(str, other.weights))
         assert want.named == {"draft_model"}
-        assert want.footprint.weights == stored.size + other.weights[0].stat().st_size
+        assert want.footprint.draft is not None
+        assert want.footprint.weights == stored.size
+        assert want.footprint.draft.weights == other.weights[0].stat().st_size
 
     def test_a_parameter_of_the_modelfile_names_one_too(self, resolver: Resolver, make: Make) -> None:
         other = make("other")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import modelcard, output
+from runner.cli import memorycard, modelcard, output
 from runner.cli.arguments import AsJson, Host, Model
 from runner.cli.connect import daemon
 from runner.cli.failures import Exit, Failure
@@ -15,6 +15,7 @@ from runner.cli.failures import Exit, Failure
 EXAMPLES = """
 runner show demo
 runner show demo --modelfile > Modelfile
+runner show demo --memory
 runner show demo --json | jq .capabilities
 """
 
@@ -28,6 +29,9 @@ def command(
         bool, typer.Option("--template", help="Print the template in use, and where it is from.")
     ] = False,
     license_: Annotated[bool, typer.Option("--license", help="Print the licence.")] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Print the memory it takes: by context, type of cache and device.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="With all metadata and tensors.")] = False,
     as_json: AsJson = False,
     host: Host = None,
@@ -35,6 +39,16 @@ def command(
     """Show what is known about a model."""
     flags = (modelfile, parameters, system, template, license_)
     wanted = [name for name, asked in zip(modelcard.PARTS, flags, strict=True) if asked]
+    if memory:
+        if wanted or verbose:
+            raise Failure("--memory is shown alone", Exit.USAGE)
+        found = daemon(host).post("/runner/plan", {"model": model})
+        if as_json:
+            output.data(found.get("table", []))
+        else:
+            output.table(*memorycard.table(found))
+            output.say(memorycard.below(found))
+        return
     if len(wanted) + verbose + as_json > 1 and (wanted or not (verbose and as_json)):
         raise Failure("only one of --modelfile --parameters --system --template --license can be shown", Exit.USAGE)
     info = daemon(host).post("/api/show", {"model": model, "verbose": verbose})

@@ -17,7 +17,7 @@ from runner.scheduler.memory.need import CPU, NONE, Takes, lanes, takes
 
 MOST_MODELS = 256
 _MOST_SHAPES = 8  # for each model
-_LOW, _HIGH = 0.25, 4.0  # beyond that something else was measured
+_LOW, _HIGH = 0.25, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,13 @@ def shape_of(options: LoadOptions, placement: Placement) -> str:
     return f"{devices} {k}/{v} flash-{options.flash_attn} batch-{options.num_batch} layers-{placement.gpu_layers}"
 
 
+def sane(ratio: float) -> bool:
+    """Whether a correction may be believed; of one that isn't, something else was measured."""
+    return _LOW <= ratio <= _HIGH
+
+
 def _ratio(reported: int, told: int) -> float:
-    if reported <= 0 or told <= 0 or not _LOW <= reported / told <= _HIGH:
+    if reported <= 0 or told <= 0 or not sane(reported / told):
         return 1.0
     return round(reported / told, 5)
 

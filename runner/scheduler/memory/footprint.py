@@ -48,8 +48,9 @@ class Block:
 class Graph:
     """How wide a model computes, in values for each token. Zero is what the header doesn't say or the model lacks.
 
-    `queries` is what attention asks with, `attended` what comes back of all heads. `feed` goes into and out of the feed-forward matrices together; `expert_feed` and `expert_inner` are one expert's,
-    of which `experts_used` work for each token. `state` is a recurrent layer's inner width, `convolved` what its
+    `queries` is what attention asks with, `attended` what comes back of all heads. `feed` goes into and out of the
+    feed-forward matrices together; `expert_feed` and `expert_inner` are one expert's, of which `experts_used` work for
+    each token. `state` is a recurrent layer's inner width, `convolved` what its
     convolution runs over; a `delta` layer holds its state twice while it computes.
     `hybrid` models have recurrent layers among others. `by_layer` is what every layer is
     given besides. `latent` attention unpacks its values from the keys. A `cacheless` model sees whole texts at once.

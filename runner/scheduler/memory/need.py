@@ -35,19 +35,21 @@ _COPIES = 4  # of a step's inputs, where several devices work one after the othe
 class Need:
     """Bytes of one load. In the host's memory: `weights`, `moving` for what is allocated beside them, `later` for the
     wide lane, which stands only while many are there. `devices` is what others hold, by pool, of which
-    `devices_later` is the wide lane's. `beside` is what of `moving` llama.cpp never reports."""
+    `devices_later` is the wide lane's. `beside` is what of `moving` llama.cpp never reports. `kept` is set aside for
+    prompts that lost their cells, and taken little by little."""
 
     weights: int
     moving: int
     later: int = 0
     devices: Mapping[str, int] = field(default_factory=dict)
     devices_later: Mapping[str, int] = field(default_factory=dict)
-    beside: int = 0
+    beside: int = field(default=0, compare=False)
+    kept: int = 0
 
     @property
     def host(self) -> int:
         """Bytes of the machine's own memory."""
-        return self.weights + self.moving + self.later
+        return self.weights + self.moving + self.later + self.kept
 
     @property
     def total(self) -> int:
@@ -60,7 +62,7 @@ class Need:
         return {HOST: self.host, **self.devices}
 
     def taken(self, *, wide: bool) -> Need:
-        """What is held now: the wide lane's memory is spoken for, but taken only while the lane stands."""
+        """What is held now: what is kept for prompts and the wide lane is spoken for, but taken later, if at all."""
         if wide:
             return Need(self.weights, self.moving + self.later, 0, self.devices, beside=self.beside)
         held = {pool: size - self.devices_later.get(pool, 0) for pool, size in self.devices.items()}
@@ -108,6 +110,23 @@ class Lane:
     split: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one pool's bytes are for: weights, caches of tokens and states, what is computed with, what `waits` to be
+    taken (the wide lane, prompts that are kept), and all `other` things, the process itself among them."""
+
+    weights: int = 0
+    cache: int = 0
+    compute: int = 0
+    waits: int = 0
+    other: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.weights + self.cache + self.compute + self.waits + self.other
+
+
 def need(
     footprint: Footprint,
     options: LoadOptions,
@@ -118,23 +137,57 @@ def need(
     """Estimate a load. With `cells` 0 the pool holds `num_ctx` tokens for each sequence (at least one). Without a
     placement everything is the host's, as is what lies on devices that have no memory of their own (`shared`)."""
     where = placement or CPU
+    first, later = _taken(footprint, options, where, correction, shared)
+    host = first.pop(HOST)
+    mapped, moving = corrected(host, correction)
+    beside = _beside(footprint)
+    devices = {pool: sum(corrected(part, correction)) + _DRIVER + later.get(pool, 0) for pool, part in first.items()}
+    waiting = {pool: size for pool, size in later.items() if pool != HOST}
+    return Need(mapped, moving + beside, later.get(HOST, 0), devices, waiting, beside, footprint.prefixes)
+
+
+def apart(
+    footprint: Footprint,
+    options: LoadOptions,
+    placement: Placement | None = None,
+    correction: Correction = NONE,
+    shared: Collection[str] = (),
+    kept: int = 0,
+) -> dict[str, Parts]:
+    """The same by what it is for, with `kept` bytes for prompts."""
+    first, later = _taken(footprint, options, placement or CPU, correction, shared)
+    return {
+        pool: Parts(
+            weights=round((part.mapped - part.twice + part.copied) * correction.weights),
+            cache=round(part.kv * correction.kv),
+            compute=round(part.compute * correction.compute),
+            waits=later.get(pool, 0) + (kept if pool == HOST else 0),
+            other=_beside(footprint) if pool == HOST else _DRIVER,
+        )
+        for pool, part in first.items()
+    }
+
+
+def _taken(
+    footprint: Footprint, options: LoadOptions, where: Placement, correction: Correction, shared: Collection[str]
+) -> tuple[dict[str, Takes], dict[str, int]]:
+    """What the pool's context and the weights take, and what the wide lane's will, by pool."""
     main, wide = lanes(footprint, options)
     first = takes(footprint, options, where, main)
     later = _moving(footprint, options, where, wide, correction) if wide else {}
     if footprint.draft is not None:
         for pool, part in takes(footprint.draft, options, _for_draft(footprint.draft, where), main).items():
             first[pool] = first.get(pool, Takes()) + part
-    host = first.pop(HOST, Takes())
     for device in shared:
         part = first.pop(device, Takes())
-        host += Takes(mapped=part.copied, kv=part.kv, compute=part.compute)
+        first[HOST] += Takes(mapped=part.copied, kv=part.kv, compute=part.compute)
         later[HOST] = later.get(HOST, 0) + later.pop(device, 0)
+    return first, later
+
+
+def _beside(footprint: Footprint) -> int:
     sight = round(_LOOKING * footprint.projector) + _SEEN if footprint.projector else 0
-    beside = _PROCESS + sight + footprint.prefixes
-    mapped, moving = corrected(host, correction)
-    devices = {pool: sum(corrected(part, correction)) + _DRIVER + later.get(pool, 0) for pool, part in first.items()}
-    waiting = {pool: size for pool, size in later.items() if pool != HOST}
-    return Need(mapped, moving + beside, later.get(HOST, 0), devices, waiting, beside)
+    return _PROCESS + sight
 
 
 def corrected(part: Takes, correction: Correction) -> tuple[int, int]:
@@ -369,4 +422,5 @@ def measured(ready: Ready, planned: Need) -> Need:
         devices,
         planned.devices_later,
         planned.beside,
+        planned.kept,
     )

@@ -7,8 +7,8 @@ with what is left for it has no place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -19,7 +19,7 @@ from runner.protocol.options import LoadOptions
 from runner.scheduler.memory.calibrate import correction
 from runner.scheduler.memory.fit import Room, fit
 from runner.scheduler.memory.footprint import Footprint
-from runner.scheduler.memory.need import CPU, HOST, Need, need
+from runner.scheduler.memory.need import CPU, HOST, Need, Parts, apart, need
 
 CPU_DEVICE = Device(name="CPU", backend="cpu", kind="cpu")
 _MARGIN = 512 * 2**20  # of a device's memory, for what nobody can foresee: other programs, fragmentation
@@ -29,12 +29,23 @@ _ALL = 1 << 20  # a number of layers that no model has
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A load that fits: its options settled, its place, what it takes by pool, and in short facts why so."""
+    """A load that fits: its options settled, its place, what it takes by pool (and what for), and short facts."""
 
     options: LoadOptions
     placement: Placement
     need: Need
     words: tuple[str, ...] = ()
+    parts: Mapping[str, Parts] = field(default_factory=dict)
+
+    @property
+    def pools(self) -> Room:
+        """Bytes that it takes of each pool."""
+        return self.need.pools
+
+    @property
+    def layers(self) -> int:
+        """Layers on devices: of two placements the one with more is the better."""
+        return self.placement.gpu_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,11 @@ class _Try:
     on_devices: bool
     on_host: bool
 
+    @property
+    def fits(self) -> bool:
+        """Whether it does everywhere."""
+        return self.on_devices and self.on_host
+
 
 def place(
     footprint: Footprint, options: LoadOptions, devices: Sequence[Device], room: Room, *, splits: bool = True
@@ -55,36 +71,62 @@ def place(
     if missing(options, devices) is not None:
         return None
     gpus, words = _chosen(options, devices)
-    found = _Placing(footprint, options, gpus, room).best() if gpus else None
-    if found is None:
-        if gpus and options.num_gpu > 0:
-            words += (f"num_gpu {options.num_gpu} does not fit",)
-        elif gpus and options.num_gpu != 0:
-            words += ("not one layer fits on " + _names(gpus),)
-        found = _Try(CPU, *_smallest(footprint, options, CPU, (), room))
-        gpus = ()
-    if not found.on_host or not found.on_devices:
+    found = _search(footprint, options, gpus, room)
+    if not found.fits:
         return None
+    if gpus and not found.placement.devices and options.num_gpu != 0:
+        what = f"num_gpu {options.num_gpu} does" if options.num_gpu > 0 else "not one layer does"
+        words += (f"{what} not fit on {_names(gpus)}",)
     shared = _shared(gpus)
+    kept = min(footprint.prefixes, room.get(HOST, 0) - found.need.host)
     rooms = {pool: _usable(pool, size) for pool, size in room.items() if pool == HOST or pool in found.need.devices}
-    settled = fit(
-        footprint,
-        options,
-        rooms,
-        splits=splits,
-        estimate=lambda asked: _need(footprint, asked, found.placement, shared),
+    rooms[HOST] = rooms.get(HOST, 0) - kept
+
+    def estimate(asked: LoadOptions) -> Need:
+        return replace(_need(footprint, asked, found.placement, shared), kept=0)
+
+    settled = fit(footprint, options, rooms, splits=splits, estimate=estimate)
+    wanted = replace(estimate(settled), kept=kept)
+    return Fitted(
+        settled,
+        found.placement,
+        wanted,
+        (*words, *_words(footprint, found.placement, wanted, room)),
+        apart(
+            footprint,
+            settled,
+            found.placement,
+            correction(footprint.corrections, settled, found.placement),
+            shared,
+            kept,
+        ),
     )
-    wanted = _need(footprint, settled, found.placement, shared)
-    return Fitted(settled, found.placement, wanted, (*words, *_words(footprint, found, wanted, room)))
+
+
+def smallest(
+    footprint: Footprint, options: LoadOptions, devices: Sequence[Device], room: Room
+) -> tuple[Placement, Need] | None:
+    """Where a load for one request would go, and what it takes: the first half of `place`, for whoever only asks."""
+    if missing(options, devices) is not None:
+        return None
+    found = _search(footprint, options, _chosen(options, devices)[0], room)
+    return (found.placement, found.need) if found.fits else None
+
+
+def _search(footprint: Footprint, options: LoadOptions, gpus: Sequence[Device], room: Room) -> _Try:
+    """The best placement for one sequence: on these devices, else with the CPU, whether that fits or not."""
+    found = _Placing(footprint, options, gpus, room).best() if gpus else None
+    return found or _Try(CPU, *_smallest(footprint, options, CPU, (), room))
 
 
 def least(footprint: Footprint, options: LoadOptions, devices: Sequence[Device] = ()) -> Need:
     """The smallest load that serves a request at this context length: one sequence, on the CPU unless all layers were
     asked to be elsewhere."""
     gpus = _chosen(options, devices)[0] if devices and missing(options, devices) is None else ()
-    if not gpus or options.num_gpu <= 0:
-        return _need(footprint, _alone(options), CPU, ())
-    return _need(footprint, _alone(options), _placement(footprint, options, gpus, options.num_gpu), _shared(gpus))
+    where = CPU
+    if gpus and options.num_gpu > 0:
+        where = _placement(footprint, options, gpus, options.num_gpu)
+    return replace(_need(footprint, _alone(options), where, _shared(gpus)), kept=0)
 
 
 def missing(options: LoadOptions, devices: Iterable[Device]) -> str | None:
@@ -141,7 +183,7 @@ class _Placing:
             return None
         most = min(asked, self._footprint.layers) if asked > 0 else self._footprint.layers
         sets = [self._gpus]
-        if len(self._gpus) > 1 and self._options.tensor_split == "auto" and self._options.split_mode != "row":
+        if len(self._gpus) > 1 and self._options.tensor_split == "auto" and self._options.split_mode == "layer":
             largest = max(self._gpus, key=lambda gpu: self._room.get(pool_of_device(gpu), 0))
             sets = [[largest], self._gpus]  # one device alone has nothing to wait for
         for gpus in sets:
@@ -167,13 +209,13 @@ class _Placing:
         return _Try(placement, *_smallest(self._footprint, self._options, placement, _shared(gpus), self._room))
 
     def _if_host(self, found: _Try) -> _Try | None:
-        return found if found.on_host and found.on_devices else None
+        return found if found.fits else None
 
 
 def _smallest(
     footprint: Footprint, options: LoadOptions, placement: Placement, shared: Iterable[str], room: Room
 ) -> tuple[Need, bool, bool]:
-    taken = _need(footprint, _alone(options), placement, tuple(shared))
+    taken = replace(_need(footprint, _alone(options), placement, tuple(shared)), kept=0)
     on_devices = all(size <= _usable(pool, room.get(pool, 0)) for pool, size in taken.devices.items())
     return taken, on_devices, taken.host <= room.get(HOST, 0)
 
@@ -264,8 +306,7 @@ def _fewest(low: int, high: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _words(footprint: Footprint, found: _Try, wanted: Need, room: Room) -> tuple[str, ...]:
-    placement = found.placement
+def _words(footprint: Footprint, placement: Placement, wanted: Need, room: Room) -> tuple[str, ...]:
     words: list[str] = []
     layers = footprint.layers
     if not placement.devices or not placement.gpu_layers:

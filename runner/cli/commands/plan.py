@@ -1,0 +1,46 @@
+"""`runner plan`: where a model would go and what that takes, before it is loaded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from runner.cli import memorycard, output
+from runner.cli.arguments import AsJson, Host, Model, options
+from runner.cli.connect import daemon
+from runner.cli.failures import Exit, Failure
+
+EXAMPLES = """
+runner plan demo
+runner plan qwen3:8b --num-ctx 32768
+runner plan qwen3:8b --option kv_cache_type=q8_0 --json
+"""
+
+
+def command(
+    model: Model,
+    num_ctx: Annotated[int | None, typer.Option("--num-ctx", metavar="TOKENS", help="With this context.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", metavar="NAME=VALUE", help="With this option; repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+    host: Host = None,
+) -> None:
+    """Tell where a model would go, what that takes, and who would have to go for it. Nothing is loaded.
+
+    Exit code 1 if it doesn't fit on this machine at all.
+    """
+    asked: dict[str, Any] = options(option or ())
+    if num_ctx is not None:
+        asked["num_ctx"] = num_ctx
+    found = daemon(host).post("/runner/plan", {"model": model, "options": asked})
+    if as_json:
+        output.data(found)
+    else:
+        for line in memorycard.card(found):
+            output.line(line)
+        output.line("")
+        output.table(*memorycard.pools(found))
+    if found.get("verdict") == "no":
+        raise Failure(f"{model} does not fit on this machine", Exit.FAILED)

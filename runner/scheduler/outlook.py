@@ -1,0 +1,50 @@
+"""What this machine offers to models: its devices, what is free of each pool, and what would be if none were loaded.
+
+Plain values, made of readings that others take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from runner.protocol.devices import Device
+from runner.scheduler.fleet import Member
+from runner.scheduler.memory import Room, room_with
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A loaded model, and what it needs by pool. It is `idle` if it could go at once."""
+
+    model: str
+    pools: Room
+    idle: bool
+    last_used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """`free` is what new loads may take beside all that is loaded and spoken for, `whole` what they might if nothing
+    were, both in bytes by pool. `holders` are the loaded models, those that would go first in front."""
+
+    devices: Sequence[Device]
+    free: Room
+    whole: Room
+    holders: tuple[Holder, ...] = ()
+
+
+def outlook(devices: Sequence[Device], room: Room, members: Iterable[Member]) -> Outlook:
+    """How it stands, from what is free now by pool and who is loaded."""
+    there = list(members)
+    whole = room_with(room, [(m.taken, m.load.options.use_mmap) for m in there if m.state == "ready"])
+    free = dict(whole)
+    for member in there:
+        for pool, size in member.need.pools.items():
+            free[pool] = max(0, free.get(pool, 0) - size)
+    holders = [
+        Holder(m.model, m.need.pools, m.state == "ready" and not m.inside, m.last_used)
+        for m in there
+        if m.state != "stopping"
+    ]
+    return Outlook(devices, free, whole, tuple(sorted(holders, key=lambda each: each.last_used)))
