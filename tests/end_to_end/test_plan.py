@@ -24,6 +24,7 @@ def test_a_load_takes_what_was_planned_and_teaches_the_rest(own_daemon: Daemon) 
     after, corrected = planned(own_daemon)
     assert after["verdict"] == "loaded"
     assert abs(corrected / loaded["size"] - 1) < 0.05
+    own_daemon.stop()
     [path] = own_daemon.home.rglob("memory.json")
     [lesson] = json.loads(path.read_text())["lessons"].values()
     assert (lesson["context"], len(lesson["corrections"])) == (4096, 1)

@@ -18,7 +18,7 @@ from runner.protocol.events import Ready
 from runner.protocol.options import LoadOptions, pooled
 from runner.scheduler import machine, memory
 from runner.scheduler.memory.calibrate import correction, learn
-from runner.scheduler.memory.need import CPU, HOST, Takes, lanes, takes
+from runner.scheduler.memory.takes import CPU, HOST, Takes, lanes, takes
 from tests.model_shapes import SHAPES
 
 UNSEEN, SEEN = 0.15, 0.05  # how far off a prediction may be, before and after a load of the model was seen

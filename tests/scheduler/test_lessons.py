@@ -14,7 +14,8 @@ from runner.protocol.options import LoadOptions
 from runner.scheduler.lessons import Lessons, load
 from runner.scheduler.memory import Block, Correction, Footprint, Graph, need
 from runner.scheduler.memory.calibrate import MOST_MODELS, Calibration, correction, learn, shape_of
-from runner.scheduler.memory.need import CPU, NONE, Takes, lanes, takes
+from runner.scheduler.memory.need import NONE
+from runner.scheduler.memory.takes import CPU, Takes, lanes, takes
 
 MIB = 2**20
 MODEL = Footprint(

@@ -12,7 +12,7 @@ from runner.protocol.devices import Device, DeviceKind, Placement
 from runner.protocol.options import LoadOptions
 from runner.scheduler import memory
 from runner.scheduler.memory import CPU_DEVICE, HOST, Block, Fitted, Footprint, Graph
-from runner.scheduler.memory.need import Lane, parts, takes, weights
+from runner.scheduler.memory.takes import Lane, parts, takes, weights
 
 MIB, GIB = 2**20, 2**30
 LAYERS = 32

@@ -27,9 +27,9 @@ def command(
     as_json: AsJson = False,
     host: Host = None,
 ) -> None:
-    """Tell where a model would go, what that takes, and who would have to go for it. Nothing is loaded.
+    """Tell where a model would go, and what that takes.
 
-    Exit code 1 if it doesn't fit on this machine at all.
+    And who would be unloaded for it. Nothing is loaded. Exit code 1 if it doesn't fit on this machine at all.
     """
     asked: dict[str, Any] = options(option or ())
     if num_ctx is not None:

@@ -13,7 +13,8 @@ from runner.protocol.devices import Placement
 from runner.protocol.events import Ready
 from runner.protocol.options import LoadOptions, cache_types
 from runner.scheduler.memory.footprint import Correction, Footprint
-from runner.scheduler.memory.need import CPU, NONE, Takes, lanes, takes
+from runner.scheduler.memory.need import NONE
+from runner.scheduler.memory.takes import CPU, Takes, lanes, takes
 
 MOST_MODELS = 256
 _MOST_SHAPES = 8  # for each model

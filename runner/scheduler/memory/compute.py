@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner.scheduler.memory.footprint import Block, Footprint, Graph
+from runner.scheduler.memory.footprint import Footprint, Graph
 
 _LIVE = 8  # activations of a token that live at the same time, in multiples of the hidden width, of unknown models
 _MASK = 2  # bytes that say for each row of a step and each cell whether one sees the other
@@ -92,8 +92,3 @@ def _recurring(footprint: Footprint, graph: Graph, step: Step, rows: int) -> int
         states = 2 * step.sequences * max(0, state - past)
         return max(_FLOAT * rows * joined, _FLOAT * rows * live + states) + step.sequences * past
     return _FLOAT * rows * (3 * graph.width + 5 * graph.state) + step.sequences * (state + past)
-
-
-def windowed(blocks: tuple[Block, ...]) -> bool:
-    """Whether some of these layers see a window only."""
-    return any(block.window for block in blocks)

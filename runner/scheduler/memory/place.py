@@ -19,7 +19,8 @@ from runner.protocol.options import LoadOptions
 from runner.scheduler.memory.calibrate import correction
 from runner.scheduler.memory.fit import Room, fit
 from runner.scheduler.memory.footprint import Footprint
-from runner.scheduler.memory.need import CPU, HOST, Need, Parts, apart, need
+from runner.scheduler.memory.need import Need, Parts, apart, need
+from runner.scheduler.memory.takes import CPU, HOST
 
 CPU_DEVICE = Device(name="CPU", backend="cpu", kind="cpu")
 _MARGIN = 512 * 2**20  # of a device's memory, for what nobody can foresee: other programs, fragmentation
