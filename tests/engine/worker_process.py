@@ -12,6 +12,7 @@ from typing import Any
 
 from runner.protocol.codec import FrameReader, pack_command, unpack_events
 from runner.protocol.commands import Command, Load, PrefixStore, Stop
+from runner.protocol.devices import Placement
 from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Outcome, Ready, Reason, Started, Stats, Text
 from runner.protocol.options import LoadOptions
 
@@ -58,6 +59,7 @@ class WorkerProcess:
         draft: Path | None = None,
         projector: Path | None = None,
         prefixes: PrefixStore | None = None,
+        placement: Placement | None = None,
         **options: Any,
     ) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process, closed by close()
@@ -82,6 +84,7 @@ class WorkerProcess:
                 embedding=embedding,
                 template=template,
                 prefixes=store,
+                placement=placement,
             )
         )
         self.ready: Ready | Failed = next(e for e in self._events if isinstance(e, Ready | Failed))
