@@ -37,7 +37,7 @@ class Spec:
     """One row. A `default` of None leaves the choice to Runner; bounds are inclusive.
 
     A `repeatable` parameter is given once per value in a Modelfile and holds a tuple of texts. A text with
-    `choices` must be one of them.
+    `choices` must be one of them; a `form` is a regular expression for a text, and in words what it takes.
     """
 
     name: str
@@ -49,8 +49,13 @@ class Spec:
     help: str
     repeatable: bool = False
     choices: tuple[str, ...] = ()
+    form: tuple[str, str] | None = None
 
 
+_DEVICE = r"[A-Za-z][\w.:\[\]-]*"
+_SHARE = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})"
+_DEVICES = (rf"{_DEVICE}(?: *, *{_DEVICE})*", "auto, cpu, a backend such as cuda, or devices such as CUDA0,CUDA1")
+_PARTS = (rf"(?i:auto)|{_SHARE}(?: *, *{_SHARE})*", "auto, or shares of 0 or more such as 3,1")
 _KV_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _SIDES = ("auto", *_KV_TYPES)
 _BREAKERS = ("\n", ":", '"', "*")
@@ -66,9 +71,9 @@ _ROWS = (
     Spec("kv_cache_type", str, "f16", None, None, "load", "Format of the KV cache.", choices=_KV_TYPES),
     Spec("cache_type_k", str, "auto", None, None, "load", "Format of its keys; auto: kv_cache_type.", choices=_SIDES),
     Spec("cache_type_v", str, "auto", None, None, "load", "Format of its values; the same.", choices=_SIDES),
-    Spec("device", str, "auto", None, None, "load", "Where to compute: auto, cpu, cuda, metal, CUDA0, CUDA0,CUDA1."),
+    Spec("device", str, "auto", None, None, "load", "Where to compute: auto, cpu, cuda, CUDA0,CUDA1.", form=_DEVICES),
     Spec("split_mode", str, "layer", None, None, "load", "How GPUs share a model.", choices=("layer", "row", "none")),
-    Spec("tensor_split", str, "auto", None, None, "load", "Shares of the GPUs, such as 3,1; auto chooses."),
+    Spec("tensor_split", str, "auto", None, None, "load", "Shares of the GPUs such as 3,1; auto chooses.", form=_PARTS),
     Spec("num_cpu_moe", int, -1, -1, _INT32, "load", "Layers whose experts stay with the CPU; -1 chooses."),
     Spec("draft_model", str, None, None, None, "load", "A model of the store that drafts for this one, like DRAFT."),
     Spec("num_keep", int, 4, -1, _INT32, "sample", "Prompt tokens kept when the context shifts; -1 all."),
@@ -210,6 +215,8 @@ def _text(spec: Spec, value: object) -> str:
         raise ParameterError(spec.name, f"must be at most {LONGEST_TEXT} characters, not {len(value)}")
     if "\0" in value:  # native code would read the text only up to here
         raise ParameterError(spec.name, "must not contain NUL characters")
+    if spec.form and not re.fullmatch(spec.form[0], value.strip()):
+        raise ParameterError(spec.name, f"must be {spec.form[1]}, not {_shown(value)}")
     return value
 
 

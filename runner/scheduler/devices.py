@@ -133,10 +133,11 @@ class Inventory:
         return (*found, *([] if found else missing(self._survey)))
 
     async def close(self) -> None:
-        """End a look that is under way."""
+        """End a look that is under way, and the waiting for it."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+        self._looked.set()
 
     def _refresh(self) -> None:
         if self._looking is None:
@@ -148,6 +149,9 @@ class Inventory:
             found = await self._look()
         except ProbeFailed as failure:
             self._failed(str(failure))
+        except Exception as failure:  # whatever it was: requests wait for an end of this
+            log.exception("looking for devices went wrong")
+            self._failed(f"{type(failure).__name__}: {failure}")
         else:
             if not self._looked.is_set():
                 _tell(found)

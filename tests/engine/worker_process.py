@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from runner.protocol.codec import FrameReader, pack_command, unpack_events
 from runner.protocol.commands import ChatPrompt, Command, InfillPrompt, Load, PrefixStore, Stop
+from runner.protocol.devices import Placement
 from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Outcome, Ready, Reason, Started, Stats, Text
 from runner.protocol.options import LoadOptions
 from runner.scheduler.environment import worker_environment
@@ -61,6 +62,7 @@ class WorkerProcess:
         draft: Path | None = None,
         projector: Path | None = None,
         prefixes: PrefixStore | None = None,
+        placement: Placement | None = None,
         **options: Any,
     ) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process, closed by close()
@@ -86,6 +88,7 @@ class WorkerProcess:
                 projector=str(projector) if projector else None,
                 embedding=embedding,
                 prefixes=store,
+                placement=placement,
             )
         )
         self.ready: Ready | Failed = next(e for e in self._events if isinstance(e, Ready | Failed))

@@ -128,8 +128,8 @@ def test_what_can_be(header: Facts) -> None:
     assert settle(header, SYCL, split_mode="row").split_mode == "row"
     assert settle(header, "cpu", num_gpu=99).num_gpu == 99  # clients send it to every machine
     for k, v in (("q8_0", "q4_0"), ("f16", "q8_0"), ("q8_0", "f16")):
-        assert settle(header, "cpu", cache_type_k=k, cache_type_v=v)
-    assert settle(header, "cpu", cache_type_k="q8_0", flash_attn="off")
+        settle(header, "cpu", cache_type_k=k, cache_type_v=v)
+    settle(header, "cpu", cache_type_k="q8_0", flash_attn="off")
 
 
 def test_when_nothing_could_be_found_out_that_is_said(header: Facts) -> None:
@@ -147,7 +147,7 @@ def test_heads_that_cannot_be_packed(tmp_path: Path) -> None:
     ) as refused:
         settle(odd, "cpu", kv_cache_type="q8_0")
     assert refused.value.field == "options.kv_cache_type"
-    assert settle(odd, "cpu", cache_type_v="q8_0")
+    settle(odd, "cpu", cache_type_v="q8_0")
 
 
 def test_keys_and_values_in_one_have_one_type(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_keys_and_values_in_one_have_one_type(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="keeps keys and values in one") as refused:
         settle(latent, "cpu", cache_type_k="q8_0", cache_type_v="f16")
     assert refused.value.field == "options.cache_type_v"
-    assert settle(latent, "cpu", kv_cache_type="q8_0")
+    settle(latent, "cpu", kv_cache_type="q8_0")
 
 
 def test_a_request_is_refused_before_anything_is_loaded(resolver: Resolver, make: Make) -> None:

@@ -182,10 +182,22 @@ async def test_what_comes_or_goes_during_a_look_counts_as_taken(probes: Probes) 
     assert (inventory.room()["CUDA0"], inventory.room()["CUDA1"]) == (22 * GIB, 8 * GIB)
 
 
-async def test_closing_ends_a_look(probes: Probes, inventory: Inventory) -> None:
+async def test_closing_ends_a_look_and_the_waiting_for_it(probes: Probes, inventory: Inventory) -> None:
     await asyncio.sleep(0)
     await inventory.close()
     assert probes.under_way[0].cancelled()
+    await inventory.known()
+
+
+async def test_nobody_waits_for_a_look_that_went_wrong_in_a_way_nobody_thought_of() -> None:
+    async def look() -> Survey:
+        raise ZeroDivisionError("nobody thought of it")
+
+    inventory = Inventory(look, lambda: FREE)
+    inventory.start()
+    await inventory.known()
+    assert inventory.room() == {HOST: FREE}
+    assert "ZeroDivisionError: nobody thought of it" in inventory.problems()[0]
 
 
 @pytest.mark.parametrize(

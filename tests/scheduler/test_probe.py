@@ -109,3 +109,12 @@ async def test_sizes_that_cannot_be_are_put_right() -> None:
     odd = (Device(name="CUDA0", backend="cuda", kind="gpu", total=10, free=99), msgspec.structs.replace(CPU, free=-3))
     found = await ask(f"print({msgspec.json.encode(Survey(devices=odd)).decode()!r})")
     assert [(each.total, each.free) for each in found.devices] == [(10, 10), (10, 0)]
+
+
+async def test_what_hides_devices_from_workers_hides_them_from_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES")
+    for name in names:
+        monkeypatch.setenv(name, "1,0")
+    monkeypatch.setenv("RUNNER_API_KEY", "secret")
+    script = f"import os; assert [os.environ[name] for name in {names!r}] == ['1,0'] * 4; "
+    assert await ask(script + f"assert 'RUNNER_API_KEY' not in os.environ; print({ANSWER!r})")
