@@ -15,10 +15,10 @@ from runner.config.reading import ConfigError, config_file
 from runner.config.table import Settings
 
 log = logging.getLogger(__name__)
-_LOOK = 2.0  # seconds between two looks at the file
+_LOOK = 1.0  # seconds between two looks at the file
 
 Apply = Callable[[Settings, Settings], Awaitable[None]]
-"""Told of the old and the new settings in force. Raises nothing."""
+"""Told of the old and the new settings in force."""
 
 
 class Live:
@@ -56,7 +56,7 @@ class Live:
             if self._read is None:
                 return Change()
             try:
-                wanted = self._read()
+                wanted = await asyncio.to_thread(self._read)
                 now = in_force(self.settings, wanted)
                 self._check(now)
                 self._check(wanted)
@@ -69,20 +69,29 @@ class Live:
             old, self.settings, self.wanted = self.settings, now, wanted
             if changed(old, now):
                 for apply in self._apply:
-                    await apply(old, now)
+                    await _told(apply, old, now)
             if found:
                 log.info("the settings have changed: %s", _words(found))
             return found
 
     async def watch(self) -> None:
-        """Reload whenever the file is another one; for ever."""
+        """Reload whenever the file is another one; for ever. What changed since the last look may be half written."""
+        last = self._seen
         while True:
             await asyncio.sleep(_LOOK)
-            if _stamp(self.settings) != self._seen:
+            before, last = last, _stamp(self.settings)
+            if last != self._seen and last == before:
                 try:
                     await self.reload()
                 except ConfigError:
                     continue  # it is logged, and `refused` says so to whoever asks
+
+
+async def _told(apply: Apply, old: Settings, new: Settings) -> None:
+    try:
+        await apply(old, new)
+    except Exception:  # a fault of ours in one part must not keep the others from hearing of it
+        log.exception("a part of Runner could not take over the new settings")
 
 
 def _words(change: Change) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,7 @@ from runner.inference.quantizer import quantize
 from runner.protocol.commands import Generate, TextPrompt
 from runner.protocol.events import Outcome
 from runner.protocol.options import SampleOptions
+from runner.protocol.sandbox import Mode
 from tests import whole_models
 from tests.engine.worker_process import WorkerProcess
 from tests.registry.trees import contents, unfinished
@@ -52,6 +54,30 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def made(store: Store, source: Path, kind: str, imatrix: Path | None = None) -> StoredModel:
     asked = Quantization(quant_type(kind), None, imatrix)
     return create(store, "mine", parse(f"FROM {source}"), base=source.parent, quantization=asked, quantizer=quantize)
+
+
+def test_it_works_shut_in(store: Store, folder: Path) -> None:
+    """With the shell demanded, where the system has one; what it holds is in test_sandbox."""
+    asked = Quantization(quant_type("Q8_0"), None, folder / "imatrix.gguf")
+    mode: Mode = "strict" if sys.platform == "linux" else "on"
+    source = folder / "tiny-F16.gguf"
+    inside = create(
+        store,
+        "inside",
+        parse(f"FROM {source}"),
+        base=folder,
+        quantization=asked,
+        quantizer=partial(quantize, sandbox=mode),
+    )
+    outside = create(
+        store,
+        "outside",
+        parse(f"FROM {source}"),
+        base=folder,
+        quantization=asked,
+        quantizer=partial(quantize, sandbox="off"),
+    )
+    assert inside.digest == outside.digest
 
 
 def decodes(weights: Path) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from modelfiles.embedded import demo_gguf
 from runner.engine.sandbox import filter as calls
 from runner.engine.sandbox import landlock
+from runner.engine.sandbox import places as sandbox_places
 from runner.engine.sandbox.enter import Work, enter
 from runner.engine.sandbox.kernel import Kernel
 from runner.errors import LoadFailed
@@ -235,6 +236,17 @@ def test_a_gpu_keeps_its_local_sockets_and_it_is_said() -> None:
     assert not found["sockets"].holds
     assert found["network"].holds
     entered(Old(7), "strict", gpu=True)
+
+
+def test_only_a_build_that_is_known_to_use_no_gpu_goes_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox_places, "_DRIVERS", (str(tmp_path / "dri*"),))
+    assert not sandbox_places.has_gpu(tmp_path)
+    (tmp_path / "dri0").touch()
+    assert sandbox_places.has_gpu(tmp_path), "a build in one file may be any"
+    (tmp_path / "libggml-cpu-haswell.so").touch()
+    assert not sandbox_places.has_gpu(tmp_path)
+    (tmp_path / "libggml-vulkan.so.0").touch()
+    assert sandbox_places.has_gpu(tmp_path)
 
 
 @pytest.mark.parametrize("kernel", [Old(None), Old(7, filters=False), Old(1)])

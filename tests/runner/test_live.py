@@ -120,6 +120,19 @@ async def test_a_file_that_changes_is_seen(home: Home, monkeypatch: pytest.Monke
     watching.cancel()
 
 
+async def test_one_who_cannot_take_it_keeps_nobody_from_hearing(home: Home) -> None:
+    live = Live(home.read(), home.read)
+
+    async def fail(old: Settings, new: Settings) -> None:
+        raise RuntimeError("a fault of ours")
+
+    live.tell(fail)
+    live.tell(home.hear)
+    home.write("max_queue: 7\n")
+    assert await live.reload() == Change(now=("max_queue",))
+    assert len(home.told) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

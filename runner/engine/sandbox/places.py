@@ -52,9 +52,15 @@ def drivers(scratch: str) -> Iterator[Rule]:
 
 
 def has_gpu(libraries: Path) -> bool:
-    """Whether this build of llama.cpp, whose `libraries` lie there, can use a GPU, and there is one."""
-    built = any(glob.glob(f"{glob.escape(str(libraries))}/*ggml-{name}*") for name in _BACKENDS)
-    return built and any(glob.glob(pattern) for pattern in _DRIVERS if pattern != "/dev/shm")
+    """Whether there may be a GPU that this build of llama.cpp uses, whose `libraries` lie there.
+
+    Only a build that has its CPU backend in a file of its own, and no other one, is known to use none.
+    """
+    found = {path.name for path in libraries.glob("*ggml-*")}
+    cpu_only = any("ggml-cpu" in name for name in found) and not any(
+        f"ggml-{backend}" in name for name in found for backend in _BACKENDS
+    )
+    return not cpu_only and any(glob.glob(pattern) for pattern in _DRIVERS if pattern != "/dev/shm")
 
 
 def _below(path: Path) -> Iterator[Rule]:
