@@ -30,6 +30,7 @@ from runner.api.own.adopt import Adopting
 from runner.api.own.daemon import Own
 from runner.api.own.look import Looking
 from runner.api.own.origins import Origins
+from runner.api.own.pin import Pinning
 from runner.api.own.search import Searching
 from runner.api.own.verify import Upkeep
 from runner.api.streams import PATIENCE, Patience
@@ -100,6 +101,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Own(services.models, services.settings, services.shutdown),
         Upkeep(services.jobs, services.models),
         Origins(services.updates),
+        Pinning(services.service),
         Adopting(services.adoptions),
         Looking(services.discovery),
         Searching(services.discovery),

@@ -24,6 +24,8 @@ VERBS = (
     "show",
     "ps",
     "stop",
+    "pin",
+    "unpin",
     "cp",
     "rm",
     "verify",

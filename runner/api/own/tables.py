@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.api.fields import Answers, Fields
-from runner.api.own import adopt, daemon, look, origins, search, verify
+from runner.api.own import adopt, daemon, look, origins, pin, search, verify
 
 FIELDS: Mapping[str, Fields] = {
     **look.FIELDS,
     **search.FIELDS,
     **adopt.FIELDS,
     **origins.FIELDS,
+    **pin.FIELDS,
     **verify.FIELDS,
 }
 ANSWERS: Mapping[str, Answers] = {
@@ -20,5 +21,6 @@ ANSWERS: Mapping[str, Answers] = {
     **search.ANSWERS,
     **adopt.ANSWERS,
     **origins.ANSWERS,
+    **pin.ANSWERS,
     **verify.ANSWERS,
 }
