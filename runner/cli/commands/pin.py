@@ -13,9 +13,13 @@ runner pin qwen3 nomic-embed-text
 
 
 def command(models: Models, host: Host = None) -> None:
-    """Load models and keep them: no other model's request takes their place, and no time.
+    """Load models and keep them in memory.
 
-    That holds until `runner unpin`, or until the daemon ends; the setting `pin` names those that it begins with.
+    Neither other models nor time take their place. That holds until `runner unpin`, or until the daemon ends; the setting `pin` names those that it begins with.
     """
     client = daemon(host)
-    each(models, lambda model: client.post("/runner/pin", {"model": model}))
+
+    def pin(model: str) -> None:
+        client.post("/runner/pin", {"model": model})
+
+    each(models, pin)

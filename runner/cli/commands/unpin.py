@@ -13,7 +13,10 @@ runner unpin qwen3
 
 
 def command(models: Models, host: Host = None) -> None:
-    """Let models go when their time is over, or others need their room. They aren't unloaded by this."""
+    """No longer keep models in memory.
+
+    They aren't unloaded by this: they go when their time is over, or others need their room.
+    """
     client = daemon(host, autostart=False)
 
     def unpin(model: str) -> None:
