@@ -15,7 +15,8 @@ runner pin qwen3 nomic-embed-text
 def command(models: Models, host: Host = None) -> None:
     """Load models and keep them in memory.
 
-    Neither other models nor time take their place. That holds until `runner unpin`, or until the daemon ends; the setting `pin` names those that it begins with.
+    Neither other models nor time take their place. That holds until `runner unpin`, or until the daemon ends; the
+    setting `pin` names those that it begins with.
     """
     client = daemon(host)
 
