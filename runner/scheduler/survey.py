@@ -125,14 +125,13 @@ class Survey:
         )
 
     def _measure(self, now: float) -> None:
-        """Bytes for all models together, measured only for somebody whose model isn't there.
+        """Bytes for all models together, measured only for somebody whose model isn't there as it has to be.
 
         And only when no load or stop is half done, since part of its memory would count twice or not at all; and not
         for every event while the same workers are there.
         """
-        states = {member.key: member.state for member in self._fleet}
-        absent = any(states.get(line[0].want.key, "stopping") == "stopping" for line in self._queue.heads({}))
-        if not absent or not (self._capacity["host"] == 0 or all(state == "ready" for state in states.values())):
+        is_settled = self._capacity["host"] == 0 or all(member.state == "ready" for member in self._fleet)
+        if not is_settled or not any(self._lacks(head.want) for (head,) in self._queue.heads({})):
             return
         workers = frozenset(member.run for member in self._fleet)
         if workers == self._measured[0] and 0 <= now - self._measured[1] < _VALID:
@@ -141,6 +140,10 @@ class Survey:
         ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
         self._capacity = {"host": memory.capacity(self._available(), ready)}
         self._answers.clear()
+
+    def _lacks(self, want: Want) -> bool:
+        member = self._fleet.of(want.key)
+        return member is None or member.state == "stopping" or not want.is_served_by(member.digest, member.load)
 
 
 def _hold(load: float) -> float:
