@@ -31,6 +31,7 @@ from runner.api.own.daemon import Own
 from runner.api.own.doctor import Doctor
 from runner.api.own.look import Looking
 from runner.api.own.origins import Origins
+from runner.api.own.pin import Pinning
 from runner.api.own.plan import Planning
 from runner.api.own.search import Searching
 from runner.api.own.verify import Upkeep
@@ -110,6 +111,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Own(services.models, services.live or Live(services.settings), services.shutdown),
         Upkeep(services.jobs, services.models),
         Origins(services.updates),
+        Pinning(services.service),
         Adopting(services.adoptions),
         Looking(services.discovery),
         Searching(services.discovery),

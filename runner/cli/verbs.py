@@ -26,6 +26,8 @@ VERBS = (
     "ps",
     "why",
     "stop",
+    "pin",
+    "unpin",
     "cp",
     "rm",
     "verify",

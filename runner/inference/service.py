@@ -130,6 +130,10 @@ class Service:
         await self._make_resident(want)
         return want.model
 
+    def pinned(self) -> frozenset[str]:
+        """Full names of the models that are pinned, loaded or not."""
+        return self._scheduler.pinned()
+
     def unpin(self, model: str) -> bool:
         """From now on it is loaded and unloaded as others are. False if it wasn't pinned."""
         key = _key_of(model)

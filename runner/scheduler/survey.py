@@ -131,15 +131,15 @@ class Survey:
         )
 
     def _measure(self, now: float, also: Want | None = None) -> None:
-        """Bytes for all models together, measured only for somebody (`also`, or in the queue) whose model isn't there.
+        """Bytes for all models together, measured only for somebody (`also`, or in the queue) whose model isn't there
+        as it has to be.
 
         And only when no load or stop is half done, since part of its memory would count twice or not at all; and not
         for every event while the same workers are there.
         """
-        states = {member.key: member.state for member in self._fleet}
-        keys = [line[0].want.key for line in self._queue.heads({})] + ([also.key] if also else [])
-        absent = any(states.get(key, "stopping") == "stopping" for key in keys)
-        if not absent or not (not self._capacity or all(state == "ready" for state in states.values())):
+        is_settled = not self._capacity or all(member.state == "ready" for member in self._fleet)
+        wants = [line[0].want for line in self._queue.heads({})] + ([also] if also else [])
+        if not is_settled or not any(map(self._lacks, wants)):
             return
         workers = frozenset(member.run for member in self._fleet)
         if workers == self._measured[0] and 0 <= now - self._measured[1] < _VALID:
@@ -151,6 +151,10 @@ class Survey:
         self._measured = workers, now
         self._capacity = memory.room_with(self._stock.room(), [(m.taken, m.load.options.use_mmap) for m in ready])
         self._answers.clear()
+
+    def _lacks(self, want: Want) -> bool:
+        member = self._fleet.of(want.key)
+        return member is None or member.state == "stopping" or not want.is_served_by(member.digest, member.load)
 
 
 def _together(rooms: Iterable[Room]) -> Room:

@@ -58,6 +58,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/infill": {"model": "demo", "input_prefix": "x", "input_suffix": "y"},
     "/runner/provenance": {"models": ["demo"]},
     "/runner/outdated": {},
+    "/runner/pin": {"model": "demo"},
+    "/runner/unpin": {"model": "demo"},
 }
 TABLE: dict[str, Fields] = {path: fields for dialect in DIALECTS for path, fields in dialect.fields.items()}
 

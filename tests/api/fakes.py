@@ -44,6 +44,7 @@ from registry.stored import BrokenModel, StoredModel
 from registry.verify import Sample, Verified
 from runner import errors
 from runner.inference.adoptions import Adoptable, Shelf
+from runner.inference.caller import CALLER, Caller
 from runner.inference.models import Removed
 from runner.inference.origins import Chosen
 from runner.inference.passage import PASSAGE
@@ -148,6 +149,8 @@ class FakeService:
     started: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
+    pins: set[str] = field(default_factory=set)
+    callers: list[Caller] = field(default_factory=list)  # of those who had something answered
     pieces: int = 0
     under_way: int = 0
 
@@ -177,6 +180,7 @@ class FakeService:
 
     async def generate(self, request: Chat | Complete) -> AsyncIterator[AnswerPart]:
         self.seen.append(request)
+        self.callers.append(CALLER.get())
         if request.model in ("silent", "busy"):
             if (passage := PASSAGE.get()) is not None:
                 passage.arrives(is_loaded=False)
@@ -296,6 +300,20 @@ class FakeService:
         if model in self.FAILURES:
             raise self.FAILURES[model]
         self.loaded.append((model, options, keep_alive))
+
+    async def pin(self, model: str) -> str:
+        self.pins.add(f"{model}:latest")
+        if model in self.FAILURES:
+            raise self.FAILURES[model]
+        return f"{model}:latest"
+
+    def unpin(self, model: str) -> bool:
+        was = f"{model}:latest" in self.pins
+        self.pins.discard(f"{model}:latest")
+        return was
+
+    def pinned(self) -> frozenset[str]:
+        return frozenset(self.pins)
 
     async def unload(self, model: str) -> bool:
         self.unloaded.append(model)

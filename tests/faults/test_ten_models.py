@@ -55,7 +55,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
             path = tmp_path / f"{model}.gguf"
             at = data.index(name) + len(name)
             path.write_bytes(data[: at + 3] + str(number).encode() + data[at + 4 :])
-            running.create(model, path, "FROM {path}\nPARAMETER num_ctx 512\n")
+            running.create(model, path, "FROM {path}\nPARAMETER num_ctx 512\nPARAMETER num_thread 1\n")
             path.unlink()
         yield running
 

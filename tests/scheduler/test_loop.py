@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from runner.errors import InsufficientMemory, ServerBusy
 from runner.protocol.events import Done, Stats
 from runner.protocol.totals import Totals
 from runner.scheduler.loop import Limits
-from tests.fakes.scheduling import Bench, ready, want
+from tests.fakes.scheduling import GIB, SMALL, Bench, ready, want
 
 
 def test_a_request_loads_its_model_and_is_served() -> None:
@@ -160,6 +161,15 @@ class TestContextLength:
         bench.load("a")
         assert larger.admissions[0].options.num_ctx == 4096
         assert behind.admissions
+
+    def test_one_that_cannot_be_is_refused_and_the_model_stays(self) -> None:
+        bench = Bench(memory=4 * GIB)
+        footprint = replace(SMALL, kv=2**20)
+        bench.submit(want("a", footprint=footprint, has_work=False))
+        bench.load("a")
+        refused = bench.submit(want("a", footprint=footprint, num_ctx=8192))
+        assert isinstance(refused.outcome, InsufficientMemory)
+        assert bench.state("a") == "ready"
 
 
 class TestOtherOptions:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.api.fields import Answers, Fields
-from runner.api.own import adopt, daemon, doctor, look, origins, plan, search, verify, why
+from runner.api.own import adopt, daemon, doctor, look, origins, pin, plan, search, verify, why
 
 FIELDS: Mapping[str, Fields] = {
     **look.FIELDS,
     **search.FIELDS,
     **adopt.FIELDS,
     **origins.FIELDS,
+    **pin.FIELDS,
     **plan.FIELDS,
     **verify.FIELDS,
     **why.FIELDS,
@@ -23,6 +24,7 @@ ANSWERS: Mapping[str, Answers] = {
     **search.ANSWERS,
     **adopt.ANSWERS,
     **origins.ANSWERS,
+    **pin.ANSWERS,
     **plan.ANSWERS,
     **verify.ANSWERS,
     **why.ANSWERS,
