@@ -86,6 +86,17 @@ def test_they_share_a_worker_and_answer_as_from_one_of_their_own(tuned: Daemon) 
     assert tuned.log.read_text().count("loading ") == loads + 1
 
 
+def test_a_model_and_an_adapter_are_asked_for_like_any_other(tuned: Daemon) -> None:
+    thinking = {"type": "adaptive"}
+    body = {"model": "demo:sql", "messages": HI, "max_tokens": 8, "thinking": thinking}
+    assert tuned.post("/v1/messages", body)["model"] == "demo:sql"
+    assert tuned.post("/tokenize", {"model": "demo:sql", "prompt": "Hi"})["count"] > 0
+    assert tuned.get("/v1/models/demo:sql")["id"] == "demo:sql"
+    assert tuned.post("/api/generate", {"model": "demo:sql", "stream": False})["done_reason"] == "load"
+    status, _ = tuned.post("/api/chat", {"model": "demo:gone", "messages": HI})
+    assert status == 404
+
+
 def test_a_request_names_its_adapters(tuned: Daemon) -> None:
     names = ("demo", "sql", "law")
     demo, sql, law = (chat(tuned, name) for name in names)
