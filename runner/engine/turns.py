@@ -1,7 +1,7 @@
 """Whose turn it is among groups that can't share a step, since each is computed with other adapters.
 
-Changing groups costs about as much as computing a token, so a turn lasts for more than one step. Pure: knows groups and
-seconds, and that every group gets its turn before any other gets a second one.
+Changing groups takes some milliseconds (7 for the demo, whose steps take less than one), so a turn lasts many steps.
+Pure: knows groups and seconds, and that every group gets its turn before any other gets a second one.
 """
 
 from __future__ import annotations

@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from registry.collect import Pruned
 from registry.digests import Digest
-from registry.errors import BadBlob, Corrupt, NotFound
+from registry.errors import BadBlob, BadName, Corrupt, NotFound
 from registry.gguf.reader import Header, read_header
 from registry.ingest import Ingest
 from registry.manifest import SOURCE
 from registry.names import HUGGING_FACE, Name
 from registry.store import DEFAULT_GRACE, Store
 from registry.stored import BrokenModel, StoredModel
+from runner.inference.adapters import AdapterFinder
 from runner.inference.aliases import Aliases
 from runner.inference.prefixes import PrefixFolders
 
@@ -53,6 +54,7 @@ class Models:
         self._unload = unload
         self._prefixes = prefixes
         self._aliases = aliases or Aliases()
+        self._adapters = AdapterFinder(lambda name: self._aliases.find(store, name))
 
     async def list(self) -> tuple[StoredModel, ...]:
         """Every whole model, the one changed last first."""
@@ -65,6 +67,10 @@ class Models:
     async def show(self, name: str) -> StoredModel:
         """One model. Raises BadName, NotFound with near names, Corrupt."""
         return await self._in_thread(self._aliases.find, self._store, name)
+
+    async def asked(self, name: str) -> StoredModel:
+        """The model that a request of this name is computed with: as `show`, or of `model:adapter` the model."""
+        return await self._in_thread(self._asked, name)
 
     async def aliases(self) -> tuple[tuple[str, StoredModel], ...]:
         """Names that stand for a model, patterns apart, each with that model."""
@@ -137,6 +143,14 @@ class Models:
             ingest.abandon()
             raise
         return True
+
+    def _asked(self, name: str) -> StoredModel:
+        try:
+            return self._aliases.find(self._store, name)
+        except (BadName, NotFound):
+            if (split := self._adapters.split(name)) is None:
+                raise
+            return split[0]
 
     def _awaits(self, digest: Digest) -> bool:
         if not self._store.blobs.has(digest):

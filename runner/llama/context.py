@@ -119,7 +119,7 @@ class Context:
     def apply_adapters(self, adapters: Mapping[int, float]) -> None:
         """Use just these LoRA adapters from the next decode on, each with its strength. Raises LoadFailed.
 
-        A change makes llama.cpp reserve its buffers anew, which costs about as much as computing a token.
+        A change makes llama.cpp reserve its buffers anew with the next decode, which takes some milliseconds.
         """
         if adapters == self.adapters:
             return

@@ -446,6 +446,9 @@ class FakeModels:
     async def list(self) -> tuple[StoredModel, ...]:
         return tuple(self.stored.values())
 
+    async def asked(self, name: str) -> StoredModel:
+        return await self.show(name)
+
     async def show(self, name: str) -> StoredModel:
         full = str(Name.parse(self.aliased.get(name, name)))
         if full not in self.stored:

@@ -81,7 +81,7 @@ class Anthropic:
         if not body.model or not read.is_up_to_the_model(body):
             return False
         try:
-            return "thinking" in (await self._models.show(body.model)).config.capabilities
+            return "thinking" in (await self._models.asked(body.model)).config.capabilities
         except RegistryError:
             return False
 

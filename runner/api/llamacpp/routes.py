@@ -80,7 +80,7 @@ class Llamacpp:
 
     async def _context_length(self, model: str) -> int:
         """As loaded; of a model that has left already, as it was made."""
-        stored = await self._models.show(model)
+        stored = await self._models.asked(model)
         key = stored.name.key
         for each in self._service.residents():
             if Name.parse(each.name).key == key:

@@ -86,6 +86,6 @@ class Generation:
         if isinstance(asked, read.Load):
             await self._service.load(asked.model, options=asked.options, keep_alive=asked.keep_alive)
             return "load"
-        stored = await self._models.show(asked.model)  # an unknown model is an error even here
+        stored = await self._models.asked(asked.model)  # an unknown model is an error even here
         await self._service.unload(str(stored.name))  # another name may stand for it
         return "unload"

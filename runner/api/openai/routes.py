@@ -85,7 +85,7 @@ class OpenAI:
     async def model(self, request: web.Request) -> web.Response:
         """One stored model."""
         asked = request.match_info["name"]
-        stored = await self._models.show(asked)
+        stored = await self._models.asked(asked)
         others = await self._models.list() if stored.adapters else ()
         return json_response(to_json(_model(known_as(asked, stored), stored, _parent(stored, others))))
 
