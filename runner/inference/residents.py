@@ -39,12 +39,14 @@ class Surroundings:
     """What is known of the machine beside the scheduler.
 
     `pid` gives the process of a worker by its run, `pools` measures memory, `devices` are those that llama.cpp can use
-    (none: nobody has looked), `log_of` is the file in which a model's worker writes.
+    (none: nobody has looked), `problems` say what keeps it from others that are there, `log_of` is the file in which a
+    model's worker writes.
     """
 
     pid: Callable[[int], int | None] = lambda run: None
     pools: Callable[[], Sequence[Pool]] = tuple
     devices: Callable[[], Sequence[Device]] = tuple
+    problems: Callable[[], Sequence[str]] = tuple
     log_of: Callable[[str], Path] = lambda model: Path()
     most_loaded: int = 0
     most_queued: int = 0

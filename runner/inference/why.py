@@ -111,7 +111,7 @@ def explain(
         key=want.key,
         words=_summary(mine, happened, now, today),
         resident=mine,
-        place=_place(member, order, options, around.devices(), mine),
+        place=_place(member, order, options, around, mine),
         context=_context(member, order, account),
         options=options,
         template=account.template,
@@ -180,13 +180,21 @@ def _place(
     member: Member | None,
     order: Order | None,
     options: Sequence[Chosen],
-    devices: Sequence[Device],
+    around: Surroundings,
     mine: Resident | None,
 ) -> Place:
-    free = order.room if order else {}
+    free, devices = order.room if order else {}, around.devices()
     if member is None or member.ready is None or mine is None:
-        return Place("", _no_gpu(devices, options).replace("It runs", "It would run", 1), free)
-    return Place(mine.placement, _reason(member, options, devices, free), free)
+        reason = _no_gpu(devices, options).replace("It runs", "It would run", 1)
+        where = ""
+    else:
+        reason, where = _reason(member, options, devices, free), mine.placement
+    if reason.endswith(_NO_GPU):
+        reason = " ".join((reason, *(f"{each[0].upper()}{each[1:]}." for each in around.problems() if each)))
+    return Place(where, reason, free)
+
+
+_NO_GPU = "this machine has no GPU that llama.cpp can use."
 
 
 def _reason(member: Member, options: Sequence[Chosen], devices: Sequence[Device], free: Mapping[str, int]) -> str:
@@ -213,7 +221,7 @@ def _no_gpu(devices: Sequence[Device], options: Sequence[Chosen]) -> str:
     if device is not None and device.value == "cpu":
         return f"It runs on the CPU because device is cpu, which {WORDS[device.origin]} says."
     if not any(each.kind in ("gpu", "igpu") for each in devices):
-        return "It runs on the CPU because this machine has no GPU that llama.cpp can use."
+        return f"It runs on the CPU because {_NO_GPU}"
     return ""
 
 
