@@ -44,6 +44,7 @@ _LISTS = {
     "context": "a list of whole numbers",
 }
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})  # the last two where aiohttp can read them
+_LARGE = 1 << 20  # bytes: more than these are decoded on a thread
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _EXPECTED = re.compile(r"Expected `([^`]+)`")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
@@ -57,7 +58,10 @@ async def read(request: web.Request, shape: type[_T]) -> _T:
     a sender that dawdles.
     """
     data = await _whole(request)
-    value = decode(data, shape)
+    if len(data) > _LARGE:  # the loop has others to serve meanwhile
+        value = await asyncio.to_thread(decode, data, shape)
+    else:
+        value = decode(data, shape)
     resource = request.match_info.route.resource
     if resource is not None:
         request.app[UNKNOWN].look(resource.canonical, data, shape)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.benchmarks.daemon import Daemon
 from tests.fakes.callbacks import Callbacks
 
@@ -38,6 +40,14 @@ asyncio.run(main())
 def test_the_daemon_is_watched(daemon: Daemon, callbacks: Callbacks) -> None:
     assert daemon.process is not None
     assert daemon.process.pid in callbacks.watched()
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/v1/messages"])
+def test_a_large_body_holds_nobody_up(daemon: Daemon, path: str) -> None:
+    """Whether it does, is asked at the end of every test."""
+    messages = [{"role": "user", "content": "word " * 40}] * 50_000
+    status, _ = daemon.post(path, {"model": "nobody-has-this", "messages": messages, "max_tokens": 1})
+    assert status == 404
 
 
 def test_what_burns_is_told_and_what_waits_is_not(tmp_path: Path) -> None:
