@@ -129,5 +129,8 @@ class Cancelled(RunnerError):
 
 # The failures that a worker may report by code; everything else it says arrives as RunnerError.
 BY_CODE: dict[str, type[RunnerError]] = {
-    error.code: error for error in (InvalidRequest, Unsupported, TemplateFailed, LoadFailed, WorkerCrashed, Cancelled)
+    error.code: error
+    for error in (
+        InvalidRequest, Unsupported, TemplateFailed, InsufficientMemory, LoadFailed, WorkerCrashed, Cancelled,
+    )
 }

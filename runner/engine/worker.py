@@ -1,6 +1,7 @@
 """The worker process from its first command to its exit.
 
-Threads: the main one reads commands, two prepare requests (the intake), one runs the loop, one writes events. When the
+Threads: the main one reads commands, two prepare requests (the intake), one runs the loop, one writes events, and one
+shows that the process lives. When the
 daemon's end of the command pipe closes, the daemon is gone, and then so is this process.
 """
 
@@ -21,6 +22,7 @@ from typing import BinaryIO
 import psutil
 
 from runner.engine.archive import Archive
+from runner.engine.beat import Heart
 from runner.engine.clerk import Clerk, News
 from runner.engine.cost import idle_cells
 from runner.engine.crew import Crew
@@ -36,7 +38,7 @@ from runner.engine.parent import die_with_parent
 from runner.engine.reuse import Reuse
 from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
-from runner.errors import LoadFailed, RunnerError
+from runner.errors import InsufficientMemory, LoadFailed, RunnerError
 from runner.formats import THINKING, CallFormat, Thinking, calls_of, markers_in, markers_of, thinking_of
 from runner.llama import library
 from runner.llama.context import Context, threads
@@ -49,6 +51,9 @@ from runner.protocol.commands import Cancel, Command, Load, Stop, Work
 from runner.protocol.events import Failed, Loading, Ready
 from runner.protocol.options import pooled
 
+_NO_MEMORY = re.compile(
+    r"out of memory|(?:failed|unable) to allocate|cannot allocate memory|bad_alloc|allocation failed", re.IGNORECASE
+)
 _PROGRESS_S = 0.25
 _TOKENISE_S = 1.0  # how long an orderly end waits for a text that is just being tokenised
 # An encoder computes an input in one piece, and its buffers grow with the square of that piece.
@@ -64,13 +69,15 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the daemon, which then says Stop
     sys.setswitchinterval(0.0005)
     outbox = Outbox(events)
+    heart = Heart(outbox)
     commands = read_commands(sys.stdin.buffer)
     first = next(commands, None)
     if not isinstance(first, Load):
         return 2
     try:
-        worker = Worker(first, outbox)
-    except RunnerError as error:
+        worker = Worker(first, outbox, heart)
+    except (RunnerError, MemoryError) as caught:
+        error = _of_memory(caught)
         outbox.put(Failed(None, error.code, error.message, error.field))
         outbox.close()
         return 1
@@ -79,6 +86,14 @@ def main() -> int:
     finally:
         outbox.close()
     return 0
+
+
+def _of_memory(error: RunnerError | MemoryError) -> RunnerError:
+    """A load that failed for want of memory says so: a smaller one may do."""
+    if isinstance(error, MemoryError):
+        return InsufficientMemory("the worker had no memory left")
+    is_it = isinstance(error, LoadFailed) and _NO_MEMORY.search(error.message)
+    return InsufficientMemory(error.message) if is_it else error
 
 
 def read_commands(pipe: BinaryIO) -> Iterator[Command]:
@@ -93,7 +108,7 @@ def read_commands(pipe: BinaryIO) -> Iterator[Command]:
 class Worker:
     """A loaded model and the threads that serve it. Raises LoadFailed (or what the options are refused with)."""
 
-    def __init__(self, load: Load, outbox: Outbox) -> None:
+    def __init__(self, load: Load, outbox: Outbox, heart: Heart) -> None:
         started = time.monotonic_ns()
         self._outbox = outbox
         self._log = library.start()
@@ -138,7 +153,7 @@ class Worker:
         pool = self._lanes.pool
         drafts = Drafts(self._model.ends, self._second) if pool is not None and self._model.is_cuttable else None
         reuse = _reuse(load, self._model, pool.context, self._inbox.put) if pool is not None else None
-        self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts, reuse)
+        self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts, reuse, heart=heart)
         outbox.put(self._ready(started, thinking, calls, has_template=text is not None))
 
     def serve(self, commands: Iterator[Command]) -> None:

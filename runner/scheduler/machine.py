@@ -19,6 +19,20 @@ def available_memory() -> int:
     return max(0, min(available, limit - used + _reclaimable()))
 
 
+def oom_kills() -> int:
+    """Processes that the system has ended for want of memory so far, in this container if that is counted."""
+    for path in (_CGROUP / "memory.events", Path("/proc/vmstat")):
+        try:
+            lines = path.read_text().split("\n")
+        except OSError:
+            continue
+        for line in lines:
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
+
+
 def may_offload() -> bool:
     """Whether there is an accelerator with memory of its own that a worker may put weights on."""
     return any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")) or sys.platform == "win32"
