@@ -254,7 +254,9 @@ class Scheduler:
         self._end_the_hung(now)
         if self._closing:
             self._wind_up()
-        times = [self._fleet.next_expiry(), next(iter(self._given_up.values()), None)]
+        times = [
+            self._fleet.next_expiry(), next(iter(self._given_up.values()), None), self._recovery.next_look(now),
+        ]
         self._effects.wake(min((time for time in times if time is not None), default=None), self.tick)
 
     def _end_the_hung(self, now: float) -> None:
@@ -278,7 +280,8 @@ class Scheduler:
             drained()
 
     def _snapshot(self) -> plan.Snapshot:
-        windows = {m.model: self._recovery.window(m.model, m.window, len(m.inside)) for m in self._fleet}
+        now = self._clock()
+        windows = {m.model: self._recovery.window(m.model, m.window, len(m.inside), now) for m in self._fleet}
         heads = self._recovery.fronts(self._queue.heads(windows))
         return plan.Snapshot(
             lines=[[plan.Waiting(ticket.id, ticket.want) for ticket in line] for line in heads],
@@ -363,7 +366,7 @@ class Scheduler:
             ticket.outlet.finish(None)
             return
         ticket.run = member.run
-        self._recovery.entered(ticket)
+        self._recovery.entered(ticket, now)
         ticket.journey.entered()
         self._fleet.enter(member, ticket.id, now)
         work = msgspec.structs.replace(work, id=ticket.id)

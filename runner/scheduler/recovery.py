@@ -1,8 +1,8 @@
 """What becomes of the requests inside a worker that died, and of the model whose worker it was. Pure.
 
 A request goes back to its place and on behind what was told of it. Whoever had no new token when the worker died may
-have killed it: suspects go first into the next worker, one at a time, and who is alone under suspicion when one dies
-again is not tried a third time. Carrying out is the loop's; time is a number that it brings.
+have killed it: suspects go first into the next worker, one at a time, each until it has a new token; and who is twice
+the only one without when a worker dies is not tried again. Carrying out is the loop's; time is a number that it brings.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from runner.scheduler.quarantine import Quarantine
 from runner.scheduler.ticket import Ticket, Want
 
 _TRIES = 2  # deaths that count against a request, and loads that may die, until it is given up
+_TRIAL = 10.0  # seconds that others wait for a suspect at most: its prompt may be a long one
 _SMALLER = 0.6  # of what a load takes beside the weights is left to it once it has run out of memory
 _STAYS_SMALL = 3600.0  # seconds
 
@@ -70,18 +71,25 @@ class Recovery:
         waiting = [ticket for ticket in self._suspects.get(line[0].want.key, {}).values() if ticket.run is None]
         return (min(waiting, key=lambda ticket: ticket.id),) if waiting else line
 
-    def window(self, key: str, window: int, inside: int) -> int:
+    def window(self, key: str, window: int, inside: int, now: float) -> int:
         """How many requests a worker may hold now: as long as there are suspects, one of them at a time enters."""
         suspects = self._suspects.get(key)
         if not suspects:
             return window
-        is_on_trial = any(ticket.run is not None for ticket in suspects.values())
-        return min(window, inside if is_on_trial else inside + 1)
+        is_on_trial = any(ticket.run is not None and now < ticket.entered + _TRIAL for ticket in suspects.values())
+        is_left = any(ticket.run is None for ticket in suspects.values())
+        return min(window, inside if is_on_trial else inside + 1) if is_on_trial or is_left else window
+
+    def next_look(self, now: float) -> float | None:
+        """When a trial has lasted for long enough, if there is one."""
+        ends = [t.entered + _TRIAL for each in self._suspects.values() for t in each.values() if t.run is not None]
+        return min((end for end in ends if end > now), default=None)
 
     # -- how they get on
 
-    def entered(self, ticket: Ticket) -> None:
+    def entered(self, ticket: Ticket, now: float) -> None:
         """A worker takes it."""
+        ticket.entered = now
         ticket.began = ticket.advanced = False
         ticket.failed_loads = 0
 

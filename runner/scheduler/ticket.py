@@ -100,6 +100,7 @@ class Ticket:
     told: Told = field(default_factory=Told)
     first_text: float | None = None  # when the first of the answer left
     is_resumed: bool = False  # a worker died under it
+    entered: float = 0.0  # when its worker got it
     began: bool = False  # its worker has begun to compute it,
     advanced: bool = False  # and it has made a new token there
     fruitless: int = 0  # workers that died under it in a row, each before it had a new token there

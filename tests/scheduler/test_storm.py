@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from runner.errors import LoadFailed, ServerBusy
+from runner.errors import LoadFailed, Quarantined, ServerBusy
 from runner.protocol.commands import Cancel
 from runner.protocol.events import Done, Loading, Usage
 from tests.fakes.scheduling import Bench, Heard, want
@@ -39,8 +39,9 @@ class Storm(RuleBasedStateMachine):
     )
     def ask(self, models: list[str], num_ctx: int, keep_alive: float | None, has_work: bool) -> None:
         for model in models:
-            wanted = want(model, num_ctx=num_ctx, keep_alive=keep_alive, has_work=has_work)
-            with suppress(ServerBusy, LoadFailed):
+            text = f"number {len(self.heard)}"
+            wanted = want(model, num_ctx=num_ctx, keep_alive=keep_alive, has_work=has_work, text=text)
+            with suppress(ServerBusy, LoadFailed, Quarantined):
                 self.heard.append(self.bench.submit(wanted))
             self.nobody_overtakes_a_waiting_swap()
 
