@@ -18,7 +18,8 @@ from runner.scheduler.quarantine import Quarantine
 from runner.scheduler.ticket import Ticket, Want
 
 _TRIES = 2  # deaths that count against a request, and loads that may die, until it is given up
-_TRIAL = 10.0  # seconds that others wait for a suspect at most: its prompt may be a long one
+_TRIAL = 10.0  # seconds that others wait for a suspect, and after which it is none: its prompt may be a long one
+_ACQUITTALS = 2  # deaths in a row without a new token, after which it isn't acquitted any more
 _SMALLER = 0.6  # of what a load takes beside the weights is left to it once it has run out of memory
 _STAYS_SMALL = 3600.0  # seconds
 
@@ -76,7 +77,7 @@ class Recovery:
         suspects = self._suspects.get(key)
         if not suspects:
             return window
-        is_on_trial = any(ticket.run is not None and now < ticket.entered + _TRIAL for ticket in suspects.values())
+        is_on_trial = any(ticket.run is not None and not _is_acquitted(ticket, now) for ticket in suspects.values())
         is_left = any(ticket.run is None for ticket in suspects.values())
         return min(window, inside if is_on_trial else inside + 1) if is_on_trial or is_left else window
 
@@ -116,8 +117,10 @@ class Recovery:
         failed: list[tuple[Ticket, RunnerError]] = []
         quarantined = 0
         fruitless = [ticket for ticket in inside if not ticket.advanced]
-        known = fruitless[0].counted if len(fruitless) == 1 else 0  # a death that the same request explains again
-        blamed = self._blame(fruitless)
+        known = any(ticket.counted for ticket in fruitless)  # the request explains this one, too
+        blamed = self._blame([t for t in fruitless if not _is_acquitted(t, now)] or fruitless)
+        for ticket in fruitless:
+            ticket.fruitless += 1
         for ticket in inside:
             ticket.run = None
             if ticket.cancelled:
@@ -145,12 +148,10 @@ class Recovery:
         Who was being computed is likelier to have done it than who was being prepared; but nobody stays behind another
         twice.
         """
-        for ticket in fruitless:
-            ticket.fruitless += 1
         if len(fruitless) == 1:
             fruitless[0].counted += 1
             return [*fruitless]
-        began = [ticket for ticket in fruitless if ticket.began or ticket.fruitless > 1]
+        began = [ticket for ticket in fruitless if ticket.began or ticket.fruitless]
         return began or [*fruitless]
 
     def died_loading(self, key: str, model: str, waiting: Sequence[Ticket], how: Exit, now: float) -> Verdict:
@@ -201,6 +202,11 @@ class Recovery:
     def _forget_small(self, now: float) -> None:
         for key in [key for key, small in self._small.items() if small.until <= now]:
             del self._small[key]
+
+
+def _is_acquitted(ticket: Ticket, now: float) -> bool:
+    """Whether it has been in its worker for so long that somebody else will have killed that."""
+    return now >= ticket.entered + _TRIAL and ticket.fruitless <= _ACQUITTALS
 
 
 def _on_pause(model: str, seconds: float) -> LoadFailed:

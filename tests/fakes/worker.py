@@ -5,6 +5,7 @@ The load's first weight says how to load, the text of a prompt what to do; both 
     load      ok · slow (two signs of life, then ready) · silent (never a sign) · refuse · die:SIGNAL · exit:CODE
               once:PATH:WORD (WORD the first time, ok when PATH exists) · frame (bytes that are no frame) · flood
     prompt    say:WORDS (one event a word) · hold (begins, and ends when told) · release (lets all that hold go on)
+              talk:WORDS (as hold, but the first word comes at once)
               die:SIGNAL · begin-and-die:SIGNAL · once:PATH:WORD · hang (stops reading and writing) · fail:CODE
               env (answers with the names of its environment) · close (closes its output and lives on) · deaf
               (never ends, not even when cancelled) · end-one-and-die:SIGNAL (after the end of the second choice)
@@ -24,9 +25,11 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
+
 from runner.formats import THINKING, calls_of
 from runner.protocol.codec import FrameReader, pack_events, unpack_command
-from runner.protocol.commands import Cancel, ChatPrompt, Command, Embed, Generate, Load, Stop, TextPrompt
+from runner.protocol.commands import Cancel, ChatPrompt, Command, Embed, Generate, Load, Resumed, Stop, TextPrompt
 from runner.protocol.events import (
     Alternative,
     Done,
@@ -130,6 +133,16 @@ class Worker:
             case "hold":
                 send(Started(id=request, prompt_tokens=1))
                 self.held[request] = (argument or "held").split(" ")
+            case "talk":
+                words = argument.split(" ")
+                resumed = self.asked[request].resumed
+                send(Started(id=request, prompt_tokens=1))
+                if not resumed:
+                    send(Text(request, words[0], 1, ids=(0,)))
+                    self.asked[request] = msgspec.structs.replace(
+                        self.asked[request], resumed=(Resumed((0,), len(words[0])),)
+                    )
+                self.held[request] = words
             case "release":
                 held, self.held = self.held, {}
                 for other, words in held.items():
@@ -144,6 +157,8 @@ class Worker:
             case "say-and-die":
                 self.say_some(request, argument)
             case "end-one-and-die":
+                if self.asked[request].resumed:
+                    return self.say(request, ["survived"])
                 send(Started(id=request, prompt_tokens=1), Ended(request, "stop", 1))
                 die(argument)
             case "once":

@@ -95,14 +95,14 @@ async def test_a_request_that_workers_die_of_is_quarantined(tmp_path: Path, capl
 
 async def test_the_neighbours_of_such_a_request_are_unharmed(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
-        first = asyncio.create_task(at.ask(want("hold:first", num_parallel=8)))
+        first = asyncio.create_task(at.ask(want("talk:first of all", num_parallel=8)))
         await at.busy()
         others = [asyncio.create_task(at.ask(want(f"say:{number}", num_parallel=8))) for number in range(6)]
         with pytest.raises(Quarantined):
             await at.ask(want("die:SIGKILL", num_parallel=8))
         assert [(await other).text for other in others] == [str(number) for number in range(6)]
         releasing = asyncio.create_task(at.ask(want("release", num_parallel=8)))
-        assert (await first).text == "first"
+        assert (await first).text == "first of all"
         await releasing
 
 
@@ -110,7 +110,8 @@ async def test_a_worker_killed_from_outside(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         holding = asyncio.create_task(at.ask(want(f"once:{tmp_path}/begun:hold:still here")))
         await at.busy()
-        await at.until((tmp_path / "begun").exists)
+        while not (tmp_path / "begun").exists():
+            await asyncio.sleep(0.01)
         pid = at.pid("a")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
