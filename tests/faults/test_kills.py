@@ -1,0 +1,163 @@
+"""Workers that die while people listen: nobody sees it, nothing is left behind, and neighbours go on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from modelfiles.embedded import demo_gguf
+from tests.benchmarks.daemon import Daemon
+from tests.faults import crowd
+from tests.faults.crowd import SIGNALS, Crowd, chat, stream, undisturbed, wait_for, workers
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
+
+KILLS = int(os.environ.get("FAULTS_KILLS", "500"))
+STREAMS = 32
+SEED = 20261121
+WARM = 25  # kills after which descriptors and memory are first counted
+MORE_MEMORY = 32 * 2**20  # bytes that the daemon may have gained over all kills behind these
+MORE_DESCRIPTORS = 8
+LONG = {"num_predict": 3000, "ignore_eos": True}
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with crowd.no_core_dumps(), Daemon(tmp_path / "kills", max_loaded_models=2) as running:
+        yield running
+
+
+def worker_of(daemon: Daemon, but: set[int]) -> psutil.Process | None:
+    return next((worker for worker in workers(daemon) if worker.pid not in but), None)
+
+
+def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> None:
+    daemon.create("calm", demo_gguf())
+    calm_texts = undisturbed(daemon, "calm")
+    (calm_worker,) = workers(daemon)
+    texts = undisturbed(daemon)
+    lots = random.Random(SEED)
+    began = time.monotonic()
+    calm = Crowd(daemon, "calm", 1, calm_texts)
+    victims = Crowd(daemon, "demo", STREAMS, texts)
+    level = (0, 0)
+    for kill in range(KILLS):
+        seen = victims.seen.pieces + lots.randrange(1, 40)  # somewhere in an answer, or before one
+        wait_for(lambda seen=seen: victims.seen.wrong or victims.seen.pieces >= seen, 60, "answers go on")
+        assert not victims.seen.wrong, victims.seen.wrong[:3]
+        victim = wait_for(lambda: worker_of(daemon, {calm_worker.pid}), 60, "there is a worker")
+        victim.send_signal(SIGNALS[kill % len(SIGNALS)])
+        victim.wait(20)
+        if kill == min(WARM, KILLS // 2):
+            level = (crowd.descriptors(daemon), crowd.resident(daemon))
+    seen, calm_seen = victims.close(), calm.close()
+    took = time.monotonic() - began
+    wait_for(lambda: crowd.zombies(daemon) == 0, 5, "no zombies")
+    more = (crowd.descriptors(daemon) - level[0], crowd.resident(daemon) - level[1])
+    longest, neighbours = max(seen.gaps), max(calm_seen.gaps)
+    tally(
+        f"workers killed under {STREAMS} streams: {KILLS} in {took:.0f} s; answers: {seen.requests}, failed or different: "
+        f"{len(seen.wrong)}; zombies 0, descriptors {more[0]:+d}, memory {more[1] / 2**20:+.1f} MiB; "
+        f"longest pause in a stream {longest:.1f} s"
+    )
+    tally(
+        f"answers of another model meanwhile: {calm_seen.requests}, failed or different: {len(calm_seen.wrong)}; "
+        f"longest pause in a stream {neighbours:.2f} s"
+    )
+    assert not seen.wrong, seen.wrong[:3]
+    assert not calm_seen.wrong, calm_seen.wrong[:3]
+    assert calm_worker.is_running(), "the other model's worker is the one that it was"
+    assert more[0] <= MORE_DESCRIPTORS
+    assert more[1] <= MORE_MEMORY
+    metrics = crowd.metrics(daemon)
+    assert metrics['runner_worker_deaths_total{model="demo"}'] == KILLS
+    assert metrics['runner_request_resumes_total{model="demo"}'] > 0
+    assert metrics['runner_requests_quarantined_total{model="demo"}'] == 0
+
+
+@pytest.mark.parametrize("when", ["idle", "prefill", "decode"])
+def test_a_stopped_worker_is_noticed(daemon: Daemon, tally: Callable[[str], None], when: str) -> None:
+    texts = undisturbed(daemon)
+    (worker,) = workers(daemon)
+    running = None
+    if when != "idle":
+        question = crowd.QUESTIONS[0] if when == "decode" else "x " * 1500
+        running = stream(daemon, chat(question, options=LONG if when == "decode" else {"num_predict": 4}))
+        if when == "decode":
+            next(running)
+    worker.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    worker.wait(20)
+    took = time.monotonic() - began
+    tally(f"a worker stopped while {when}: noticed after {took:.1f} s")
+    assert took < 5.0
+    if running is not None:
+        running.close()
+    assert undisturbed(daemon) == texts
+
+
+@pytest.mark.parametrize("when", ["spawned", "loading", "idle", "unloading"])
+@pytest.mark.parametrize("by", SIGNALS)
+def test_kills_between_answers(daemon: Daemon, when: str, by: signal.Signals) -> None:
+    texts = undisturbed(daemon)
+    (first,) = workers(daemon)
+    if when == "idle":
+        first.send_signal(by)
+        first.wait(20)
+    elif when == "unloading":
+        daemon.post("/api/generate", {"model": "demo", "keep_alive": 0})
+        if first.is_running():
+            first.send_signal(by)
+        first.wait(20)
+    else:
+        first.kill()
+        first.wait(20)
+        waiting = Crowd(daemon, "demo", 4, texts)
+        victim = wait_for(lambda: worker_of(daemon, {first.pid}), 30, "another worker")
+        if when == "loading":
+            wait_for(lambda: crowd.blob_is_open(victim.pid), 30, "the weights are mapped")
+        victim.send_signal(by)
+        victim.wait(20)
+        seen = wait_for(lambda: waiting.seen if waiting.seen.requests >= 4 else None, 60, "answers")
+        waiting.close()
+        assert not seen.wrong, seen.wrong[:3]
+    assert undisturbed(daemon) == texts
+    assert crowd.zombies(daemon) == 0
+
+
+@pytest.mark.parametrize("when", ["two workers", "a load", "a grammar on trial"])
+def test_nothing_outlives_a_killed_daemon(daemon: Daemon, tally: Callable[[str], None], when: str) -> None:
+    daemon.create("other", demo_gguf())
+    undisturbed(daemon)
+    if when == "two workers":
+        undisturbed(daemon, "other")
+    elif when == "a grammar on trial":
+        body = chat("x", options={"num_predict": 4}) | {"format": {"type": "object", "properties": {"a": {}}}}
+        list(stream(daemon, body))
+    assert daemon.process is not None
+    own = psutil.Process(daemon.process.pid)
+    if when == "a load":
+        (loaded,) = workers(daemon)
+        waiting = Crowd(daemon, "other", 1, {"x": ""})
+        wait_for(lambda: worker_of(daemon, {loaded.pid}), 30, "another worker")
+    children = own.children(recursive=True)
+    assert len(children) >= (1 if when == "a load" else 2)
+    daemon.process.kill()
+    daemon.process.wait()
+    began = time.monotonic()
+    _, alive = psutil.wait_procs(children, timeout=1.0)
+    assert not alive
+    if when == "a load":
+        waiting.close()
+    tally(f"processes of a killed daemon with {when}: {len(children)}, gone after {time.monotonic() - began:.2f} s")
