@@ -94,9 +94,13 @@ class Seen:
 
 
 class Crowd:
-    """`size` threads that ask one model over and over, each answer held against the undisturbed one."""
+    """`size` threads that ask one model over and over, each answer held against the undisturbed one. Between two answers
+    each takes a `pause`, in seconds."""
 
-    def __init__(self, daemon: Daemon, model: str, size: int, undisturbed: dict[str, str]) -> None:
+    def __init__(
+        self, daemon: Daemon, model: str, size: int, undisturbed: dict[str, str], pause: float = 0.0
+    ) -> None:
+        self._pause = pause
         self.seen = Seen()
         self._daemon = daemon
         self._model = model
@@ -126,6 +130,7 @@ class Crowd:
                 with self._lock:
                     self.seen.wrong.append(f"{question}: {error!r}")
                 return
+            self._over.wait(self._pause)
 
     def _one(self, question: str) -> None:
         text, last, done = "", None, False
@@ -171,12 +176,13 @@ def blob_is_open(pid: int) -> bool:
         return False
 
 
-def metrics(daemon: Daemon) -> dict[str, float]:
-    """The daemon's metrics, by name with labels."""
+def counted(daemon: Daemon, name: str, model: str) -> float:
+    """One of the daemon's counters, of one model."""
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=30)
     try:
         connection.request("GET", "/metrics")
         lines = connection.getresponse().read().decode().splitlines()
     finally:
         connection.close()
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
+    start = f'runner_{name}_total{{model="{model}"}} '
+    return next(float(line.removeprefix(start)) for line in lines if line.startswith(start))
