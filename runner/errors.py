@@ -131,6 +131,12 @@ class Cancelled(RunnerError):
 BY_CODE: dict[str, type[RunnerError]] = {
     error.code: error
     for error in (
-        InvalidRequest, Unsupported, TemplateFailed, InsufficientMemory, LoadFailed, WorkerCrashed, Cancelled,
+        InvalidRequest,
+        Unsupported,
+        TemplateFailed,
+        InsufficientMemory,
+        LoadFailed,
+        WorkerCrashed,
+        Cancelled,
     )
 }

@@ -23,6 +23,7 @@ from runner.protocol.events import Done, Ended, Event, Failed, Reason, Text
 
 _SILENT = 16  # tokens without text after which the daemon is told of them all the same: it counts them as progress
 
+
 class Answers:
     """For the loop's thread alone."""
 

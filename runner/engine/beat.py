@@ -1,7 +1,7 @@
 """The worker's signs of life: a Beat a second, from a thread that does nothing else.
 
-So the daemon can tell a worker that computes for long from one that is stopped, or stuck. Knows no step, only since when
-one has been going on.
+So the daemon can tell a worker that computes for long from one that is stopped, or stuck. Knows no step, only since
+when one has been going on.
 """
 
 from __future__ import annotations

@@ -153,7 +153,9 @@ class Worker:
         pool = self._lanes.pool
         drafts = Drafts(self._model.ends, self._second) if pool is not None and self._model.is_cuttable else None
         reuse = _reuse(load, self._model, pool.context, self._inbox.put) if pool is not None else None
-        self._loop = Loop(self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts, reuse, heart=heart)
+        self._loop = Loop(
+            self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts, reuse, heart=heart
+        )
         outbox.put(self._ready(started, thinking, calls, has_template=text is not None))
 
     def serve(self, commands: Iterator[Command]) -> None:

@@ -12,8 +12,10 @@ from runner.protocol.events import Failed
 _SIGKILL = 9
 _LAST_LINES = 12
 _NO_MEMORY = re.compile(
-    r"bad_alloc|MemoryError|out of memory|(?:failed|unable) to allocate|cannot allocate|allocation failed", re.IGNORECASE
+    r"bad_alloc|MemoryError|out of memory|(?:failed|unable) to allocate|cannot allocate|allocation failed",
+    re.IGNORECASE,
 )
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:

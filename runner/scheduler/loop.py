@@ -255,7 +255,9 @@ class Scheduler:
         if self._closing:
             self._wind_up()
         times = [
-            self._fleet.next_expiry(), next(iter(self._given_up.values()), None), self._recovery.next_look(now),
+            self._fleet.next_expiry(),
+            next(iter(self._given_up.values()), None),
+            self._recovery.next_look(now),
         ]
         self._effects.wake(min((time for time in times if time is not None), default=None), self.tick)
 

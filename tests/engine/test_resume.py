@@ -25,7 +25,8 @@ from tests.engine.worker_process import NEAR_TIE, WorkerProcess
 QUESTION = ChatPrompt((Message("user", "How do I pull a model?"),))
 CODE = TextPrompt("def add(a, b):\n    ")
 SCHEMA = Constraint(
-    "schema", '{"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name","age"]}'
+    "schema",
+    '{"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name","age"]}',
 )
 _ids = count(1)
 
@@ -166,7 +167,9 @@ def test_scores_are_told_once(worker: WorkerProcess, fields: dict[str, object]) 
 @pytest.mark.parametrize("choices", [1, 4])
 def test_lots_are_drawn_on(worker: WorkerProcess, choices: int) -> None:
     """Another batch may change a score by as much as moves a border between two tokens, so each draw is checked."""
-    command = generate(CODE, temperature=1.0, seed=5, top_k=TOP, top_p=1.0, num_predict=24, choices=choices, logprobs=20)
+    command = generate(
+        CODE, temperature=1.0, seed=5, top_k=TOP, top_p=1.0, num_predict=24, choices=choices, logprobs=20
+    )
     told = run(worker, command)
     for cut in frames(told)[::choices]:
         again = resumed(worker, command, told[:cut])

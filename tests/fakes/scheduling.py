@@ -152,7 +152,9 @@ class Bench:
         self.scheduler.events(self.run(model), [Failed(None, "load_failed", message)])
 
     def text(self, heard: Heard, text: str = "x") -> None:
-        self.scheduler.events(self._holder(heard), [Started(id=heard.id, prompt_tokens=1), Text(heard.id, text, 1, ids=(1,))])
+        self.scheduler.events(
+            self._holder(heard), [Started(id=heard.id, prompt_tokens=1), Text(heard.id, text, 1, ids=(1,))]
+        )
 
     def started(self, *all_heard: Heard) -> None:
         for heard in all_heard:

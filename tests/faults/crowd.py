@@ -94,12 +94,10 @@ class Seen:
 
 
 class Crowd:
-    """`size` threads that ask one model over and over, each answer held against the undisturbed one. Between two answers
-    each takes a `pause`, in seconds."""
+    """`size` threads that ask one model over and over, each answer held against the undisturbed one. Between two
+    answers each takes a `pause`, in seconds."""
 
-    def __init__(
-        self, daemon: Daemon, model: str, size: int, undisturbed: dict[str, str], pause: float = 0.0
-    ) -> None:
+    def __init__(self, daemon: Daemon, model: str, size: int, undisturbed: dict[str, str], pause: float = 0.0) -> None:
         self._pause = pause
         self.seen = Seen()
         self._daemon = daemon

@@ -69,8 +69,10 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
     names = ("worker_deaths", "request_resumes", "requests_quarantined")
     metrics = {name: crowd.counted(daemon, name, "demo:latest") for name in names}
     tally(
-        f"workers killed under {STREAMS} streams: {KILLS} in {took:.0f} s; answers: {seen.requests}, failed or different: "
-        f"{len(seen.wrong)}, resumed {metrics['request_resumes']:.0f} times; zombies 0, descriptors {more[0]:+d}, memory {more[1] / 2**20:+.1f} MiB; "
+        f"workers killed under {STREAMS} streams: {KILLS} in {took:.0f} s; "
+        f"answers: {seen.requests}, failed or different: "
+        f"{len(seen.wrong)}, resumed {metrics['request_resumes']:.0f} times; "
+        f"zombies 0, descriptors {more[0]:+d}, memory {more[1] / 2**20:+.1f} MiB; "
         f"longest pause in a stream {longest:.1f} s"
     )
     tally(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runner.conversation import Message
-from runner.errors import InvalidRequest, RunnerError, UnknownModel, WorkerCrashed
+from runner.errors import InvalidRequest, RunnerError, UnknownModel
 from runner.inference.requests import Begun, Chat, ChoiceEnded, Complete, Embed, Finished, Piece
 from tests.inference.conftest import THINKING_CHAT, Make, Served
 
