@@ -114,7 +114,7 @@ async def test_without_thoughts_all_log_probabilities_are_the_answers(served: Se
 async def test_a_request_that_lost_its_worker_is_told_each_choice_once(served: Served, make: Make) -> None:
     make("m")
     parts = [part async for part in served.service.generate(told("end-one-and-die:SIGKILL", choices=2))]
-    ends = [part.index for part in parts if isinstance(part, ChoiceEnded)]
+    ends = [part.choice for part in parts if isinstance(part, ChoiceEnded)]
     assert ends == [1]
     assert "".join(part.text for part in parts if isinstance(part, Piece)) == "survived 0"
     assert isinstance(parts[-1], Finished)
