@@ -76,6 +76,7 @@ class Child(asyncio.SubprocessProtocol):
         self._load_timeout = load_timeout
         self._reports = reports
         self._pulse = Pulse()
+        self._hung = False
         self._look: asyncio.TimerHandle | None = None
         self._killed_before = machine.oom_kills()
         self._loop = asyncio.get_running_loop()
@@ -185,7 +186,7 @@ class Child(asyncio.SubprocessProtocol):
         if not isinstance(event, Beat):
             return False
         if fault := self._pulse.beat(event.step, self._loop.time()):
-            self._fail(fault)
+            self._hangs(fault)
         elif self._look is None and not self._stopping:
             self._expect()
         return True
@@ -197,9 +198,13 @@ class Child(asyncio.SubprocessProtocol):
 
     def _look_at_it(self) -> None:
         if fault := self._pulse.look(self._loop.time()):
-            self._fail(fault)
+            self._hangs(fault)
         else:
             self._expect()
+
+    def _hangs(self, fault: str) -> None:
+        self._hung = True
+        self._fail(fault)
 
     def _begin_end(self) -> None:
         self.send(Stop())
@@ -250,4 +255,4 @@ class Child(asyncio.SubprocessProtocol):
             timer.cancel()
         self._log.close()
         self.ended.set()
-        self._reports.exited(self._run, Exit(code, self._fault, self._log.tail, starved))
+        self._reports.exited(self._run, Exit(code, self._fault, self._log.tail, starved, self._hung))

@@ -23,13 +23,14 @@ class Exit:
 
     `fault` says what the daemon found wrong before it ended the process itself (a load without progress, a broken
     frame); `tail` holds the last lines that the worker wrote to its log. With `starved`, the system ended processes for
-    want of memory while it ran.
+    want of memory while it ran; with `hung`, the fault is that it was silent or didn't get on.
     """
 
     code: int | None
     fault: str | None = None
     tail: str = ""
     starved: bool = False
+    hung: bool = False
 
     @property
     def is_out_of_memory(self) -> bool:

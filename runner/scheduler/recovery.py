@@ -157,10 +157,11 @@ class Recovery:
     def died_loading(self, key: str, model: str, waiting: Sequence[Ticket], how: Exit, now: float) -> Verdict:
         """The worker died before it was ready, and these wait for just this load.
 
-        A death may be chance and is worth a second load; what the daemon itself put an end to is not.
+        A death may be chance, as a silence may, and is worth a second load; what else the daemon itself put an end to is
+        not.
         """
         error = LoadFailed(f'"{model}" could not be loaded: {how}')
-        is_final = bool(how.fault) or how.code is None
+        is_final = how.code is None or (bool(how.fault) and not how.hung)
         failed: list[tuple[Ticket, RunnerError]] = []
         for ticket in waiting:
             ticket.failed_loads += 1

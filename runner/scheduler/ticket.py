@@ -17,7 +17,7 @@ from runner.protocol.events import Ended, Outcome, Ready, Started, Text
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory import Footprint
 from runner.scheduler.meters import Journey
-from runner.scheduler.told import Told
+from runner.scheduler.told import Account
 
 Priority = Literal["interactive", "batch"]
 """Who answers a person goes before what nobody looks at; but for so long only."""
@@ -97,7 +97,7 @@ class Ticket:
     arrived: float
     journey: Journey
     run: int | None = None  # the worker that holds it, None while it waits
-    told: Told = field(default_factory=Told)
+    told: Account = field(default_factory=Account)
     first_text: float | None = None  # when the first of the answer left
     is_resumed: bool = False  # a worker died under it
     entered: float = 0.0  # when its worker got it

@@ -18,7 +18,7 @@ from runner.conversation import Message
 from runner.protocol.commands import ChatPrompt, Constraint, Generate, Prompt, TextPrompt
 from runner.protocol.events import Done, Ended, Failed, Logprob, Started, Text
 from runner.protocol.options import SampleOptions
-from runner.scheduler.told import Told
+from runner.scheduler.told import Account
 from tests.engine.test_choices import TOP, drawn_with
 from tests.engine.worker_process import NEAR_TIE, WorkerProcess
 
@@ -90,7 +90,7 @@ def whole(events: Sequence[Text | Ended | Done]) -> Whole:
 
 def resumed(worker: WorkerProcess, command: Generate, before: Sequence[Text | Ended | Done]) -> Whole:
     """The answer when a worker dies behind these events."""
-    told = Told.of(event for event in before if not isinstance(event, Done))
+    told = Account.of(event for event in before if not isinstance(event, Done))
     return whole([*before, *run(worker, msgspec.structs.replace(command, resumed=told.resumed(command.choices)))])
 
 
@@ -143,7 +143,7 @@ def test_what_was_told_to_its_end_but_for_the_end(worker: WorkerProcess) -> None
     told = run(worker, command)
     *before, end = told
     assert isinstance(end, Done)
-    held = run(worker, msgspec.structs.replace(command, resumed=Told.of(before).resumed(1)))
+    held = run(worker, msgspec.structs.replace(command, resumed=Account.of(before).resumed(1)))
     assert [type(event) for event in held] == [Done]
 
 

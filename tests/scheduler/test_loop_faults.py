@@ -203,6 +203,12 @@ class TestDeath:
         assert "SIGKILL" in heard.outcome.message
         assert bench.state("a") == "absent"
 
+    def test_of_one_that_was_silent_is_so_too(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.scheduler.exited(bench.run("a"), Exit(-9, "it has shown no sign of life for 4 s", hung=True))
+        assert (heard.outcome, bench.state("a")) == (None, "loading")
+
     def test_by_our_own_hand_is_not(self) -> None:
         bench = Bench()
         heard = bench.submit(want("a"))

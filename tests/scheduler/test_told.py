@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from runner.protocol.commands import Resumed
 from runner.protocol.events import Ended, Text
-from runner.scheduler.told import Told
+from runner.scheduler.told import Account
 
 texts = st.builds(
     lambda choice, text, ids: Text(1, text, len(ids), choice, ids=tuple(ids)),
@@ -16,18 +16,18 @@ texts = st.builds(
 
 
 def test_nothing_told_is_nothing_to_resume() -> None:
-    assert Told().resumed(3) == ()
-    assert not Told()
+    assert Account().resumed(3) == ()
+    assert not Account()
 
 
 def test_choices_end_one_by_one() -> None:
-    told = Told.of([Text(1, "é", 1, 1, ids=(7,)), Ended(1, "length", 0), Ended(1, "stop", 1)])
+    told = Account.of([Text(1, "é", 1, 1, ids=(7,)), Ended(1, "length", 0), Ended(1, "stop", 1)])
     assert told.resumed(3) == (Resumed(reason="length"), Resumed((7,), 1, "stop"), Resumed())
 
 
 @given(st.lists(texts, min_size=1))
 def test_all_tokens_and_characters_of_each_choice(events: list[Text]) -> None:
-    told = Told()
+    told = Account()
     new = [told.take(event) for event in events]
     assert new == [bool(event.ids) for event in events]
     for choice, resumed in enumerate(told.resumed(3)):
