@@ -157,8 +157,7 @@ class Recovery:
     def died_loading(self, key: str, model: str, waiting: Sequence[Ticket], how: Exit, now: float) -> Verdict:
         """The worker died before it was ready, and these wait for just this load.
 
-        A death may be chance, as a silence may, and is worth a second load; what else the daemon itself put an end to is
-        not.
+        A death may be chance, as a silence may, and is worth a second load; what else the daemon put an end to is not.
         """
         error = LoadFailed(f'"{model}" could not be loaded: {how}')
         is_final = how.code is None or (bool(how.fault) and not how.hung)

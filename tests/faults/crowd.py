@@ -93,6 +93,17 @@ class Seen:
     gaps: list[float] = field(default_factory=list)  # seconds between two pieces of an answer
 
 
+def together(all_seen: list[Seen]) -> Seen:
+    """What several crowds saw."""
+    made = Seen()
+    for seen in all_seen:
+        made.requests += seen.requests
+        made.pieces += seen.pieces
+        made.wrong += seen.wrong
+        made.gaps += seen.gaps
+    return made
+
+
 class Crowd:
     """`size` threads that ask one model over and over, each answer held against the undisturbed one. Between two
     answers each takes a `pause`, in seconds."""
