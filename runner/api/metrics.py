@@ -337,6 +337,18 @@ TABLE = (
         ("reason",),
     ),
     Row("worker_deaths_total", "counter", "Worker processes that ended unasked", _one(lambda m: m.meters.deaths)),
+    Row(
+        "request_resumes_total",
+        "counter",
+        "Times that a request went on in another worker after its own had died",
+        _one(lambda m: m.meters.resumes),
+    ),
+    Row(
+        "requests_quarantined_total",
+        "counter",
+        "Requests that workers died of, and that are not tried again",
+        _one(lambda m: m.meters.quarantines),
+    ),
 )
 """Every metric that is told model by model."""
 

@@ -100,7 +100,7 @@ class Answers:
         request = sequence.request
         if sequence.slot is None:  # another choice, a moment ago, made the request fail
             return []
-        if self._rescores(sequence, drawn[0]):
+        if self._rescores(sequence, drawn):
             return []
         echo = request.echo
         events: list[Event] = []
@@ -119,15 +119,15 @@ class Answers:
             events += self._next_tokens(each, next_)
         return events
 
-    def _rescores(self, sequence: Sequence, drawn: Drawn) -> bool:
+    def _rescores(self, sequence: Sequence, drawn: list[Drawn]) -> bool:
         """Take the score of a token that is there already: of the prompt, or of an answer that goes on."""
         echo = sequence.request.echo if not sequence.generated else None
         if sequence.unscored:
-            assert drawn.scored is not None
-            sequence.unsent_logprobs.append(told(self._model, drawn.scored, sequence.unscored.pop(0)))
+            assert drawn[0].scored is not None
+            sequence.unsent_logprobs.append(told(self._model, drawn[0].scored, sequence.unscored.pop(0)))
         elif echo is not None and echo.is_scoring:
-            assert drawn.scored is not None
-            echo.add(drawn.scored)
+            assert drawn[0].scored is not None
+            echo.add(drawn[0].scored)
         else:
             return False
         return True

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from runner.engine.answers import Answers
+from runner.engine.beat import Heart
 from runner.engine.clerk import Filed, News
 from runner.engine.crew import Crew
 from runner.engine.draft import Drafts
@@ -61,7 +62,10 @@ class Loop:
         reuse: Reuse | None = None,
         clock: Callable[[], float] = time.monotonic,
         apply: Callable[[Context, Adapters], None] = lambda context, adapters: None,
+        *,
+        heart: Heart | None = None,
     ) -> None:
+        self._heart = heart
         self._lanes = lanes
         self._clock = clock
         self._apply = apply
@@ -83,12 +87,16 @@ class Loop:
     def run(self) -> None:
         """Work until Stop. What is under way then ends as cancelled."""
         while self._drain():
+            if self._heart is not None:
+                self._heart.begin()
             if self._inputs:
                 self._embed()
             if self._lanes.running or self._roster.has_ready:
                 self._tend()
                 self._step()
             self._report()
+            if self._heart is not None:
+                self._heart.end()
         requests = {sequence.request: sequence for sequence in self._roster.everybody}
         self._outbox.put(*[self._answers.give_up(sequence) for sequence in requests.values()])
         self._outbox.put(*[inputs.cancelled() for inputs in self._inputs])

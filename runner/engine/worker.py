@@ -1,6 +1,7 @@
 """The worker process from its first command to its exit.
 
-Threads: the main one reads commands, two prepare requests (the intake), one runs the loop, one writes events. When the
+Threads: the main one reads commands, two prepare requests (the intake), one runs the loop, one writes events, and one
+shows that the process lives. When the
 daemon's end of the command pipe closes, the daemon is gone, and then so is this process.
 """
 
@@ -23,6 +24,7 @@ import psutil
 
 from runner.engine.adapters import Loaded
 from runner.engine.archive import Archive
+from runner.engine.beat import Heart
 from runner.engine.clerk import Clerk, News
 from runner.engine.cost import idle_cells
 from runner.engine.crew import Crew
@@ -43,7 +45,7 @@ from runner.engine.second import TEXTS, SecondModel, check_pair
 from runner.engine.shelf import Shelf
 from runner.engine.spare import taken
 from runner.engine.voice import voices
-from runner.errors import LoadFailed, RunnerError
+from runner.errors import InsufficientMemory, LoadFailed, RunnerError
 from runner.formats import THINKING, markers_in
 from runner.llama import library
 from runner.llama.context import Context
@@ -58,6 +60,9 @@ from runner.protocol.events import Failed, Loading, Ready
 from runner.protocol.options import cache_types, pooled
 from runner.protocol.sandbox import WORDS, Promise
 
+_NO_MEMORY = re.compile(
+    r"out of memory|(?:failed|unable) to allocate|cannot allocate memory|bad_alloc|allocation failed", re.IGNORECASE
+)
 _PROGRESS_S = 0.25
 _TOKENISE_S = 1.0  # how long an orderly end waits for a text that is just being tokenised
 # An encoder computes an input in one piece, and its buffers grow with the square of that piece.
@@ -85,8 +90,9 @@ def main() -> int:
     try:
         if isinstance(promises, RunnerError):
             raise promises
-        worker = Worker(first, outbox, promises)
-    except RunnerError as error:
+        worker = Worker(first, outbox, promises, Heart(outbox))
+    except (RunnerError, MemoryError) as caught:
+        error = _of_memory(caught)
         outbox.put(Failed(None, error.code, error.message, error.field))
         outbox.close()
         return 1
@@ -117,6 +123,14 @@ def _shut_in(load: Load) -> tuple[Promise, ...] | RunnerError:
     return promises
 
 
+def _of_memory(error: RunnerError | MemoryError) -> RunnerError:
+    """A load that failed for want of memory says so: a smaller one may do."""
+    if isinstance(error, MemoryError):
+        return InsufficientMemory("the worker had no memory left")
+    is_it = isinstance(error, LoadFailed) and _NO_MEMORY.search(error.message)
+    return InsufficientMemory(error.message) if is_it else error
+
+
 def read_commands(pipe: BinaryIO) -> Iterator[Command]:
     """Commands until the pipe ends."""
     frames = FrameReader()
@@ -129,7 +143,9 @@ def read_commands(pipe: BinaryIO) -> Iterator[Command]:
 class Worker:
     """A loaded model and the threads that serve it. Raises LoadFailed (or what the options are refused with)."""
 
-    def __init__(self, load: Load, outbox: Outbox, promises: tuple[Promise, ...] = ()) -> None:
+    def __init__(
+        self, load: Load, outbox: Outbox, promises: tuple[Promise, ...] = (), heart: Heart | None = None
+    ) -> None:
         started = time.monotonic_ns()
         self._outbox = outbox
         self._log = library.start()
@@ -168,7 +184,16 @@ class Worker:
         drafts = Drafts(self._model.ends, self._second) if pool is not None and self._model.is_cuttable else None
         reuse = _reuse(load, self._model, pool.context, self._inbox.put) if pool is not None else None
         self._loop = Loop(
-            self._model, self._lanes, self._embedder, self._inbox, outbox, crew, drafts, reuse, apply=adapters.apply
+            self._model,
+            self._lanes,
+            self._embedder,
+            self._inbox,
+            outbox,
+            crew,
+            drafts,
+            reuse,
+            apply=adapters.apply,
+            heart=heart,
         )
         outbox.put(self._ready(started, has_template=self._model.chat_template() is not None))
 

@@ -20,6 +20,18 @@ class _Record:
     deaths: deque[float] = field(default_factory=lambda: deque(maxlen=DEATHS))
     pause: float = PAUSE
     until: float = float("-inf")
+    model: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CrashLoop:
+    """A model that is left alone until then. `words` say how its worker died last."""
+
+    key: str
+    model: str
+    until: float
+    words: str
 
 
 class Breaker:
@@ -28,9 +40,10 @@ class Breaker:
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
-    def died(self, key: str, now: float) -> bool:
+    def died(self, key: str, now: float, *, model: str = "", words: str = "") -> bool:
         """Note a death; True if this one stops the model."""
         record = self._records.setdefault(key, _Record())
+        record.model, record.words = model, words
         if now - record.until > FORGET:
             record.pause = PAUSE
         record.deaths.append(now)
@@ -41,7 +54,20 @@ class Breaker:
         record.deaths.clear()
         return True
 
+    def worked(self, key: str) -> None:
+        """A worker died that had got on with its work: those before it are no row with it."""
+        if (record := self._records.get(key)) is not None:
+            record.deaths.clear()
+
     def pause(self, key: str, now: float) -> float:
         """Seconds that the model is still to be left alone; 0 if it may be loaded."""
         record = self._records.get(key)
         return max(0.0, record.until - now) if record else 0.0
+
+    def loops(self, now: float) -> tuple[CrashLoop, ...]:
+        """Those that are left alone."""
+        return tuple(
+            CrashLoop(key, record.model, record.until, record.words)
+            for key, record in self._records.items()
+            if record.until > now
+        )

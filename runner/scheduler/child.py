@@ -1,6 +1,6 @@
 """One worker process: its start, its pipes, its end.
 
-Cuts what comes out of the pipe into events and passes them on; ends a load that shows no sign of life and a worker that
+Cuts what comes out of the pipe into events and passes them on; ends a worker that shows no sign of life, and one that
 breaks the protocol. What the events mean, and who waits for them, it does not know.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,10 +17,12 @@ from typing import cast
 
 from runner.protocol.codec import BadFrame, FrameReader, pack_command, unpack_events
 from runner.protocol.commands import Command, Load, Stop, Why
-from runner.protocol.events import Failed, Loading, Ready
+from runner.protocol.events import Beat, Event, Failed, Loading, Ready
+from runner.scheduler import machine
 from runner.scheduler.effects import Reports
 from runner.scheduler.environment import worker_environment
 from runner.scheduler.failures import Exit
+from runner.scheduler.pulse import Pulse
 from runner.scheduler.worker_log import WorkerLog
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,10 @@ class Child(asyncio.SubprocessProtocol):
         self._log = worker_log
         self._load_timeout = load_timeout
         self._reports = reports
+        self._pulse = Pulse()
+        self._hung = False
+        self._look: asyncio.TimerHandle | None = None
+        self._killed_before = machine.oom_kills()
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader()
         self._transport: asyncio.SubprocessTransport | None = None
@@ -107,6 +114,7 @@ class Child(asyncio.SubprocessProtocol):
         self._why = why
         self._stopping = True
         self._disarm()
+        self._forget_pulse()
         if self._spawned:
             self._begin_end()  # otherwise `start` comes to it
 
@@ -129,13 +137,15 @@ class Child(asyncio.SubprocessProtocol):
             return
         try:
             for body in self._frames.feed(data):
-                events = unpack_events(body)
+                events = [event for event in unpack_events(body) if not self._is_beat(event)]
                 for event in events:
                     if isinstance(event, Loading):
                         self._watch()
                     elif isinstance(event, Ready) or (isinstance(event, Failed) and event.id is None):
                         self._disarm()
-                self._reports.events(self._run, events)
+                if events:
+                    self._pulse.heard(self._loop.time())
+                    self._reports.events(self._run, events)
         except BadFrame as error:
             self._fail(f"it broke the protocol: {error}")
 
@@ -157,6 +167,31 @@ class Child(asyncio.SubprocessProtocol):
         self._end(code)
 
     # Inside
+
+    def _is_beat(self, event: Event) -> bool:
+        """Take a sign of life, which is nobody else's business."""
+        if not isinstance(event, Beat):
+            return False
+        if fault := self._pulse.beat(event.step, self._loop.time()):
+            self._hangs(fault)
+        elif self._look is None and not self._stopping:
+            self._expect()
+        return True
+
+    def _expect(self) -> None:
+        """Look again when the worker should have been heard of."""
+        if (due := self._pulse.due) is not None:
+            self._look = self._loop.call_at(due, self._look_at_it)
+
+    def _look_at_it(self) -> None:
+        if fault := self._pulse.look(self._loop.time()):
+            self._hangs(fault)
+        else:
+            self._expect()
+
+    def _hangs(self, fault: str) -> None:
+        self._hung = True
+        self._fail(fault)
 
     def _begin_end(self) -> None:
         self.send(Stop(self._why))
@@ -185,6 +220,11 @@ class Child(asyncio.SubprocessProtocol):
             self._watchdog.cancel()
             self._watchdog = None
 
+    def _forget_pulse(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
     def _fail(self, fault: str) -> None:
         self._fault = self._fault or fault
         self.kill()
@@ -196,8 +236,10 @@ class Child(asyncio.SubprocessProtocol):
 
     def _end(self, code: int | None) -> None:
         self._disarm()
+        self._forget_pulse()
+        starved = code == -signal.SIGKILL and not self._fault and machine.oom_kills() > self._killed_before
         for timer in self._timers:
             timer.cancel()
         self._log.close()
         self.ended.set()
-        self._reports.exited(self._run, Exit(code, self._fault, self._log.tail))
+        self._reports.exited(self._run, Exit(code, self._fault, self._log.tail, starved, self._hung))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,24 +10,45 @@ from dataclasses import dataclass
 from runner.errors import BY_CODE, ContextOverflow, InsufficientMemory, RunnerError
 from runner.protocol.events import Failed
 
+_SIGKILL = 9
+_LAST_LINES = 12
+_NO_MEMORY = re.compile(
+    r"bad_alloc|MemoryError|out of memory|(?:failed|unable) to allocate|cannot allocate|allocation failed",
+    re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a worker's process ended. `code` is negative for a signal, None if there never was a process.
 
     `fault` says what the daemon found wrong before it ended the process itself (a load without progress, a broken
-    frame); `tail` holds the last lines that the worker wrote to its log.
+    frame); `tail` holds the last lines that the worker wrote to its log. With `starved`, the system ended processes for
+    want of memory while it ran; with `hung`, the fault is that it was silent or didn't get on.
     """
 
     code: int | None
     fault: str | None = None
     tail: str = ""
+    starved: bool = False
+    hung: bool = False
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """Whether it ended because memory did: by the system's hand, or by its own over a failed allocation."""
+        if self.fault or self.code in (None, 0):
+            return False
+        if self.code == -_SIGKILL:
+            return self.starved
+        return any(_NO_MEMORY.search(line) for line in self.tail.splitlines()[-_LAST_LINES:])
 
     def __str__(self) -> str:
         if self.fault:
             return self.fault
         if self.code is None:
             return "it could not be started"
+        if self.is_out_of_memory:
+            return "out of memory"
         if self.code < 0:
             try:
                 return f"killed by {signal.Signals(-self.code).name}"

@@ -16,7 +16,7 @@ from itertools import count
 
 import msgspec
 
-from runner.errors import Cancelled, LoadFailed, RunnerError, ShuttingDown, WorkerCrashed
+from runner.errors import Cancelled, InsufficientMemory, RunnerError, ShuttingDown, WorkerCrashed
 from runner.protocol import commands
 from runner.protocol.commands import Why
 from runner.protocol.events import (
@@ -35,7 +35,7 @@ from runner.protocol.events import (
 )
 from runner.protocol.totals import Totals
 from runner.scheduler import plan, telling
-from runner.scheduler.breaker import Breaker
+from runner.scheduler.breaker import CrashLoop
 from runner.scheduler.effects import Effects
 from runner.scheduler.failures import Exit, error_of, gibibytes, insufficient
 from runner.scheduler.fleet import Fleet, Member
@@ -46,13 +46,13 @@ from runner.scheduler.pace import Pace
 from runner.scheduler.queue import Queue
 from runner.scheduler.rates import Rates
 from runner.scheduler.reception import Reception
+from runner.scheduler.recovery import Recovery, Verdict
 from runner.scheduler.standing import Outlook, Prospect, Standing
 from runner.scheduler.stock import Stock
 from runner.scheduler.survey import Survey
 from runner.scheduler.ticket import Admission, Outlet, Ticket, Want
 
 log = logging.getLogger(__name__)
-_LIVES = 2  # a request that this many workers died under is not tried again
 _PATIENCE = 60.0  # seconds for a worker to give up a cancelled request; one step is what it should take
 
 
@@ -86,12 +86,14 @@ class Scheduler:
         self._pace = Pace()
         self._fleet = Fleet(limits.keep_alive)
         self._pinned: set[str] = set()
-        self._survey = Survey(self._queue, self._fleet, self._pace, stock, self._pinned, limit=limits.models)
+        self._recovery = Recovery()
+        self._survey = Survey(
+            self._queue, self._fleet, self._pace, stock, self._pinned, self._recovery, limit=limits.models
+        )
         self._outlook = Outlook(self._queue, self._fleet, self._pace, limits.models)
         self._reception = Reception(
             self._queue, self._outlook, self._pace, length=limits.queue, timeout=limits.queue_timeout
         )
-        self._breaker = Breaker()
         self.history = History(clock)
         self.rates = Rates()
         self._tickets: dict[int, Ticket] = {}
@@ -108,7 +110,8 @@ class Scheduler:
     def submit(self, want: Want, outlet: Outlet) -> int:
         """Take a request in; gives its id, for `cancel`.
 
-        Raises ServerBusy, ShuttingDown, or LoadFailed for a model that is on pause.
+        Raises ServerBusy, ShuttingDown, LoadFailed for a model that is on pause, or Quarantined for a request that
+        workers die of.
         """
         try:
             return self._take_in(want, outlet)
@@ -120,8 +123,7 @@ class Scheduler:
         now = self._clock()
         if self._closing:
             raise ShuttingDown("Runner is shutting down", retry_after=2)
-        if pause := self._breaker.pause(want.key, now):
-            raise LoadFailed(_on_pause(want.model, pause))
+        self._recovery.check(want, now)
         journey = Journey.of(self._meters[want.model], want.work, now)
         ticket = Ticket(next(self._ids), want, outlet, now, journey)
         self._tickets[ticket.id] = ticket
@@ -145,6 +147,7 @@ class Scheduler:
         if ticket.run is None:
             self._queue.remove(ticket)
             del self._tickets[ticket.id]
+            self._recovery.ended(ticket)
             ticket.journey.ended(None, self._clock(), given_up=True)
         else:  # its place in the worker is free when the worker says so
             self._effects.send(ticket.run, commands.Cancel(request))
@@ -209,7 +212,7 @@ class Scheduler:
 
     def pause(self, key: str) -> float:
         """Seconds for which no worker of this key is started, because they kept dying; 0 if it may be."""
-        return self._breaker.pause(key, self._clock())
+        return self._recovery.pause(key, self._clock())
 
     def prospect(self, key: str) -> Prospect:
         """What a request for a worker with this key had before it that came now."""
@@ -229,6 +232,15 @@ class Scheduler:
         snapshot = self._survey.foresee(want, self._clock())
         need, capacity = self._survey.shortage(want)
         return plan.Foreseen(tuple(plan.plan(snapshot)), need, self._survey.left(), capacity)
+
+    def crash_loops(self) -> tuple[CrashLoop, ...]:
+        """The models whose workers kept dying, and that are left alone for a while."""
+        return self._recovery.crash_loops(self._clock())
+
+    def smaller(self, key: str) -> str:
+        """Why the model's loads stay small, if they do because memory ran out; otherwise nothing."""
+        small = self._recovery.small(key, self._clock())
+        return small.words if small else ""
 
     def measured(self) -> tuple[Measured, ...]:
         """Every model that was ever asked for, as it stands now."""
@@ -264,7 +276,7 @@ class Scheduler:
         for event in events:
             match event:
                 case Started() | Text() | Ended():
-                    self._progress(member, event, now)
+                    changed |= self._progress(member, event, now)
                 case Done() | Vectors() | Told():
                     changed |= self._end(member, event.id, event)
                 case Failed(id=None):
@@ -298,7 +310,7 @@ class Scheduler:
             self._died(member, inside, how)
             if again := sum(ticket in self._queue for ticket in inside):
                 self.history.note(member.key, member.model, "resumed", telling.resumed(again))
-            if pause := self._breaker.pause(member.key, self._clock()):
+            if pause := self._recovery.pause(member.key, self._clock()):
                 self.history.note(member.key, member.model, "paused", telling.paused(pause))
         self._settle()
         for model in self._pinned.intersection(member.models):
@@ -358,7 +370,7 @@ class Scheduler:
         }
         given_up = next(iter(self._given_up.values()), None)
         times = [self._fleet.next_expiry(self._pinned), given_up, self._reception.next_time()]
-        times += [*self._holds.values(), self._survey.next_stale(now)]
+        times += [*self._holds.values(), self._survey.next_stale(now), self._recovery.next_look(now)]
         return min((time for time in times if time is not None), default=None)
 
     def _end_the_hung(self, now: float) -> None:
@@ -431,43 +443,56 @@ class Scheduler:
         self._queue.serve(ticket)
         self._fleet.touch(member, ticket.want.model, ticket.want.keep_alive, now)
         loaded_while_waiting = max(0.0, member.ready_at - max(ticket.arrived, member.began))
-        ticket.outlet.admit(
-            Admission(
-                member.ready,
-                member.load.options,
-                waited_ns=round((now - ticket.arrived) * 1e9),
-                load_ns=round(loaded_while_waiting * 1e9),
-                position=ticket.position,
-                estimate=ticket.estimate,
+        if not ticket.told:
+            ticket.outlet.admit(
+                Admission(
+                    member.ready,
+                    member.load.options,
+                    waited_ns=round((now - ticket.arrived) * 1e9),
+                    load_ns=round(loaded_while_waiting * 1e9),
+                    position=ticket.position,
+                    estimate=ticket.estimate,
+                )
             )
-        )
         work = ticket.want.work
         if work is None:
             del self._tickets[ticket.id]
             ticket.journey.ended(None, now, given_up=False)
             ticket.outlet.finish(None)
             return
-        ticket.run, ticket.entered = member.run, now
+        ticket.run = member.run
+        self._recovery.entered(ticket, now)
         ticket.journey.entered()
         self._fleet.enter(member, ticket.id, now)
-        self._effects.send(member.run, msgspec.structs.replace(work, id=ticket.id))
+        work = msgspec.structs.replace(work, id=ticket.id)
+        if isinstance(work, commands.Generate) and ticket.told:
+            work = msgspec.structs.replace(work, resumed=ticket.told.resumed(work.choices))
+        self._effects.send(member.run, work)
 
-    def _progress(self, member: Member, event: Started | Text | Ended, now: float) -> None:
+    def _progress(self, member: Member, event: Started | Text | Ended, now: float) -> bool:
+        """Whether others may enter now."""
         ticket = self._tickets.get(event.id)
         if ticket is None or ticket.run != member.run or ticket.cancelled:
-            return
-        ticket.sent |= not isinstance(event, Started)
+            return False
+        if isinstance(event, Started):
+            ticket.began = True
+            ticket.journey.started(event, now)
+            if not ticket.told:  # who hears an answer already has heard of its start
+                ticket.outlet.put(event)
+            return False
+        has_new_token = ticket.told.take(event)
         if isinstance(event, Text):
             ticket.journey.said(event, now)
-        elif isinstance(event, Started):
-            ticket.journey.started(event, now)
+            ticket.first_text = now if ticket.first_text is None else ticket.first_text
         ticket.outlet.put(event)
+        return has_new_token and not ticket.advanced and self._recovery.advanced(ticket)
 
     def _end(self, member: Member, request: int, outcome: Outcome | RunnerError) -> bool:
         ticket = self._tickets.get(request)
         if ticket is None or ticket.run != member.run:
             return False
         now = self._clock()
+        self._recovery.ended(ticket)
         self._fleet.leave(member, request, now)
         self._given_up.pop(request, None)
         self._pace.ended(now)
@@ -484,12 +509,13 @@ class Scheduler:
             self._fail(ticket, Cancelled("the worker gave the request up"))
         else:
             del self._tickets[request]
-            ticket.outlet.finish(outcome)
+            ticket.outlet.finish(_in_full(outcome, ticket, now))
         return True
 
     def _fail(self, ticket: Ticket, error: RunnerError) -> None:
         """The ticket's outcome is this error. It is in no queue and no worker any more."""
         del self._tickets[ticket.id]
+        self._recovery.ended(ticket)
         self._given_up.pop(ticket.id, None)
         ticket.journey.ended(error, self._clock(), given_up=ticket.cancelled)
         if not ticket.cancelled:
@@ -507,7 +533,12 @@ class Scheduler:
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
 
     def _refused(self, member: Member, error: RunnerError) -> None:
-        """The engine won't have this model; trying again would give the same."""
+        """The engine won't have this model; trying again would give the same, but for a smaller load."""
+        if isinstance(error, InsufficientMemory):
+            self._starved(member)
+            if member.state != "stopping":
+                self._stop(member)
+            return
         log.warning('"%s" could not be loaded: %s', member.model, error.message)
         self.history.note(member.key, member.model, "failed", error.message)
         self._send_away(member, error)
@@ -516,43 +547,82 @@ class Scheduler:
 
     def _send_away(self, member: Member, error: RunnerError) -> None:
         """Fail everybody who waits for just this load."""
-        for ticket in self._queue.line(member.key):
-            if ticket.want.is_served_by(member.digest, member.load):
-                self._queue.remove(ticket)
-                self._fail(ticket, error)
+        for ticket in self._waiting_for(member):
+            self._queue.remove(ticket)
+            self._fail(ticket, error)
 
     def _died(self, member: Member, inside: list[Ticket], how: Exit) -> None:
+        """A worker is gone that nobody had told to go, or with requests inside."""
+        now, key = self._clock(), member.key
         self._meters[member.loaded_for].deaths += 1
         log.error('the worker of "%s" died: %s%s', member.model, how, f"\n{how.tail}" if how.tail else "")
+        if self._closing:
+            for ticket in inside:
+                self._fail(ticket, WorkerCrashed(f'the worker of "{member.model}" died: {how}'))
+            return
+        if how.is_out_of_memory and not any(ticket.advanced for ticket in inside):
+            for ticket in inside:  # first, so that they are told if there is nothing to step down to
+                self._put_back(ticket)
+            self._starved(member)
+            return
         if member.state == "loading":
-            self._died_loading(member, how)
-        for ticket in inside:
-            ticket.deaths += 1
-            ticket.run = None
-            ticket.journey.put_back()
-            if ticket.cancelled or ticket.sent or ticket.deaths >= _LIVES or self._closing:
-                again = " again" if ticket.deaths >= _LIVES else ""
-                self._fail(ticket, WorkerCrashed(f'the worker of "{member.model}" died{again}: {how}'))
-            else:
-                self._queue.add(ticket)
-        now = self._clock()
-        if self._breaker.died(member.key, now):
-            pause = self._breaker.pause(member.key, now)
+            verdict = self._recovery.died_loading(key, member.model, self._waiting_for(member), how, now)
+        else:
+            if how.is_out_of_memory:
+                self._step_down(member)
+            verdict = self._recovery.died(key, member.model, inside, how, now)
+        self._carry_on(member, verdict)
+
+    def _carry_on(self, member: Member, verdict: Verdict) -> None:
+        meters = self._meters[member.loaded_for]
+        meters.quarantines += verdict.quarantined
+        for ticket in verdict.again:
+            self._put_back(ticket)
+        for ticket, error in verdict.failed:
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+            self._fail(ticket, error)
+        if verdict.pause:
             for ticket in self._queue.line(member.key):
                 self._queue.remove(ticket)
-                self._fail(ticket, LoadFailed(_on_pause(member.model, pause)))
+                self._fail(ticket, self._recovery.on_pause(member.model, verdict.pause))
 
-    def _died_loading(self, member: Member, how: Exit) -> None:
-        """A death may be chance and is worth a second load; what the daemon itself put an end to is not."""
-        error = LoadFailed(f'"{member.model}" could not be loaded: {how}')
-        if how.fault or how.code is None:
-            self._send_away(member, error)
+    def _put_back(self, ticket: Ticket) -> None:
+        """Its worker died, and it waits in its old place for another."""
+        ticket.run = None
+        ticket.journey.put_back()
+        if ticket.cancelled:
+            self._fail(ticket, WorkerCrashed("nobody waits for it"))
             return
-        for ticket in self._queue.line(member.key):
-            ticket.deaths += 1
-            if ticket.deaths >= _LIVES:
-                self._queue.remove(ticket)
-                self._fail(ticket, error)
+        ticket.is_resumed = True
+        self._meters[ticket.want.model].resumes += 1
+        self._queue.add(ticket)
+
+    def _starved(self, member: Member) -> None:
+        """A load took more memory than there was: once more with less, if less will do."""
+        if self._step_down(member):
+            return
+        needed, had = gibibytes(member.need.total), gibibytes(sum(self._survey.left().values()))
+        self._send_away(
+            member,
+            InsufficientMemory(
+                f'"{member.model}" ran out of memory: its load of about {needed} failed with {had} available'
+            ),
+        )
+
+    def _step_down(self, member: Member) -> bool:
+        """Whether the model's next load is a smaller one for having run out of memory."""
+        wants = [ticket.want for ticket in self._waiting_for(member)]
+        least = max((self._survey.shortage(want)[0] for want in wants), default=0)
+        small = self._recovery.step_down(member.key, member.model, member.need, least, self._clock())
+        if small is not None:
+            log.warning("%s", small.words)
+            self.history.note(member.key, member.model, "stepped_down", small.words)
+        return small is not None
+
+    def _waiting_for(self, member: Member) -> list[Ticket]:
+        """Everybody who waits for just this load."""
+        return [t for t in self._queue.line(member.key) if t.want.is_served_by(member.digest, member.load)]
 
     def _stop(self, member: Member, why: Why = "idle") -> None:
         self._fleet.stopping(member, why)
@@ -560,8 +630,9 @@ class Scheduler:
             self._effects.stop(member.run, why)
 
 
-def _on_pause(model: str, seconds: float) -> str:
-    return (
-        f'"{model}" is not being loaded for another {max(1, round(seconds))} s: its worker died three times within a '
-        "minute. Its log says why"
-    )
+def _in_full(outcome: Outcome, ticket: Ticket, now: float) -> Outcome:
+    """A worker that finished another's answer counts only its own time."""
+    if not isinstance(outcome, Done) or not ticket.is_resumed or ticket.first_text is None:
+        return outcome
+    decode_ns = max(outcome.usage.decode_ns, round((now - ticket.first_text) * 1e9))
+    return msgspec.structs.replace(outcome, usage=msgspec.structs.replace(outcome.usage, decode_ns=decode_ns))

@@ -42,6 +42,20 @@ def packed_types() -> frozenset[str]:
     return frozenset()
 
 
+def oom_kills() -> int:
+    """Processes that the system has ended for want of memory so far, in this container if that is counted."""
+    for path in (_CGROUP / "memory.events", Path("/proc/vmstat")):
+        try:
+            lines = path.read_text().split("\n")
+        except OSError:
+            continue
+        for line in lines:
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
+
+
 def _number(path: Path) -> int | None:
     try:
         return int(path.read_text())

@@ -50,6 +50,8 @@ class Meters:
     completion_tokens: int = 0
     loads: Tally = field(default_factory=_seconds)
     deaths: int = 0  # workers that ended unasked
+    resumes: int = 0  # requests that went on in another worker
+    quarantines: int = 0  # requests that workers died of
     queue: Tally = field(default_factory=_seconds)
     first_token: Tally = field(default_factory=_seconds)
     gaps: Tally = field(default_factory=lambda: Tally(GAPS))

@@ -17,6 +17,7 @@ from runner.scheduler.memory import Fitted, Footprint, Room
 from runner.scheduler.pace import Pace
 from runner.scheduler.plan import Loaded, Snapshot, Waiting
 from runner.scheduler.queue import Queue
+from runner.scheduler.recovery import Recovery
 from runner.scheduler.stock import Stock
 from runner.scheduler.ticket import Ticket, Want
 
@@ -38,6 +39,7 @@ class Survey:
         pace: Pace,
         stock: Stock,
         pinned: Container[str],
+        recovery: Recovery,
         *,
         limit: int,
     ) -> None:
@@ -46,20 +48,24 @@ class Survey:
         self._pace = pace
         self._stock = stock
         self._pinned = pinned
+        self._recovery = recovery
         self.limit = limit
         self._capacity: Room = {}
+        self._now = 0.0  # of the latest snapshot
         self._measured: tuple[frozenset[int], float] = (frozenset(), -math.inf)
         self._answers: OrderedDict[_Question, Fitted | None] = OrderedDict()
 
     def snapshot(self, now: float) -> Snapshot:
         """Everything as it stands."""
+        self._now = now
         self._measure(now)
-        heads = self._queue.heads({member.key: member.window - len(member.inside) for member in self._fleet})
+        windows = {m.key: self._recovery.window(m.key, m.window, len(m.inside), now) for m in self._fleet}
+        heads = self._recovery.fronts(self._queue.heads({m.key: windows[m.key] - len(m.inside) for m in self._fleet}))
         if not self._capacity:  # nobody is loaded for, or refused, before the first reading
-            heads = tuple(line for line in heads if self._fleet.of(line[0].want.key) is not None)
+            heads = [line for line in heads if self._fleet.of(line[0].want.key) is not None]
         return Snapshot(
             lines=[[self._waiting(ticket) for ticket in line] for line in heads],
-            fleet=[self._loaded(member, now) for member in self._fleet],
+            fleet=[self._loaded(member, windows[member.key], now) for member in self._fleet],
             limit=self.limit,
             capacity=self._capacity,
             fits=self.fits,
@@ -81,6 +87,8 @@ class Survey:
 
     def fits(self, want: Want, room: Room) -> Fitted | None:
         """The best load for a request within this room; None if not even the smallest fits."""
+        if (small := self._recovery.small(want.key, self._now)) is not None:
+            room = {pool: min(size, small.most) for pool, size in room.items()}
         asked = (want.footprint, want.load.options, want.load.embedding, frozenset(room.items()))
         if asked not in self._answers:
             self._answers[asked] = memory.place(
@@ -114,7 +122,7 @@ class Survey:
     def _waiting(self, ticket: Ticket) -> Waiting:
         return Waiting(ticket.id, ticket.want, (ticket.rank, self._queue.share(ticket)), ticket.hold)
 
-    def _loaded(self, member: Member, now: float) -> Loaded:
+    def _loaded(self, member: Member, window: int, now: float) -> Loaded:
         return Loaded(
             member.key,
             member.digest,
@@ -122,7 +130,7 @@ class Survey:
             member.load,
             member.need.pools,
             len(member.inside),
-            member.window,
+            window,
             idle=now - member.last_used,
             reload=self.reload(member),
             model=member.model,

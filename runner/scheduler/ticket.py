@@ -15,6 +15,7 @@ from runner.protocol.events import Ended, Outcome, Ready, Started, Text
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory import Footprint
 from runner.scheduler.meters import Journey
+from runner.scheduler.told import Account
 
 Priority = Literal["interactive", "batch"]
 """Who answers a person goes before what nobody looks at; but for so long only."""
@@ -79,8 +80,8 @@ class Admission:
 class Outlet(Protocol):
     """Where a request's events go. Exactly one of `finish` and `fail` is called, once, and nothing after it.
 
-    A request that a worker died under is admitted again, so `admit` and a Started may come twice. Nothing here may
-    call back into the scheduler before it returns.
+    A request that a worker died under goes on in another: as long as none of its answer had left, `admit` and a Started
+    come again, and after that nothing shows it. Nothing here may call back into the scheduler before it returns.
     """
 
     def admit(self, admission: Admission) -> None: ...
@@ -107,16 +108,22 @@ class Ticket:
     arrived: float
     journey: Journey
     run: int | None = None  # the worker that holds it, None while it waits
-    sent: bool = False  # some of the answer has left: it can't be started over unseen
-    deaths: int = 0  # workers that died under it
-    cancelled: bool = field(default=False)
+    told: Account = field(default_factory=Account)
+    first_text: float | None = None  # when the first of the answer left
+    is_resumed: bool = False  # a worker died under it
+    entered: float = 0.0  # when its worker got it
+    began: bool = False  # its worker has begun to compute it,
+    advanced: bool = False  # and it has made a new token there
+    fruitless: int = 0  # workers that died under it in a row, each before it had a new token there
+    counted: int = 0  # of these, those that only it can have killed
+    failed_loads: int = 0  # in a row, that it waited for
+    cancelled: bool = False
     aged: bool = False  # of the batch, but has waited so long that it counts as the others do
     place: Place | None = None  # in its line; kept when a worker has it, for it may come back
     floor: int = 0  # the place among lines that it had on arrival
     hold: float | None = None  # until when others may still be served before the swap that it waits for
     position: int = 0  # how many were to go before it when it came
     estimate: float = 0.0  # seconds that it was to wait when it came
-    entered: float = 0.0  # when the worker took it
 
     @property
     def rank(self) -> int:

@@ -21,7 +21,7 @@ class _Choice:
     reason: Literal["stop", "length"] | None = None
 
 
-class Told:
+class Account:
     """An answer as far as it has left. Changed by the scheduler's loop only."""
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class Told:
         return tuple(_resumed(self._choices.get(number)) for number in range(choices))
 
     @staticmethod
-    def of(events: Iterable[Text | Ended]) -> Told:
+    def of(events: Iterable[Text | Ended]) -> Account:
         """What all these have told."""
-        told = Told()
+        told = Account()
         for event in events:
             told.take(event)
         return told

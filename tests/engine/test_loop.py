@@ -285,7 +285,7 @@ def test_a_request_starts_speaks_and_ends() -> None:
     outbox, _, _ = run([[one]])
     started, first, second, done = outbox.of(1)
     assert started == Started(id=1, prompt_tokens=3)
-    assert (first, second) == (Text(1, "10 ", 1), Text(1, "11 ", 1))
+    assert (first, second) == (Text(1, "10 ", 1, ids=(10,)), Text(1, "11 ", 1, ids=(11,)))
     assert isinstance(done, Done)
     assert (done.reason, done.stop, done.usage.completion_tokens) == ("stop", None, 2)
     assert closed(one) == [1]

@@ -72,7 +72,11 @@ def said(runs: Seq[Seq[int]]) -> str:
 def test_what_has_to_follow_is_computed_in_one_step_and_told_as_one_text() -> None:
     one = formed(1, [5, 6])
     outbox, context, _ = run([[one]])
-    assert outbox.of(1)[1:4] == [Text(1, "10 11 12 ", 3), Text(1, "13 ", 1), Text(1, "14 15 ", 2)]
+    assert outbox.of(1)[1:4] == [
+        Text(1, "10 11 12 ", 3, ids=(10, 11, 12)),
+        Text(1, "13 ", 1, ids=(13,)),
+        Text(1, "14 15 ", 2, ids=(14, 15)),
+    ]
     end = outbox.end(1)
     assert isinstance(end, Done)
     assert (end.reason, end.usage.completion_tokens) == ("stop", 6)

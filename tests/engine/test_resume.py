@@ -18,7 +18,7 @@ from runner.conversation import Message
 from runner.protocol.commands import ChatPrompt, Constraint, Generate, Prompt, TextPrompt
 from runner.protocol.events import Done, Ended, Failed, Logprob, Started, Text
 from runner.protocol.options import SampleOptions
-from runner.scheduler.told import Told
+from runner.scheduler.told import Account
 from tests.engine.test_choices import TOP, drawn_with
 from tests.engine.worker_process import NEAR_TIE, WorkerProcess
 
@@ -76,6 +76,11 @@ def run(worker: WorkerProcess, command: Generate) -> list[Text | Ended | Done]:
     raise AssertionError("the worker ended")
 
 
+def frames(told: Sequence[Text | Ended | Done]) -> list[int]:
+    """Where a worker can break off: an end comes in one frame with the score of the token that it is."""
+    return [place for place, event in enumerate(told) if isinstance(event, Text)]
+
+
 def whole(events: Sequence[Text | Ended | Done]) -> Whole:
     made = Whole()
     for event in events:
@@ -85,7 +90,7 @@ def whole(events: Sequence[Text | Ended | Done]) -> Whole:
 
 def resumed(worker: WorkerProcess, command: Generate, before: Sequence[Text | Ended | Done]) -> Whole:
     """The answer when a worker dies behind these events."""
-    told = Told.of(event for event in before if not isinstance(event, Done))
+    told = Account.of(event for event in before if not isinstance(event, Done))
     return whole([*before, *run(worker, msgspec.structs.replace(command, resumed=told.resumed(command.choices)))])
 
 
@@ -138,7 +143,7 @@ def test_what_was_told_to_its_end_but_for_the_end(worker: WorkerProcess) -> None
     told = run(worker, command)
     *before, end = told
     assert isinstance(end, Done)
-    held = run(worker, msgspec.structs.replace(command, resumed=Told.of(before).resumed(1)))
+    held = run(worker, msgspec.structs.replace(command, resumed=Account.of(before).resumed(1)))
     assert [type(event) for event in held] == [Done]
 
 
@@ -148,7 +153,7 @@ def test_scores_are_told_once(worker: WorkerProcess, fields: dict[str, object]) 
     run(worker, command)
     told = run(worker, command)
     undisturbed = whole(told)
-    for cut in range(len(told)):
+    for cut in frames(told):
         again = resumed(worker, command, told[:cut])
         for choice, scores in undisturbed.scores.items():
             assert [(s.token, s.offset, s.is_end) for s in scores] == [
@@ -166,7 +171,7 @@ def test_lots_are_drawn_on(worker: WorkerProcess, choices: int) -> None:
         CODE, temperature=1.0, seed=5, top_k=TOP, top_p=1.0, num_predict=24, choices=choices, logprobs=20
     )
     told = run(worker, command)
-    for cut in range(0, len(told), choices):
+    for cut in frames(told)[::choices]:
         again = resumed(worker, command, told[:cut])
         assert sorted(again.scores) == list(range(choices))
         for choice, scores in again.scores.items():
@@ -174,7 +179,7 @@ def test_lots_are_drawn_on(worker: WorkerProcess, choices: int) -> None:
 
 
 def test_lots_that_cannot_be_drawn_again_go_on_with_others(worker: WorkerProcess) -> None:
-    command = generate(QUESTION, temperature=1.0, seed=9, mirostat=2, num_predict=30)
+    command = generate(CODE, temperature=2.0, seed=9, mirostat=2, num_predict=30)
     told = run(worker, command)
     texts = {whole(told).texts[0]}
     for cut in (5, 10, 15):

@@ -13,8 +13,9 @@ import pytest
 
 from runner.conversation import Message
 from runner.protocol.commands import Cancel, ChatPrompt, Generate, Preview, TextPrompt
-from runner.protocol.events import Done, Failed, Logprob, Ready, Started, Stats, Told
+from runner.protocol.events import Done, Failed, Logprob, Ready, Started, Stats, Text, Told
 from runner.protocol.options import SampleOptions
+from runner.scheduler.told import Account
 from tests.engine import vision_models
 from tests.engine.vision_models import KINDS, TEMPLATE, TOKENS, png
 from tests.engine.worker_process import Answer, WorkerProcess, agree
@@ -133,6 +134,27 @@ def test_computed_again_after_a_preemption_it_is_the_same(pair: tuple[str, Path,
         alone, answer = one(worker, command), crowd[command.id]
         assert agree(alone.scores[0], answer.scores[0])
         assert len(alone.scores[0]) == 100
+
+
+def test_in_another_worker_it_goes_on_behind_what_was_told(pair: tuple[str, Path, Path], kind: Kind) -> None:
+    _, worker = kind
+    _, model, projector = pair
+    command = ask(RED, BLUE)
+    worker.send(command)
+    told: list[Text] = []
+    for event in worker.events():
+        if isinstance(event, Text) and event.id == command.id:
+            told.append(event)
+        elif isinstance(event, Done) and event.id == command.id:
+            break
+    before = told[: len(told) // 2]
+    assert before
+    with started(model, projector) as other:
+        again = one(other, msgspec.structs.replace(command, resumed=Account.of(before).resumed(1)))
+    assert isinstance(again.end, Done)
+    assert again.end.usage.completion_tokens == ANSWER
+    whole = [score for event in told for score in event.logprobs]
+    assert agree(whole, [*(score for event in before for score in event.logprobs), *again.scores[0]])
 
 
 @pytest.mark.parametrize("users", [3, 24])

@@ -31,6 +31,7 @@ def want(
     num_ctx: int = 1024,
     keep_alive: float | None = None,
     has_work: bool = True,
+    text: str = "",
     footprint: Footprint = SMALL,
     digest: str = "",
     num_parallel: int = 1,
@@ -49,7 +50,7 @@ def want(
             (f"/weights/{key or model}",), LoadOptions(num_ctx=num_ctx, num_parallel=num_parallel, num_batch=num_batch)
         ),
         footprint=footprint,
-        work=Generate(0, TextPrompt(f"for {model}"), SampleOptions()) if has_work else None,
+        work=Generate(0, TextPrompt(text or f"for {model}"), SampleOptions()) if has_work else None,
         named=named,
         keep_alive=keep_alive,
         client=client,
@@ -171,7 +172,13 @@ class Bench:
         self.scheduler.events(self.run(model), [Failed(None, "load_failed", message)])
 
     def text(self, heard: Heard, text: str = "x") -> None:
-        self.scheduler.events(self._holder(heard), [Started(id=heard.id, prompt_tokens=1), Text(heard.id, text, 1)])
+        self.scheduler.events(
+            self._holder(heard), [Started(id=heard.id, prompt_tokens=1), Text(heard.id, text, 1, ids=(1,))]
+        )
+
+    def started(self, *all_heard: Heard) -> None:
+        for heard in all_heard:
+            self.scheduler.events(self._holder(heard), [Started(id=heard.id, prompt_tokens=1)])
 
     def done(self, heard: Heard, reason: Reason = "stop") -> None:
         self.scheduler.events(self._holder(heard), [Done(heard.id, reason, Usage())])

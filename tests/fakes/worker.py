@@ -5,12 +5,14 @@ The load's first weight says how to load, the text of a prompt what to do; both 
     load      ok · slow (two signs of life, then ready) · silent (never a sign) · refuse · die:SIGNAL · exit:CODE
               once:PATH:WORD (WORD the first time, ok when PATH exists) · frame (bytes that are no frame) · flood
     prompt    say:WORDS (one event a word) · hold (begins, and ends when told) · release (lets all that hold go on)
+              talk:WORDS (as hold, but the first word comes at once)
               die:SIGNAL · begin-and-die:SIGNAL · once:PATH:WORD · hang (stops reading and writing) · fail:CODE
               env (answers with the names of its environment) · close (closes its output and lives on) · deaf
               (never ends, not even when cancelled) · end-one-and-die:SIGNAL (after the end of the second choice)
+              say-and-die:N:PATH:WORDS (dies behind every N words, till there are none left, and notes it in PATH)
 
-A request of several choices gets its words once for each, with the choice's number behind them; asked for
-log-probabilities, each word is one token.
+A request of several choices gets its words once for each, with the choice's number behind them; each word is one token,
+its place its number. A request that is resumed gets the words that it hasn't been told.
 
 Nothing here sleeps to pass the time: what waits, waits for a command or a signal.
 """
@@ -23,9 +25,11 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
+
 from runner.formats import THINKING, calls_of
 from runner.protocol.codec import FrameReader, pack_events, unpack_command
-from runner.protocol.commands import Cancel, ChatPrompt, Command, Embed, Generate, Load, Stop, TextPrompt
+from runner.protocol.commands import Cancel, ChatPrompt, Command, Embed, Generate, Load, Resumed, Stop, TextPrompt
 from runner.protocol.events import (
     Alternative,
     Done,
@@ -130,6 +134,16 @@ class Worker:
             case "hold":
                 send(Started(id=request, prompt_tokens=1, thinking=THINKING[0], calls=CALLS))
                 self.held[request] = (argument or "held").split(" ")
+            case "talk":
+                words = argument.split(" ")
+                resumed = self.asked[request].resumed
+                send(Started(id=request, prompt_tokens=1, thinking=THINKING[0], calls=CALLS))
+                if not resumed:
+                    send(Text(request, words[0], 1, ids=(0,)))
+                    self.asked[request] = msgspec.structs.replace(
+                        self.asked[request], resumed=(Resumed((0,), len(words[0])),)
+                    )
+                self.held[request] = words
             case "release":
                 held, self.held = self.held, {}
                 for other, words in held.items():
@@ -138,9 +152,17 @@ class Worker:
             case "die":
                 die(argument)
             case "begin-and-die":
-                send(Started(id=request, prompt_tokens=1, thinking=THINKING[0], calls=CALLS), Text(request, "begun", 1))
+                if not self.asked[request].resumed:
+                    send(
+                        Started(id=request, prompt_tokens=1, thinking=THINKING[0], calls=CALLS),
+                        Text(request, "begun", 1, ids=(1,)),
+                    )
                 die(argument)
+            case "say-and-die":
+                self.say_some(request, argument)
             case "end-one-and-die":
+                if self.asked[request].resumed:
+                    return self.say(request, ["survived"])
                 send(Started(id=request, prompt_tokens=1, thinking=THINKING[0], calls=CALLS), Ended(request, "stop", 1))
                 die(argument)
             case "once":
@@ -171,17 +193,34 @@ class Worker:
         send(Started(id=request, prompt_tokens=2, thinking=THINKING[0], calls=CALLS))
         self.finish(request, words)
 
+    def say_some(self, request: int, argument: str) -> None:
+        number, path, said = argument.split(":", 2)
+        words = said.split(" ")
+        resumed = self.asked[request].resumed
+        told = len(resumed[0].tokens) if resumed else 0
+        if told + int(number) >= len(words):
+            return self.say(request, words)
+        send(Started(id=request, prompt_tokens=2, thinking=THINKING[0], calls=CALLS))
+        for place in range(told, told + int(number)):
+            send(Text(request, words[place] if place == 0 else f" {words[place]}", 1, ids=(place,)))
+        with Path(path).open("a") as deaths:
+            deaths.write("x")
+        return die("SIGKILL")
+
     def finish(self, request: int, words: list[str], reason: Reason = "stop") -> None:
         command = self.asked.pop(request)
         choices = command.choices
-        for choice in range(choices):
+        ended = {choice for choice, told in enumerate(command.resumed) if told.reason is not None}
+        for choice in set(range(choices)) - ended:
             offset = 0
+            told = len(command.resumed[choice].tokens) if command.resumed else 0
             for index, word in enumerate([*words, str(choice)] if choices > 1 else words):
                 text = word if index == 0 else f" {word}"
                 logprobs = () if command.logprobs is None else (scored(text, offset, command.logprobs),)
-                send(Text(request, text, 1, choice, logprobs))
+                if index >= told:
+                    send(Text(request, text, 1, choice, logprobs, (index,)))
                 offset += len(text)
-        for choice in range(1, choices):
+        for choice in set(range(1, choices)) - ended:
             send(Ended(request, reason, choice))
         tokens = len(words) + (choices > 1)
         usage = Usage(prompt_tokens=2, completion_tokens=tokens * choices, prefill_ns=5, decode_ns=7)

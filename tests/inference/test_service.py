@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runner.conversation import Message
-from runner.errors import InvalidRequest, RunnerError, UnknownModel, WorkerCrashed
+from runner.errors import InvalidRequest, RunnerError, UnknownModel
 from runner.inference.requests import Begun, Chat, ChoiceEnded, Complete, Embed, Finished, Piece
 from tests.inference.conftest import THINKING_CHAT, Make, Served
 
@@ -111,11 +111,13 @@ async def test_without_thoughts_all_log_probabilities_are_the_answers(served: Se
     assert not any(piece.in_thought for piece in pieces)
 
 
-async def test_a_request_that_lost_a_choice_already_told_is_not_started_over(served: Served, make: Make) -> None:
+async def test_a_request_that_lost_its_worker_is_told_each_choice_once(served: Served, make: Make) -> None:
     make("m")
-    with pytest.raises(WorkerCrashed):
-        async for _ in served.service.generate(told("end-one-and-die:SIGKILL", choices=2)):
-            pass
+    parts = [part async for part in served.service.generate(told("end-one-and-die:SIGKILL", choices=2))]
+    ends = [part.choice for part in parts if isinstance(part, ChoiceEnded)]
+    assert ends == [1]
+    assert "".join(part.text for part in parts if isinstance(part, Piece)) == "survived 0"
+    assert isinstance(parts[-1], Finished)
 
 
 async def test_what_is_known_before_the_first_token_raises_before_the_first_item(served: Served, make: Make) -> None:

@@ -9,11 +9,14 @@ from runner.errors import (
     ContextOverflow,
     InsufficientMemory,
     LoadFailed,
+    Quarantined,
     ServerBusy,
     ShuttingDown,
     WorkerCrashed,
 )
-from runner.protocol.events import Done, Failed
+from runner.protocol.commands import Generate, Resumed
+from runner.protocol.events import Done, Failed, Started
+from runner.scheduler.failures import Exit
 from runner.scheduler.memory import Footprint
 from tests.fakes.scheduling import GIB, Bench, want
 
@@ -110,35 +113,85 @@ class TestDeath:
         assert isinstance(heard.outcome, Done)
         assert len(heard.admissions) == 2
 
-    def test_fails_what_had_begun_to_answer(self) -> None:
+    def test_is_not_seen_after_that_either(self) -> None:
         bench = Bench()
         heard = bench.submit(want("a"))
         bench.load("a")
-        bench.text(heard)
-        bench.exit("a", -11)
-        assert isinstance(heard.outcome, WorkerCrashed)
-        assert "SIGSEGV" in heard.outcome.message
+        for number in range(20):
+            bench.text(heard, "ab")
+            bench.exit("a", -11)
+            bench.load("a")
+            (*_, (_, work)) = bench.effects.sent
+            assert isinstance(work, Generate)
+            assert work.resumed == (Resumed((1,) * (number + 1), 2 * (number + 1)),)
+        bench.done(heard)
+        assert isinstance(heard.outcome, Done)
+        assert (len(heard.admissions), len([e for e in heard.events if isinstance(e, Started)])) == (1, 1)
 
-    def test_twice_under_a_request_fails_it(self) -> None:
+    def test_twice_under_a_request_that_does_not_get_on_quarantines_it(self) -> None:
         bench = Bench()
         heard = bench.submit(want("a"))
         for _ in range(2):
             bench.load("a")
             bench.exit("a", -6)
-        assert isinstance(heard.outcome, WorkerCrashed)
-        fresh = bench.submit(want("a"))
+        assert isinstance(heard.outcome, Quarantined)
+        with pytest.raises(Quarantined):
+            bench.submit(want("a"))
+        assert bench.state("a") == "absent"
+        fresh = bench.submit(want("a", text="something else"))
         bench.load("a")
         assert fresh.admissions
+        assert bench.submit(want("a", digest="changed")).outcome is None
+        bench.advance(3600)
+        assert bench.submit(want("a")).outcome is None
 
     def test_keeps_the_place_in_the_queue(self) -> None:
         bench = Bench()
         first, second = bench.submit(want("a")), bench.submit(want("a"))
         bench.load("a", sequences=1)
         third = bench.submit(want("a"))
+        for heard in (first, second):
+            bench.text(heard)
         bench.exit("a", -9)
         bench.load("a", sequences=1)
         assert bench.worked_on(bench.run("a")) == [first.id, second.id]
         assert not third.admissions
+
+    def test_who_may_have_done_it_goes_first_and_alone(self) -> None:
+        bench = Bench()
+        heard = [bench.submit(want("a", text=f"{number}")) for number in range(6)]
+        bench.load("a", sequences=8)
+        bench.text(heard[0])
+        bench.started(heard[2], heard[4])
+        bench.exit("a", -9)
+        bench.load("a", sequences=8)
+        run = bench.run("a")
+        assert bench.worked_on(run) == [heard[2].id]
+        bench.text(heard[2])
+        assert bench.worked_on(run) == [heard[2].id, heard[4].id]
+        late = bench.submit(want("a", text="late"))
+        assert not late.admissions
+        bench.exit("a", -9)
+        bench.load("a", sequences=8)
+        assert bench.worked_on(bench.run("a")) == [heard[4].id], "counted, and so tried again before all others"
+        bench.exit("a", -9)
+        assert isinstance(heard[4].outcome, Quarantined)
+        bench.load("a", sequences=8)
+        for each in (*heard[:4], heard[5], late):
+            bench.done(each)
+            assert isinstance(each.outcome, Done)
+
+    def test_nobody_waits_for_a_suspect_for_ever(self) -> None:
+        bench = Bench()
+        slow, other = bench.submit(want("a", text="slow")), bench.submit(want("a", text="other"))
+        bench.load("a", sequences=2)
+        bench.text(other)
+        bench.exit("a", -9)
+        bench.load("a", sequences=2)
+        assert bench.worked_on(bench.run("a")) == [slow.id]
+        assert bench.effects.wake_at == 10.0
+        bench.advance(10)
+        assert bench.worked_on(bench.run("a")) == [slow.id, other.id]
 
     def test_of_a_loading_worker_is_worth_one_more_load(self) -> None:
         bench = Bench()
@@ -150,6 +203,12 @@ class TestDeath:
         assert "SIGKILL" in heard.outcome.message
         assert bench.state("a") == "absent"
 
+    def test_of_one_that_was_silent_is_so_too(self) -> None:
+        bench = Bench()
+        heard = bench.submit(want("a"))
+        bench.scheduler.exited(bench.run("a"), Exit(-9, "it has shown no sign of life for 4 s", hung=True))
+        assert (heard.outcome, bench.state("a")) == (None, "loading")
+
     def test_by_our_own_hand_is_not(self) -> None:
         bench = Bench()
         heard = bench.submit(want("a"))
@@ -160,12 +219,13 @@ class TestDeath:
     def test_three_times_in_a_minute_is_a_pause(self) -> None:
         bench = Bench()
         for _ in range(3):
-            heard = bench.submit(want("a"))
+            bench.submit(want("a", has_work=False))
             bench.load("a")
-            bench.text(heard)
             bench.exit("a", -9)
         with pytest.raises(LoadFailed, match="three times within a minute"):
             bench.submit(want("a"))
+        (loop,) = bench.scheduler.crash_loops()
+        assert (loop.key, loop.model, loop.until, loop.words) == ("a", "a", 10.0, "killed by SIGKILL")
         assert bench.submit(want("b")).outcome is None
         bench.advance(10)
         assert bench.submit(want("a")).outcome is None
@@ -218,6 +278,55 @@ class TestFailures:
         bench.load("a")
         bench.done(heard, "cancelled")
         assert isinstance(heard.outcome, Cancelled)
+
+
+class TestOutOfMemory:
+    """A load that ran out of memory is tried once more, with less."""
+
+    BIG = Footprint(GIB, 100_000, 0, 1000, 64)
+
+    def starve(self, bench: Bench, how: str) -> None:
+        if how == "said":
+            bench.scheduler.events(bench.run("a"), [Failed(None, "insufficient_memory", "failed to allocate")])
+            bench.exit("a", 1)
+        else:
+            run = bench.run("a")
+            bench.scheduler.exited(run, Exit(-9, starved=True) if how == "killed" else Exit(-6, tail="std::bad_alloc"))
+
+    @pytest.mark.parametrize("how", ["said", "killed", "aborted"])
+    def test_steps_down_once_and_then_says_so(self, how: str) -> None:
+        bench = Bench(memory=16 * GIB)
+        heard = bench.submit(want("a", footprint=self.BIG, num_parallel=4, num_ctx=8192))
+        (first,) = bench.effects.loads.values()
+        self.starve(bench, how)
+        assert heard.outcome is None
+        assert bench.state("a") == "loading"
+        second = bench.effects.loads[bench.run("a")][1]
+        assert second.options.cells < first[1].options.cells
+        assert second.options.num_ctx == first[1].options.num_ctx
+        assert "ran out of memory" in bench.scheduler.smaller("a")
+        self.starve(bench, how)
+        assert isinstance(heard.outcome, InsufficientMemory)
+        assert "16.0 GiB available" in heard.outcome.message
+        assert bench.state("a") == "absent"
+        assert not bench.scheduler.crash_loops()
+
+    def test_of_a_request_in_work_goes_on_in_a_smaller_one(self) -> None:
+        bench = Bench(memory=16 * GIB)
+        heard = bench.submit(want("a", footprint=self.BIG, num_parallel=4, num_ctx=8192))
+        bench.load("a")
+        bench.text(heard)
+        bench.scheduler.exited(bench.run("a"), Exit(-9, starved=True))
+        assert "ran out of memory" in bench.scheduler.smaller("a")
+        bench.load("a")
+        bench.done(heard)
+        assert isinstance(heard.outcome, Done)
+
+    def test_a_load_that_is_the_smallest_already_fails(self) -> None:
+        bench = Bench(memory=16 * GIB)
+        heard = bench.submit(want("a", footprint=self.BIG, num_parallel=1))
+        self.starve(bench, "killed")
+        assert isinstance(heard.outcome, InsufficientMemory)
 
 
 class TestMemory:

@@ -118,9 +118,12 @@ def test_what_a_worker_told_before_it_died_stays_counted() -> None:
     bench.load("a")
     tell(bench, Started(id=heard.id, prompt_tokens=10), Text(heard.id, "a", 2))
     bench.exit("a")
+    bench.load("a")
+    tell(bench, Text(heard.id, "b", 1))
+    finish(bench, heard)
     meters = measured(bench).meters
-    assert meters.outcomes == {("generate", "worker_crashed"): 1}
-    assert meters.completion_tokens == 2
+    assert meters.outcomes == {("generate", "stop"): 1}
+    assert (meters.completion_tokens, meters.resumes, meters.quarantines) == (3, 1, 0)
 
 
 def test_the_counters_of_workers_add_up() -> None:

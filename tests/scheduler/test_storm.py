@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from runner.errors import LoadFailed, ServerBusy
+from runner.errors import LoadFailed, Quarantined, ServerBusy
 from runner.protocol.commands import Cancel
 from runner.protocol.events import Done, Loading, Usage
 from runner.scheduler.fleet import Member
@@ -59,14 +59,15 @@ class Storm(RuleBasedStateMachine):
         priority: Priority,
     ) -> None:
         for model in models:
+            text = f"number {len(self.heard)}"
             key = KEYS[model]
             wanted = want(
                 model, key=key, num_ctx=num_ctx, keep_alive=keep_alive, has_work=has_work, footprint=SIZES[key],
-                client=client, priority=priority,
+                client=client, priority=priority, text=text,
             )  # fmt: skip
             members = [member for member in self.bench.scheduler.residents() if member.key == key]
             self.unloaded |= {m.run for m in members if not wanted.is_served_by(m.digest, m.load)}
-            with suppress(ServerBusy, LoadFailed):
+            with suppress(ServerBusy, LoadFailed, Quarantined):
                 self.heard.append(self.bench.submit(wanted))
 
     @rule(model=st.sampled_from(MODELS), on=st.booleans())

@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import pytest
 
-from runner.errors import LoadFailed, RunnerError, WorkerCrashed
+from runner.errors import LoadFailed, Quarantined, RunnerError, WorkerCrashed
 from runner.scheduler import child
 from runner.scheduler.stream import Stream
 from tests.fakes.processes import House, house, want
@@ -74,39 +74,58 @@ async def test_a_death_before_the_first_word_is_not_seen(tmp_path: Path, name: s
         assert told.text == "survived"
 
 
-async def test_a_death_after_the_first_word_is_a_typed_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_death_after_some_words_is_not_seen(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
-        with pytest.raises(WorkerCrashed, match="SIGSEGV") as caught:
+        words = " ".join(f"word{number}" for number in range(20))
+        told = await at.ask(want(f"say-and-die:3:{tmp_path}/deaths:{words}"))
+        assert told.text == words
+        assert (tmp_path / "deaths").read_text() == "x" * 6
+
+
+async def test_a_request_that_workers_die_of_is_quarantined(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with house(tmp_path) as at:
+        with pytest.raises(Quarantined, match="died twice of this request") as caught:
             await at.ask(want("begin-and-die:SIGSEGV"))
         assert "about to die" not in caught.value.message
         assert "about to die of SIGSEGV" in caplog.text
         assert (await at.ask(want("say:fresh"))).text == "fresh"
+        pid = at.pid("a")
+        with pytest.raises(Quarantined, match="before"):
+            await at.ask(want("begin-and-die:SIGSEGV"))
+        assert at.pid("a") == pid, "refused before any worker sees it"
 
 
-async def test_a_request_that_kills_twice_fails(tmp_path: Path) -> None:
+async def test_the_neighbours_of_such_a_request_are_unharmed(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
-        with pytest.raises(WorkerCrashed, match="again"):
-            await at.ask(want("die:SIGABRT"))
+        first = asyncio.create_task(at.ask(want("talk:first of all", num_parallel=8)))
+        await at.busy()
+        others = [asyncio.create_task(at.ask(want(f"say:{number}", num_parallel=8))) for number in range(6)]
+        with pytest.raises(Quarantined):
+            await at.ask(want("die:SIGKILL", num_parallel=8))
+        assert [(await other).text for other in others] == [str(number) for number in range(6)]
+        releasing = asyncio.create_task(at.ask(want("release", num_parallel=8)))
+        assert (await first).text == "first of all"
+        await releasing
 
 
 async def test_a_worker_killed_from_outside(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
-        holding = asyncio.create_task(at.ask(want("hold:still here")))
+        holding = asyncio.create_task(at.ask(want(f"once:{tmp_path}/begun:hold:still here")))
         await at.busy()
+        while not (tmp_path / "begun").exists():  # noqa: ASYNC110 -- the worker tells it by nothing else
+            await asyncio.sleep(0.01)
         pid = at.pid("a")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        await at.until(lambda: at.pid("a") not in (None, pid))
-        releasing = asyncio.create_task(at.ask(want("release")))
-        assert (await holding).text == "still here"
-        await releasing
+        assert (await holding).text == "survived"
+        assert at.pid("a") != pid
 
 
 async def test_neighbours_of_other_models_lose_nothing(tmp_path: Path) -> None:
     async with house(tmp_path, models=2) as at:
         holding = asyncio.create_task(at.ask(want("hold:unharmed", "b")))
         await at.busy()
-        with pytest.raises(WorkerCrashed):
+        with pytest.raises(Quarantined):
             await at.ask(want("begin-and-die:SIGKILL", "a"))
         await at.ask(want("release", "b"))
         assert (await holding).text == "unharmed"

@@ -1,0 +1,43 @@
+"""The worker's signs of life: a Beat a second, from a thread that does nothing else.
+
+So the daemon can tell a worker that computes for long from one that is stopped, or stuck. Knows no step, only since
+when one has been going on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from runner.engine.outbox import Outbox
+from runner.protocol.events import Beat
+
+_SECONDS = 1.0
+
+
+class Heart:
+    """Beats from its making on. `begin` and `end` frame a step; they belong to one thread."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._began: float | None = None
+        self._over = threading.Event()
+        threading.Thread(target=self._run, name="heart", daemon=True).start()
+
+    def begin(self) -> None:
+        """A step begins, and the one before it has ended."""
+        self._began = time.monotonic()
+
+    def end(self) -> None:
+        """Nothing is computed any more."""
+        self._began = None
+
+    def close(self) -> None:
+        """Stop beating."""
+        self._over.set()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            began = self._began
+            self._outbox.put(Beat(0.0 if began is None else max(0.0, time.monotonic() - began)))
+            self._over.wait(_SECONDS)

@@ -1,0 +1,55 @@
+"""Whether a worker lives: when it was last heard of, and how long its step may take. Pure; time is a given number.
+
+A worker that beats is expected to go on beating. What the daemon itself missed, because it or the whole machine slept,
+is nobody's fault.
+"""
+
+from __future__ import annotations
+
+SILENCE = 4.0  # seconds; a worker beats once a second
+_LATE = 1.0  # seconds; a look that comes so much later than it was due says nothing
+SHORTEST = 60.0  # seconds that a step may always take
+FIRST = 600.0  # and as long as none has been seen to end: weights may still have to come from a slow disk
+_LONGER = 20  # times as long as the longest so far
+
+
+class Pulse:
+    """One worker's. Until its first beat nothing is expected of it."""
+
+    def __init__(self) -> None:
+        self._heard: float | None = None
+        self._due = 0.0
+        self._step = 0.0
+        self._longest = 0.0
+        self._has_ended = False
+
+    @property
+    def due(self) -> float | None:
+        """When to look next; None before the first beat."""
+        return self._due if self._heard is not None else None
+
+    def heard(self, now: float) -> None:
+        """Something came from the worker."""
+        if self._heard is not None:
+            self._heard = now
+
+    def beat(self, step: float, now: float) -> str | None:
+        """A beat came, of a step that has been going on for so long; what is wrong, if something is."""
+        if self._heard is None:
+            self._due = now + SILENCE
+        self._heard = now
+        if step < self._step:
+            self._longest, self._has_ended = max(self._longest, self._step), True
+        self._step = step
+        most = max(SHORTEST, _LONGER * self._longest) if self._has_ended else FIRST
+        return f"it has been at one step for {step:.0f} s" if step > most else None
+
+    def look(self, now: float) -> str | None:
+        """To be called when it is `due`; what is wrong, if something is."""
+        assert self._heard is not None
+        if now - self._due > _LATE:
+            self._heard = now
+        self._due = self._heard + SILENCE
+        if now < self._due:
+            return None
+        return f"it has shown no sign of life for {now - self._heard:.0f} s"

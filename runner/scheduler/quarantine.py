@@ -1,0 +1,66 @@
+"""Requests that workers die of: refused at once when they are sent again.
+
+Known by a digest of the work and of the model it was sent to, so another model, or a changed one, gets its own try.
+Bounded; knows the clock only as a number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+
+import msgspec
+
+from runner.errors import Quarantined
+from runner.protocol.commands import Generate, Work
+from runner.scheduler.ticket import Want
+
+MOST = 256  # requests that are remembered, the latest
+LASTS = 3600.0  # seconds
+_SHOWN = 12  # characters of a digest that tell it apart
+
+
+class Quarantine:
+    """Digests of work, each until a time."""
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def add(self, want: Want, now: float) -> Quarantined:
+        """Refuse this work from now on; what to answer it with."""
+        digest = _digest(want)
+        self._until[digest] = now + LASTS
+        self._until.move_to_end(digest)
+        while len(self._until) > MOST:
+            self._until.popitem(last=False)
+        return Quarantined(
+            f'the worker of "{want.model}" died twice of this request, which is not tried again. Please report it as '
+            f"{digest[:_SHOWN]}, with the model's log"
+        )
+
+    def check(self, want: Want, now: float) -> None:
+        """Raises Quarantined for work that is refused. Costs nothing as long as nobody is."""
+        while self._until and next(iter(self._until.values())) <= now:
+            self._until.popitem(last=False)
+        if self._until and want.work is not None and (digest := _digest(want)) in self._until:
+            raise Quarantined(
+                f'workers of "{want.model}" died of this very request before, and it is not tried again for '
+                f"{max(1, round((self._until[digest] - now) / 60))} min. Please report it as {digest[:_SHOWN]}"
+            )
+
+
+def _digest(want: Want) -> str:
+    work = want.work
+    if work is not None:
+        work = _bare(work)
+    return hashlib.sha256(msgspec.msgpack.encode((want.key, want.digest, work))).hexdigest()
+
+
+def _bare(work: Work) -> Work:
+    """The work alone, whenever it was sent and however far it had come."""
+    if isinstance(work, Generate):
+        return msgspec.structs.replace(work, id=0, resumed=())
+    return msgspec.structs.replace(work, id=0)

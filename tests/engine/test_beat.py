@@ -1,0 +1,56 @@
+"""A worker shows that it lives, and how long its step has been going on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from runner.engine.beat import Heart
+from runner.engine.outbox import Outbox
+from runner.engine.worker import _of_memory
+from runner.errors import InsufficientMemory, LoadFailed, RunnerError
+from runner.protocol.codec import FrameReader, unpack_events
+from runner.protocol.events import Beat
+
+
+def beats(descriptor: int) -> Iterator[Beat]:
+    frames = FrameReader()
+    while data := os.read(descriptor, 4096):
+        for body in frames.feed(data):
+            yield from (event for event in unpack_events(body) if isinstance(event, Beat))
+
+
+def test_beats_tell_of_the_present_step() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb", buffering=0) as pipe:
+        outbox = Outbox(pipe)
+        heart = Heart(outbox)
+        heard = beats(reading)
+        assert next(heard).step == 0.0
+        heart.begin()
+        first, second = next(heard).step, next(heard).step
+        assert 0.0 < first < second
+        heart.end()
+        assert next(heard).step == 0.0
+        heart.close()
+        outbox.close()
+    os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_memory"),
+    [
+        (MemoryError(), True),
+        (
+            LoadFailed("llama.cpp could not load the model: ggml_backend_cpu_buffer_type: failed to allocate buffer"),
+            True,
+        ),
+        (LoadFailed("llama.cpp could not make a context: cudaMalloc failed: out of memory"), True),
+        (LoadFailed("llama.cpp could not load the model: unknown model architecture: 'x'"), False),
+        (RunnerError("out of memory, it says"), False),
+    ],
+)
+def test_a_load_that_fails_for_want_of_memory_says_so(error: RunnerError | MemoryError, is_of_memory: bool) -> None:
+    assert isinstance(_of_memory(error), InsufficientMemory) == is_of_memory

@@ -1,0 +1,180 @@
+"""Workers that die while people listen: nobody sees it, nothing is left behind, and neighbours go on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from modelfiles.embedded import demo_gguf
+from tests.benchmarks.daemon import Daemon
+from tests.faults import crowd
+from tests.faults.crowd import SIGNALS, Crowd, chat, stream, undisturbed, wait_for, workers
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
+
+KILLS = int(os.environ.get("FAULTS_KILLS", "500"))
+STREAMS = 32
+VICTIMS = ("demo", "other")
+SEED = 20261121
+WARM = 25  # kills after which descriptors and memory are first counted
+MORE_MEMORY = 32 * 2**20  # bytes that the daemon may have gained over all kills behind these
+MORE_DESCRIPTORS = 8
+LONG = {"num_predict": 3000, "ignore_eos": True}
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with crowd.no_core_dumps(), Daemon(tmp_path / "kills", max_loaded_models=3, num_parallel=8) as running:
+        yield running
+
+
+def worker_of(daemon: Daemon, but: set[int]) -> psutil.Process | None:
+    return next((worker for worker in workers(daemon) if worker.pid not in but), None)
+
+
+def got_on(crowds: list[Crowd], seen: list[int]) -> bool:
+    """Whether each of these has seen so many pieces of answers, or somebody something wrong."""
+    return any(each.seen.wrong for each in crowds) or all(
+        each.seen.pieces >= least for each, least in zip(crowds, seen, strict=True)
+    )
+
+
+def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> None:
+    """Two models' workers are killed over and over, both at the same time; a third model is left alone."""
+    for name in ("calm", "other"):
+        daemon.create(name, demo_gguf())
+    calm_texts = undisturbed(daemon, "calm")
+    (calm_worker,) = workers(daemon)
+    texts = undisturbed(daemon)
+    lots = random.Random(SEED)
+    began = time.monotonic()
+    calm = Crowd(daemon, "calm", 1, calm_texts, pause=0.25)
+    victims = [Crowd(daemon, name, STREAMS // 2, texts) for name in VICTIMS]
+    level, kills = (0, 0), 0
+    while kills < KILLS:
+        # Somewhere in an answer, or before one, but with something new in each: a worker that dies before it has done
+        # anything, over and over, is a crash loop, which is left alone.
+        least = [each.seen.pieces + lots.randrange(1, 25) for each in victims]
+        wait_for(lambda least=least: got_on(victims, least), 120, "answers go on")
+        assert not any(each.seen.wrong for each in victims), [each.seen.wrong[:3] for each in victims]
+        killed = [worker for worker in workers(daemon) if worker.pid != calm_worker.pid]
+        for worker in killed:
+            worker.send_signal(SIGNALS[kills % len(SIGNALS)])
+            kills += 1
+        for worker in killed:
+            worker.wait(20)
+        if kills <= min(WARM, KILLS // 2):
+            level = (crowd.descriptors(daemon), crowd.resident(daemon))
+    seen, calm_seen = crowd.together([each.close() for each in victims]), calm.close()
+    took = time.monotonic() - began
+    wait_for(lambda: crowd.zombies(daemon) == 0, 5, "no zombies")
+    more = (crowd.descriptors(daemon) - level[0], crowd.resident(daemon) - level[1])
+    longest, neighbours = max(seen.gaps), max(calm_seen.gaps)
+    names = ("worker_deaths", "request_resumes", "requests_quarantined")
+    metrics = {name: sum(crowd.counted(daemon, name, f"{each}:latest") for each in VICTIMS) for name in names}
+    tally(
+        f"workers killed under {STREAMS} streams: {kills} in {took:.0f} s; "
+        f"answers: {seen.requests}, failed or different: "
+        f"{len(seen.wrong)}, resumed {metrics['request_resumes']:.0f} times; "
+        f"zombies 0, descriptors {more[0]:+d}, memory {more[1] / 2**20:+.1f} MiB; "
+        f"longest pause in a stream {longest:.1f} s"
+    )
+    tally(
+        f"answers of another model meanwhile: {calm_seen.requests}, failed or different: {len(calm_seen.wrong)}; "
+        f"longest pause in a stream {neighbours:.2f} s"
+    )
+    assert not seen.wrong, seen.wrong[:3]
+    assert not calm_seen.wrong, calm_seen.wrong[:3]
+    assert calm_worker.is_running(), "the other model's worker is the one that it was"
+    assert more[0] <= MORE_DESCRIPTORS
+    assert more[1] <= MORE_MEMORY
+    assert metrics["worker_deaths"] == kills
+    assert metrics["requests_quarantined"] == 0
+
+
+@pytest.mark.parametrize("when", ["idle", "prefill", "decode"])
+def test_a_stopped_worker_is_noticed(daemon: Daemon, tally: Callable[[str], None], when: str) -> None:
+    texts = undisturbed(daemon)
+    (worker,) = workers(daemon)
+    running = None
+    if when != "idle":
+        question = crowd.QUESTIONS[0] if when == "decode" else "x " * 1500
+        running = stream(daemon, chat(question, options=LONG if when == "decode" else {"num_predict": 4}))
+        if when == "decode":
+            next(running)
+    worker.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    worker.wait(20)
+    took = time.monotonic() - began
+    tally(f"a worker stopped while {when}: noticed after {took:.1f} s")
+    assert took < 5.0
+    if running is not None:
+        running.close()
+    assert undisturbed(daemon) == texts
+
+
+@pytest.mark.parametrize("when", ["spawned", "loading", "idle", "unloading"])
+@pytest.mark.parametrize("by", SIGNALS)
+def test_kills_between_answers(daemon: Daemon, when: str, by: signal.Signals) -> None:
+    texts = undisturbed(daemon)
+    (first,) = workers(daemon)
+    if when == "idle":
+        first.send_signal(by)
+        first.wait(20)
+    elif when == "unloading":
+        daemon.post("/api/generate", {"model": "demo", "keep_alive": 0})
+        if first.is_running():
+            first.send_signal(by)
+        first.wait(20)
+    else:
+        first.kill()
+        first.wait(20)
+        waiting = Crowd(daemon, "demo", 4, texts)
+        victim = wait_for(lambda: worker_of(daemon, {first.pid}), 30, "another worker")
+        if when == "loading":
+            wait_for(lambda: crowd.blob_is_open(victim.pid), 30, "the weights are mapped")
+        victim.send_signal(by)
+        victim.wait(20)
+        seen = wait_for(lambda: waiting.seen if waiting.seen.requests >= 4 else None, 60, "answers")
+        waiting.close()
+        assert not seen.wrong, seen.wrong[:3]
+    assert undisturbed(daemon) == texts
+    assert crowd.zombies(daemon) == 0
+
+
+@pytest.mark.parametrize("when", ["two workers", "a load", "a grammar on trial"])
+def test_nothing_outlives_a_killed_daemon(daemon: Daemon, tally: Callable[[str], None], when: str) -> None:
+    daemon.create("other", demo_gguf())
+    undisturbed(daemon)
+    if when == "two workers":
+        undisturbed(daemon, "other")
+    elif when == "a grammar on trial":
+        body = chat("x", options={"num_predict": 4}) | {"format": {"type": "object", "properties": {"a": {}}}}
+        list(stream(daemon, body))
+    assert daemon.process is not None
+    own = psutil.Process(daemon.process.pid)
+    if when == "a load":
+        (loaded,) = workers(daemon)
+        waiting = Crowd(daemon, "other", 1, {"x": ""})
+        wait_for(lambda: worker_of(daemon, {loaded.pid}), 30, "another worker")
+    children = own.children(recursive=True)
+    assert len(children) >= (1 if when == "a load" else 2)
+    daemon.process.kill()
+    daemon.process.wait()
+    began = time.monotonic()
+    _, alive = psutil.wait_procs(children, timeout=1.0)
+    assert not alive
+    if when == "a load":
+        waiting.close()
+    tally(f"processes of a killed daemon with {when}: {len(children)}, gone after {time.monotonic() - began:.2f} s")

@@ -1,0 +1,65 @@
+"""A worker that falls silent is noticed in time, and a daemon that slept itself blames nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.scheduler.pulse import FIRST, SHORTEST, SILENCE, Pulse
+
+
+def beating(until: int = 10, step: float = 0.0) -> Pulse:
+    pulse = Pulse()
+    for second in range(until + 1):
+        assert pulse.beat(step, float(second)) is None
+    return pulse
+
+
+def test_nothing_is_expected_before_the_first_beat() -> None:
+    pulse = Pulse()
+    pulse.heard(0.0)
+    assert pulse.due is None
+
+
+def test_silence_is_noticed_within_five_seconds() -> None:
+    pulse = beating(10)
+    now = 10.0
+    while (fault := pulse.look(now)) is None:
+        assert pulse.due is not None
+        assert pulse.due > now
+        now = pulse.due
+    assert now <= 10.0 + SILENCE < 15.0
+    assert "no sign of life for 4 s" in fault
+
+
+@pytest.mark.parametrize("late", [2.0, 30.0, 100_000.0])
+def test_who_slept_himself_starts_over(late: float) -> None:
+    pulse = beating(0)
+    assert pulse.due == SILENCE
+    assert pulse.look(SILENCE + late) is None
+    assert pulse.due == 2 * SILENCE + late
+    assert pulse.look(pulse.due) is not None
+
+
+def test_anything_that_is_heard_counts() -> None:
+    pulse = beating(0)
+    pulse.heard(3.0)
+    assert pulse.look(SILENCE) is None
+    assert pulse.due == 3.0 + SILENCE
+
+
+def test_a_first_step_may_take_long() -> None:
+    assert beating(0).beat(FIRST, 1.0) is None
+    assert "one step for 601 s" in (beating(0).beat(FIRST + 1, 1.0) or "")
+
+
+def test_a_step_may_take_many_times_as_long_as_others() -> None:
+    pulse = beating(0)
+    for step in (1.0, 2.0, 0.0):
+        assert pulse.beat(step, 5.0) is None
+    assert pulse.beat(SHORTEST, 70.0) is None
+    assert pulse.beat(SHORTEST + 1, 71.0) is not None
+    pulse = beating(0)
+    for step in (10.0, 0.0):
+        assert pulse.beat(step, 5.0) is None
+    assert pulse.beat(200.0, 300.0) is None
+    assert pulse.beat(201.0, 301.0) is not None
