@@ -602,7 +602,7 @@ class Scheduler:
         """A load took more memory than there was: once more with less, if less will do."""
         if self._step_down(member):
             return
-        needed, had = gibibytes(member.need.total), gibibytes(sum(self._survey.left().values()))
+        needed, had = gibibytes(member.need.total), gibibytes(self._survey.whole())
         self._send_away(
             member,
             InsufficientMemory(

@@ -77,6 +77,10 @@ class Survey:
         self._measure(now, want)
         return replace(self.snapshot(now), lines=[[Waiting(_NOBODY, want)]], capacity=self._capacity)
 
+    def whole(self) -> int:
+        """Bytes that there are for all models together, of all pools."""
+        return sum(self._capacity.values())
+
     def left(self) -> Room:
         """Bytes of each pool that no worker takes; none before the first reading."""
         left = dict(self._capacity)

@@ -189,8 +189,10 @@ class TestDeath:
         bench.exit("a", -9)
         bench.load("a", sequences=2)
         assert bench.worked_on(bench.run("a")) == [slow.id]
+        bench.advance(9)
+        assert bench.worked_on(bench.run("a")) == [slow.id]
         assert bench.effects.wake_at == 10.0
-        bench.advance(10)
+        bench.advance(1)
         assert bench.worked_on(bench.run("a")) == [slow.id, other.id]
 
     def test_of_a_loading_worker_is_worth_one_more_load(self) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.protocol.devices import Placement
 from runner.scheduler.fleet import State
-from runner.scheduler.memory import Footprint, least
+from runner.scheduler.memory import Fitted, Footprint, Room, least
 from runner.scheduler.plan import (
     Decision,
     Evict,
-    Fitted,
     Hold,
     Load,
     Loaded,
     Refuse,
-    Room,
     Serve,
     Snapshot,
     Waiting,
@@ -50,7 +49,7 @@ def loaded(
 def fits(want: Want, room: Room) -> Fitted | None:
     """One size only: the least."""
     need = least(want.footprint, want.load.options)
-    return Fitted(want.load.options, None, need) if need.total <= room["host"] else None
+    return Fitted(want.load.options, Placement(), need) if need.total <= room["host"] else None
 
 
 def snapshot(
