@@ -58,6 +58,14 @@ def workers(daemon: Daemon) -> list[psutil.Process]:
     return found
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs. One that is dead may wait for the system to take note of it, its parent being gone."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def zombies(daemon: Daemon) -> int:
     assert daemon.process is not None
     return sum(c.status() == psutil.STATUS_ZOMBIE for c in psutil.Process(daemon.process.pid).children(recursive=True))
