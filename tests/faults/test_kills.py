@@ -7,8 +7,9 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -107,7 +108,7 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
 def test_a_stopped_worker_is_noticed(daemon: Daemon, tally: Callable[[str], None], when: str) -> None:
     texts = undisturbed(daemon)
     (worker,) = workers(daemon)
-    running = None
+    running: Generator[dict[str, Any], None, None] | None = None
     if when != "idle":
         question = crowd.QUESTIONS[0] if when == "decode" else "x " * 1500
         running = stream(daemon, chat(question, options=LONG if when == "decode" else {"num_predict": 4}))
