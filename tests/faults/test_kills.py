@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
         # Somewhere in an answer, or before one, but with something new in each: a worker that dies before it has done
         # anything, over and over, is a crash loop, which is left alone.
         least = [each.seen.pieces + lots.randrange(1, 25) for each in victims]
-        wait_for(lambda least=least: got_on(victims, least), 120, "answers go on")
+        wait_for(partial(got_on, victims, least), 120, "answers go on")
         assert not any(each.seen.wrong for each in victims), [each.seen.wrong[:3] for each in victims]
         killed = [worker for worker in workers(daemon) if worker.pid != calm_worker.pid]
         for worker in killed:
