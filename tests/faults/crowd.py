@@ -9,7 +9,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ def chat(question: str, model: str = "demo", **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": question}], "options": options} | more
 
 
-def stream(daemon: Daemon, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def stream(daemon: Daemon, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
     """The lines of a streamed chat. Raises RuntimeError for what is no success."""
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=120)
     try:
@@ -56,6 +56,14 @@ def workers(daemon: Daemon) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs. One that is dead may wait for the system to take note of it, its parent being gone."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def zombies(daemon: Daemon) -> int:

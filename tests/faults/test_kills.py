@@ -7,8 +7,10 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -66,7 +68,7 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
         # Somewhere in an answer, or before one, but with something new in each: a worker that dies before it has done
         # anything, over and over, is a crash loop, which is left alone.
         least = [each.seen.pieces + lots.randrange(1, 25) for each in victims]
-        wait_for(lambda least=least: got_on(victims, least), 120, "answers go on")
+        wait_for(partial(got_on, victims, least), 120, "answers go on")
         assert not any(each.seen.wrong for each in victims), [each.seen.wrong[:3] for each in victims]
         killed = [worker for worker in workers(daemon) if worker.pid != calm_worker.pid]
         for worker in killed:
@@ -107,7 +109,7 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
 def test_a_stopped_worker_is_noticed(daemon: Daemon, tally: Callable[[str], None], when: str) -> None:
     texts = undisturbed(daemon)
     (worker,) = workers(daemon)
-    running = None
+    running: Generator[dict[str, Any], None, None] | None = None
     if when != "idle":
         question = crowd.QUESTIONS[0] if when == "decode" else "x " * 1500
         running = stream(daemon, chat(question, options=LONG if when == "decode" else {"num_predict": 4}))
@@ -173,8 +175,7 @@ def test_nothing_outlives_a_killed_daemon(daemon: Daemon, tally: Callable[[str],
     daemon.process.kill()
     daemon.process.wait()
     began = time.monotonic()
-    _, alive = psutil.wait_procs(children, timeout=1.0)
-    assert not alive
+    wait_for(lambda: not any(crowd.is_alive(child) for child in children), 1.0, "they end with the daemon")
     if when == "a load":
         waiting.close()
     tally(f"processes of a killed daemon with {when}: {len(children)}, gone after {time.monotonic() - began:.2f} s")
