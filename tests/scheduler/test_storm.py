@@ -167,7 +167,9 @@ class Storm(RuleBasedStateMachine):
             if is_pinned and member.state == "stopping" and member.run not in self.unloaded:
                 assert self.were_pinned.get(member.run) is not True, "it went while it was pinned"
         self.were_pinned = {
-            member.run: bool(pinned.intersection(member.models)) and not self._is_unfit(member)
+            member.run: bool(pinned.intersection(member.models))
+            and member.state != "stopping"
+            and not self._is_unfit(member)
             for member in self.bench.scheduler.residents()
         }
 
