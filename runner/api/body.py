@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,6 +18,8 @@ from runner.api.unknown import UNKNOWN
 from runner.errors import InvalidRequest, TooLarge
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+_R = TypeVar("_R")
+_LENGTH = web.RequestKey("body_length", int)
 
 _GRACE = 15.0  # seconds a body may take whatever its length
 _SLOWEST = 4096  # bytes a second after that: slower senders hold a socket for nothing
@@ -58,6 +60,7 @@ async def read(request: web.Request, shape: type[_T]) -> _T:
     a sender that dawdles.
     """
     data = await _whole(request)
+    request[_LENGTH] = len(data)
     if len(data) > _LARGE:  # the loop has others to serve meanwhile
         value = await asyncio.to_thread(decode, data, shape)
     else:
@@ -66,6 +69,13 @@ async def read(request: web.Request, shape: type[_T]) -> _T:
     if resource is not None:
         request.app[UNKNOWN].look(resource.canonical, data, shape)
     return value
+
+
+async def meant(request: web.Request, understand: Callable[[_T], _R], body: _T) -> _R:
+    """What `understand` makes of a request's body; on a thread where that is large, as with `read`."""
+    if request.get(_LENGTH, 0) > _LARGE:
+        return await asyncio.to_thread(understand, body)
+    return understand(body)
 
 
 async def chunks(request: web.Request) -> AsyncIterator[bytes]:

@@ -40,7 +40,7 @@ def streaming(daemon: Daemon, model: str) -> Iterator[Callable[[], int]]:
 def workers(daemon: Daemon) -> set[int]:
     assert daemon.process is not None
     found = psutil.Process(daemon.process.pid).children()
-    return {child.pid for child in found if "runner.engine" in child.cmdline()}
+    return {child.pid for child in found if "runner.engine" in child.cmdline() and "--spare" not in child.cmdline()}
 
 
 def ask(daemon: Daemon, model: str) -> None:

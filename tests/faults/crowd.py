@@ -51,7 +51,8 @@ def workers(daemon: Daemon) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(daemon.process.pid).children():
         try:
-            if child.status() != psutil.STATUS_ZOMBIE and "runner.engine" in child.cmdline():
+            command = child.cmdline()
+            if child.status() != psutil.STATUS_ZOMBIE and "runner.engine" in command and "--spare" not in command:
                 found.append(child)
         except psutil.NoSuchProcess:
             continue

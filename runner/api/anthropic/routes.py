@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiohttp import web
 
 from registry.errors import RegistryError
 from runner.api import streams
 from runner.api.anthropic import read, wire, write
-from runner.api.body import json_response, to_json
+from runner.api.body import json_response, meant, to_json
 from runner.api.body import read as read_body
 from runner.api.inflight import note_model
 from runner.errors import InvalidRequest
@@ -37,7 +39,7 @@ class Anthropic:
     async def messages(self, request: web.Request) -> web.StreamResponse:
         """Answer a conversation."""
         body = await read_body(request, wire.MessagesRequest)
-        asked = read.messages(body, can_think=await self._can_think(body))
+        asked = await meant(request, partial(read.messages, can_think=await self._can_think(body)), body)
         note_model(request, asked.model)
         parts = streams.answer(self._service.generate(asked), request)
         said = write.Asked(asked.model, body.stop_sequences or (), read.hides_thoughts(body))
@@ -48,7 +50,7 @@ class Anthropic:
     async def count_tokens(self, request: web.Request) -> web.Response:
         """How long a prompt would be."""
         body = await read_body(request, wire.CountRequest)
-        asked = read.prompt(body, can_think=await self._can_think(body))
+        asked = await meant(request, partial(read.prompt, can_think=await self._can_think(body)), body)
         note_model(request, asked.model)
         told = await self._service.tell(Preview(asked))
         return json_response(to_json(wire.Count(len(told.tokens))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from runner.api import streams
-from runner.api.body import json_response
+from runner.api.body import json_response, meant
 from runner.api.body import read as read_body
 from runner.api.inflight import note_model
 from runner.api.native import context, read, wire, write
@@ -33,7 +33,7 @@ class Generation:
     async def generate(self, request: web.Request) -> web.StreamResponse:
         """Continue a prompt; an empty one loads or unloads the model."""
         body = await read_body(request, wire.GenerateRequest)
-        asked = read.generate(body)
+        asked = await meant(request, read.generate, body)
         note_model(request, asked.model)
         if isinstance(asked, read.Load | read.Unload):
             return json_response(write.generate_residency(asked.model, await self._reside(asked)))
@@ -50,7 +50,7 @@ class Generation:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answer a conversation; an empty one loads or unloads the model."""
         body = await read_body(request, wire.ChatRequest)
-        asked = read.chat(body)
+        asked = await meant(request, read.chat, body)
         note_model(request, asked.model)
         if isinstance(asked, read.Load | read.Unload):
             return json_response(write.chat_residency(asked.model, await self._reside(asked)))

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from registry.stored import StoredModel
 from runner.api import streams
-from runner.api.body import json_response, to_json
+from runner.api.body import json_response, meant, to_json
 from runner.api.body import read as read_body
 from runner.api.inflight import note_model
 from runner.api.openai import read, rerank, wire, write
@@ -40,7 +40,7 @@ class OpenAI:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answer a conversation."""
         body = await read_body(request, wire.ChatRequest)
-        asked = read.chat(body)
+        asked = await meant(request, read.chat, body)
         note_model(request, asked.model)
         parts = streams.answer(self._service.generate(asked), request)
         as_function = read.offers_functions(body)
@@ -52,7 +52,7 @@ class OpenAI:
     async def completions(self, request: web.Request) -> web.StreamResponse:
         """Continue one prompt, or several at the same time."""
         body = await read_body(request, wire.CompletionRequest)
-        asked = read.completions(body)
+        asked = await meant(request, read.completions, body)
         note_model(request, asked[0].model)
         parts = [streams.answer(self._service.generate(each), request if len(asked) == 1 else None) for each in asked]
         if body.stream:
