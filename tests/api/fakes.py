@@ -49,6 +49,7 @@ from runner.inference.models import Removed
 from runner.inference.origins import Chosen
 from runner.inference.passage import PASSAGE
 from runner.inference.plans import Plan, Row
+from runner.inference.plans import Pool as PlannedPool
 from runner.inference.requests import (
     AnswerPart,
     Begun,
@@ -688,7 +689,10 @@ class FakePlans:
             cells=16384 if fits else 0,
             layers=33,
             placement=Placement(devices=("CUDA0",), gpu_layers=20, split=(1.0,), mode="none") if fits else None,
-            pools=(Pool("host", 150, Parts(100, 20, 10, 15, 5), 8000, 9000), Pool("CUDA0", 60, Parts(60), 70, 80)),
+            pools=(
+                PlannedPool("host", 150, Parts(100, 20, 10, 15, 5), 8000, 9000),
+                PlannedPool("CUDA0", 60, Parts(60), 70, 80),
+            ),
             evicts=("other:latest",) if fits else (),
             table=(Row(8192, "q8_0", "auto", {"host": 150, "CUDA0": 60}, 20, fits),),
         )

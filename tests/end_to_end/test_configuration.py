@@ -73,7 +73,7 @@ def context(daemon: Daemon, model: str) -> int:
 
 def test_an_edit_of_one_model_loads_that_one_anew_and_cuts_no_stream(own_daemon: Daemon) -> None:
     own_daemon.start()
-    own_daemon.create("second", demo_gguf())
+    own_daemon.create("second", demo_gguf(), "FROM {path}\nPARAMETER num_batch 256\n")  # a worker of its own
     ask(own_daemon, "demo")
     (first,) = workers(own_daemon)
     ask(own_daemon, "second")

@@ -35,4 +35,4 @@ def test_a_context_beyond_the_models_own_is_refused_by_name(daemon: Daemon) -> N
     status, refused = daemon.post("/api/chat", {"model": "demo", "messages": turns, "options": {"num_ctx": 9999}})
     assert (status, "num_ctx 9999 is beyond the 4096 tokens" in refused["error"]) == (400, True)
     status, refused = daemon.post("/runner/plan", {"model": "demo", "options": {"device": "CUDA0"}})
-    assert (status, "there is no device 'CUDA0' here" in refused["error"]) == (400, True)
+    assert (status, "there is no device 'CUDA0' to put layers on" in refused["error"]) == (400, True)

@@ -90,7 +90,7 @@ def test_a_second_daemon_on_the_same_store_names_the_first(own_daemon: Daemon) -
 def test_the_next_model_is_loaded_by_the_worker_that_stands_ready(own_daemon: Daemon) -> None:
     own_daemon.environment["RUNNER_MAX_LOADED_MODELS"] = "1"
     own_daemon.start()
-    own_daemon.create("other", demo_gguf(), "FROM {path}\nPARAMETER num_ctx 512\n")
+    own_daemon.create("other", demo_gguf(), "FROM {path}\nPARAMETER num_batch 256\n")
     ask(own_daemon, "demo")
     deadline = time.monotonic() + 30
     while not spares(own_daemon):

@@ -8,6 +8,7 @@ import pytest
 
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
+from tests.end_to_end.test_bad_input import worker
 
 QUESTION = "How do I pull a model?"
 MESSAGES = [{"role": "user", "content": QUESTION}]
@@ -58,6 +59,7 @@ def test_a_template_that_fails_is_told_with_its_line_and_spoils_nothing_else(dae
     name = made(daemon, "torn", "{{ .System }}\n\n{{ if .Prompt }}{{ title .Prompt }}{{ end }}")
     loaded = daemon.post("/api/generate", {"model": name, "prompt": "x", "raw": True, "stream": False})
     assert loaded["done"]
+    before = worker(daemon)
     status, body = daemon.post("/api/chat", {"model": name, "messages": MESSAGES, "stream": False})
     assert (status, body["code"]) == (400, "template_error")
     assert "line 3: 'title' is not supported in a Go template; write the TEMPLATE in Jinja" in body["error"]
@@ -68,7 +70,7 @@ def test_a_template_that_fails_is_told_with_its_line_and_spoils_nothing_else(dae
     assert body["error"] == "the template of this request refuses this conversation: line 2: not so"
     again = daemon.post("/api/generate", {"model": name, "prompt": QUESTION, "template": GO, "stream": False})
     assert "runner pull" in again["response"]
-    assert again["load_duration"] < loaded["load_duration"]  # it is the same worker
+    assert worker(daemon) == before
 
 
 def test_a_model_without_a_template_is_of_the_family_that_its_vocabulary_tells(daemon: Daemon) -> None:

@@ -26,9 +26,14 @@ _ids = count(1)
 
 
 @pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Adapters]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the adapters lie: workers have to be let in there."""
+    return tmp_path_factory.mktemp("adapters")
+
+
+@pytest.fixture(scope="module")
+def sets(folder: Path) -> dict[str, Adapters]:
     """Sets of adapters by name: none, two of one each, one at half strength, and both together."""
-    folder = tmp_path_factory.mktemp("adapters")
     one, two = (write_adapter(folder / f"{seed}.gguf", 0.8, seed=seed) for seed in (1, 2))
     return {
         "none": (),
@@ -40,8 +45,8 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Adapters]:
 
 
 @pytest.fixture
-def worker() -> Iterator[WorkerProcess]:
-    process = WorkerProcess(demo_gguf(), num_parallel=8)
+def worker(folder: Path) -> Iterator[WorkerProcess]:
+    process = WorkerProcess(demo_gguf(), num_parallel=8, readable=folder)
     yield process
     assert process.close() == 0
 
@@ -52,7 +57,8 @@ def ask(adapters: Adapters, prompt: Prompt = QUESTION, sampling: SampleOptions =
 
 def alone(command: Generate, **options: object) -> Answer:
     """What a worker of its own answers."""
-    process = WorkerProcess(demo_gguf(), num_parallel=8, **options)  # type: ignore[arg-type]
+    adapters = [Path(each.path).parent for each in command.adapters]
+    process = WorkerProcess(demo_gguf(), num_parallel=8, readable=next(iter(adapters), None), **options)  # type: ignore[arg-type]
     (answer,) = process.ask(command).values()
     assert process.close() == 0
     assert isinstance(answer.end, Done)
@@ -81,12 +87,14 @@ def test_prefixes_are_those_of_the_same_set(worker: WorkerProcess, sets: dict[st
     assert cached == {name: [0, size - 1] for name in sets}
 
 
-def test_saved_states_are_those_of_the_same_set(tmp_path: Path, sets: dict[str, Adapters]) -> None:
+def test_saved_states_are_those_of_the_same_set(tmp_path: Path, folder: Path, sets: dict[str, Adapters]) -> None:
     store = PrefixStore(ram=1 << 26, disk=1 << 26, root=str(tmp_path), model="demo")
     long = TextPrompt("def add(a, b):\n    return a + b\n" * 12)
     texts: dict[str, set[str]] = {name: set() for name in sets}
     for found in (0, 1):  # the second worker has files of the first one
-        process = WorkerProcess(demo_gguf(), num_parallel=1, prefixes=store)  # one sequence: each drives out the other
+        process = WorkerProcess(
+            demo_gguf(), num_parallel=1, prefixes=store, readable=folder
+        )  # one sequence: each drives out the other
         for name, adapters in sets.items():
             (answer,) = process.ask(ask(adapters, long)).values()
             assert answer.started is not None

@@ -118,7 +118,7 @@ def _ready(model: Model, options: LoadOptions, log: Log, weights: dict[str, int]
         context_length=options.num_ctx, cells=options.cells, sequences=options.num_parallel, vocabulary=0,
         embedding_length=0, devices=("CPU",), gpu_layers=0, layers=0, weights_bytes=sizes.weights,
         kv_bytes=sizes.kv, compute_bytes=sizes.compute, load_ns=0, engine=library.version(), has_template=False,
-        thinking=None, calls=None, vision=False,
+        vision=False,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from runner.protocol.commands import ChatPrompt, Command, InfillPrompt, Load, Pr
 from runner.protocol.devices import Placement
 from runner.protocol.events import Done, Ended, Event, Failed, Logprob, Outcome, Ready, Reason, Started, Stats, Text
 from runner.protocol.options import LoadOptions
+from runner.protocol.sandbox import Sandbox
 from runner.scheduler.environment import worker_environment
 
 
@@ -63,6 +64,7 @@ class WorkerProcess:
         projector: Path | None = None,
         prefixes: PrefixStore | None = None,
         placement: Placement | None = None,
+        readable: Path | None = None,
         **options: Any,
     ) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process, closed by close()
@@ -89,6 +91,7 @@ class WorkerProcess:
                 embedding=embedding,
                 prefixes=store,
                 placement=placement,
+                sandbox=Sandbox(readable=(str(readable),) if readable else ()),
             )
         )
         self.ready: Ready | Failed = next(e for e in self._events if isinstance(e, Ready | Failed))

@@ -89,7 +89,7 @@ class Served:
 @pytest.fixture
 async def served(store: Store, resolver: Resolver, tmp_path: Path) -> AsyncIterator[Served]:
     """The service over fake workers, which take the text of the last message as what to do."""
-    workers = Watched(tmp_path / "logs", 30.0)
+    workers = Watched(tmp_path / "logs", 30.0, has_spare=False)
     scheduler = Scheduler(Limits(2, 100, 300.0), workers, time.monotonic, Host(lambda: 64 * GIB))
     with ThreadPoolExecutor(2) as threads:
         yield Served(Service(scheduler, resolver, threads), scheduler, workers, store)

@@ -43,7 +43,7 @@ class Machine:
 
 
 def chosen(machine: Machine, footprint: Footprint = EIGHT_B, configured: int = 0) -> int:
-    return Contexts(Lessons(), machine.look, configured).choose("m", footprint, ASKED)[0]
+    return Contexts(Lessons(), machine.look).choose("m", footprint, ASKED, configured)[0]
 
 
 def test_on_a_cpu_the_models_own_up_to_the_default_or_what_is_configured() -> None:
@@ -73,11 +73,11 @@ def test_it_is_chosen_once_and_stays() -> None:
     assert contexts.choose("m", EIGHT_B, ASKED)[0] == 4096
     machine.host = 64
     assert contexts.choose("m", EIGHT_B, ASKED)[0] == 4096
-    assert Contexts(lessons, machine.look, 16384).choose("m", EIGHT_B, ASKED)[0] == 16384  # configured anew
+    assert contexts.choose("m", EIGHT_B, ASKED, 16384)[0] == 16384  # configured anew
     machine.host = 5.65
-    assert Contexts(lessons, machine.look, 16384).choose("m", EIGHT_B, ASKED)[0] == 2048  # for now
+    assert contexts.choose("m", EIGHT_B, ASKED, 16384)[0] == 2048  # for now
     machine.host = 64
-    assert Contexts(lessons, machine.look, 16384).choose("m", EIGHT_B, ASKED)[0] == 16384
+    assert contexts.choose("m", EIGHT_B, ASKED, 16384)[0] == 16384
 
 
 def test_it_is_stated() -> None:

@@ -98,6 +98,6 @@ def test_what_cannot_be_planned(store: Store, make: Make) -> None:
     asking = plans(store, cpu(8 * GIB, 8 * GIB))
     with pytest.raises(UnknownModel):
         asking.plan("nobody", {})
-    with pytest.raises(InvalidRequest, match=r"there is no device 'CUDA3' here; llama.cpp sees no GPU") as refused:
+    with pytest.raises(InvalidRequest, match=r"there is no device 'CUDA3' to put layers on") as refused:
         asking.plan("m", {"device": "CUDA3"})
     assert refused.value.field == "options.device"

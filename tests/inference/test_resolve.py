@@ -96,12 +96,14 @@ class TestContextLength:
             resolver.chat(Chat("m", HI, options={"num_ctx": 99999}))
         assert refused.value.field == "options.num_ctx"
 
-    def test_one_that_nobody_named_is_whatever_is_loaded(self, resolver: Resolver, make: Make) -> None:
+    def test_one_that_nobody_named_may_be_longer(self, resolver: Resolver, make: Make) -> None:
         make("m", llama__context_length=Typed(UINT32, 131072))
         want = resolver.chat(Chat("m", HI))
         assert (want.automatic, work(want).context_length) == (True, None)
         shorter = msgspec.structs.replace(want.load, options=msgspec.structs.replace(want.load.options, num_ctx=512))
-        assert want.is_served_by(want.digest, shorter)
+        assert not want.is_served_by(want.digest, shorter)  # whoever loaded it may have asked for little
+        longer = msgspec.structs.replace(want.load, options=msgspec.structs.replace(want.load.options, num_ctx=65536))
+        assert want.is_served_by(want.digest, longer)
         asked = resolver.chat(Chat("m", HI, options={"num_ctx": 1024}))
         assert (asked.automatic, work(asked).context_length) == (False, 1024)
         assert not asked.is_served_by(asked.digest, shorter)

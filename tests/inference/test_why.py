@@ -145,12 +145,12 @@ def test_one_that_is_waited_for_one_that_loads_and_one_that_keeps_dying(ask: Ask
     bench.scheduler.events(bench.run("b"), [Loading(0.43)])
     assert ask(bench, "b").words == "It is being loaded, 43% so far."
     bench.load("b")
-    for _ in range(3):
+    for number in range(4):
+        bench.submit(want("b", text=f"number {number}"))
+    while not bench.scheduler.pause("b"):
         bench.exit("b")
         if bench.member("b"):
             bench.load("b")
-        if not bench.scheduler.pause("b"):
-            bench.submit(want("b"))
     why = ask(bench, "b")
     assert (why.resident and why.resident.state, why.next.would) == ("paused", "pause")
     assert why.words.startswith("It is left alone for another ")

@@ -43,6 +43,8 @@ def values(spec: Spec) -> st.SearchStrategy[Any]:
     if spec.type is bool:
         return st.booleans()
     if spec.type is str:
+        if spec.form:
+            return st.from_regex(spec.form[0], fullmatch=True)
         return st.sampled_from(spec.choices) if spec.choices else texts.filter(bool)
     assert spec.minimum is not None
     assert spec.maximum is not None

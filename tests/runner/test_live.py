@@ -61,7 +61,7 @@ def test_a_change_is_named_by_when_it_counts(home: Home) -> None:
 
 def test_every_row_says_when_it_counts() -> None:
     assert {row.name for row in SETTINGS if row.applies == "start"} == {
-        "host", "models", "max_body", "download_connections",
+        "host", "models", "max_body", "download_connections", "spare_worker",
     }  # fmt: skip
     assert {row.name for row in SETTINGS if row.applies == "load"} == {
         "context_length", "num_parallel", "prefix_ram", "prefix_disk", "options", "per_model", "sandbox",

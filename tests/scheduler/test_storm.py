@@ -25,7 +25,16 @@ from tests.fakes.scheduling import GIB, SMALL, Bench, Heard, want
 KEYS = {"a": "a", "b": "b", "b again": "b", "c": "c", "d": "d"}  # two models share a worker
 MODELS = tuple(KEYS)
 SIZES = {"a": SMALL, "b": SMALL, "c": replace(SMALL, weights=GIB), "d": replace(SMALL, weights=6 * GIB)}
-OUTCOMES = ("Done", "str", "LoadFailed", "ServerBusy", "WorkerCrashed", "InsufficientMemory", "Cancelled")
+OUTCOMES = (
+    "Done",
+    "str",
+    "LoadFailed",
+    "ServerBusy",
+    "WorkerCrashed",
+    "Quarantined",
+    "InsufficientMemory",
+    "Cancelled",
+)
 COUNTS: Counter[str] = Counter()
 
 
