@@ -41,6 +41,11 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         yield running
 
 
+def apart(batch: int) -> str:
+    """A Modelfile whose model has a worker of its own, though the weights are demo's."""
+    return f"FROM {{path}}\nPARAMETER num_batch {batch}\n"
+
+
 def worker_of(daemon: Daemon, but: set[int]) -> psutil.Process | None:
     return next((worker for worker in workers(daemon) if worker.pid not in but), None)
 
@@ -54,8 +59,8 @@ def got_on(crowds: list[Crowd], seen: list[int]) -> bool:
 
 def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> None:
     """Two models' workers are killed over and over, both at the same time; a third model is left alone."""
-    for name in ("calm", "other"):
-        daemon.create(name, demo_gguf())
+    for name, batch in (("calm", 256), ("other", 384)):
+        daemon.create(name, demo_gguf(), apart(batch))
     calm_texts = undisturbed(daemon, "calm")
     (calm_worker,) = workers(daemon)
     texts = undisturbed(daemon)
@@ -157,7 +162,7 @@ def test_kills_between_answers(daemon: Daemon, when: str, by: signal.Signals) ->
 
 @pytest.mark.parametrize("when", ["two workers", "a load", "a grammar on trial"])
 def test_nothing_outlives_a_killed_daemon(daemon: Daemon, tally: Callable[[str], None], when: str) -> None:
-    daemon.create("other", demo_gguf())
+    daemon.create("other", demo_gguf(), apart(384))
     undisturbed(daemon)
     if when == "two workers":
         undisturbed(daemon, "other")
