@@ -10,6 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's affair: speeds belong into benchmarks.
+settings.register_profile("runner", deadline=None)
+settings.load_profile("runner")
 
 # Settings of the user's own tools: they would send a test to another server, cache or account.
 FOREIGN_PREFIXES = ("RUNNER_", "HF_", "HUGGING", "OLLAMA_", "OPENAI_", "ANTHROPIC_", "XDG_", "LLAMA_", "GGML_")
