@@ -10,9 +10,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import psutil
 
 
 def free_port() -> int:
@@ -94,6 +97,23 @@ class Daemon:
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path, timeout=60) as response:
             return json.loads(response.read())
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes that run and have a model, or are given one."""
+        return [child for command, child in self._engines() if "--spare" not in command]
+
+    def spares(self) -> list[psutil.Process]:
+        """Those that stand ready for the next load."""
+        return [child for command, child in self._engines() if command[-1] == "--spare"]
+
+    def _engines(self) -> Iterator[tuple[list[str], psutil.Process]]:
+        assert self.process is not None
+        for child in psutil.Process(self.process.pid).children():
+            try:
+                if "runner.engine" in (command := child.cmdline()) and child.status() != psutil.STATUS_ZOMBIE:
+                    yield command, child
+            except psutil.NoSuchProcess:
+                continue
 
     def create(self, name: str, path: Path, modelfile: str = "FROM {path}\n") -> None:
         """Make a model from a local GGUF."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psutil
 import pytest
 
 from modelfiles.embedded import demo_gguf
@@ -35,12 +34,6 @@ def streaming(daemon: Daemon, model: str) -> Iterator[Callable[[], int]]:
             return int(last["eval_count"])
 
         yield rest
-
-
-def workers(daemon: Daemon) -> set[int]:
-    assert daemon.process is not None
-    found = psutil.Process(daemon.process.pid).children()
-    return {child.pid for child in found if "runner.engine" in child.cmdline() and "--spare" not in child.cmdline()}
 
 
 def ask(daemon: Daemon, model: str) -> None:
@@ -75,9 +68,9 @@ def test_an_edit_of_one_model_loads_that_one_anew_and_cuts_no_stream(own_daemon:
     own_daemon.start()
     own_daemon.create("second", demo_gguf(), "FROM {path}\nPARAMETER num_batch 256\n")  # a worker of its own
     ask(own_daemon, "demo")
-    (first,) = workers(own_daemon)
+    (first,) = set(own_daemon.workers())
     ask(own_daemon, "second")
-    (second,) = workers(own_daemon) - {first}
+    (second,) = set(own_daemon.workers()) - {first}
     with streaming(own_daemon, "demo") as rest_of_first, streaming(own_daemon, "second") as rest_of_second:
         write(own_daemon, "per_model: {second: {options: {num_ctx: 1024}}}\nmax_queue: 7\n")
         change = own_daemon.post("/runner/config/reload", {})
@@ -86,7 +79,7 @@ def test_an_edit_of_one_model_loads_that_one_anew_and_cuts_no_stream(own_daemon:
         assert rest_of_first() == TOKENS
     ask(own_daemon, "second")
     ask(own_daemon, "demo")
-    (renewed,) = workers(own_daemon) - {first}
+    (renewed,) = set(own_daemon.workers()) - {first}
     assert renewed != second
     assert (context(own_daemon, "second"), context(own_daemon, "demo") > 1024) == (1024, True)
     assert settings(own_daemon)["max_queue"]["value"] == 7
@@ -95,7 +88,7 @@ def test_an_edit_of_one_model_loads_that_one_anew_and_cuts_no_stream(own_daemon:
     write(own_daemon, "per_model: {second: {options: {num_ctx: 1024, top_k: 3}, keep_alive: 1h}}\noptions: {seed: 4}\n")
     own_daemon.post("/runner/config/reload", {})
     ask(own_daemon, "second")
-    assert workers(own_daemon) == {first, renewed}
+    assert set(own_daemon.workers()) == {first, renewed}
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import socket
 import time
 import urllib.request
@@ -13,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
@@ -65,13 +62,6 @@ def leave_early(daemon: Daemon, body: Mapping[str, Any]) -> None:
         connection.sendall(head.encode() + data)
         while b'"response"' not in connection.recv(4096):
             pass
-
-
-def worker(daemon: Daemon) -> psutil.Process:
-    assert daemon.process is not None
-    children = psutil.Process(daemon.process.pid).children()
-    (found,) = [p for p in children if "runner.engine" in p.cmdline() and "--spare" not in p.cmdline()]
-    return found
 
 
 def until(daemon: Daemon, condition: Any) -> Exposed:
@@ -143,7 +133,8 @@ def test_a_killed_worker_takes_no_counts_along(own_daemon: Daemon) -> None:
     own_daemon.start()
     ask(own_daemon, 8)
     before = until(own_daemon, lambda now: now.of("engine_steps_total") == 8)
-    os.kill(worker(own_daemon).pid, signal.SIGKILL)
+    (worker,) = own_daemon.workers()
+    worker.kill()
     gone = until(own_daemon, lambda now: now.of("worker_deaths_total") == 1)
     for name in ("engine_steps_total", "requests_total", "generation_tokens_total", "iteration_tokens_total_sum"):
         assert gone.of(name) == before.of(name), name

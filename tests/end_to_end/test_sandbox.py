@@ -14,17 +14,11 @@ from tests.benchmarks.daemon import Daemon
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def worker_of(daemon: Daemon) -> psutil.Process:
-    assert daemon.process is not None
-    (worker,) = (child for child in psutil.Process(daemon.process.pid).children() if "runner.engine" in child.cmdline())
-    return worker
-
-
 def test_a_worker_inherits_nothing_and_is_shut_in(own_daemon: Daemon) -> None:
     own_daemon.environment |= {"HF_TOKEN": "hf_canary", "RUNNER_API_KEY_FILE": "canary"}
     own_daemon.start()
     assert own_daemon.post("/api/generate", {"model": "demo", "prompt": "hi", "stream": False})["response"]
-    worker = worker_of(own_daemon)
+    (worker,) = own_daemon.workers()
     opened = {os.readlink(each) for each in Path(f"/proc/{worker.pid}/fd").iterdir()}
     assert not [each for each in opened if each.startswith("socket:") or each.endswith(".lock")], opened
     files = {each for each in opened if each.startswith("/") and not each.startswith(("/dev/", "/proc/"))}

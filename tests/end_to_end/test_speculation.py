@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import openai
-import psutil
 import pytest
 
 from modelfiles.embedded import demo_gguf
@@ -26,14 +25,6 @@ def generate(daemon: Daemon, model: str = "demo", **options: Any) -> Any:
     asked = {"num_predict": 60, "ignore_eos": True, **options}
     return daemon.post(
         "/api/generate", {"model": model, "prompt": PROMPT, "raw": True, "stream": False, "options": asked}
-    )
-
-
-def workers(daemon: Daemon) -> list[int]:
-    assert daemon.process is not None
-    children = psutil.Process(daemon.process.pid).children(recursive=True)
-    return sorted(
-        child.pid for child in children if "runner.engine" in child.cmdline() and "--spare" not in child.cmdline()
     )
 
 
@@ -61,17 +52,17 @@ def test_a_model_with_a_draft_says_the_same_and_counts_what_came_true(daemon: Da
 def test_a_request_names_a_draft_model(daemon: Daemon) -> None:
     daemon.create("main", demo_gguf(), "FROM {path}\nPARAMETER temperature 0\n")
     plain = generate(daemon, "main")
-    before = workers(daemon)
+    before = set(daemon.workers())
     drafting = generate(daemon, "main", draft_model="demo")
     assert drafting["response"] == plain["response"]
-    assert workers(daemon) != before  # loaded anew, with the other beside it
+    assert set(daemon.workers()) != before  # loaded anew, with the other beside it
 
 
 @pytest.mark.parametrize("name", ["draft_num_predict", "prompt_lookup_num_tokens"])
 @pytest.mark.parametrize("value", [-1, 2**63, 1.5, True, "4", 1025])
 def test_absurd_numbers_are_refused_by_name(daemon: Daemon, name: str, value: object) -> None:
     generate(daemon)
-    before = workers(daemon)
+    before = set(daemon.workers())
     status, body = generate(daemon, **{name: value})
     assert status == 400
     assert name in body["error"]
@@ -80,14 +71,14 @@ def test_absurd_numbers_are_refused_by_name(daemon: Daemon, name: str, value: ob
     )
     assert status == 400
     assert name in body["error"]["message"]
-    assert workers(daemon) == before
+    assert set(daemon.workers()) == before
 
 
 @pytest.mark.parametrize("value", ["nobody-has-this", "", 7, True, ["demo"], "a b"])
 def test_a_draft_model_that_is_none_is_refused_by_name(daemon: Daemon, value: object) -> None:
     generate(daemon)
-    before = workers(daemon)
+    before = set(daemon.workers())
     status, body = generate(daemon, draft_model=value)
     assert status == 400
     assert "draft_model" in body["error"]
-    assert workers(daemon) == before
+    assert set(daemon.workers()) == before

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 import ollama
 import openai
-import psutil
 import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 from pydantic import BaseModel, Field
@@ -143,15 +142,8 @@ class TestOllama:
 
 
 def test_bombs_leave_the_worker_as_it_is(daemon: Daemon, ai: openai.OpenAI) -> None:
-    def workers() -> set[int]:
-        assert daemon.process is not None
-        children = psutil.Process(daemon.process.pid).children()
-        return {
-            child.pid for child in children if "runner.engine" in child.cmdline() and "--spare" not in child.cmdline()
-        }
-
     ai.chat.completions.create(model="demo", messages=MESSAGES, max_tokens=1)
-    before = workers()
+    before = set(daemon.workers())
     bombs: list[dict[str, Any]] = [
         {"guided_regex": "(a{1000}){1000}"},
         {"guided_json": {"type": "integer", "multipleOf": 999_983}},
@@ -163,7 +155,7 @@ def test_bombs_leave_the_worker_as_it_is(daemon: Daemon, ai: openai.OpenAI) -> N
         with pytest.raises(openai.BadRequestError) as caught:
             ai.chat.completions.create(model="demo", messages=MESSAGES, extra_body=extra)
         assert caught.value.param == next(iter(extra))
-    assert workers() == before
+    assert set(daemon.workers()) == before
     assert before
 
 

@@ -15,19 +15,6 @@ from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
 
 
-def workers(daemon: Daemon) -> list[psutil.Process]:
-    assert daemon.process is not None
-    children = psutil.Process(daemon.process.pid).children()
-    return [child for child in children if "runner.engine" in child.cmdline() and "--spare" not in child.cmdline()]
-
-
-def spares(daemon: Daemon) -> list[psutil.Process]:
-    """Those that stand ready for the next load."""
-    assert daemon.process is not None
-    children = psutil.Process(daemon.process.pid).children()
-    return [child for child in children if child.cmdline()[-1:] == ["--spare"]]
-
-
 def ask(daemon: Daemon, model: str, question: str = "How do I pull a model?") -> Any:
     return daemon.post(
         "/api/chat", {"model": model, "messages": [{"role": "user", "content": question}], "stream": False}
@@ -44,13 +31,13 @@ def test_two_models_swap_without_a_lost_request(own_daemon: Daemon) -> None:
         answers = list(pool.map(lambda model: (model, ask(own_daemon, model)), names))
     for model, answer in answers:
         assert answer["message"]["content"] == alone[model]
-    assert len(workers(own_daemon)) == 1
+    assert len(own_daemon.workers()) == 1
 
 
 def test_a_killed_worker_costs_nobody_the_daemon(own_daemon: Daemon) -> None:
     own_daemon.start()
     ask(own_daemon, "demo")
-    (worker,) = workers(own_daemon)
+    (worker,) = own_daemon.workers()
     with ThreadPoolExecutor(1) as pool:
         long = {"model": "demo", "prompt": "x", "raw": True, "options": {"ignore_eos": True}, "stream": False}
         pending = pool.submit(own_daemon.post, "/api/generate", long)
@@ -61,13 +48,13 @@ def test_a_killed_worker_costs_nobody_the_daemon(own_daemon: Daemon) -> None:
     # The answer wasn't begun on the wire, so it is computed again; either way it ends, once.
     assert isinstance(outcome, dict) or outcome[0] == 500
     assert "runner pull" in ask(own_daemon, "demo")["message"]["content"]
-    assert [process.pid for process in workers(own_daemon)] != [worker.pid]
+    assert [process.pid for process in own_daemon.workers()] != [worker.pid]
 
 
 def test_workers_end_with_a_killed_daemon(own_daemon: Daemon) -> None:
     own_daemon.start()
     ask(own_daemon, "demo")
-    children = workers(own_daemon)
+    children = own_daemon.workers()
     assert own_daemon.process is not None
     own_daemon.process.kill()
     own_daemon.process.wait()
@@ -93,12 +80,12 @@ def test_the_next_model_is_loaded_by_the_worker_that_stands_ready(own_daemon: Da
     own_daemon.create("other", demo_gguf(), "FROM {path}\nPARAMETER num_batch 256\n")
     ask(own_daemon, "demo")
     deadline = time.monotonic() + 30
-    while not spares(own_daemon):
+    while not own_daemon.spares():
         assert time.monotonic() < deadline, "no spare worker came"
         time.sleep(0.05)
-    (ready,) = spares(own_daemon)
+    (ready,) = own_daemon.spares()
     assert "runner pull" in ask(own_daemon, "other")["message"]["content"]
-    assert [worker.pid for worker in workers(own_daemon)] == [ready.pid]
+    assert [worker.pid for worker in own_daemon.workers()] == [ready.pid]
     assert ready.cmdline()[-1] == "--serve"  # what people see says that it is no spare one any more
     own_daemon.stop()
     assert not ready.is_running()
@@ -109,14 +96,14 @@ def test_without_a_spare_worker_there_is_none(own_daemon: Daemon) -> None:
     own_daemon.start()
     ask(own_daemon, "demo")
     time.sleep(2.0)  # one would come after a second
-    assert spares(own_daemon) == []
-    assert len(workers(own_daemon)) == 1
+    assert own_daemon.spares() == []
+    assert len(own_daemon.workers()) == 1
 
 
 def test_keep_alive_runs_out(own_daemon: Daemon) -> None:
     own_daemon.environment["RUNNER_KEEP_ALIVE"] = "0.2"
     own_daemon.start()
     ask(own_daemon, "demo")
-    (worker,) = workers(own_daemon)
+    (worker,) = own_daemon.workers()
     worker.wait(timeout=30)
     assert own_daemon.get("/api/ps")["models"] == []

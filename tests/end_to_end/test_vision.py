@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.benchmarks.daemon import Daemon
@@ -74,12 +73,6 @@ def served(image: bytes) -> Iterator[str]:
             thread.join()
 
 
-def workers(daemon: Daemon) -> set[int]:
-    assert daemon.process is not None
-    children = psutil.Process(daemon.process.pid).children()
-    return {child.pid for child in children if "runner.engine" in child.cmdline() and "--spare" not in child.cmdline()}
-
-
 def test_a_projector_makes_a_model_see(daemon: Daemon, seeing: str) -> None:
     shown = daemon.post("/api/show", {"model": seeing})
     assert "vision" in shown["capabilities"]
@@ -100,7 +93,7 @@ def test_dialects_show_the_same_image(daemon: Daemon, seeing: str) -> None:
 
 def test_what_is_wrong_with_an_image_is_named_and_the_worker_stays(daemon: Daemon, seeing: str) -> None:
     native(daemon, png(1))
-    before = workers(daemon)
+    before = set(daemon.workers())
     for bad, said in [
         (b"hello", "no image"),
         (png(1)[:150], "damaged"),
@@ -116,7 +109,7 @@ def test_what_is_wrong_with_an_image_is_named_and_the_worker_stays(daemon: Daemo
     status, body = native(daemon, png(1), model="demo")
     assert (status, "does not support vision" in body["error"]) == (400, True)
     assert native(daemon, png(1))["done"]
-    assert workers(daemon) >= before
+    assert set(daemon.workers()) >= before
 
 
 def test_nothing_is_fetched_unless_allowed(daemon: Daemon, seeing: str) -> None:

@@ -45,20 +45,6 @@ def stream(daemon: Daemon, body: dict[str, Any]) -> Generator[dict[str, Any], No
         connection.close()
 
 
-def workers(daemon: Daemon) -> list[psutil.Process]:
-    """The daemon's worker processes that run."""
-    assert daemon.process is not None
-    found = []
-    for child in psutil.Process(daemon.process.pid).children():
-        try:
-            command = child.cmdline()
-            if child.status() != psutil.STATUS_ZOMBIE and "runner.engine" in command and "--spare" not in command:
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
 def is_alive(process: psutil.Process) -> bool:
     """Whether it still runs. One that is dead may wait for the system to take note of it, its parent being gone."""
     try:
@@ -83,12 +69,12 @@ def resident(daemon: Daemon) -> int:
     return int(psutil.Process(daemon.process.pid).memory_info().rss)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first truth of a condition."""
+def wait_for(condition: Callable[[], Any], seconds: float, what: str, step: float = 0.005) -> Any:
+    """The first truth of a condition, which is looked at every `step` seconds."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.005)
+        time.sleep(step)
     return found
 
 
@@ -195,12 +181,12 @@ def blob_is_open(pid: int) -> bool:
 
 
 def counted(daemon: Daemon, name: str, model: str) -> float:
-    """One of the daemon's counters, of one model."""
+    """One of the daemon's counters of one model, by its name without the prefix; 0 before it was counted at all."""
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=30)
     try:
         connection.request("GET", "/metrics")
         lines = connection.getresponse().read().decode().splitlines()
     finally:
         connection.close()
-    start = f'runner_{name}_total{{model="{model}"}} '
-    return next(float(line.removeprefix(start)) for line in lines if line.startswith(start))
+    start = f'runner_{name}{{model="{model}"}} '
+    return next((float(line.removeprefix(start)) for line in lines if line.startswith(start)), 0.0)

@@ -18,7 +18,7 @@ import pytest
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
 from tests.faults import crowd
-from tests.faults.crowd import SIGNALS, Crowd, chat, stream, undisturbed, wait_for, workers
+from tests.faults.crowd import SIGNALS, Crowd, chat, stream, undisturbed, wait_for
 
 pytestmark = [
     pytest.mark.faults,
@@ -47,7 +47,12 @@ def apart(batch: int) -> str:
 
 
 def worker_of(daemon: Daemon, but: set[int]) -> psutil.Process | None:
-    return next((worker for worker in workers(daemon) if worker.pid not in but), None)
+    return next((worker for worker in daemon.workers() if worker.pid not in but), None)
+
+
+def are_loaded(daemon: Daemon, again: int) -> bool:
+    """Whether each victim has been loaded, to the end, once more than so often."""
+    return all(crowd.counted(daemon, "model_load_seconds_count", f"{name}:latest") > again for name in VICTIMS)
 
 
 def got_on(crowds: list[Crowd], seen: list[int]) -> bool:
@@ -62,20 +67,22 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
     for name, batch in (("calm", 256), ("other", 384)):
         daemon.create(name, demo_gguf(), apart(batch))
     calm_texts = undisturbed(daemon, "calm")
-    (calm_worker,) = workers(daemon)
+    (calm_worker,) = daemon.workers()
     texts = undisturbed(daemon)
     lots = random.Random(SEED)
     began = time.monotonic()
     calm = Crowd(daemon, "calm", 1, calm_texts, pause=0.25)
     victims = [Crowd(daemon, name, STREAMS // 2, texts) for name in VICTIMS]
-    level, kills = (0, 0), 0
+    level, kills, rounds = (0, 0), 0, 0
     while kills < KILLS:
-        # Somewhere in an answer, or before one, but with something new in each: a worker that dies before it has done
-        # anything, over and over, is a crash loop, which is left alone.
+        # Somewhere in an answer, or before one, but with something new in each, which is not what the worker before had
+        # left behind: one that dies before it has done anything, over and over, is a crash loop, which is left alone.
+        wait_for(partial(are_loaded, daemon, rounds), 120, "workers that are ready", step=0.05)
+        rounds += 1
         least = [each.seen.pieces + lots.randrange(1, 25) for each in victims]
         wait_for(partial(got_on, victims, least), 120, "answers go on")
         assert not any(each.seen.wrong for each in victims), [each.seen.wrong[:3] for each in victims]
-        killed = [worker for worker in workers(daemon) if worker.pid != calm_worker.pid]
+        killed = [worker for worker in daemon.workers() if worker.pid != calm_worker.pid]
         for worker in killed:
             worker.send_signal(SIGNALS[kills % len(SIGNALS)])
             kills += 1
@@ -88,12 +95,12 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
     wait_for(lambda: crowd.zombies(daemon) == 0, 5, "no zombies")
     more = (crowd.descriptors(daemon) - level[0], crowd.resident(daemon) - level[1])
     longest, neighbours = max(seen.gaps), max(calm_seen.gaps)
-    names = ("worker_deaths", "request_resumes", "requests_quarantined")
+    names = ("worker_deaths_total", "request_resumes_total", "requests_quarantined_total")
     metrics = {name: sum(crowd.counted(daemon, name, f"{each}:latest") for each in VICTIMS) for name in names}
     tally(
         f"workers killed under {STREAMS} streams: {kills} in {took:.0f} s; "
         f"answers: {seen.requests}, failed or different: "
-        f"{len(seen.wrong)}, resumed {metrics['request_resumes']:.0f} times; "
+        f"{len(seen.wrong)}, resumed {metrics['request_resumes_total']:.0f} times; "
         f"zombies 0, descriptors {more[0]:+d}, memory {more[1] / 2**20:+.1f} MiB; "
         f"longest pause in a stream {longest:.1f} s"
     )
@@ -106,14 +113,14 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
     assert calm_worker.is_running(), "the other model's worker is the one that it was"
     assert more[0] <= MORE_DESCRIPTORS
     assert more[1] <= MORE_MEMORY
-    assert metrics["worker_deaths"] == kills
-    assert metrics["requests_quarantined"] == 0
+    assert metrics["worker_deaths_total"] == kills
+    assert metrics["requests_quarantined_total"] == 0
 
 
 @pytest.mark.parametrize("when", ["idle", "prefill", "decode"])
 def test_a_stopped_worker_is_noticed(daemon: Daemon, tally: Callable[[str], None], when: str) -> None:
     texts = undisturbed(daemon)
-    (worker,) = workers(daemon)
+    (worker,) = daemon.workers()
     running: Generator[dict[str, Any], None, None] | None = None
     if when != "idle":
         question = crowd.QUESTIONS[0] if when == "decode" else "x " * 1500
@@ -135,7 +142,7 @@ def test_a_stopped_worker_is_noticed(daemon: Daemon, tally: Callable[[str], None
 @pytest.mark.parametrize("by", SIGNALS)
 def test_kills_between_answers(daemon: Daemon, when: str, by: signal.Signals) -> None:
     texts = undisturbed(daemon)
-    (first,) = workers(daemon)
+    (first,) = daemon.workers()
     if when == "idle":
         first.send_signal(by)
         first.wait(20)
@@ -172,7 +179,7 @@ def test_nothing_outlives_a_killed_daemon(daemon: Daemon, tally: Callable[[str],
     assert daemon.process is not None
     own = psutil.Process(daemon.process.pid)
     if when == "a load":
-        (loaded,) = workers(daemon)
+        (loaded,) = daemon.workers()
         waiting = Crowd(daemon, "other", 1, {"x": ""})
         wait_for(lambda: worker_of(daemon, {loaded.pid}), 30, "another worker")
     children = own.children(recursive=True)
