@@ -91,7 +91,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
     inventory.listen(scheduler.tick)
 
     def look() -> Outlook:
-        return outlook(inventory.devices(), inventory.room(), scheduler.residents())
+        return outlook(inventory.devices(), inventory.room(), scheduler.view.residents())
 
     prefixes = PrefixFolders(settings.folders.cache / "prefixes", settings.prefix_ram, settings.prefix_disk)
     aliases = Aliases(settings.aliases)

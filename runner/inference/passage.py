@@ -59,10 +59,10 @@ def submit(scheduler: Scheduler, want: Want) -> tuple[int, Stream]:
     if passage is None:
         stream = Stream()
         return scheduler.submit(want, stream), stream
-    passage.arrives(is_loaded=scheduler.is_ready(want.key))
+    passage.arrives(is_loaded=scheduler.view.is_ready(want.key))
     stream = Stream(passage.admitted)
     request = scheduler.submit(want, stream)
-    standing = scheduler.standing(request)
+    standing = scheduler.view.standing(request)
     if standing is None or not standing.position:  # a worker has it already, so nobody was ahead
         passage.stands(0, 0.0)
     else:

@@ -116,17 +116,17 @@ class Overview:
 
 def overview(scheduler: Scheduler, around: Surroundings, now: float, today: datetime) -> Overview:
     """Those that are loaded, the longest stay first, then those that wait, and those that are left alone."""
-    measured = {each.model: each for each in scheduler.measured()}
-    members = sorted(scheduler.residents(), key=lambda member: -leaves(member, now))
+    measured = {each.model: each for each in scheduler.view.measured()}
+    members = sorted(scheduler.view.residents(), key=lambda member: -leaves(member, now))
     found = [each for member in members for each in of_member(member, scheduler, around, measured, now, today)]
     there = {each.name for each in found}
-    waiting = scheduler.queued()
+    waiting = scheduler.view.queued()
     for want, count in waiting:
         if want.model not in there:
             found.append(_queued(want, count, scheduler, measured.get(want.model), today))
             there.add(want.model)
-    for key, model in scheduler.history.keys().items():
-        if model not in there and (pause := scheduler.pause(key)):
+    for key, model in scheduler.view.history.keys().items():
+        if model not in there and (pause := scheduler.view.pause(key)):
             found.append(Resident(model, "", "paused", 0, 0, 0, 0, 0, 0, today, measured.get(model), pause=pause))
     queued = sum(count for _, count in waiting)
     return Overview(tuple(found), tuple(around.pools()), queued, around.most_queued, around.most_loaded)
@@ -143,9 +143,9 @@ def of_member(
     """A row for each model that a worker serves."""
     ready, stats = member.ready, member.stats
     holdings = held(ready, around.devices()) if ready else ()
-    order = scheduler.history.order(member.key)
+    order = scheduler.view.history.order(member.key)
     stays = leaves(member, now) - now
-    prospect = scheduler.prospect(member.key)
+    prospect = scheduler.view.prospect(member.key)
     for model in member.models:
         counted = measured.get(model)
         yield Resident(
@@ -171,7 +171,7 @@ def of_member(
             cells=stats.cells if stats else ready.cells if ready else 0,
             cells_used=stats.cells_used if stats else 0,
             cells_busy=stats.cells_busy if stats else 0,
-            rate=scheduler.rates.of(member.run, now),
+            rate=scheduler.view.rates.of(member.run, now),
             loaded_at=today - timedelta(seconds=now - member.ready_at) if ready else None,
             load_seconds=member.ready_at - member.began if ready else now - member.began,
             pid=around.pid(member.run),
@@ -187,7 +187,7 @@ def leaves(member: Member, now: float) -> float:
 
 
 def _queued(want: Want, count: int, scheduler: Scheduler, measured: Measured | None, today: datetime) -> Resident:
-    pause = scheduler.pause(want.key)
+    pause = scheduler.view.pause(want.key)
     return Resident(
         name=want.model,
         digest=want.digest,
@@ -201,7 +201,7 @@ def _queued(want: Want, count: int, scheduler: Scheduler, measured: Measured | N
         expires_at=today,
         measured=measured,
         queued=count,
-        estimate=scheduler.prospect(want.key).eta,
+        estimate=scheduler.view.prospect(want.key).eta,
         pause=pause,
         context_from=want.context_from,
     )

@@ -132,12 +132,12 @@ class Service:
 
     def pinned(self) -> frozenset[str]:
         """Full names of the models that are pinned, loaded or not."""
-        return self._scheduler.pinned()
+        return self._scheduler.view.pinned()
 
     def unpin(self, model: str) -> bool:
         """From now on it is loaded and unloaded as others are. False if it wasn't pinned."""
         key = _key_of(model)
-        mine = [each for each in self._scheduler.pinned() if Name.parse(each).key == key]
+        mine = [each for each in self._scheduler.view.pinned() if Name.parse(each).key == key]
         for each in mine:
             self._scheduler.unpin(each)
         return bool(mine)
@@ -153,7 +153,7 @@ class Service:
     async def unload(self, model: str) -> bool:
         """Let a model go; returns when that is decided, running requests finish first. False if it isn't loaded."""
         key = _key_of(model)
-        for member in self._scheduler.residents():
+        for member in self._scheduler.view.residents():
             for served in member.models:
                 if Name.parse(served).key == key:
                     return self._scheduler.unload(served)
@@ -176,7 +176,7 @@ class Service:
 
     def measured(self) -> tuple[Measured, ...]:
         """What was counted, model by model; to be read at once."""
-        return self._scheduler.measured()
+        return self._scheduler.view.measured()
 
     async def _want(self, read: Callable[..., Want], *args: object, priority: Priority | None = None) -> Want:
         """What a request wants, for whoever asks, once it is known which devices there are.

@@ -97,14 +97,14 @@ def explain(
 ) -> Explained:
     """All that can be said of the model of this account."""
     want = account.want
-    member = next((each for each in scheduler.residents() if each.key == want.key), None)
-    order = scheduler.history.order(want.key)
+    member = next((each for each in scheduler.view.residents() if each.key == want.key), None)
+    order = scheduler.view.history.order(want.key)
     options = _as_loaded(account.options, member, order)
     mine = next((each for each in residents if each.name == want.model), None)
     if mine is None and member is not None:  # its worker is there, for another name
         theirs = next(each for each in residents if each.name == member.model)
         mine = replace(theirs, name=want.model, shared_with=member.models, running=0, waiting=0, queued=0)
-    happened = scheduler.history.of(want.model, want.key)
+    happened = scheduler.view.history.of(want.model, want.key)
     return Explained(
         model=want.model,
         digest=want.digest,
@@ -279,7 +279,7 @@ def _flags(options: LoadOptions) -> tuple[Flag, ...]:
 
 def _behind(scheduler: Scheduler, ahead: Next) -> Next:
     """The plan was asked as if nobody waited; say so where somebody does."""
-    count = sum(count for _, count in scheduler.queued())
+    count = sum(count for _, count in scheduler.view.queued())
     if not count or ahead.would in ("pause", "refuse"):
         return ahead
     who = "1 request waits" if count == 1 else f"{count} requests wait"
@@ -288,9 +288,9 @@ def _behind(scheduler: Scheduler, ahead: Next) -> Next:
 
 def _next(scheduler: Scheduler, want: Want, member: Member | None, most_loaded: int) -> Next:
     """What the plan would decide, in words."""
-    if pause := scheduler.pause(want.key):
+    if pause := scheduler.view.pause(want.key):
         return Next("pause", f"It would be turned away: the model is left alone for another {seconds(pause)}.", 0, None)
-    foreseen = scheduler.foresee(want)
+    foreseen = scheduler.view.foresee(want)
     need, have = foreseen.need, sum(foreseen.left.values()) if foreseen.left else None
     sizes = f"it needs at least {human_bytes(need)}" + (
         f", and {human_bytes(have)} is free" if have is not None else ""
@@ -306,7 +306,7 @@ def _next(scheduler: Scheduler, want: Want, member: Member | None, most_loaded: 
             return Next("refuse", words, need, foreseen.capacity)
         case plan.Evict():
             keys = {each.key for each in foreseen.decisions if isinstance(each, plan.Evict)}
-            names = tuple(each.model for each in scheduler.residents() if each.key in keys)
+            names = tuple(each.model for each in scheduler.view.residents() if each.key in keys)
             if keys == {want.key}:
                 return Next("reload", "The model would be loaded anew, as the request asks.", need, have, names)
             if have is None or have >= need:  # so it isn't memory that lacks

@@ -16,7 +16,7 @@ from itertools import count
 
 import msgspec
 
-from runner.errors import Cancelled, InsufficientMemory, RunnerError, ShuttingDown, WorkerCrashed
+from runner.errors import Cancelled, RunnerError, ShuttingDown
 from runner.protocol import commands
 from runner.protocol.commands import Why
 from runner.protocol.events import (
@@ -35,22 +35,23 @@ from runner.protocol.events import (
 )
 from runner.protocol.totals import Totals
 from runner.scheduler import plan, telling
-from runner.scheduler.breaker import CrashLoop
+from runner.scheduler.aftermath import Aftermath
 from runner.scheduler.effects import Effects
 from runner.scheduler.failures import Exit, error_of, gibibytes, insufficient
 from runner.scheduler.fleet import Fleet, Member
 from runner.scheduler.history import History
 from runner.scheduler.memory import Fitted
-from runner.scheduler.meters import Journey, Measured, Meters
+from runner.scheduler.meters import Journey, Meters
 from runner.scheduler.pace import Pace
 from runner.scheduler.queue import Queue
 from runner.scheduler.rates import Rates
 from runner.scheduler.reception import Reception
-from runner.scheduler.recovery import Recovery, Verdict
-from runner.scheduler.standing import Outlook, Prospect, Standing
+from runner.scheduler.recovery import Recovery
+from runner.scheduler.standing import Outlook
 from runner.scheduler.stock import Stock
 from runner.scheduler.survey import Survey
 from runner.scheduler.ticket import Admission, Outlet, Ticket, Want
+from runner.scheduler.view import View
 
 log = logging.getLogger(__name__)
 _PATIENCE = 60.0  # seconds for a worker to give up a cancelled request; one step is what it should take
@@ -87,6 +88,8 @@ class Scheduler:
         self._fleet = Fleet(limits.keep_alive)
         self._pinned: set[str] = set()
         self._recovery = Recovery()
+        self._history = History(clock)
+        self._rates = Rates()
         self._survey = Survey(
             self._queue, self._fleet, self._pace, stock, self._pinned, self._recovery, limit=limits.models
         )
@@ -94,12 +97,17 @@ class Scheduler:
         self._reception = Reception(
             self._queue, self._outlook, self._pace, length=limits.queue, timeout=limits.queue_timeout
         )
-        self.history = History(clock)
-        self.rates = Rates()
         self._tickets: dict[int, Ticket] = {}
         self._meters: defaultdict[str, Meters] = defaultdict(Meters)
         self._ids = count(1)
         self._given_up: dict[int, float] = {}  # cancelled requests that a worker still holds: id to deadline
+        self._aftermath = Aftermath(
+            self._queue, self._recovery, self._survey, self._meters, self._history, fail=self._fail
+        )
+        self.view = View(
+            self._queue, self._fleet, self._tickets, self._meters, self._pinned,
+            self._recovery, self._survey, self._outlook, self._history, self._rates, clock,
+        )  # fmt: skip
         self._holds: dict[int, float] = {}  # requests that others may still overtake: id to the end of that
         self._closing = False
         self._drained: Callable[[], None] | None = None
@@ -162,7 +170,7 @@ class Scheduler:
         member = self._fleet.serving(model)
         if member is None or member.state == "stopping":
             return False
-        self.history.note(member.key, model, "unloaded", "by request")
+        self._history.note(member.key, model, "unloaded", "by request")
         if not self._fleet.forget(member, model):
             log.info('"%s" is unloaded; its worker goes on with "%s"', model, '", "'.join(member.models))
         elif member.state == "loading" and self._queue.line(member.key):
@@ -183,79 +191,6 @@ class Scheduler:
         self._pinned.discard(model)
         self._settle()
         return was
-
-    def pinned(self) -> frozenset[str]:
-        """Full names of the models that are pinned, loaded or not."""
-        return frozenset(self._pinned)
-
-    def standing(self, request: int) -> Standing | None:
-        """Where a request stands now: None once it has ended; without anything ahead once a worker has it."""
-        ticket = self._tickets.get(request)
-        if ticket is None:
-            return None
-        return Standing(0, 0, 0.0) if ticket not in self._queue else self._outlook.of(ticket, self._clock())
-
-    def residents(self) -> tuple[Member, ...]:
-        """The workers there are. They belong to the scheduler: to be read at once and not kept."""
-        return tuple(self._fleet)
-
-    def waiting(self, model: str) -> int:
-        """How many requests wait in the queue for this model."""
-        return self._queue.waiting(model)
-
-    def queued(self) -> tuple[tuple[Want, int], ...]:
-        """Those who wait, model by model: what the first wants, and how many there are."""
-        firsts: dict[str, Want] = {}
-        for ticket in self._queue:
-            firsts.setdefault(ticket.want.model, ticket.want)
-        return tuple((want, self._queue.waiting(model)) for model, want in firsts.items())
-
-    def pause(self, key: str) -> float:
-        """Seconds for which no worker of this key is started, because they kept dying; 0 if it may be."""
-        return self._recovery.pause(key, self._clock())
-
-    def prospect(self, key: str) -> Prospect:
-        """What a request for a worker with this key had before it that came now."""
-        line, member = self._queue.line(key), self._fleet.of(key)
-        if line:
-            return Prospect(len(line), self._outlook.of(line[-1], self._clock()).eta_seconds)
-        ready = member is not None and member.state == "ready" and len(member.inside) < member.window
-        return Prospect(0, 0.0 if ready else None)
-
-    def is_ready(self, key: str) -> bool:
-        """Whether a worker with this key is loaded."""
-        member = self._fleet.of(key)
-        return member is not None and member.state == "ready"
-
-    def foresee(self, want: Want) -> plan.Foreseen:
-        """What would be decided for a request that came now, if nobody else waited. Nothing is changed."""
-        snapshot = self._survey.foresee(want, self._clock())
-        need, capacity = self._survey.shortage(want)
-        return plan.Foreseen(tuple(plan.plan(snapshot)), need, self._survey.left(), capacity)
-
-    def crash_loops(self) -> tuple[CrashLoop, ...]:
-        """The models whose workers kept dying, and that are left alone for a while."""
-        return self._recovery.crash_loops(self._clock())
-
-    def smaller(self, key: str) -> str:
-        """Why the model's loads stay small, if they do because memory ran out; otherwise nothing."""
-        small = self._recovery.small(key, self._clock())
-        return small.words if small else ""
-
-    def measured(self) -> tuple[Measured, ...]:
-        """Every model that was ever asked for, as it stands now."""
-        return tuple(self._measured(model, meters) for model, meters in self._meters.items())
-
-    def _measured(self, model: str, meters: Meters) -> Measured:
-        member = self._fleet.serving(model)
-        tickets = [self._tickets[request] for request in member.inside] if member else []
-        inside = [ticket for ticket in tickets if ticket.want.model == model]
-        running = sum(ticket.journey.is_running for ticket in inside)
-        owned = member is not None and member.loaded_for == model  # what a worker counts is told once
-        engine = meters.engine + member.stats if owned and member and member.stats else meters.engine
-        queued = self._queue.waiting(model)
-        waiting = len(inside) - running + queued
-        return Measured(model, meters, engine, member, running, waiting, queued, self.history.counts(model))
 
     def relimit(self, limits: Limits) -> None:
         """Go on with other limits. What is loaded or waits already may be more than they allow, and stays."""
@@ -280,7 +215,9 @@ class Scheduler:
                 case Done() | Vectors() | Told():
                     changed |= self._end(member, event.id, event)
                 case Failed(id=None):
-                    self._refused(member, error_of(event))
+                    self._aftermath.refused(member, error_of(event), now)
+                    if member.state != "stopping":
+                        self._stop(member)
                     changed = True
                 case Failed(id=int(request)):
                     changed |= self._end(member, request, error_of(event))
@@ -291,7 +228,7 @@ class Scheduler:
                     member.progress = event.progress
                 case Stats():
                     member.stats = event
-                    self.rates.add(run, event, now)
+                    self._rates.add(run, event, now)
         if changed:
             self._settle()
 
@@ -301,17 +238,12 @@ class Scheduler:
         if member is None:
             return
         self._fleet.gone(member)
-        self.rates.forget(run)
+        self._rates.forget(run)
         self._meters[member.loaded_for].engine += member.stats or Totals()
         inside = [self._tickets[request] for request in sorted(member.inside)]
         died = member.state != "stopping" or bool(inside)
         if died:
-            self.history.note(member.key, member.model, "died", str(how), how.tail)
-            self._died(member, inside, how)
-            if again := sum(ticket in self._queue for ticket in inside):
-                self.history.note(member.key, member.model, "resumed", telling.resumed(again))
-            if pause := self._recovery.pause(member.key, self._clock()):
-                self.history.note(member.key, member.model, "paused", telling.paused(pause))
+            self._aftermath.died(member, inside, how, self._clock(), closing=self._closing)
         self._settle()
         for model in self._pinned.intersection(member.models):
             if died and not self._closing:
@@ -354,7 +286,7 @@ class Scheduler:
                 self._carry_out(decision, now)
         for member in self._fleet.expired(now):  # after the plan: somebody may just have come for it
             if not self._pinned.intersection(member.models):
-                self.history.note(member.key, member.model, "expired", telling.expired(member))
+                self._history.note(member.key, member.model, "expired", telling.expired(member))
                 self._stop(member)
         self._end_the_hung(now)
         if self._closing:
@@ -411,7 +343,7 @@ class Scheduler:
                 ticket = self._tickets[id]
                 self._queue.remove(ticket)
                 shortage = self._survey.shortage(ticket.want)
-                self.history.note(ticket.want.key, ticket.want.model, "refused", telling.refused(*shortage, pinned))
+                self._history.note(ticket.want.key, ticket.want.model, "refused", telling.refused(*shortage, pinned))
                 self._fail(ticket, insufficient(ticket.want.model, *shortage, pinned))
 
     def _load(self, ticket: Ticket, fitted: Fitted, now: float) -> None:
@@ -423,7 +355,7 @@ class Scheduler:
             'loading "%s": %d sequences, context %d, about %s',
             want.model, options.num_parallel, options.num_ctx, gibibytes(need.total),
         )  # fmt: skip
-        self.history.ordered(
+        self._history.ordered(
             member.key, member.model, telling.ordered(member),
             named=want.named, context_from=want.context_from, room=room,
         )  # fmt: skip
@@ -432,9 +364,9 @@ class Scheduler:
     def _note_eviction(self, member: Member, want: Want, now: float) -> None:
         if want.key == member.key:
             words = telling.replaced(want, member.digest, member.load)
-            self.history.note(member.key, member.model, "replaced", words)
+            self._history.note(member.key, member.model, "replaced", words)
         else:
-            self.history.note(member.key, member.model, "evicted", telling.evicted(member, want, now))
+            self._history.note(member.key, member.model, "evicted", telling.evicted(member, want, now))
 
     def _admit(self, ticket: Ticket, now: float) -> None:
         member = self._fleet.of(ticket.want.key)
@@ -528,101 +460,9 @@ class Scheduler:
         self._fleet.loaded(member, ready, now)
         self._pace.loaded(member.key, member.need.weights, member.window, now - member.began)
         self._meters[member.loaded_for].loads.add(now - member.began)
-        self.history.note(member.key, member.model, "loaded", telling.loaded(member, ready, now))
+        self._history.note(member.key, member.model, "loaded", telling.loaded(member, ready, now))
         self._learn(member.digest, member.load, ready)
         log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
-
-    def _refused(self, member: Member, error: RunnerError) -> None:
-        """The engine won't have this model; trying again would give the same, but for a smaller load."""
-        if isinstance(error, InsufficientMemory):
-            self._starved(member)
-            if member.state != "stopping":
-                self._stop(member)
-            return
-        log.warning('"%s" could not be loaded: %s', member.model, error.message)
-        self.history.note(member.key, member.model, "failed", error.message)
-        self._send_away(member, error)
-        if member.state != "stopping":
-            self._stop(member)
-
-    def _send_away(self, member: Member, error: RunnerError) -> None:
-        """Fail everybody who waits for just this load."""
-        for ticket in self._waiting_for(member):
-            self._queue.remove(ticket)
-            self._fail(ticket, error)
-
-    def _died(self, member: Member, inside: list[Ticket], how: Exit) -> None:
-        """A worker is gone that nobody had told to go, or with requests inside."""
-        now, key = self._clock(), member.key
-        self._meters[member.loaded_for].deaths += 1
-        log.error('the worker of "%s" died: %s%s', member.model, how, f"\n{how.tail}" if how.tail else "")
-        if self._closing:
-            for ticket in inside:
-                self._fail(ticket, WorkerCrashed(f'the worker of "{member.model}" died: {how}'))
-            return
-        if how.is_out_of_memory and not any(ticket.advanced for ticket in inside):
-            for ticket in inside:  # first, so that they are told if there is nothing to step down to
-                self._put_back(ticket)
-            self._starved(member)
-            return
-        if member.state == "loading":
-            verdict = self._recovery.died_loading(key, member.model, self._waiting_for(member), how, now)
-        else:
-            if how.is_out_of_memory:
-                self._step_down(member)
-            verdict = self._recovery.died(key, member.model, inside, how, now)
-        self._carry_on(member, verdict)
-
-    def _carry_on(self, member: Member, verdict: Verdict) -> None:
-        meters = self._meters[member.loaded_for]
-        meters.quarantines += verdict.quarantined
-        for ticket in verdict.again:
-            self._put_back(ticket)
-        for ticket, error in verdict.failed:
-            if ticket in self._queue:
-                self._queue.remove(ticket)
-            self._fail(ticket, error)
-        if verdict.pause:
-            for ticket in self._queue.line(member.key):
-                self._queue.remove(ticket)
-                self._fail(ticket, self._recovery.on_pause(member.model, verdict.pause))
-
-    def _put_back(self, ticket: Ticket) -> None:
-        """Its worker died, and it waits in its old place for another."""
-        ticket.run = None
-        ticket.journey.put_back()
-        if ticket.cancelled:
-            self._fail(ticket, WorkerCrashed("nobody waits for it"))
-            return
-        ticket.is_resumed = True
-        self._meters[ticket.want.model].resumes += 1
-        self._queue.add(ticket)
-
-    def _starved(self, member: Member) -> None:
-        """A load took more memory than there was: once more with less, if less will do."""
-        if self._step_down(member):
-            return
-        needed, had = gibibytes(member.need.total), gibibytes(self._survey.whole())
-        self._send_away(
-            member,
-            InsufficientMemory(
-                f'"{member.model}" ran out of memory: its load of about {needed} failed with {had} available'
-            ),
-        )
-
-    def _step_down(self, member: Member) -> bool:
-        """Whether the model's next load is a smaller one for having run out of memory."""
-        wants = [ticket.want for ticket in self._waiting_for(member)]
-        least = max((self._survey.shortage(want)[0] for want in wants), default=0)
-        small = self._recovery.step_down(member.key, member.model, member.need, least, self._clock())
-        if small is not None:
-            log.warning("%s", small.words)
-            self.history.note(member.key, member.model, "stepped_down", small.words)
-        return small is not None
-
-    def _waiting_for(self, member: Member) -> list[Ticket]:
-        """Everybody who waits for just this load."""
-        return [t for t in self._queue.line(member.key) if t.want.is_served_by(member.digest, member.load)]
 
     def _stop(self, member: Member, why: Why = "idle") -> None:
         self._fleet.stopping(member, why)

@@ -66,7 +66,7 @@ class House:
         return Told(text, end)
 
     def pid(self, model: str) -> int | None:
-        for member in self.scheduler.residents():
+        for member in self.scheduler.view.residents():
             if member.model == model:
                 return self.workers.pid(member.run)
         return None
@@ -79,7 +79,7 @@ class House:
 
     async def busy(self) -> None:
         """Wait until a worker holds a request."""
-        await self.until(lambda: any(member.inside for member in self.scheduler.residents()))
+        await self.until(lambda: any(member.inside for member in self.scheduler.view.residents()))
 
 
 class Watched(Workers):

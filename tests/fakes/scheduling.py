@@ -141,7 +141,7 @@ class Bench:
 
     def _available(self) -> int:
         """What workers have taken is gone, except for weights: those are mapped from files."""
-        return self.memory - sum(member.taken.moving for member in self.scheduler.residents())
+        return self.memory - sum(member.taken.moving for member in self.scheduler.view.residents())
 
     def submit(self, wanted: Want) -> Heard:
         heard = Heard(wanted)
@@ -153,7 +153,7 @@ class Bench:
         self.scheduler.cancel(heard.id)
 
     def member(self, model: str) -> Member | None:
-        return next((m for m in self.scheduler.residents() if m.model == model), None)
+        return next((m for m in self.scheduler.view.residents() if m.model == model), None)
 
     def run(self, model: str) -> int:
         member = self.member(model)
@@ -200,7 +200,7 @@ class Bench:
         return [c.id for r, c in self.effects.sent if r == run and isinstance(c, Cancel)]
 
     def _holder(self, heard: Heard) -> int:
-        for member in self.scheduler.residents():
+        for member in self.scheduler.view.residents():
             if heard.id in member.inside:
                 return member.run
         raise AssertionError(f"request {heard.id} is in no worker")

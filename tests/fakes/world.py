@@ -91,6 +91,6 @@ class World:
         self.bench.scheduler.events(run, [Done(request, "cancelled", Usage())])
 
     def _exit(self, run: int) -> None:
-        member = next((member for member in self.bench.scheduler.residents() if member.run == run), None)
+        member = next((member for member in self.bench.scheduler.view.residents() if member.run == run), None)
         if member is not None:
             self.bench.exit(member.model, 0)

@@ -75,13 +75,13 @@ class Served:
 
     async def idle(self) -> None:
         """Wait until no worker holds a request."""
-        while any(member.inside for member in self.scheduler.residents()):
+        while any(member.inside for member in self.scheduler.view.residents()):
             self.workers.something_happened.clear()
             await self.workers.something_happened.wait()
 
     async def busy(self) -> None:
         """Wait until a worker holds a request."""
-        while not any(member.inside for member in self.scheduler.residents()):
+        while not any(member.inside for member in self.scheduler.view.residents()):
             self.workers.something_happened.clear()
             await self.workers.something_happened.wait()
 

@@ -147,7 +147,7 @@ def test_one_that_is_waited_for_one_that_loads_and_one_that_keeps_dying(ask: Ask
     bench.load("b")
     for number in range(4):
         bench.submit(want("b", text=f"number {number}"))
-    while not bench.scheduler.pause("b"):
+    while not bench.scheduler.view.pause("b"):
         bench.exit("b")
         if bench.member("b"):
             bench.load("b")
@@ -201,7 +201,7 @@ async def test_why_through_the_service(served: Served, make: Make) -> None:
     assert why.context.words.startswith("128 tokens, as the request asks")
     assert len(why.template.digest) == 64
     assert why.next.would == "load"
-    assert served.scheduler.residents() == ()  # asking changes nothing
+    assert served.scheduler.view.residents() == ()  # asking changes nothing
     await served.service.load("m", options={}, keep_alive=None)
     why = await served.service.why("m:latest", {})
     assert (why.context.length, why.context.origin) == (256, "modelfile")

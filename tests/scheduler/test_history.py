@@ -16,7 +16,7 @@ from tests.fakes.scheduling import GIB, Bench, ready, want
 
 
 def words(bench: Bench, model: str) -> list[tuple[str, str]]:
-    return [(each.what, each.words) for each in bench.scheduler.history.of(model, model)]
+    return [(each.what, each.words) for each in bench.scheduler.view.history.of(model, model)]
 
 
 def whats(bench: Bench, model: str) -> list[str]:
@@ -29,7 +29,7 @@ def test_a_life_is_told_in_order_with_both_clocks() -> None:
     bench.advance(2.5)
     bench.load("a")
     bench.advance(60.0)
-    loading, loaded, expired = bench.scheduler.history.of("a")
+    loading, loaded, expired = bench.scheduler.view.history.of("a")
     assert (loading.what, loading.at, loaded.what, loaded.at, expired.at) == ("loading", 0.0, "loaded", 2.5, 62.5)
     assert "context 1024" in loading.words
     assert loaded.words.startswith("in 2.5 s, all on the CPU")
@@ -48,7 +48,7 @@ def test_an_eviction_says_for_whom_and_a_reload_says_why() -> None:
     bench.load("b")
     bench.submit(want("b", num_ctx=4096, has_work=False))
     assert words(bench, "b")[-1] == ("replaced", "a request needs a context of 4096, and it was loaded with 1024")
-    assert bench.scheduler.history.counts("a")["evicted"] == 1
+    assert bench.scheduler.view.history.counts("a")["evicted"] == 1
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_why_it_is_loaded_again(changed: dict[str, object], words: str) -> None:
 def test_deaths_resumed_requests_and_the_pause_that_follows() -> None:
     bench = Bench()
     heard = [bench.submit(want("a", text=f"number {number}")) for number in range(4)]
-    while not bench.scheduler.pause("a"):
+    while not bench.scheduler.view.pause("a"):
         bench.load("a", sequences=4)
         bench.exit("a")
     assert all(each.outcome is not None for each in heard)
@@ -74,7 +74,7 @@ def test_deaths_resumed_requests_and_the_pause_that_follows() -> None:
     assert told.count("died") == 4  # the third was put down to a request that had been in the second as well
     assert "resumed" in told
     assert told[-1] == "paused"
-    assert bench.scheduler.pause("a") == pytest.approx(10.0)
+    assert bench.scheduler.view.pause("a") == pytest.approx(10.0)
     assert dict(words(bench, "a"))["died"] == "killed by SIGKILL"
 
 
@@ -99,7 +99,7 @@ def test_an_unload_a_bad_file_and_one_that_is_too_large() -> None:
 def test_the_circumstances_of_a_load_are_kept() -> None:
     bench = Bench(memory=4 * GIB)
     bench.submit(want("a", named=frozenset({"num_ctx"}), has_work=False))
-    order = bench.scheduler.history.order("a")
+    order = bench.scheduler.view.history.order("a")
     assert order is not None
     assert (order.named, order.room) == (frozenset({"num_ctx"}), {"host": 4 * GIB})
 
@@ -191,23 +191,23 @@ def test_where_it_lies(gpu_layers: int, words: str) -> None:
 
 def test_what_would_be_done_changes_nothing() -> None:
     bench = Bench()
-    assert [type(each).__name__ for each in bench.scheduler.foresee(want("a")).decisions] == ["Load"]
+    assert [type(each).__name__ for each in bench.scheduler.view.foresee(want("a")).decisions] == ["Load"]
     bench.submit(want("a", has_work=False))
-    assert bench.scheduler.foresee(want("a")).decisions == ()  # it loads already
+    assert bench.scheduler.view.foresee(want("a")).decisions == ()  # it loads already
     bench.load("a")
-    assert [type(each).__name__ for each in bench.scheduler.foresee(want("a")).decisions] == ["Serve"]
-    [evict] = bench.scheduler.foresee(want("b")).decisions
+    assert [type(each).__name__ for each in bench.scheduler.view.foresee(want("a")).decisions] == ["Serve"]
+    [evict] = bench.scheduler.view.foresee(want("b")).decisions
     assert (type(evict).__name__, bench.state("a")) == ("Evict", "ready")
 
 
 def test_where_a_newcomer_would_stand() -> None:
     bench = Bench()
-    assert bench.scheduler.prospect("a").waiting == 0
-    assert bench.scheduler.prospect("a").eta is None
+    assert bench.scheduler.view.prospect("a").waiting == 0
+    assert bench.scheduler.view.prospect("a").eta is None
     bench.submit(want("a"))
     bench.submit(want("a"))
-    assert bench.scheduler.prospect("a").waiting == 2
-    [(first, count)] = bench.scheduler.queued()
+    assert bench.scheduler.view.prospect("a").waiting == 2
+    [(first, count)] = bench.scheduler.view.queued()
     assert (first.model, count) == ("a", 2)
     bench.load("a", sequences=2)
-    assert (bench.scheduler.prospect("a").waiting, bench.scheduler.prospect("a").eta) == (0, 0.0)
+    assert (bench.scheduler.view.prospect("a").waiting, bench.scheduler.view.prospect("a").eta) == (0, 0.0)

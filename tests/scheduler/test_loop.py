@@ -409,7 +409,7 @@ class TestSharedWorkers:
         first, second = bench.submit(want("a", key="blob")), bench.submit(want("b", key="blob"))
         bench.load("a", sequences=2)
         assert bench.worked_on(bench.run("a")) == [first.id, second.id]
-        (member,) = bench.scheduler.residents()
+        (member,) = bench.scheduler.view.residents()
         assert (member.key, member.model, member.models) == ("blob", "a", ("a", "b"))
 
     def test_unload_takes_a_name_away_and_the_last_one_the_worker(self) -> None:
@@ -418,7 +418,7 @@ class TestSharedWorkers:
             bench.submit(want(model, key="blob", has_work=False))
         bench.load("a")
         assert bench.scheduler.unload("a")
-        (member,) = bench.scheduler.residents()
+        (member,) = bench.scheduler.view.residents()
         assert (member.state, member.models) == ("ready", ("b",))
         assert not bench.scheduler.unload("a")
         assert bench.scheduler.unload("b")
@@ -442,7 +442,7 @@ class TestSharedWorkers:
         bench.scheduler.events(
             bench.run("a"), [Stats.of(Totals(steps=5), running=1, waiting=1, cells_used=1, cells_busy=1, cells=9)]
         )
-        told = {each.model: each for each in bench.scheduler.measured()}
+        told = {each.model: each for each in bench.scheduler.view.measured()}
         assert [told[model].engine.steps for model in ("a", "b")] == [5, 0]
         assert [told[model].waiting for model in ("a", "b")] == [1, 1]
 
@@ -453,7 +453,7 @@ class TestSharedWorkers:
         bench.submit(want("a", key="new", has_work=False))
         run = max(bench.effects.loads)
         bench.scheduler.events(run, [ready()])
-        assert {member.key: member.state for member in bench.scheduler.residents()} == {
+        assert {member.key: member.state for member in bench.scheduler.view.residents()} == {
             "old": "stopping",
             "new": "ready",
         }

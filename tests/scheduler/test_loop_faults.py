@@ -226,7 +226,7 @@ class TestDeath:
             bench.exit("a", -9)
         with pytest.raises(LoadFailed, match="three times within a minute"):
             bench.submit(want("a"))
-        (loop,) = bench.scheduler.crash_loops()
+        (loop,) = bench.scheduler.view.crash_loops()
         assert (loop.key, loop.model, loop.until, loop.words) == ("a", "a", 10.0, "killed by SIGKILL")
         assert bench.submit(want("b")).outcome is None
         bench.advance(10)
@@ -306,12 +306,12 @@ class TestOutOfMemory:
         second = bench.effects.loads[bench.run("a")][1]
         assert second.options.cells < first[1].options.cells
         assert second.options.num_ctx == first[1].options.num_ctx
-        assert "ran out of memory" in bench.scheduler.smaller("a")
+        assert "ran out of memory" in bench.scheduler.view.smaller("a")
         self.starve(bench, how)
         assert isinstance(heard.outcome, InsufficientMemory)
         assert "16.0 GiB available" in heard.outcome.message
         assert bench.state("a") == "absent"
-        assert not bench.scheduler.crash_loops()
+        assert not bench.scheduler.view.crash_loops()
 
     def test_of_a_request_in_work_goes_on_in_a_smaller_one(self) -> None:
         bench = Bench(memory=16 * GIB)
@@ -319,7 +319,7 @@ class TestOutOfMemory:
         bench.load("a")
         bench.text(heard)
         bench.scheduler.exited(bench.run("a"), Exit(-9, starved=True))
-        assert "ran out of memory" in bench.scheduler.smaller("a")
+        assert "ran out of memory" in bench.scheduler.view.smaller("a")
         bench.load("a")
         bench.done(heard)
         assert isinstance(heard.outcome, Done)

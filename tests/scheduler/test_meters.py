@@ -16,7 +16,7 @@ from tests.fakes.scheduling import Bench, Heard, want
 
 
 def measured(bench: Bench, model: str = "a") -> Measured:
-    (found,) = (each for each in bench.scheduler.measured() if each.model == model)
+    (found,) = (each for each in bench.scheduler.view.measured() if each.model == model)
     return found
 
 
@@ -177,7 +177,7 @@ def test_the_end_of_the_daemon_ends_every_request_once() -> None:
     bench.scheduler.close(lambda: None)
     bench.scheduler.abort()
     outcomes: Counter[str] = Counter()
-    for each in bench.scheduler.measured():
+    for each in bench.scheduler.view.measured():
         for (_, outcome), count in each.meters.outcomes.items():
             outcomes[outcome] += count
     assert outcomes == {"shutting_down": 2}

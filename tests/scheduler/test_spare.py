@@ -70,7 +70,7 @@ async def test_one_that_dies_is_replaced_and_nobody_hears_of_it(at: House) -> No
         os.waitid(os.P_PID, ready, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 -- it takes no time
     assert (await at.ask(want("say:two", "b"))).text == "two"
     assert at.pid("b") != ready
-    assert all(measured.meters.deaths == 0 for measured in at.scheduler.measured())
+    assert all(measured.meters.deaths == 0 for measured in at.scheduler.view.measured())
 
 
 async def test_it_goes_when_nothing_is_asked_for_and_comes_back_with_the_next_request(

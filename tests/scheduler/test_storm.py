@@ -74,7 +74,7 @@ class Storm(RuleBasedStateMachine):
                 model, key=key, num_ctx=num_ctx, keep_alive=keep_alive, has_work=has_work, footprint=SIZES[key],
                 client=client, priority=priority, text=text,
             )  # fmt: skip
-            members = [member for member in self.bench.scheduler.residents() if member.key == key]
+            members = [member for member in self.bench.scheduler.view.residents() if member.key == key]
             self.unloaded |= {m.run for m in members if not wanted.is_served_by(m.digest, m.load)}
             with suppress(ServerBusy, LoadFailed, Quarantined):
                 self.heard.append(self.bench.submit(wanted))
@@ -109,7 +109,7 @@ class Storm(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1000))
     def show_life(self, which: int) -> None:
-        members = self.bench.scheduler.residents()
+        members = self.bench.scheduler.view.residents()
         if members:
             self.bench.scheduler.events(members[which % len(members)].run, [Loading(0.5)])
 
@@ -131,7 +131,7 @@ class Storm(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1000))
     def crash(self, which: int) -> None:
-        members = self.bench.scheduler.residents()
+        members = self.bench.scheduler.view.residents()
         if members:
             self.bench.exit(members[which % len(members)].model, -9)
 
@@ -141,7 +141,7 @@ class Storm(RuleBasedStateMachine):
 
     @rule(model=st.sampled_from(MODELS))
     def unload(self, model: str) -> None:
-        self.unloaded |= {member.run for member in self.bench.scheduler.residents() if model in member.models}
+        self.unloaded |= {member.run for member in self.bench.scheduler.view.residents() if model in member.models}
         self.bench.scheduler.unload(model)
 
     @rule(seconds=st.sampled_from([0.1, 6.0, 61.0]))
@@ -150,19 +150,21 @@ class Storm(RuleBasedStateMachine):
 
     @invariant()
     def limits_hold(self) -> None:
-        members = self.bench.scheduler.residents()
+        members = self.bench.scheduler.view.residents()
         assert len(members) <= self.limit
         assert sum(member.need.total for member in members) <= self.bench.memory
         for member in members:
             assert len(member.inside) <= 2 * self.sequences.get(member.run, 0)
-        assert sum(self.bench.scheduler.waiting(model) for model in MODELS) <= self.queue + 12  # replays come on top
+        assert (
+            sum(self.bench.scheduler.view.waiting(model) for model in MODELS) <= self.queue + 12
+        )  # replays come on top
 
     @invariant()
     def nobody_waits_for_nothing(self) -> None:
         """Whoever waits has somebody to wait for: a load, a stop, requests inside a worker, or others for a moment."""
-        if not any(self.bench.scheduler.waiting(model) for model in MODELS):
+        if not any(self.bench.scheduler.view.waiting(model) for model in MODELS):
             return
-        members = self.bench.scheduler.residents()
+        members = self.bench.scheduler.view.residents()
         is_busy = any(member.state in ("loading", "stopping") or member.inside for member in members)
         wakes = self.bench.effects.wake_at
         assert is_busy or (wakes is not None and wakes <= self.bench.now + 4.0)
@@ -170,8 +172,8 @@ class Storm(RuleBasedStateMachine):
     @invariant()
     def what_is_pinned_stays(self) -> None:
         """Nobody's request makes room by it, and no time."""
-        pinned = self.bench.scheduler.pinned()
-        for member in self.bench.scheduler.residents():
+        pinned = self.bench.scheduler.view.pinned()
+        for member in self.bench.scheduler.view.residents():
             is_pinned = pinned.intersection(member.models)
             if is_pinned and member.state == "stopping" and member.run not in self.unloaded:
                 assert self.were_pinned.get(member.run) is not True, "it went while it was pinned"
@@ -179,7 +181,7 @@ class Storm(RuleBasedStateMachine):
             member.run: bool(pinned.intersection(member.models))
             and member.state != "stopping"
             and not self._is_unfit(member)
-            for member in self.bench.scheduler.residents()
+            for member in self.bench.scheduler.view.residents()
         }
 
     @invariant()
@@ -196,7 +198,7 @@ class Storm(RuleBasedStateMachine):
         if not hasattr(self, "bench"):
             return
         for _ in range(10_000):
-            if not self.bench.scheduler.residents() and not self._live():
+            if not self.bench.scheduler.view.residents() and not self._live():
                 break
             for model in self._in_state("loading"):
                 self.sequences[self.bench.run(model)] = 2
@@ -206,11 +208,11 @@ class Storm(RuleBasedStateMachine):
             self._obey_cancels()
             self._exit_when_told()
             self.bench.advance(1.0)
-            for member in self.bench.scheduler.residents():
+            for member in self.bench.scheduler.view.residents():
                 if not self._live():
                     self.bench.scheduler.unload(member.model)
         assert not self._live()
-        assert not self.bench.scheduler.residents()
+        assert not self.bench.scheduler.view.residents()
         for heard in self.heard:
             assert heard.deaf or heard.outcome is not None
             COUNTS["requests"] += 1
@@ -220,17 +222,17 @@ class Storm(RuleBasedStateMachine):
         return [heard for heard in self.heard if heard.outcome is None and not heard.deaf]
 
     def _ids_inside(self) -> set[int]:
-        return {request for member in self.bench.scheduler.residents() for request in member.inside}
+        return {request for member in self.bench.scheduler.view.residents() for request in member.inside}
 
     def _inside(self) -> list[Heard]:
         ids = self._ids_inside()
         return [heard for heard in self._live() if heard.id in ids]
 
     def _in_state(self, state: str) -> list[str]:
-        return [member.model for member in self.bench.scheduler.residents() if member.state == state]
+        return [member.model for member in self.bench.scheduler.view.residents() if member.state == state]
 
     def _waits(self, heard: Heard) -> bool:
-        standing = self.bench.scheduler.standing(heard.id)
+        standing = self.bench.scheduler.view.standing(heard.id)
         return not heard.deaf and standing is not None and standing.position > 0
 
     def _by_line(self) -> dict[tuple[str, str, str], list[Heard]]:
@@ -245,13 +247,13 @@ class Storm(RuleBasedStateMachine):
         return any(not heard.want.is_served_by(member.digest, member.load) for heard in waiting)
 
     def _obey_cancels(self) -> None:
-        for member in self.bench.scheduler.residents():
+        for member in self.bench.scheduler.view.residents():
             told = {c.id for run, c in self.bench.effects.sent if run == member.run and isinstance(c, Cancel)}
             for request in sorted(member.inside & told):
                 self.bench.scheduler.events(member.run, [Done(request, "cancelled", Usage())])
 
     def _exit_when_told(self) -> None:
-        for member in self.bench.scheduler.residents():
+        for member in self.bench.scheduler.view.residents():
             if member.run in self.bench.effects.stopped:
                 self.bench.exit(member.model, 0)
 

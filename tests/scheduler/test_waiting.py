@@ -163,10 +163,10 @@ def test_where_a_request_stands() -> None:
     first, second, third = (bench.submit(want("a", client=client)) for client in "xxy")
     bench.load("a", sequences=1)
     fourth = bench.submit(want("a", client="y"))
-    told = [bench.scheduler.standing(heard.id) for heard in (first, second, third, fourth)]
+    told = [bench.scheduler.view.standing(heard.id) for heard in (first, second, third, fourth)]
     assert [(each.position, each.ahead) if each else None for each in told] == [(0, 0), (1, 2), (0, 0), (2, 3)]
     bench.done(first)
-    assert bench.scheduler.standing(first.id) is None
+    assert bench.scheduler.view.standing(first.id) is None
 
 
 def test_counts(capsys: pytest.CaptureFixture[str]) -> None:

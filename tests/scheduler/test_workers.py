@@ -140,7 +140,7 @@ class TestLoading:
         async with house(tmp_path) as at:
             with pytest.raises(LoadFailed, match="unknown model architecture"):
                 await at.ask(want("say:ok", how="refuse"))
-            await at.until(lambda: not at.scheduler.residents())
+            await at.until(lambda: not at.scheduler.view.residents())
 
     async def test_no_sign_of_life(self, tmp_path: Path) -> None:
         async with house(tmp_path, load_timeout=0.5) as at:
@@ -188,7 +188,7 @@ class TestCancel:
     async def test_while_it_runs(self, tmp_path: Path) -> None:
         async with house(tmp_path) as at:
             tasks = [asyncio.create_task(at.ask(want("hold", num_parallel=1))) for _ in range(2)]
-            await at.until(lambda: sum(len(member.inside) for member in at.scheduler.residents()) == 2)
+            await at.until(lambda: sum(len(member.inside) for member in at.scheduler.view.residents()) == 2)
             waiting = asyncio.create_task(at.ask(want("say:my turn", num_parallel=1)))
             for task in tasks:
                 task.cancel()
@@ -211,7 +211,7 @@ class TestCancel:
             at.scheduler.cancel(request)
             assert at.scheduler.unload("a")
             await at.workers.gone()
-            assert not at.scheduler.residents()
+            assert not at.scheduler.view.residents()
 
 
 class TestEnd:
@@ -235,7 +235,7 @@ class TestEnd:
             assert pid is not None
             os.kill(pid, signal.SIGSTOP)
             at.scheduler.unload("a")
-            await at.until(lambda: not at.scheduler.residents())
+            await at.until(lambda: not at.scheduler.view.residents())
             assert not psutil.pid_exists(pid)
 
     async def test_a_worker_that_closes_its_output_is_over(self, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ class TestEnd:
             pid = at.pid("a")
             assert pid is not None
             at.scheduler.unload("a")
-            await at.until(lambda: not at.scheduler.residents())
+            await at.until(lambda: not at.scheduler.view.residents())
             assert not psutil.pid_exists(pid)
 
 
@@ -280,5 +280,5 @@ async def test_swap_storm(tmp_path: Path) -> None:
         outcomes = await asyncio.gather(*(one(at, number) for number in range(90)))
         assert len(outcomes) == 90
         assert outcomes.count("answered") >= 55
-        assert all(at.scheduler.waiting(model) == 0 for model in "abc")
-        await at.until(lambda: not any(member.inside for member in at.scheduler.residents()))
+        assert all(at.scheduler.view.waiting(model) == 0 for model in "abc")
+        await at.until(lambda: not any(member.inside for member in at.scheduler.view.residents()))
