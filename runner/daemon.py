@@ -52,11 +52,12 @@ from runner.inference.resolve import Resolver
 from runner.inference.service import Service
 from runner.inference.sources import Sources
 from runner.inference.updates import Updates
+from runner.protocol.devices import HOST
 from runner.scheduler import machine, worker_log
-from runner.scheduler.devices import HOST, Inventory, pool_of
+from runner.scheduler.devices import Inventory
 from runner.scheduler.lessons import Lessons
 from runner.scheduler.loop import Limits, Scheduler
-from runner.scheduler.outlook import Outlook, outlook
+from runner.scheduler.offer import Offer, offer
 from runner.scheduler.workers import Workers
 
 _log = logging.getLogger("runner.daemon")
@@ -90,8 +91,8 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
     scheduler = Scheduler(limits, workers, time.monotonic, inventory, lessons.loaded)
     inventory.listen(scheduler.tick)
 
-    def look() -> Outlook:
-        return outlook(inventory.devices(), inventory.room(), scheduler.view.residents())
+    def look() -> Offer:
+        return offer(inventory.devices(), inventory.room(), scheduler.view.residents())
 
     prefixes = PrefixFolders(settings.folders.cache / "prefixes", settings.prefix_ram, settings.prefix_disk)
     aliases = Aliases(settings.aliases)
@@ -147,7 +148,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
 
 def _pools(inventory: Inventory) -> tuple[Pool, ...]:
     """What there is of each pool of memory."""
-    whole = {pool_of(device): device.total for device in inventory.devices()} | {HOST: machine.total_memory()}
+    whole = {device.pool: device.total for device in inventory.devices()} | {HOST: machine.total_memory()}
     return tuple(Pool(name, free, whole[name]) for name, free in inventory.room().items())
 
 

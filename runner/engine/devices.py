@@ -16,7 +16,7 @@ from runner.llama import devices, library
 
 
 def main() -> int:
-    """Print a `protocol.devices.Survey`; returns the exit status."""
+    """Print a `protocol.devices.DeviceSurvey`; returns the exit status."""
     die_with_parent()
     # Whatever native code prints goes where people look, not beside the answer.
     answer = os.fdopen(os.dup(1), "wb")

@@ -14,19 +14,19 @@ from modelfiles.sizes import human_bytes
 from runner.protocol.options import LoadOptions
 from runner.scheduler.lessons import Lessons
 from runner.scheduler.memory import CPU_DEVICE, HOST, Footprint, smallest
-from runner.scheduler.outlook import Outlook
+from runner.scheduler.offer import Offer
 
 DEFAULT_CONTEXT = 8192  # tokens, where nobody asks for another length and the model allows as much
 ON_A_GPU = 32768  # where all of the model and its context stand on one
 _STEPS = (32768, 16384, 8192, 4096, 2048)
 _PLENTY = 1 << 60
 
-Look = Callable[[], Outlook]
+Look = Callable[[], Offer]
 
 
-def unbounded() -> Outlook:
+def unbounded() -> Offer:
     """A machine that has memory for everything, and no GPU."""
-    return Outlook((CPU_DEVICE,), {HOST: _PLENTY}, {HOST: _PLENTY})
+    return Offer((CPU_DEVICE,), {HOST: _PLENTY}, {HOST: _PLENTY})
 
 
 class Contexts:
@@ -55,7 +55,7 @@ class Contexts:
             self._lessons.choose(model, chosen, ceiling)
         return chosen, (self._why(chosen, ceiling, trained, footprint, seen, configured),)
 
-    def _longest(self, footprint: Footprint, options: LoadOptions, seen: Outlook, first: int, configured: int) -> int:
+    def _longest(self, footprint: Footprint, options: LoadOptions, seen: Offer, first: int, configured: int) -> int:
         lengths = [first, *(step for step in _STEPS if step < first)]
         shorter = 0
         for length in lengths:
@@ -74,9 +74,7 @@ class Contexts:
                 break  # a shorter one is of no use any more
         return shorter or lengths[-1]
 
-    def _why(
-        self, chosen: int, ceiling: int, trained: int, footprint: Footprint, seen: Outlook, configured: int
-    ) -> str:
+    def _why(self, chosen: int, ceiling: int, trained: int, footprint: Footprint, seen: Offer, configured: int) -> str:
         if chosen < ceiling:
             have = ", ".join(f"{human_bytes(size)} of {pool} memory" for pool, size in seen.whole.items())
             return f"context {chosen}, chosen by Runner: {ceiling} does not fit in {have}"

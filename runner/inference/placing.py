@@ -13,7 +13,7 @@ import msgspec
 
 from registry.gguf.facts import Facts
 from runner.errors import InvalidRequest
-from runner.protocol.devices import Device, Survey
+from runner.protocol.devices import Device, DeviceSurvey
 from runner.protocol.options import LoadOptions, cache_types
 from runner.scheduler.selection import CPU, canonical, present, selected
 
@@ -21,7 +21,7 @@ _BLOCK = 32  # values that every packed type of a KV cache keeps together
 _PACKED = frozenset(("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"))
 
 
-def settled(options: LoadOptions, facts: Facts, survey: Survey) -> LoadOptions:
+def settled(options: LoadOptions, facts: Facts, survey: DeviceSurvey) -> LoadOptions:
     """The options with devices by llama.cpp's names. Raises InvalidRequest naming the field at fault."""
     _check_cache(options, facts)
     device = canonical(options.device, survey)
@@ -62,14 +62,14 @@ def _name(side: str, options: LoadOptions) -> Literal["kv_cache_type", "cache_ty
     return "kv_cache_type" if options.cache_type_v == "auto" else "cache_type_v"
 
 
-def _check_main(options: LoadOptions, chosen: tuple[Device, ...], survey: Survey) -> None:
+def _check_main(options: LoadOptions, chosen: tuple[Device, ...], survey: DeviceSurvey) -> None:
     if options.main_gpu and options.device.strip().lower() != CPU and options.main_gpu >= len(chosen):
         raise InvalidRequest(
             f"option main_gpu is {options.main_gpu}, and {_counted(chosen, survey)}", field="options.main_gpu"
         )
 
 
-def _check_mode(options: LoadOptions, chosen: tuple[Device, ...], survey: Survey) -> None:
+def _check_mode(options: LoadOptions, chosen: tuple[Device, ...], survey: DeviceSurvey) -> None:
     if options.split_mode != "row":
         return
     unable = next((each for each in chosen if each.backend not in survey.splits_rows), None)
@@ -84,7 +84,7 @@ def _check_mode(options: LoadOptions, chosen: tuple[Device, ...], survey: Survey
     raise InvalidRequest(f"option split_mode: {why}", field="options.split_mode")
 
 
-def _shares(options: LoadOptions, chosen: tuple[Device, ...], survey: Survey) -> str:
+def _shares(options: LoadOptions, chosen: tuple[Device, ...], survey: DeviceSurvey) -> str:
     """`tensor_split` as numbers with commas between them, one for each device."""
     text = options.tensor_split.strip().lower()
     if text == "auto" or options.device.strip().lower() == CPU:
@@ -111,7 +111,7 @@ def _bad_shares(why: str) -> InvalidRequest:
     return InvalidRequest(f"option tensor_split {why}", field="options.tensor_split")
 
 
-def _counted(chosen: tuple[Device, ...], survey: Survey) -> str:
+def _counted(chosen: tuple[Device, ...], survey: DeviceSurvey) -> str:
     if not chosen:
         return f"there is no GPU to use; {present(survey)}"
     names = ", ".join(each.name for each in chosen)

@@ -15,7 +15,7 @@ from runner.inference.resolve import Resolver
 from runner.protocol.devices import Placement
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory import HOST, Fitted, Footprint, Parts, Room, least, place, smallest
-from runner.scheduler.outlook import Outlook
+from runner.scheduler.offer import Offer
 from runner.scheduler.ticket import Want
 
 _CONTEXTS = (2048, 4096, 8192, 16384, 32768, 65536, 131072)
@@ -105,7 +105,7 @@ class Plans:
         )
 
 
-def _victims(want: Want, seen: Outlook, room: dict[str, int], layers: int) -> tuple[list[str], list[str]]:
+def _victims(want: Want, seen: Offer, room: dict[str, int], layers: int) -> tuple[list[str], list[str]]:
     """Who would go for it, least recently used first, and who is too busy to; `room` grows by what they hold.
 
     It is enough when as many layers find a place on devices as would on an empty machine.
@@ -127,7 +127,7 @@ def _added(room: Room, more: Room) -> dict[str, int]:
     return {pool: room.get(pool, 0) + more.get(pool, 0) for pool in {*room, *more}}
 
 
-def _refused(want: Want, seen: Outlook) -> Plan:
+def _refused(want: Want, seen: Offer) -> Plan:
     """Even alone it would not fit."""
     options, footprint = want.load.options, want.footprint
     needed = least(footprint, options, seen.devices)
@@ -156,14 +156,14 @@ def _refused(want: Want, seen: Outlook) -> Plan:
     )
 
 
-def _pools(fitted: Fitted, seen: Outlook, room: Room) -> tuple[Pool, ...]:
+def _pools(fitted: Fitted, seen: Offer, room: Room) -> tuple[Pool, ...]:
     return tuple(
         Pool(pool, size, fitted.parts.get(pool, Parts()), room.get(pool, 0), seen.whole.get(pool, 0))
         for pool, size in fitted.need.pools.items()
     )
 
 
-def _table(footprint: Footprint, options: LoadOptions, seen: Outlook) -> tuple[Row, ...]:
+def _table(footprint: Footprint, options: LoadOptions, seen: Offer) -> tuple[Row, ...]:
     longest = footprint.trained or max(options.num_ctx, _CONTEXTS[2])
     contexts = sorted({*(each for each in _CONTEXTS if each < longest), longest, options.num_ctx})
     asked = f"{options.cache_type_k}/{options.cache_type_v}"
@@ -183,7 +183,7 @@ def _table(footprint: Footprint, options: LoadOptions, seen: Outlook) -> tuple[R
     return tuple(rows)
 
 
-def _row(footprint: Footprint, options: LoadOptions, seen: Outlook, kind: str, device: str) -> Row:
+def _row(footprint: Footprint, options: LoadOptions, seen: Offer, kind: str, device: str) -> Row:
     found = smallest(footprint, options, seen.devices, seen.whole)
     if found is None:
         return Row(options.num_ctx, kind, device, least(footprint, options).pools, 0, fits=False)

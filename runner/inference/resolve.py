@@ -40,12 +40,12 @@ from runner.inference.templates import Choice, choose
 from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Adapters, Load, PrefixStore, Prompt
-from runner.protocol.devices import Survey
+from runner.protocol.devices import DeviceSurvey
 from runner.scheduler import machine
 from runner.scheduler.devices import UNNAMED
 from runner.scheduler.lessons import Lessons
 from runner.scheduler.memory import Footprint
-from runner.scheduler.outlook import Outlook
+from runner.scheduler.offer import Offer
 from runner.scheduler.ticket import Want
 
 _REMEMBERED = 64  # headers' facts
@@ -122,10 +122,10 @@ class Resolver:
         num_parallel: int = 0,
         prefixes: PrefixFolders | None = None,
         aliases: Aliases | None = None,
-        survey: Callable[[], Survey] = lambda: UNNAMED,
+        survey: Callable[[], DeviceSurvey] = lambda: UNNAMED,
         defaults: Defaults | None = None,
         lessons: Lessons | None = None,
-        look: Callable[[], Outlook] = unbounded,
+        look: Callable[[], Offer] = unbounded,
     ) -> None:
         self._store = store
         self._survey = survey

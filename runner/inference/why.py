@@ -15,14 +15,13 @@ from runner.inference.origins import WORDS, Chosen, Origin
 from runner.inference.residents import Resident, Surroundings
 from runner.inference.resolve import Account
 from runner.inference.templates import Choice
-from runner.protocol.devices import Device
+from runner.protocol.devices import HOST, Device
 from runner.protocol.options import LoadOptions, cache_types
 from runner.scheduler import plan
 from runner.scheduler.fleet import Member
 from runner.scheduler.history import TROUBLE, Happening, Order
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.machine import physical_cores
-from runner.scheduler.pools import HOST
 from runner.scheduler.telling import refused, seconds
 from runner.scheduler.ticket import Want
 

@@ -18,7 +18,7 @@ import llama_cpp
 import llama_cpp.llama_cpp as lib
 
 from runner.errors import LoadFailed
-from runner.protocol.devices import Device, DeviceKind, Survey
+from runner.protocol.devices import Device, DeviceKind, DeviceSurvey
 
 _KINDS: dict[int, DeviceKind] = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accelerator"}  # 4 is one made of several
 _BACKENDS = {"mtl": "metal"}  # where llama.cpp's word isn't the one that people know
@@ -43,9 +43,9 @@ class _Properties(ctypes.Structure):
     ]
 
 
-def survey(engine: str) -> Survey:
+def survey(engine: str) -> DeviceSurvey:
     """All devices, and what this build of llama.cpp has. `engine` is its name. Raises LoadFailed."""
-    return Survey(
+    return DeviceSurvey(
         devices=tuple(_device(each) for each in _handles() if _kind(each) is not None),
         backends=tuple(dict.fromkeys(_backend(each) for each in _registered())),
         splits_rows=tuple(

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+HOST = "host"
+"""The pool that is the machine's own memory. Any other pool is a device's, by its name."""
 DeviceKind = Literal["cpu", "gpu", "igpu", "accelerator"]
 """An `igpu` shares the machine's own memory; an `accelerator` (BLAS, AMX) has none and holds no layers."""
 
@@ -28,8 +30,18 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     total: int = 0
     free: int = 0
 
+    @property
+    def has_own_memory(self) -> bool:
+        """Whether layers on it take nothing from the machine's memory."""
+        return self.kind == "gpu" and self.backend != "metal"
 
-class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    @property
+    def pool(self) -> str:
+        """The memory that it takes from."""
+        return self.name if self.has_own_memory else HOST
+
+
+class DeviceSurvey(msgspec.Struct, frozen=True, kw_only=True):
     """What the probe process found: the devices in llama.cpp's order, and what this build of it has.
 
     `backends` are those compiled in or loaded, with a device here or not. `splits_rows` are those of them that can give

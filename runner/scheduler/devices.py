@@ -15,17 +15,16 @@ from pathlib import Path
 
 import msgspec
 
-from runner.protocol.devices import Device, Survey
+from runner.protocol.devices import HOST, Device, DeviceSurvey
 from runner.scheduler import machine
 from runner.scheduler.environment import worker_environment
 from runner.scheduler.probe import ProbeFailed, probe, probe_command
 
 log = logging.getLogger(__name__)
 
-HOST = "host"
 MOST_AGE = 10.0  # seconds that a reading of a GPU's free memory is believed: other programs come and go
 
-UNNAMED = Survey(devices=(Device(name="CPU", backend="cpu", kind="cpu"),))
+UNNAMED = DeviceSurvey(devices=(Device(name="CPU", backend="cpu", kind="cpu"),))
 # What a driver puts there, what llama.cpp would need, and where to read on.
 _HINTS = (
     ("/dev/nvidiactl", ("cuda", "vulkan"), "an NVIDIA GPU", "CUDA"),
@@ -33,20 +32,10 @@ _HINTS = (
 )
 _HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES")
 
-Look = Callable[[], Awaitable[Survey]]
+Look = Callable[[], Awaitable[DeviceSurvey]]
 
 
-def has_own_memory(device: Device) -> bool:
-    """Whether layers on it take nothing from the machine's memory."""
-    return device.kind == "gpu" and device.backend != "metal"
-
-
-def pool_of(device: Device) -> str:
-    """The pool of memory that it takes from."""
-    return device.name if has_own_memory(device) else HOST
-
-
-async def look() -> Survey:
+async def look() -> DeviceSurvey:
     """Ask a probe process, with the environment that workers get: it hides devices from both alike."""
     return await probe(probe_command(), worker_environment())
 
@@ -89,7 +78,7 @@ class Inventory:
         """Call this after each look: what was waiting for a reading may be settled again."""
         self._listeners.append(heard)
 
-    def survey(self) -> Survey:
+    def survey(self) -> DeviceSurvey:
         """What the last look found, the free bytes as of then. May be asked for on any thread."""
         return self._survey
 
@@ -101,7 +90,7 @@ class Inventory:
     def room(self) -> dict[str, int]:
         """Bytes free by pool: the host's now, and a GPU's by its last reading, less what our workers took since."""
         room = {HOST: self._available()}
-        for device in filter(has_own_memory, self._survey.devices):
+        for device in (each for each in self._survey.devices if each.has_own_memory):
             taken = self._held.get(device.name, 0) - self._held_then.get(device.name, 0)
             room[device.name] = max(0, min(device.free - taken, device.total or device.free))
         return room
@@ -118,7 +107,7 @@ class Inventory:
         """
         if not self._looked.is_set():
             return False
-        if not any(map(has_own_memory, self._survey.devices)):
+        if not any(each.has_own_memory for each in self._survey.devices):
             return True
         if self._read_at is not None and self._clock() - self._read_at <= self._most_age:
             return True
@@ -177,14 +166,14 @@ class Inventory:
 def fixed(devices: tuple[Device, ...], available: Callable[[], int] = machine.available_memory) -> Inventory:
     """One with a table that was made up, as tests want it. To be started like any other."""
 
-    async def found() -> Survey:
+    async def found() -> DeviceSurvey:
         backends = tuple(dict.fromkeys(device.backend for device in devices))
-        return Survey(devices=devices, backends=backends, offloads=any(each.kind != "cpu" for each in devices))
+        return DeviceSurvey(devices=devices, backends=backends, offloads=any(each.kind != "cpu" for each in devices))
 
     return Inventory(found, available)
 
 
-def missing(survey: Survey, environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> list[str]:
+def missing(survey: DeviceSurvey, environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> list[str]:
     """Why a GPU that may be there isn't used: this build can't, or it is hidden. `root` is where /dev is looked for."""
     found = []
     for node, backends, what, word in _HINTS:
@@ -197,12 +186,12 @@ def missing(survey: Survey, environment: Mapping[str, str] = os.environ, root: P
 
 
 def _now(device: Device, room: Mapping[str, int]) -> Device:
-    free = room[pool_of(device)]
+    free = room[device.pool]
     if device.kind == "igpu" and device.total:  # a part of the host's memory at most
         free = min(free, device.total)
     return device if device.kind == "accelerator" else msgspec.structs.replace(device, free=free)
 
 
-def _tell(found: Survey) -> None:
+def _tell(found: DeviceSurvey) -> None:
     devices = ", ".join(f"{each.name} ({each.description})" for each in found.devices)
     log.info("devices: %s; llama.cpp is %s with %s", devices, found.engine, ", ".join(found.backends))

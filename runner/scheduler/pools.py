@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from runner.protocol.devices import Device
+from runner.protocol.devices import HOST, Device
 from runner.protocol.events import Ready
 
-HOST = "host"
 CPU = "CPU"
 _SHARING = ("Metal", "MTL")  # devices that have no memory beside the machine's
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import msgspec
 
-from runner.protocol.devices import Device, Survey
+from runner.protocol.devices import Device, DeviceSurvey
 from runner.scheduler.failures import Exit
 
 TIME_LIMIT = 30.0  # seconds; a driver that wakes its GPUs up takes ten
@@ -33,7 +33,7 @@ def probe_command() -> list[str]:
     return [sys.executable, "-P", "-m", "runner.engine.devices"]
 
 
-async def probe(command: Sequence[str], environment: Mapping[str, str], limit: float = TIME_LIMIT) -> Survey:
+async def probe(command: Sequence[str], environment: Mapping[str, str], limit: float = TIME_LIMIT) -> DeviceSurvey:
     """Run the process and read its answer, within `limit` seconds. Raises ProbeFailed.
 
     When this is cancelled the process is ended.
@@ -105,9 +105,9 @@ async def _end(transport: asyncio.SubprocessTransport, listener: _Listener) -> N
     transport.close()
 
 
-def _read(answer: bytes) -> Survey:
+def _read(answer: bytes) -> DeviceSurvey:
     try:
-        found = msgspec.json.decode(answer, type=Survey)
+        found = msgspec.json.decode(answer, type=DeviceSurvey)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProbeFailed(f"its process gave an answer that is none: {error}") from error
     devices = tuple(_sound(device) for device in found.devices)

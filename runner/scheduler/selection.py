@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runner.errors import InvalidRequest
-from runner.protocol.devices import Device, Survey
+from runner.protocol.devices import Device, DeviceSurvey
 
 AUTO, CPU = "auto", "cpu"
 _FIELD = "options.device"
@@ -37,7 +37,7 @@ def automatic(devices: Sequence[Device]) -> tuple[Device, ...]:
     return tuple(each for each in usable if each.backend == best)
 
 
-def selected(device: str, survey: Survey) -> tuple[Device, ...]:
+def selected(device: str, survey: DeviceSurvey) -> tuple[Device, ...]:
     """The devices that the option means, in its order; none for the CPU alone. Raises InvalidRequest."""
     word = device.strip().lower()
     word = _OTHER_WORDS.get(word, word)
@@ -63,23 +63,23 @@ def selected(device: str, survey: Survey) -> tuple[Device, ...]:
     return tuple(by_name[name] for name in names)
 
 
-def canonical(device: str, survey: Survey) -> str:
+def canonical(device: str, survey: DeviceSurvey) -> str:
     """The option as llama.cpp spells what it means: auto, cpu, or names of devices. Raises as `selected` does."""
     word = device.strip().lower()
     return word if word in (AUTO, CPU) else ",".join(each.name for each in selected(device, survey))
 
 
-def backends(survey: Survey) -> str:
+def backends(survey: DeviceSurvey) -> str:
     """What this build was made with, for a sentence."""
     return ", ".join(_NAMES.get(each, each) for each in survey.backends)
 
 
-def present(survey: Survey) -> str:
+def present(survey: DeviceSurvey) -> str:
     """The devices there are, as the end of a sentence."""
     return "there is: " + ", ".join(
         f"{each.name} ({each.description})" if each.description else each.name for each in survey.devices
     )
 
 
-def _refused(survey: Survey, why: str) -> InvalidRequest:
+def _refused(survey: DeviceSurvey, why: str) -> InvalidRequest:
     return InvalidRequest(f"option device: {survey.problem or why}", field=_FIELD)

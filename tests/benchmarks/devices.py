@@ -20,7 +20,7 @@ from pathlib import Path
 
 from modelfiles.embedded import demo_gguf
 from runner.protocol.commands import Generate, TextPrompt
-from runner.protocol.devices import Device, Placement, Survey
+from runner.protocol.devices import Device, DeviceSurvey, Placement
 from runner.protocol.events import Done, Logprob, Ready
 from runner.protocol.options import SampleOptions
 from runner.scheduler.child import worker_environment
@@ -49,12 +49,12 @@ class Run:
         return sum(each.get(device, 0) for each in sizes)
 
 
-def survey() -> Survey:
+def survey() -> DeviceSurvey:
     """What llama.cpp sees here, now. Raises ProbeFailed."""
     return asyncio.run(probe(probe_command(), worker_environment()))
 
 
-def absent(found: Survey) -> str | None:
+def absent(found: DeviceSurvey) -> str | None:
     """Why there is nothing to be compared, if there isn't."""
     if automatic(found.devices):
         return None
@@ -100,7 +100,7 @@ def run(path: Path, placement: Placement, tokens: int) -> Run:
         worker.close()
 
 
-def compare(path: Path, found: Survey, tokens: int) -> dict[str, Run]:
+def compare(path: Path, found: DeviceSurvey, tokens: int) -> dict[str, Run]:
     """A run for each place. The first is the CPU's."""
     first = run(path, Placement(), tokens)
     places = placements(automatic(found.devices), first.ready.layers)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.protocol.devices import Survey
+from runner.protocol.devices import DeviceSurvey
 from runner.scheduler.selection import automatic
 from tests.benchmarks import devices
 from tests.engine.worker_process import agree
 
 
 @pytest.fixture(scope="module")
-def found() -> Survey:
+def found() -> DeviceSurvey:
     seen = devices.survey()
     if why := devices.absent(seen):
         pytest.skip(why)
@@ -21,7 +21,7 @@ def found() -> Survey:
 
 
 @pytest.mark.parametrize("name", ["demo", "moe"])
-def test_the_same_text_and_its_bytes_wherever_it_lies(found: Survey, name: str, tmp_path: Path) -> None:
+def test_the_same_text_and_its_bytes_wherever_it_lies(found: DeviceSurvey, name: str, tmp_path: Path) -> None:
     runs = devices.compare(devices.model(name, tmp_path), found, tokens=32)
     gpu = automatic(found.devices)[0].name
     for place, each in runs.items():
@@ -43,7 +43,7 @@ def test_the_same_text_and_its_bytes_wherever_it_lies(found: Survey, name: str, 
         assert len(runs["split"].ready.devices) == len(automatic(found.devices))
 
 
-def test_the_cpu_alone_touches_no_gpu(found: Survey, tmp_path: Path) -> None:
+def test_the_cpu_alone_touches_no_gpu(found: DeviceSurvey, tmp_path: Path) -> None:
     taken = devices.run(
         devices.model("demo", tmp_path), devices.placements(automatic(found.devices), 1)["cpu"], 8
     ).taken

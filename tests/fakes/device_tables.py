@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.protocol.devices import Device, Survey
+from runner.protocol.devices import Device, DeviceSurvey
 
 GIB = 2**30
 
@@ -26,25 +26,25 @@ RTX_3060 = _gpu("CUDA1", "cuda", "NVIDIA GeForce RTX 3060", 12, 11)
 BY_VULKAN = _gpu("Vulkan0", "vulkan", "NVIDIA GeForce RTX 4090", 24, 22)
 
 MACHINES = {
-    "cpu": Survey(devices=(_cpu(32),), backends=("cpu",)),
-    "accelerated cpu": Survey(devices=(BLAS, _cpu(32)), backends=("blas", "cpu")),
-    "apple": Survey(
+    "cpu": DeviceSurvey(devices=(_cpu(32),), backends=("cpu",)),
+    "accelerated cpu": DeviceSurvey(devices=(BLAS, _cpu(32)), backends=("blas", "cpu")),
+    "apple": DeviceSurvey(
         devices=(_shared("MTL0", "metal", "Apple M3 Max", 48), BLAS, _cpu(64)),
         backends=("metal", "blas", "cpu"),
         offloads=True,
     ),
-    "two nvidia": Survey(devices=(RTX_4090, RTX_3060, _cpu(64)), backends=("cuda", "cpu"), offloads=True),
-    "amd": Survey(
+    "two nvidia": DeviceSurvey(devices=(RTX_4090, RTX_3060, _cpu(64)), backends=("cuda", "cpu"), offloads=True),
+    "amd": DeviceSurvey(
         devices=(_gpu("ROCm0", "rocm", "AMD Radeon RX 7800 XT", 16, 15), _cpu(32)),
         backends=("rocm", "cpu"),
         offloads=True,
     ),
-    "integrated": Survey(
+    "integrated": DeviceSurvey(
         devices=(_shared("Vulkan0", "vulkan", "AMD Radeon 780M (RADV PHOENIX)", 14), _cpu(32)),
         backends=("vulkan", "cpu"),
         offloads=True,
     ),
-    "vulkan": Survey(
+    "vulkan": DeviceSurvey(
         devices=(
             _gpu("Vulkan0", "vulkan", "Intel(R) Arc(tm) A770 Graphics", 16, 15),
             _shared("Vulkan1", "vulkan", "Intel(R) UHD Graphics 770", 24),
@@ -53,5 +53,7 @@ MACHINES = {
         backends=("vulkan", "cpu"),
         offloads=True,
     ),
-    "two backends": Survey(devices=(RTX_4090, BY_VULKAN, _cpu(64)), backends=("cuda", "vulkan", "cpu"), offloads=True),
+    "two backends": DeviceSurvey(
+        devices=(RTX_4090, BY_VULKAN, _cpu(64)), backends=("cuda", "vulkan", "cpu"), offloads=True
+    ),
 }

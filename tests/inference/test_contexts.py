@@ -9,7 +9,7 @@ from runner.protocol.devices import Device
 from runner.protocol.options import LoadOptions
 from runner.scheduler.lessons import Lessons
 from runner.scheduler.memory import CPU_DEVICE, HOST, Block, Footprint, Graph
-from runner.scheduler.outlook import Outlook
+from runner.scheduler.offer import Offer
 
 MIB, GIB = 2**20, 2**30
 GPU = Device(name="CUDA0", backend="cuda", kind="gpu", total=24 * GIB, free=24 * GIB)
@@ -34,12 +34,12 @@ class Machine:
     def __init__(self, host: float, gpu: float | None = None) -> None:
         self.host, self.gpu = host, gpu
 
-    def look(self) -> Outlook:
+    def look(self) -> Offer:
         room = {HOST: round(self.host * GIB)}
         if self.gpu is None:
-            return Outlook((CPU_DEVICE,), room, room)
+            return Offer((CPU_DEVICE,), room, room)
         room["CUDA0"] = round(self.gpu * GIB)
-        return Outlook((CPU_DEVICE, GPU), room, room)
+        return Offer((CPU_DEVICE, GPU), room, room)
 
 
 def chosen(machine: Machine, footprint: Footprint = EIGHT_B, configured: int = 0) -> int:

@@ -13,7 +13,7 @@ from runner.errors import InvalidRequest
 from runner.inference.placing import settled
 from runner.inference.requests import Chat
 from runner.inference.resolve import Resolver
-from runner.protocol.devices import Device, Survey
+from runner.protocol.devices import Device, DeviceSurvey
 from runner.protocol.options import LoadOptions
 from runner.scheduler.selection import automatic
 from tests import tiny_gguf
@@ -23,7 +23,7 @@ from tests.inference.test_resolve import HI
 from tests.tiny_gguf import UINT32, Typed
 
 OPTIONS = LoadOptions(num_ctx=512, num_parallel=1)
-SYCL = Survey(
+SYCL = DeviceSurvey(
     devices=tuple(Device(name=f"SYCL{i}", backend="sycl", kind="gpu", total=GIB, free=GIB) for i in (0, 1)),
     backends=("sycl", "cpu"),
     splits_rows=("sycl",),
@@ -44,7 +44,7 @@ def described(folder: Path, key: int = 64, value: int = 64, **more: object) -> F
     return facts(read_header(path))
 
 
-def settle(header: Facts, machine: str | Survey, **options: object) -> LoadOptions:
+def settle(header: Facts, machine: str | DeviceSurvey, **options: object) -> LoadOptions:
     survey = MACHINES[machine] if isinstance(machine, str) else machine
     return settled(msgspec.structs.replace(OPTIONS, **options), header, survey)
 

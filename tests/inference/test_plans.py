@@ -10,7 +10,7 @@ from runner.inference.plans import Plans
 from runner.inference.resolve import Resolver
 from runner.protocol.devices import Device
 from runner.scheduler.memory import CPU_DEVICE, HOST
-from runner.scheduler.outlook import Holder, Outlook
+from runner.scheduler.offer import Holder, Offer
 from tests.inference.conftest import Make
 from tests.tiny_gguf import Q8_0, UINT32, Tensor, Typed
 
@@ -18,12 +18,12 @@ MIB, GIB = 2**20, 2**30
 GPU = Device(name="CUDA0", backend="cuda", kind="gpu", total=24 * GIB, free=24 * GIB)
 
 
-def plans(store: Store, seen: Outlook) -> Plans:
+def plans(store: Store, seen: Offer) -> Plans:
     return Plans(Resolver(store, context_length=0, num_parallel=0, look=lambda: seen), lambda: seen)
 
 
-def cpu(free: int, whole: int, *holders: Holder) -> Outlook:
-    return Outlook((CPU_DEVICE,), {HOST: free}, {HOST: whole}, holders)
+def cpu(free: int, whole: int, *holders: Holder) -> Offer:
+    return Offer((CPU_DEVICE,), {HOST: free}, {HOST: whole}, holders)
 
 
 def holder(name: str, size: int, *, idle: bool = True, last_used: float = 0.0) -> Holder:
@@ -66,7 +66,7 @@ def test_others_go_for_layers_on_a_gpu_too(store: Store, make: Make) -> None:
     block = [Tensor(f"blk.{layer}.attn_q.weight", (64, 64), Q8_0) for layer in range(2)]
     make("m", tensors=[Tensor("token_embd.weight", (64, 4), Q8_0), *block, Tensor("output_norm.weight", (64,))])
     taken = Holder("other", {HOST: GIB, "CUDA0": 23 * GIB}, idle=True, last_used=0.0)
-    seen = Outlook((CPU_DEVICE, GPU), {HOST: 8 * GIB, "CUDA0": GIB // 4}, {HOST: 9 * GIB, "CUDA0": 24 * GIB}, (taken,))
+    seen = Offer((CPU_DEVICE, GPU), {HOST: 8 * GIB, "CUDA0": GIB // 4}, {HOST: 9 * GIB, "CUDA0": 24 * GIB}, (taken,))
     found = plans(store, seen).plan("m", {})
     assert (found.verdict, found.evicts) == ("evicts", ("other",))
     assert found.placement is not None

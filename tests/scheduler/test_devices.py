@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from runner.protocol.devices import Device, Survey
-from runner.scheduler.devices import HOST, MOST_AGE, Inventory, fixed, missing, pool_of
+from runner.protocol.devices import HOST, Device, DeviceSurvey
+from runner.scheduler.devices import MOST_AGE, Inventory, fixed, missing
 from runner.scheduler.probe import ProbeFailed
 from tests.fakes.device_tables import GIB, MACHINES
 
@@ -21,16 +21,16 @@ class Probes:
     """Looks that end when a test says so."""
 
     def __init__(self) -> None:
-        self.under_way: list[asyncio.Future[Survey]] = []
+        self.under_way: list[asyncio.Future[DeviceSurvey]] = []
         self.now = 1000.0
 
-    def look(self) -> Awaitable[Survey]:
+    def look(self) -> Awaitable[DeviceSurvey]:
         self.under_way.append(asyncio.get_running_loop().create_future())
         return self.under_way[-1]
 
-    async def end(self, found: Survey | ProbeFailed) -> None:
+    async def end(self, found: DeviceSurvey | ProbeFailed) -> None:
         last = self.under_way[-1]
-        if isinstance(found, Survey):
+        if isinstance(found, DeviceSurvey):
             last.set_result(found)
         else:
             last.set_exception(found)
@@ -50,7 +50,7 @@ async def inventory(probes: Probes) -> Inventory:
     return made
 
 
-def survey(machine: str, **free: int) -> Survey:
+def survey(machine: str, **free: int) -> DeviceSurvey:
     devices = [
         msgspec.structs.replace(device, free=free.get(device.name, device.free)) for device in MACHINES[machine].devices
     ]
@@ -79,13 +79,13 @@ POOLS = {
 @pytest.mark.parametrize("machine", MACHINES)
 async def test_pools_of_memory(machine: str) -> None:
     made = await started(machine)
-    assert set(made.room()) == POOLS[machine] == {pool_of(device) for device in made.devices()} | {HOST}
+    assert set(made.room()) == POOLS[machine] == {device.pool for device in made.devices()} | {HOST}
     assert made.room()[HOST] == FREE
     for device in made.devices():
         if device.kind in ("cpu", "igpu"):
             assert device.free <= FREE  # what the machine has, not what a driver says of it
         elif device.kind == "gpu":
-            assert device.free == made.room()[pool_of(device)]
+            assert device.free == made.room()[device.pool]
 
 
 async def test_a_shared_gpu_has_no_more_than_the_machine_or_its_part() -> None:
@@ -190,7 +190,7 @@ async def test_closing_ends_a_look_and_the_waiting_for_it(probes: Probes, invent
 
 
 async def test_nobody_waits_for_a_look_that_went_wrong_in_a_way_nobody_thought_of() -> None:
-    async def look() -> Survey:
+    async def look() -> DeviceSurvey:
         raise ZeroDivisionError("nobody thought of it")
 
     inventory = Inventory(look, lambda: FREE)
@@ -217,6 +217,6 @@ def test_why_a_gpu_is_not_used(
     (tmp_path / "dev").mkdir()
     (tmp_path / node).touch()
     cpu = Device(name="CPU", backend="cpu", kind="cpu")
-    found = missing(Survey(devices=(cpu,), backends=backends), environment, tmp_path)
+    found = missing(DeviceSurvey(devices=(cpu,), backends=backends), environment, tmp_path)
     assert len(found) == bool(said)
     assert not said or said in found[0]

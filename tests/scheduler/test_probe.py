@@ -10,15 +10,15 @@ import msgspec
 import psutil
 import pytest
 
-from runner.protocol.devices import Device, Survey
+from runner.protocol.devices import Device, DeviceSurvey
 from runner.scheduler.child import worker_environment
 from runner.scheduler.probe import ProbeFailed, probe, probe_command
 
 CPU = Device(name="CPU", backend="cpu", kind="cpu", total=10, free=5)
-ANSWER = msgspec.json.encode(Survey(devices=(CPU,))).decode()
+ANSWER = msgspec.json.encode(DeviceSurvey(devices=(CPU,))).decode()
 
 
-async def ask(script: str, limit: float = 20.0) -> Survey:
+async def ask(script: str, limit: float = 20.0) -> DeviceSurvey:
     return await probe([sys.executable, "-c", script], worker_environment(), limit)
 
 
@@ -107,7 +107,7 @@ async def test_when_nobody_waits_any_more_the_process_ends(tmp_path: Path) -> No
 
 async def test_sizes_that_cannot_be_are_put_right() -> None:
     odd = (Device(name="CUDA0", backend="cuda", kind="gpu", total=10, free=99), msgspec.structs.replace(CPU, free=-3))
-    found = await ask(f"print({msgspec.json.encode(Survey(devices=odd)).decode()!r})")
+    found = await ask(f"print({msgspec.json.encode(DeviceSurvey(devices=odd)).decode()!r})")
     assert [(each.total, each.free) for each in found.devices] == [(10, 10), (10, 0)]
 
 

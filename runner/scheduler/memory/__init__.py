@@ -6,12 +6,12 @@ workers reported (`calibrate`); `place` chooses devices, and `fit` how many sequ
 
 from __future__ import annotations
 
+from runner.protocol.devices import HOST
 from runner.scheduler.memory.calibrate import Calibration, Lesson, learn
 from runner.scheduler.memory.fit import MOST_SEQUENCES, ORDINARY_REQUEST, Room, fit
 from runner.scheduler.memory.footprint import KV_TYPES, Block, Correction, Footprint, Graph
 from runner.scheduler.memory.need import Need, Parts, measured, need
 from runner.scheduler.memory.place import CPU_DEVICE, Fitted, capacity, least, missing, place, room_with, smallest
-from runner.scheduler.memory.takes import HOST
 
 __all__ = [
     "CPU_DEVICE", "HOST", "KV_TYPES", "MOST_SEQUENCES", "ORDINARY_REQUEST", "Block", "Calibration", "Correction",

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from runner.protocol.devices import HOST
 from runner.protocol.options import POOLED, LoadOptions
 from runner.scheduler.memory.footprint import Footprint
 from runner.scheduler.memory.need import Need, need
-from runner.scheduler.memory.takes import HOST
 
 MOST_SEQUENCES = 128  # of `auto`
 ORDINARY_REQUEST = 2048  # tokens; `auto` makes room for this much per sequence, and longer ones share

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from runner.protocol.devices import Placement
+from runner.protocol.devices import HOST, Placement
 from runner.protocol.events import Ready
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory.footprint import Correction, Footprint
 from runner.scheduler.memory.takes import (
     CPU,
-    HOST,
     Lane,
     Takes,
     compute_bytes,
@@ -179,7 +178,7 @@ def _for_draft(draft: Footprint, placement: Placement) -> Placement:
     return Placement(devices=placement.devices[:1], gpu_layers=draft.layers, split=(1.0,), mode="none")
 
 
-def pool_of(buffer_name: str, devices: Iterable[str]) -> str:
+def pool_of_buffer(buffer_name: str, devices: Iterable[str]) -> str:
     """Which pool a buffer of llama.cpp's lies in, by the buffer's name ("CUDA0", "CPU_Mapped", "CUDA_Host")."""
     for device in devices:
         if buffer_name == device:
@@ -192,13 +191,13 @@ def measured(ready: Ready, planned: Need) -> Need:
     by_pool: dict[str, int] = {}
     for kind in (ready.kv_bytes, ready.compute_bytes):
         for name, size in kind.items():
-            pool = pool_of(name, planned.devices)
+            pool = pool_of_buffer(name, planned.devices)
             by_pool[pool] = by_pool.get(pool, 0) + size
     if not by_pool:
         return planned
     mapped, packed = 0, 0
     for name, size in ready.weights_bytes.items():
-        pool = pool_of(name, planned.devices)
+        pool = pool_of_buffer(name, planned.devices)
         if pool != HOST:
             by_pool[pool] = by_pool.get(pool, 0) + size
         elif name.endswith(_PACKED):

@@ -14,13 +14,14 @@ from typing import Literal
 import msgspec
 
 from modelfiles.sizes import human_bytes
-from runner.protocol.devices import Device, Placement
+from runner.protocol.devices import HOST, Device, Placement
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory.calibrate import correction
 from runner.scheduler.memory.fit import Room, fit
 from runner.scheduler.memory.footprint import Footprint
 from runner.scheduler.memory.need import Need, Parts, apart, need
-from runner.scheduler.memory.takes import CPU, HOST
+from runner.scheduler.memory.takes import CPU
+from runner.scheduler.selection import automatic
 
 CPU_DEVICE = Device(name="CPU", backend="cpu", kind="cpu")
 _MARGIN = 512 * 2**20  # of a device's memory, for what nobody can foresee: other programs, fragmentation
@@ -145,11 +146,6 @@ def missing(options: LoadOptions, devices: Iterable[Device]) -> str | None:
     return None
 
 
-def pool_of_device(device: Device) -> str:
-    """Whose memory a device uses: its own, or the host's."""
-    return device.name if device.kind == "gpu" and device.backend != "metal" else HOST
-
-
 def capacity(available: int, ready: Iterable[tuple[Need, bool]]) -> int:
     """Bytes of the host's memory that models may take all together, as `room_with` counts them."""
     return room_with({HOST: available}, ready)[HOST]
@@ -185,7 +181,7 @@ class _Placing:
         most = min(asked, self._footprint.layers) if asked > 0 else self._footprint.layers
         sets = [self._gpus]
         if len(self._gpus) > 1 and self._options.tensor_split == "auto" and self._options.split_mode == "layer":
-            largest = max(self._gpus, key=lambda gpu: self._room.get(pool_of_device(gpu), 0))
+            largest = max(self._gpus, key=lambda gpu: self._room.get(gpu.pool, 0))
             sets = [[largest], self._gpus]  # one device alone has nothing to wait for
         for gpus in sets:
             if (found := self._try(gpus, most, max(0, self._options.num_cpu_moe))).on_devices:
@@ -246,7 +242,7 @@ def _shares(options: LoadOptions, gpus: Sequence[Device], room: Room) -> tuple[f
     given = [float(part) for part in options.tensor_split.split(",")] if options.tensor_split != "auto" else []
     parts = (given + [0.0] * len(gpus))[: len(gpus)]
     if sum(parts) <= 0:
-        parts = [float(_usable(gpu.name, room.get(pool_of_device(gpu), gpu.free))) for gpu in gpus]
+        parts = [float(_usable(gpu.name, room.get(gpu.pool, gpu.free))) for gpu in gpus]
     whole = sum(parts)
     return tuple(part / whole for part in parts) if whole > 0 else (1.0 / len(gpus),) * len(gpus)
 
@@ -263,15 +259,7 @@ def _chosen(options: LoadOptions, devices: Sequence[Device]) -> tuple[Sequence[D
         return [device for device in usable if any(_is_called(device, name) for name in names)], ()
     if not usable:
         return (), ("no GPU was found",)
-    discrete = [device for device in usable if device.kind == "gpu"] or usable
-    backends = {device.backend for device in discrete}
-    # The same card may be there under several backends: one of them is used, the one that offers most, natively.
-    backend = max(backends, key=lambda name: (name not in ("vulkan", "opencl"), _free(discrete, name), name))
-    return [device for device in discrete if device.backend == backend], ()
-
-
-def _free(devices: Iterable[Device], backend: str) -> int:
-    return sum(device.total or device.free for device in devices if device.backend == backend)
+    return automatic(usable), ()
 
 
 def _is_called(device: Device, name: str) -> bool:
@@ -285,7 +273,7 @@ def _usable(pool: str, free: int) -> int:
 
 
 def _shared(gpus: Iterable[Device]) -> tuple[str, ...]:
-    return tuple(gpu.name for gpu in gpus if pool_of_device(gpu) == HOST)
+    return tuple(gpu.name for gpu in gpus if gpu.pool == HOST)
 
 
 def _alone(options: LoadOptions) -> LoadOptions:

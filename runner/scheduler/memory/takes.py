@@ -11,12 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from runner.protocol.devices import Placement
+from runner.protocol.devices import HOST, Placement
 from runner.protocol.options import LoadOptions, cache_types, outputs_of, pooled
 from runner.scheduler.memory.compute import Step, buffer, inputs
 from runner.scheduler.memory.footprint import Block, Footprint, bytes_per_value
 
-HOST = "host"
 CPU = Placement()
 
 _UNIT = 256  # llama.cpp's unit of cells

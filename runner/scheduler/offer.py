@@ -24,7 +24,7 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Offer:
     """`free` is what new loads may take beside all that is loaded and spoken for, `whole` what they might if nothing
     were, both in bytes by pool. `holders` are the loaded models, those that would go first in front."""
 
@@ -34,7 +34,7 @@ class Outlook:
     holders: tuple[Holder, ...] = ()
 
 
-def outlook(devices: Sequence[Device], room: Room, members: Iterable[Member]) -> Outlook:
+def offer(devices: Sequence[Device], room: Room, members: Iterable[Member]) -> Offer:
     """How it stands, from what is free now by pool and who is loaded."""
     there = list(members)
     whole = room_with(room, [(m.taken, m.load.options.use_mmap) for m in there if m.state == "ready"])
@@ -47,4 +47,4 @@ def outlook(devices: Sequence[Device], room: Room, members: Iterable[Member]) ->
         for m in there
         if m.state != "stopping"
     ]
-    return Outlook(devices, free, whole, tuple(sorted(holders, key=lambda each: each.last_used)))
+    return Offer(devices, free, whole, tuple(sorted(holders, key=lambda each: each.last_used)))
