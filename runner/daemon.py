@@ -126,7 +126,15 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
     discovery = Discovery(sources.look, sources.search)
     responses = ResponseStore(settings.stored_responses, settings.stored_responses_size)
     pins = Pins(service, scheduler, tuning.pinned_by(settings))
-    checkup = Checkup(store, service, live, settings.folders.state / "logs", machine.available_memory)
+    checkup = Checkup(
+        store,
+        service,
+        live,
+        settings.folders.state / "logs",
+        machine.available_memory,
+        inventory.devices,
+        inventory.problems,
+    )
     services = Services(
         service,
         models,
@@ -158,6 +166,8 @@ def _surroundings(settings: Settings, workers: Workers, limits: Limits, inventor
     return Surroundings(
         pid=workers.pid,
         pools=lambda: _pools(inventory),
+        devices=inventory.devices,
+        problems=inventory.problems,
         log_of=lambda model: worker_log.path_of(logs, model),
         most_loaded=limits.models,
         most_queued=limits.queue,

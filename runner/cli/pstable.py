@@ -138,7 +138,7 @@ def _until(model: Json, now: datetime) -> str:
         status = str(model.get("status") or _UNDER_WAY.get(state, state))
         estimate = model.get("estimate")
         return f"{status}, about {wording.span(float(estimate))}" if state == "queued" and estimate else status
-    return wording.until(model.get("expires_at"), now)
+    return "Pinned" if model.get("pinned") else wording.until(model.get("expires_at"), now)
 
 
 def _shortly(model: Json, now: datetime) -> str:

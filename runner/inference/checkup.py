@@ -32,7 +32,7 @@ _BUILT = 1_760_000_000  # a clock before this stands: certificates would seem to
 
 class Checkup:
     """Constructed by the daemon only. `memory` gives the bytes that models may take now; `devices` what they may run
-    on, where that is known; `logs` is the folder of the workers' logs."""
+    on, and `problems` what keeps them from others; `logs` is the folder of the workers' logs."""
 
     def __init__(
         self,
@@ -41,7 +41,8 @@ class Checkup:
         live: Live,
         logs: Path,
         memory: Callable[[], int],
-        devices: Callable[[], Sequence[Device]] | None = None,
+        devices: Callable[[], Sequence[Device]] = tuple,
+        problems: Callable[[], Sequence[str]] = tuple,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -50,6 +51,7 @@ class Checkup:
         self._logs = logs
         self._memory = memory
         self._devices = devices
+        self._problems = problems
         self._clock = clock
 
     async def findings(self) -> tuple[Finding, ...]:
@@ -122,13 +124,19 @@ class Checkup:
             yield Finding("memory", "ok", said)
 
     def _devices_there(self) -> Iterator[Finding]:
-        if self._devices is None:
-            return
         found = [each for each in self._devices() if each.kind != "cpu"]
         said = ", ".join(f"{each.name} ({each.description}, {each.total / _GIB:.0f} GiB)" for each in found)
         yield Finding("devices", "ok", said or "no GPU that this build of llama.cpp can use: models run on the CPU")
+        for each in self._problems():
+            yield Finding("devices", "warn", each, "docs/devices.md says what each kind of GPU needs")
 
     def _workers(self) -> Iterator[Finding]:
+        for loop in self._service.crash_loops():
+            said = (
+                f'"{loop.model}" is in a crash loop and is not loaded for another {max(1, round(loop.pause))} s: '
+                f"{loop.words}"
+            )
+            yield Finding("workers", "fail", said, f"`runner why {loop.model}` says what happened")
         for each in self._service.measured():
             if deaths := each.meters.deaths:
                 times = "once" if deaths == 1 else f"{deaths} times"

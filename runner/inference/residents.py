@@ -87,6 +87,7 @@ class Resident:
     load_seconds: float = 0.0
     pid: int | None = None
     shared_with: tuple[str, ...] = ()
+    is_pinned: bool = False
 
     @property
     def placement(self) -> str:
@@ -125,9 +126,10 @@ def overview(scheduler: Scheduler, around: Surroundings, now: float, today: date
         if want.model not in there:
             found.append(_queued(want, count, scheduler, measured.get(want.model), today))
             there.add(want.model)
-    for key, model in scheduler.view.history.keys().items():
-        if model not in there and (pause := scheduler.view.pause(key)):
-            found.append(Resident(model, "", "paused", 0, 0, 0, 0, 0, 0, today, measured.get(model), pause=pause))
+    for loop in scheduler.view.crash_loops():
+        if loop.model not in there:
+            counted = measured.get(loop.model)
+            found.append(Resident(loop.model, "", "paused", 0, 0, 0, 0, 0, 0, today, counted, pause=loop.pause))
     queued = sum(count for _, count in waiting)
     return Overview(tuple(found), tuple(around.pools()), queued, around.most_queued, around.most_loaded)
 
@@ -144,7 +146,8 @@ def of_member(
     ready, stats = member.ready, member.stats
     holdings = held(ready, around.devices()) if ready else ()
     order = scheduler.view.history.order(member.key)
-    stays = leaves(member, now) - now
+    pinned = scheduler.view.pinned()
+    stays = math.inf if pinned.intersection(member.models) else leaves(member, now) - now
     prospect = scheduler.view.prospect(member.key)
     for model in member.models:
         counted = measured.get(model)
@@ -176,6 +179,7 @@ def of_member(
             load_seconds=member.ready_at - member.began if ready else now - member.began,
             pid=around.pid(member.run),
             shared_with=tuple(other for other in member.models if other != model),
+            is_pinned=model in pinned,
         )
 
 

@@ -41,6 +41,7 @@ from runner.inference.residents import Overview, Resident, Surroundings, overvie
 from runner.inference.resolve import Resolver
 from runner.inference.tell import told
 from runner.inference.why import Explained, explain
+from runner.scheduler.breaker import CrashLoop
 from runner.scheduler.devices import Inventory
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.meters import Measured
@@ -177,6 +178,10 @@ class Service:
     def measured(self) -> tuple[Measured, ...]:
         """What was counted, model by model; to be read at once."""
         return self._scheduler.view.measured()
+
+    def crash_loops(self) -> tuple[CrashLoop, ...]:
+        """The models that are left alone for a while because their workers kept dying."""
+        return self._scheduler.view.crash_loops()
 
     async def _want(self, read: Callable[..., Want], *args: object, priority: Priority | None = None) -> Want:
         """What a request wants, for whoever asks, once it is known which devices there are.

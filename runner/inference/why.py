@@ -16,6 +16,7 @@ from runner.inference.residents import Resident, Surroundings
 from runner.inference.resolve import Account
 from runner.inference.templates import Choice
 from runner.protocol.devices import HOST, Device
+from runner.protocol.events import Ready
 from runner.protocol.options import LoadOptions, cache_types
 from runner.scheduler import plan
 from runner.scheduler.fleet import Member
@@ -114,7 +115,7 @@ def explain(
         context=_context(member, order, account),
         options=options,
         template=account.template,
-        flags=_flags(member.load.options if member else want.load.options),
+        flags=_flags(member.load.options if member else want.load.options, member.ready if member else None),
         history=happened,
         error=next((each for each in reversed(happened) if each.what in TROUBLE), None),
         next=_behind(scheduler, _next(scheduler, want, member, around.most_loaded)),
@@ -138,7 +139,8 @@ def _summary(mine: Resident | None, happened: Sequence[Happening], now: float, t
         return f"It is left alone for another {seconds(mine.pause)}, because its worker keeps dying."
     since = f" for {seconds((today - mine.loaded_at).total_seconds())}" if mine.loaded_at else ""
     shared = f", in one worker with {' and '.join(mine.shared_with)}" if mine.shared_with else ""
-    return f"It is loaded{since}{shared}."
+    pinned = ", and pinned" if mine.is_pinned else ""
+    return f"It is loaded{since}{shared}{pinned}."
 
 
 _ENDS = {
@@ -259,11 +261,10 @@ _FROM: Mapping[str, str] = {
 }
 
 
-def _flags(options: LoadOptions) -> tuple[Flag, ...]:
+def _flags(options: LoadOptions, ready: Ready | None) -> tuple[Flag, ...]:
     keys, values = cache_types(options)
-    kept = "where llama.cpp finds it faster" if options.flash_attn == "auto" else ""
     return (
-        Flag("flash attention", str(options.flash_attn), kept),
+        _flash(options, ready),
         Flag("KV cache types", keys if keys == values else f"{keys} for keys, {values} for values"),
         Flag(
             "threads",
@@ -273,7 +274,26 @@ def _flags(options: LoadOptions) -> tuple[Flag, ...]:
         Flag("mmap", "on" if options.use_mmap else "off", "weights stay in the page cache" if options.use_mmap else ""),
         Flag("sequences", str(options.num_parallel or "auto"), "decoded together at most"),
         Flag("step", str(options.num_batch), "tokens computed at once"),
+        *((_sandbox(ready),) if ready is not None else ()),
     )
+
+
+def _flash(options: LoadOptions, ready: Ready | None) -> Flag:
+    if options.flash_attn != "auto":
+        return Flag("flash attention", str(options.flash_attn))
+    if ready is None or ready.flash_attn is None:
+        return Flag("flash attention", "auto", "where llama.cpp finds it faster")
+    return Flag("flash attention", "on" if ready.flash_attn else "off", "as llama.cpp found faster")
+
+
+def _sandbox(ready: Ready) -> Flag:
+    """How far its worker is shut in."""
+    if not ready.sandbox:
+        return Flag("sandbox", "off", "its worker may do what you may (setting sandbox)")
+    missing = [f"{each.what}: {each.why}" for each in ready.sandbox if not each.holds]
+    if missing:
+        return Flag("sandbox", "in part", f"not {'; not '.join(missing)}")
+    return Flag("sandbox", "on", ", ".join(each.what for each in ready.sandbox))
 
 
 def _behind(scheduler: Scheduler, ahead: Next) -> Next:

@@ -26,11 +26,11 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class CrashLoop:
-    """A model that is left alone until then. `words` say how its worker died last."""
+    """A model that is left alone for another `pause` seconds. `words` say how its worker died last."""
 
     key: str
     model: str
-    until: float
+    pause: float
     words: str
 
 
@@ -67,7 +67,7 @@ class Breaker:
     def loops(self, now: float) -> tuple[CrashLoop, ...]:
         """Those that are left alone."""
         return tuple(
-            CrashLoop(key, record.model, record.until, record.words)
+            CrashLoop(key, record.model, record.until - now, record.words)
             for key, record in self._records.items()
             if record.until > now
         )

@@ -330,6 +330,7 @@ class FakeService:
         pinned = replace(
             soon, name="embedder:latest", expires_at=None, size_gpu=9_000_000, running=0, waiting=0, pid=4712,
             memory=(Held("CUDA0", "CUDA0", 9_000_000),), devices=("CUDA0",), gpu_layers=5, shared_with=(),
+            is_pinned=True,
         )  # fmt: skip
         return (soon, pinned)
 

@@ -333,6 +333,7 @@ def test_ps_puts_the_longest_stay_first(server: Served) -> None:
         "load_seconds": 0.25,
         "pid": 4711,
         "shared_with": ["pirate:latest"],
+        "pinned": False,
     }
 
 

@@ -57,6 +57,10 @@ def test_all_columns_where_there_is_room() -> None:
     assert pstable.lines(ANSWER, NOW) == WIDE.splitlines()
 
 
+def test_a_pinned_model_says_so() -> None:
+    assert pstable.lines({"models": [{**READY, "pinned": True}]}, NOW)[1].endswith("    Pinned")
+
+
 def test_a_narrow_terminal_gets_fewer_words_and_then_fewer_columns() -> None:
     assert pstable.lines(ANSWER, NOW, 80)[:3] == [
         "NAME      SIZE   PROCESSOR        REQUESTS       TOK/S  UNTIL",

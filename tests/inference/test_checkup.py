@@ -18,6 +18,7 @@ from runner.inference.checkup import Checkup, tried_out
 from runner.protocol.checkup import Finding
 from runner.protocol.devices import Device
 from runner.protocol.totals import Totals
+from runner.scheduler.breaker import CrashLoop
 from runner.scheduler.meters import Measured, Meters
 from tests.inference.conftest import Make
 
@@ -27,12 +28,16 @@ class Idle:
 
     def __init__(self) -> None:
         self.meters: list[Measured] = []
+        self.loops: list[CrashLoop] = []
 
     def residents(self) -> Sequence[object]:
         return ()
 
     def measured(self) -> Sequence[Measured]:
         return self.meters
+
+    def crash_loops(self) -> Sequence[CrashLoop]:
+        return self.loops
 
 
 class Place:
@@ -45,6 +50,7 @@ class Place:
         self.memory = 8 * 2**30
         self.now = 1.9e9
         self.error: str | None = None
+        self.problems: list[str] = []
         self.store, self.folder = store, folder
 
     def read(self) -> Settings:
@@ -52,10 +58,16 @@ class Place:
             raise ConfigError(self.error)
         return replace(self.settings, models=Path("/elsewhere"))
 
-    async def found(self, devices: Sequence[Device] | None = None) -> dict[str, list[Finding]]:
-        given = None if devices is None else lambda: devices
+    async def found(self, devices: Sequence[Device] = ()) -> dict[str, list[Finding]]:
         checkup = Checkup(
-            self.store, self.service, self.live, self.folder / "logs", lambda: self.memory, given, lambda: self.now
+            self.store,
+            self.service,
+            self.live,
+            self.folder / "logs",
+            lambda: self.memory,
+            lambda: devices,
+            lambda: self.problems,
+            lambda: self.now,
         )
         found: dict[str, list[Finding]] = {}
         for finding in await checkup.findings():
@@ -80,7 +92,7 @@ async def test_all_is_well(place: Place, make: Make) -> None:
     }  # fmt: skip
     assert "1 model is in" in found["store"][0].said
     assert found["engine"][0].said == "tried with sandbox on"
-    assert set(found) == {"settings", "store", "engine", "memory"}
+    assert set(found) == {"settings", "store", "engine", "memory", "devices"}
 
 
 async def test_broken_models_are_named_with_a_way_back(place: Place, make: Make) -> None:
@@ -117,6 +129,18 @@ async def test_memory_clock_workers_and_devices(place: Place) -> None:
     assert "3 times" in found["workers"][0].said
     assert found["devices"][0].said == "CUDA0 (A card, 8 GiB)"
     assert "CPU" in (await place.found([]))["devices"][0].said
+
+
+async def test_a_crash_loop_and_a_gpu_that_cannot_be_used(place: Place) -> None:
+    place.service.loops = [CrashLoop("k", "bad:latest", 11.6, "killed by SIGSEGV")]
+    place.problems = ["there is an NVIDIA GPU here, and this build of llama.cpp has no CUDA"]
+    found = await place.found()
+    (loop,) = found["workers"]
+    assert (loop.state, loop.said) == (
+        "fail",
+        '"bad:latest" is in a crash loop and is not loaded for another 12 s: killed by SIGSEGV',
+    )
+    assert [(each.state, "no CUDA" in each.said) for each in found["devices"]] == [("ok", False), ("warn", True)]
 
 
 async def test_the_process_that_tries_llama_cpp() -> None:

@@ -19,6 +19,7 @@ from runner.inference.resolve import Account, Resolver
 from runner.inference.why import Explained, explain
 from runner.protocol.devices import Device
 from runner.protocol.events import Loading, Ready, Stats
+from runner.protocol.sandbox import Promise
 from tests.fakes.scheduling import GIB, Bench, ready, want
 from tests.inference.conftest import Make, Served
 from tests.inference.test_service import told, whole
@@ -113,6 +114,22 @@ def test_one_that_lies_on_a_gpu_wholly_or_in_part(ask: Ask) -> None:
     why = ask(bench, "b", CPU, GPU)
     assert why.place.words == "10 of 25 layers on CUDA0, the rest on the CPU"
     assert why.place.reason.startswith("Not all of its layers fit there")
+
+
+def test_what_llama_cpp_chose_how_it_is_shut_in_and_that_it_stays(ask: Ask) -> None:
+    bench = Bench()
+    bench.submit(want("a", has_work=False))
+    assert ("flash attention", "auto") in [(each.name, each.value) for each in ask(bench, "a").flags]
+    shut = (Promise("files", True), Promise("network", False, "the kernel is too old"))
+    loaded(bench, "a", flash_attn=False, sandbox=shut)
+    bench.scheduler.pin("a")
+    why = ask(bench, "a")
+    flags = {each.name: (each.value, each.words) for each in why.flags}
+    assert flags["flash attention"] == ("off", "as llama.cpp found faster")
+    assert flags["sandbox"] == ("in part", "not network: the kernel is too old")
+    assert why.resident is not None
+    assert (why.resident.is_pinned, why.resident.expires_at) == (True, None)
+    assert why.words == "It is loaded for 0 s, and pinned."
 
 
 def test_one_that_had_to_go_and_what_it_would_drive_out(ask: Ask) -> None:

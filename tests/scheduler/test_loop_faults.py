@@ -227,7 +227,7 @@ class TestDeath:
         with pytest.raises(LoadFailed, match="three times within a minute"):
             bench.submit(want("a"))
         (loop,) = bench.scheduler.view.crash_loops()
-        assert (loop.key, loop.model, loop.until, loop.words) == ("a", "a", 10.0, "killed by SIGKILL")
+        assert (loop.key, loop.model, loop.pause, loop.words) == ("a", "a", 10.0, "killed by SIGKILL")
         assert bench.submit(want("b")).outcome is None
         bench.advance(10)
         assert bench.submit(want("a")).outcome is None

@@ -170,6 +170,7 @@ def _running(resident: Resident, config: ModelConfig | None) -> wire.Running:
         load_seconds=round(resident.load_seconds, 3),
         pid=resident.pid,
         shared_with=resident.shared_with,
+        pinned=resident.is_pinned,
         engine=_engine(resident.measured) if resident.measured else UNSET,
     )
 

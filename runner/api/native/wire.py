@@ -428,7 +428,7 @@ class Running(msgspec.Struct, kw_only=True):
     dying); `status` says it for people. `waiting` requests are in the queue (`queued` of them) or wait for their turn
     in the worker; `estimate` is seconds until a request that came now would be taken, null if nobody knows. Rates are
     tokens in a second, over the last few. Models in `shared_with` have the same worker, whose memory, cells and rates
-    are in each one's row, and count once.
+    are in each one's row, and count once. A `pinned` one isn't evicted, nor unloaded for being idle.
     """
 
     name: str
@@ -457,6 +457,7 @@ class Running(msgspec.Struct, kw_only=True):
     load_seconds: float
     pid: int | None
     shared_with: tuple[str, ...]
+    pinned: bool
     engine: Engine | UnsetType = UNSET
 
 
