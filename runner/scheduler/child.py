@@ -172,18 +172,23 @@ class Child(asyncio.SubprocessProtocol):
         """Take a sign of life, which is nobody else's business."""
         if not isinstance(event, Beat):
             return False
-        if fault := self._pulse.beat(event.step, self._loop.time()):
+        now = self._loop.time()
+        if fault := self._pulse.beat(event.step, now, event.silence):
             self._hangs(fault)
-        elif self._look is None and not self._stopping:
+        elif not self._stopping:
             self._expect()
         return True
 
     def _expect(self) -> None:
         """Look again when the worker should have been heard of."""
-        if (due := self._pulse.due) is not None:
-            self._look = self._loop.call_at(due, self._look_at_it)
+        due = self._pulse.due
+        if due is None or (self._look is not None and self._look.when() <= due):
+            return
+        self._forget_pulse()
+        self._look = self._loop.call_at(due, self._look_at_it)
 
     def _look_at_it(self) -> None:
+        self._look = None
         if fault := self._pulse.look(self._loop.time()):
             self._hangs(fault)
         else:

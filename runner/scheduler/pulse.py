@@ -1,4 +1,5 @@
-"""Whether a worker lives: when it was last heard of, and how long its step may take. Pure; time is a given number.
+"""Whether a worker lives: when it was last heard of, how long its step may take. Pure; time is a
+given number.
 
 A worker that beats is expected to go on beating. What the daemon itself missed, because it or the whole machine slept,
 is nobody's fault.
@@ -18,6 +19,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self._heard: float | None = None
+        self._allowed = SILENCE
         self._due = 0.0
         self._step = 0.0
         self._longest = 0.0
@@ -33,10 +35,14 @@ class Pulse:
         if self._heard is not None:
             self._heard = now
 
-    def beat(self, step: float, now: float) -> str | None:
-        """A beat came, of a step that has been going on for so long; what is wrong, if something is."""
-        if self._heard is None:
-            self._due = now + SILENCE
+    def beat(self, step: float, now: float, silence: float = 0.0) -> str | None:
+        """A beat came, of a step that has been going on for so long; what is wrong, if something is.
+
+        The worker says that the next one may be late by the seconds of `silence`.
+        """
+        self._allowed = SILENCE + silence
+        if self._heard is None or now + self._allowed < self._due:
+            self._due = now + self._allowed
         self._heard = now
         if step < self._step:
             self._longest, self._has_ended = max(self._longest, self._step), True
@@ -49,7 +55,7 @@ class Pulse:
         assert self._heard is not None
         if now - self._due > _LATE:
             self._heard = now
-        self._due = self._heard + SILENCE
+        self._due = self._heard + self._allowed
         if now < self._due:
             return None
         return f"it has shown no sign of life for {now - self._heard:.0f} s"

@@ -63,3 +63,18 @@ def test_a_step_may_take_many_times_as_long_as_others() -> None:
         assert pulse.beat(step, 5.0) is None
     assert pulse.beat(200.0, 300.0) is None
     assert pulse.beat(201.0, 301.0) is not None
+
+
+def test_a_silence_that_was_announced_is_waited_for_and_no_other() -> None:
+    pulse = beating(10)
+    assert pulse.beat(0.0, 11.0, 30.0) is None
+    assert pulse.due == SILENCE
+    assert pulse.look(SILENCE) is None
+    assert pulse.due == 11.0 + SILENCE + 30.0
+    assert pulse.look(pulse.due) is not None
+    pulse = beating(10)
+    assert pulse.beat(0.0, 11.0, 30.0) is None
+    assert pulse.look(SILENCE) is None
+    assert pulse.beat(0.0, 20.0) is None
+    assert pulse.due == 20.0 + SILENCE, "it is over"
+    assert pulse.look(pulse.due) is not None
