@@ -22,7 +22,7 @@ from runner.scheduler import machine
 from runner.scheduler.effects import Reports
 from runner.scheduler.environment import worker_environment
 from runner.scheduler.failures import Exit
-from runner.scheduler.pulse import Pulse
+from runner.scheduler.pulse import Pulse, Shortage
 from runner.scheduler.worker_log import WorkerLog
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Child(asyncio.SubprocessProtocol):
         self._pulse = Pulse()
         self._hung = False
         self._look: asyncio.TimerHandle | None = None
-        self._killed_before = machine.oom_kills()
+        self._shortage = Shortage(machine.oom_kills())
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader()
         self._transport: asyncio.SubprocessTransport | None = None
@@ -173,6 +173,7 @@ class Child(asyncio.SubprocessProtocol):
         if not isinstance(event, Beat):
             return False
         now = self._loop.time()
+        self._shortage.alive(machine.oom_kills(), now)
         if fault := self._pulse.beat(event.step, now, event.silence):
             self._hangs(fault)
         elif not self._stopping:
@@ -242,7 +243,7 @@ class Child(asyncio.SubprocessProtocol):
     def _end(self, code: int | None) -> None:
         self._disarm()
         self._forget_pulse()
-        starved = code == -signal.SIGKILL and not self._fault and machine.oom_kills() > self._killed_before
+        starved = code == -signal.SIGKILL and not self._fault and self._shortage.is_to_blame(machine.oom_kills())
         for timer in self._timers:
             timer.cancel()
         self._log.close()

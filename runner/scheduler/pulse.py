@@ -1,5 +1,5 @@
-"""Whether a worker lives: when it was last heard of, how long its step may take. Pure; time is a
-given number.
+"""Whether a worker lives: when it was last heard of, how long its step may take, and whether memory was short when it
+died. Pure; times and counts are given numbers.
 
 A worker that beats is expected to go on beating. What the daemon itself missed, because it or the whole machine slept,
 is nobody's fault.
@@ -7,11 +7,14 @@ is nobody's fault.
 
 from __future__ import annotations
 
+import math
+
 SILENCE = 4.0  # seconds; a worker beats once a second
 _LATE = 1.0  # seconds; a look that comes so much later than it was due says nothing
 SHORTEST = 60.0  # seconds that a step may always take
 FIRST = 600.0  # and as long as none has been seen to end: weights may still have to come from a slow disk
 _LONGER = 20  # times as long as the longest so far
+_APART = 0.5  # seconds at least between two readings: beats that were held up come several at a time
 
 
 class Pulse:
@@ -59,3 +62,25 @@ class Pulse:
         if now < self._due:
             return None
         return f"it has shown no sign of life for {now - self._heard:.0f} s"
+
+
+class Shortage:
+    """Whether the system ended processes for want of memory about when a worker died.
+
+    It keeps a count of all of them, whoever they were, so only what was counted since the worker's last signs of life
+    says something of its death.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._earlier = self._latest = count
+        self._at = -math.inf
+
+    def alive(self, count: int, now: float) -> None:
+        """The worker lives, and so many have been ended. Its sign may have been sent before the last of them: so it is
+        the reading before this one that counts."""
+        if now - self._at >= _APART:
+            self._earlier, self._latest, self._at = self._latest, count, now
+
+    def is_to_blame(self, count: int) -> bool:
+        """Whether there were more of late, the worker being dead."""
+        return count > self._earlier
