@@ -1,13 +1,15 @@
 """The worker's signs of life: a Beat a second, from a thread that does nothing else.
 
 So the daemon can tell a worker that computes for long from one that is stopped, or stuck. Knows no step, only since
-when one has been going on.
+when one has been going on. What will hold up even this thread is announced.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from runner.engine.outbox import Outbox
 from runner.protocol.events import Beat
@@ -21,6 +23,7 @@ class Heart:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._began: float | None = None
+        self._silence = 0.0
         self._over = threading.Event()
         threading.Thread(target=self._run, name="heart", daemon=True).start()
 
@@ -32,12 +35,26 @@ class Heart:
         """Nothing is computed any more."""
         self._began = None
 
+    @contextmanager
+    def silence(self, most: float) -> Iterator[None]:
+        """Inside of this no thread may get to run for `most` seconds. One such thing at a time."""
+        self._silence = most
+        self._beat()
+        try:
+            yield
+        finally:
+            self._silence = 0.0
+            self._beat()
+
     def close(self) -> None:
         """Stop beating."""
         self._over.set()
 
     def _run(self) -> None:
         while not self._over.is_set():
-            began = self._began
-            self._outbox.put(Beat(0.0 if began is None else max(0.0, time.monotonic() - began)))
+            self._beat()
             self._over.wait(_SECONDS)
+
+    def _beat(self) -> None:
+        began = self._began
+        self._outbox.put(Beat(0.0 if began is None else max(0.0, time.monotonic() - began), self._silence))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
@@ -23,13 +25,21 @@ from runner.protocol.commands import Constraint
 
 _MOST_GRAMMARS = 64
 _MOST_TEXT = 1 << 20  # bytes of all their texts together
+# Seconds for each token of a vocabulary in which llguidance lets no other thread run while it makes its tables: twenty
+# times what it takes on a machine that has nothing else to do.
+_SILENCE = 2e-4
+
+Silence = Callable[[float], AbstractContextManager[object]]
+"""Announces that no thread may get to run for so many seconds."""
 
 
 class Grammars:
-    """Compiles constraints for one model. Several threads may ask; new constraints are compiled one after the other."""
+    """Compiles constraints for one model. Several threads may ask; new constraints are compiled one after the other.
+    Before the first, `silence` is announced."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, silence: Silence = nullcontext) -> None:
         self._model = model
+        self._silence = silence
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, tuple[Form | InvalidRequest, int]] = OrderedDict()
         self._compiling = threading.Lock()  # holds together what follows
@@ -67,7 +77,8 @@ class Grammars:
         except InvalidRequest as refusal:
             return refusal
         if self._tables is None:
-            self._tables = tables(self._model)
+            with self._silence(_SILENCE * self._model.n_vocab):
+                self._tables = tables(self._model)
             ids = (token for token in range(self._model.n_vocab) if self._tables.is_special_token(token))
             self._specials = np.fromiter(ids, np.int64)
         specials = self._specials

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -55,7 +56,7 @@ from runner.protocol.events import Told
 from runner.protocol.options import SampleOptions
 
 if TYPE_CHECKING:
-    from runner.engine.grammars import Grammars
+    from runner.engine.grammars import Grammars, Silence
 
 _FRAMING = 1024  # bytes of a frame of vectors that are no vectors
 _PREDICTED = 8  # tokens of an answer that the client predicts, tried in one step at most
@@ -67,7 +68,7 @@ _MOST_SCORES = 1 << 19  # of an echoed prompt; they travel in one frame
 class Mailbox:
     """Turns commands into work. `context_length` is the most that one request may use; `input_limit` the longest input
     of an embedding. Where the model's state can't be cut, nothing `speculates`. With an `eye` images are looked at;
-    `step` tokens can be computed together."""
+    `step` tokens can be computed together. What will hold up all threads announces its `silence`."""
 
     def __init__(
         self,
@@ -81,8 +82,10 @@ class Mailbox:
         has_draft_model: bool = False,
         eye: Eye | None = None,
         step: int = 0,
+        silence: Silence = nullcontext,
     ) -> None:
         self._model = model
+        self._silence = silence
         self._voices = voices
         self._context_length = context_length
         self._input_limit = input_limit
@@ -280,7 +283,7 @@ class Mailbox:
             if self._grammars is None:
                 from runner.engine.grammars import Grammars  # on use: most workers never need what it loads
 
-                self._grammars = Grammars(self._model)
+                self._grammars = Grammars(self._model, self._silence)
             return self._grammars
 
     def _samplers(self, command: Generate, tokens: list[int], *, led: bool) -> list[Sampler]:

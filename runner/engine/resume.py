@@ -65,7 +65,7 @@ def _begun(model: Model, new: Sequence, choice: int, chooser: Chooser) -> Sequen
     for token in told.tokens:
         starts.append(text.position)
         chooser.accept(token)
-        surplus += text.push(model.piece(token))
+        surplus += text.push(new.piece(model, token))
     sequence = new.fork(choice, chooser)
     sequence.tokens += told.tokens
     sequence.text, sequence.owed = text, surplus

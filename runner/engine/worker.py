@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -178,6 +178,7 @@ class Worker:
             has_draft_model=self._second is not None,
             eye=self._eye,
             step=self._lanes.pool.context.batch if self._lanes.pool is not None else 0,
+            silence=heart.silence if heart is not None else nullcontext,
         )
         self._stopping = threading.Event()
         crew = Crew(threads(options))

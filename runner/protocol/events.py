@@ -199,9 +199,10 @@ class Stats(Totals, frozen=True, tag="stats", kw_only=True):
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """A sign of life, about once a second. `step` is how long the present step has been going on, in seconds; 0 between
-    steps."""
+    steps. The next may be later by `silence` seconds: something is about to hold up all threads of the worker."""
 
     step: float = 0.0
+    silence: float = 0.0
 
 
 Outcome = Done | Vectors | Told

@@ -22,7 +22,7 @@ from runner.scheduler import machine
 from runner.scheduler.effects import Reports
 from runner.scheduler.environment import worker_environment
 from runner.scheduler.failures import Exit
-from runner.scheduler.pulse import Pulse
+from runner.scheduler.pulse import Pulse, Shortage
 from runner.scheduler.worker_log import WorkerLog
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Child(asyncio.SubprocessProtocol):
         self._pulse = Pulse()
         self._hung = False
         self._look: asyncio.TimerHandle | None = None
-        self._killed_before = machine.oom_kills()
+        self._shortage = Shortage(machine.oom_kills())
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader()
         self._transport: asyncio.SubprocessTransport | None = None
@@ -172,18 +172,24 @@ class Child(asyncio.SubprocessProtocol):
         """Take a sign of life, which is nobody else's business."""
         if not isinstance(event, Beat):
             return False
-        if fault := self._pulse.beat(event.step, self._loop.time()):
+        now = self._loop.time()
+        self._shortage.alive(machine.oom_kills(), now)
+        if fault := self._pulse.beat(event.step, now, event.silence):
             self._hangs(fault)
-        elif self._look is None and not self._stopping:
+        elif not self._stopping:
             self._expect()
         return True
 
     def _expect(self) -> None:
         """Look again when the worker should have been heard of."""
-        if (due := self._pulse.due) is not None:
-            self._look = self._loop.call_at(due, self._look_at_it)
+        due = self._pulse.due
+        if due is None or (self._look is not None and self._look.when() <= due):
+            return
+        self._forget_pulse()
+        self._look = self._loop.call_at(due, self._look_at_it)
 
     def _look_at_it(self) -> None:
+        self._look = None
         if fault := self._pulse.look(self._loop.time()):
             self._hangs(fault)
         else:
@@ -237,7 +243,7 @@ class Child(asyncio.SubprocessProtocol):
     def _end(self, code: int | None) -> None:
         self._disarm()
         self._forget_pulse()
-        starved = code == -signal.SIGKILL and not self._fault and machine.oom_kills() > self._killed_before
+        starved = code == -signal.SIGKILL and not self._fault and self._shortage.is_to_blame(machine.oom_kills())
         for timer in self._timers:
             timer.cancel()
         self._log.close()

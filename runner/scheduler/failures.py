@@ -24,7 +24,7 @@ class Exit:
 
     `fault` says what the daemon found wrong before it ended the process itself (a load without progress, a broken
     frame); `tail` holds the last lines that the worker wrote to its log. With `starved`, the system ended processes for
-    want of memory while it ran; with `hung`, the fault is that it was silent or didn't get on.
+    want of memory about when it ended; with `hung`, the fault is that it was silent or didn't get on.
     """
 
     code: int | None

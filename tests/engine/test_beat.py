@@ -7,12 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from modelfiles.embedded import demo_gguf
 from runner.engine.beat import Heart
 from runner.engine.outbox import Outbox
 from runner.engine.worker import _of_memory
 from runner.errors import InsufficientMemory, LoadFailed, RunnerError
 from runner.protocol.codec import FrameReader, unpack_events
-from runner.protocol.events import Beat
+from runner.protocol.commands import Constraint, Generate, TextPrompt
+from runner.protocol.events import Beat, Done
+from runner.protocol.options import SampleOptions
+from tests.engine.worker_process import WorkerProcess
 
 
 def beats(descriptor: int) -> Iterator[Beat]:
@@ -37,6 +41,23 @@ def test_beats_tell_of_the_present_step() -> None:
         heart.close()
         outbox.close()
     os.close(reading)
+
+
+def test_what_holds_up_every_thread_is_announced() -> None:
+    """The tables of a large vocabulary take seconds in which no other thread of the worker runs, once."""
+    worker = WorkerProcess(demo_gguf())
+    silences: list[list[float]] = []
+    for number in (1, 2):
+        constraint = Constraint("regex", f"(a|b){{{number}}}")
+        worker.send(Generate(number, TextPrompt("x"), SampleOptions(num_predict=4), constraint=constraint))
+        silences.append([])
+        for event in worker.events():
+            silences[-1] += [event.silence] if isinstance(event, Beat) else []
+            if isinstance(event, Done):
+                break
+    assert max(silences[0]) > 0.5
+    assert not any(silences[1])
+    assert worker.close() == 0
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,22 @@ after must make up the same answer.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from modelfiles.embedded import demo_gguf
-from runner.conversation import Message
+from runner.conversation import Message, ToolChoice, ToolSpec
+from runner.llama import library
+from runner.llama.model import Model
 from runner.protocol.commands import ChatPrompt, Constraint, Generate, Prompt, TextPrompt
 from runner.protocol.events import Done, Ended, Failed, Logprob, Started, Text
-from runner.protocol.options import SampleOptions
+from runner.protocol.options import LoadOptions, SampleOptions
 from runner.scheduler.told import Account
 from tests.engine.test_choices import TOP, drawn_with
 from tests.engine.worker_process import NEAR_TIE, WorkerProcess
@@ -28,6 +32,7 @@ SCHEMA = Constraint(
     "schema",
     '{"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name","age"]}',
 )
+TYPES, CONTROL = b"tokenizer.ggml.token_type", 3  # in a GGUF file: the kind of each token
 _ids = count(1)
 
 
@@ -120,10 +125,46 @@ STRICT = {
     "drafts": generate(TextPrompt("a b c d e f g h a b c d e f g h a b c"), prompt_lookup_num_tokens=6),
 }
 
+NOTE = {"type": "object", "properties": {"text": {"type": "string", "maxLength": 60}}, "required": ["text"]}
+CALL = generate(
+    ChatPrompt(
+        (Message("user", "Write a long note on how to pull a model."),),
+        tools=(ToolSpec("write_note", "Writes a note", NOTE),),
+        tool_choice=ToolChoice("required"),
+        think=False,
+    )
+)
+
 
 @pytest.mark.parametrize("name", STRICT)
 def test_cut_off_anywhere(worker: WorkerProcess, name: str) -> None:
-    command = STRICT[name]
+    is_the_same_behind_every_cut(worker, STRICT[name])
+
+
+def test_cut_off_behind_a_marker_that_is_no_text(tmp_path: Path) -> None:
+    """In some vocabularies calls are marked by control tokens, which come out as text only for those who call."""
+    process = WorkerProcess(with_control_tokens(tmp_path, "<tool_call>", "</tool_call>"), num_ctx=1024, num_parallel=8)
+    told = is_the_same_behind_every_cut(process, CALL)
+    assert told.texts[0].startswith("<tool_call>")
+    assert len(run(process, CALL)) > 4, "there are places to cut it behind the marker"
+    assert process.close() == 0
+
+
+def with_control_tokens(folder: Path, *markers: str) -> Path:
+    """The demo, in whose vocabulary these are control tokens."""
+    data = bytearray(demo_gguf().read_bytes())
+    model = Model([str(demo_gguf())], LoadOptions(num_ctx=8, num_parallel=1), library.start())
+    types = data.index(TYPES) + len(TYPES) + 16  # behind the kind of the value, that of its elements and their number
+    for token in model.marked(markers):
+        struct.pack_into("<i", data, types + 4 * token, CONTROL)
+    model.close()
+    made = folder / "control.gguf"
+    made.write_bytes(data)
+    return made
+
+
+def is_the_same_behind_every_cut(worker: WorkerProcess, command: Generate) -> Whole:
+    """The undisturbed answer, which each that is cut off and resumed makes up as well."""
     run(worker, command)  # so that the prompt stands there, and rows are computed in the same batches
     told = run(worker, command)
     undisturbed = whole(told)
@@ -136,6 +177,7 @@ def test_cut_off_anywhere(worker: WorkerProcess, name: str) -> None:
         assert usage.completion_tokens == expected.completion_tokens
         assert usage.prompt_tokens == expected.prompt_tokens
         assert usage.cached_tokens <= usage.prompt_tokens
+    return undisturbed
 
 
 def test_what_was_told_to_its_end_but_for_the_end(worker: WorkerProcess) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.scheduler.pulse import FIRST, SHORTEST, SILENCE, Pulse
+from runner.scheduler.pulse import FIRST, SHORTEST, SILENCE, Pulse, Shortage
 
 
 def beating(until: int = 10, step: float = 0.0) -> Pulse:
@@ -63,3 +63,31 @@ def test_a_step_may_take_many_times_as_long_as_others() -> None:
         assert pulse.beat(step, 5.0) is None
     assert pulse.beat(200.0, 300.0) is None
     assert pulse.beat(201.0, 301.0) is not None
+
+
+def test_a_silence_that_was_announced_is_waited_for_and_no_other() -> None:
+    pulse = beating(10)
+    assert pulse.beat(0.0, 11.0, 30.0) is None
+    assert pulse.due == SILENCE
+    assert pulse.look(SILENCE) is None
+    assert pulse.due == 11.0 + SILENCE + 30.0
+    assert pulse.look(pulse.due) is not None
+    pulse = beating(10)
+    assert pulse.beat(0.0, 11.0, 30.0) is None
+    assert pulse.look(SILENCE) is None
+    assert pulse.beat(0.0, 20.0) is None
+    assert pulse.due == 20.0 + SILENCE, "it is over"
+    assert pulse.look(pulse.due) is not None
+
+
+def test_only_a_shortage_of_memory_about_when_it_died_is_to_blame() -> None:
+    shortage = Shortage(3)
+    assert not shortage.is_to_blame(3)
+    assert shortage.is_to_blame(4), "it never gave a sign of life"
+    shortage.alive(4, 10.0)
+    assert shortage.is_to_blame(4), "the sign may be older than what was counted"
+    shortage.alive(4, 10.1)
+    assert shortage.is_to_blame(4), "the same of one that came with it"
+    shortage.alive(4, 11.0)
+    assert not shortage.is_to_blame(4), "somebody else, a second ago"
+    assert shortage.is_to_blame(5)
