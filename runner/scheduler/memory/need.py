@@ -28,7 +28,6 @@ _LOOKING = 1.5  # of a projector's file: it is read into memory, and computes wi
 _SEEN = 256 * 2**20  # embeddings of images that a worker remembers
 _PROCESS = 96 * 2**20  # interpreter, libraries and the tokenizer's tables
 _DRIVER = 300 * 2**20  # what a driver takes of a device for each process
-_PACKED = "_REPACK"  # how a buffer's name ends that holds weights in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,17 +194,16 @@ def measured(ready: Ready, planned: Need) -> Need:
             by_pool[pool] = by_pool.get(pool, 0) + size
     if not by_pool:
         return planned
-    mapped, packed = 0, 0
+    weights = 0
     for name, size in ready.weights_bytes.items():
         pool = pool_of_buffer(name, planned.devices)
-        if pool != HOST:
-            by_pool[pool] = by_pool.get(pool, 0) + size
-        elif name.endswith(_PACKED):
-            packed += size
+        if pool == HOST:
+            weights += size
         else:
-            mapped += size
-    # Beside what is packed, the file's pages may be let go.
-    mapped = min(mapped, planned.weights) if packed else mapped
+            by_pool[pool] = by_pool.get(pool, 0) + size
+    packed = min(ready.packed_bytes, weights)
+    # Those pages of the file that are packed as well are of no more use.
+    mapped = min(weights - packed, planned.weights) if packed else weights
     devices = {pool: by_pool.get(pool, 0) + _DRIVER + planned.devices_later.get(pool, 0) for pool in planned.devices}
     return Need(
         mapped or planned.weights,
