@@ -119,11 +119,12 @@ def apart(
     first, later = _taken(footprint, options, placement or CPU, correction, shared)
     return {
         pool: Parts(
-            weights=round((part.mapped - part.twice + part.copied) * correction.weights),
+            weights=round((part.mapped - part.twice + part.copied) * correction.weights)
+            + (footprint.adapters if pool == HOST else 0),
             cache=round(part.kv * correction.kv),
             compute=round(part.compute * correction.compute),
             waits=later.get(pool, 0) + (kept if pool == HOST else 0),
-            other=_beside(footprint) if pool == HOST else _DRIVER,
+            other=_beside(footprint) - footprint.adapters if pool == HOST else _DRIVER,
         )
         for pool, part in first.items()
     }
@@ -147,8 +148,9 @@ def _taken(
 
 
 def _beside(footprint: Footprint) -> int:
+    """Bytes of the host's that no worker reports when it is ready, so that nothing is learnt of them."""
     sight = round(_LOOKING * footprint.projector) + _SEEN if footprint.projector else 0
-    return _PROCESS + sight
+    return _PROCESS + sight + footprint.adapters
 
 
 def corrected(part: Takes, correction: Correction) -> tuple[int, int]:
