@@ -100,7 +100,7 @@ class Survey:
     def fits(self, want: Want, room: Room) -> Fitted | None:
         """The best load for a request within this room; None if not even the smallest fits."""
         if (small := self._recovery.small(want.key, self._now)) is not None:
-            room = {pool: min(size, small.most) for pool, size in room.items()}
+            room = {pool: min(size, small.most.get(pool, size)) for pool, size in room.items()}
         asked = (want.footprint, want.load.options, want.load.embedding, frozenset(room.items()))
         if asked not in self._answers:
             self._answers[asked] = memory.place(
@@ -114,6 +114,10 @@ class Survey:
         """Bytes that the smallest load for a request takes, and bytes that there are for all models together."""
         need = memory.least(want.footprint, want.load.options, self._stock.devices())
         return need.total, sum(self._capacity.get(pool, 0) for pool in need.pools)
+
+    def least(self, want: Want) -> int:
+        """Bytes of the host's memory that the smallest load for a request takes on the CPU alone."""
+        return memory.least(want.footprint, want.load.options).host
 
     def reload(self, member: Member) -> float:
         """Seconds that it would take to have a worker back."""

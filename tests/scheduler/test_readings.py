@@ -10,6 +10,7 @@ import pytest
 from runner.errors import InsufficientMemory
 from runner.protocol.devices import HOST, Device, DeviceSurvey
 from runner.scheduler.devices import MOST_AGE, Inventory
+from runner.scheduler.failures import Exit
 from runner.scheduler.loop import Limits
 from runner.scheduler.memory import CPU_DEVICE, Block, Footprint, Graph
 from runner.scheduler.offer import Offer, offer
@@ -131,6 +132,19 @@ async def test_workers_go_on_while_a_reading_is_awaited_and_nobody_loses_his_tur
     bench.exit("a", 0)
     assert bench.state("b") == "loading"
     assert late.outcome is None
+
+
+async def test_a_card_that_ran_out_of_memory_is_given_much_less_of_a_load(card: Card) -> None:
+    bench = card.bench
+    bench.submit(want("a", footprint=MODEL, num_ctx=8192))
+    had = bench.member("a").need  # type: ignore[union-attr]
+    bench.scheduler.exited(bench.run("a"), Exit(-6, tail="cudaMalloc failed: out of memory"))
+    bench.scheduler.tick()
+    small = bench.member("a").need  # type: ignore[union-attr]
+    assert card.layers("a") < 9
+    assert small.devices.get("CUDA0", 0) <= 0.6 * had.devices["CUDA0"]
+    assert small.host > had.host  # where the layers went
+    assert "of CUDA0 and" in bench.scheduler.view.smaller("a")
 
 
 async def test_what_is_loaded_is_known_between_readings(card: Card) -> None:
