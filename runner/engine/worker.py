@@ -345,6 +345,7 @@ class Worker:
             gpu_layers=self._model.gpu_layers,
             layers=self._model.n_layer,
             weights_bytes=sizes.weights,
+            packed_bytes=sizes.packed,
             kv_bytes=sizes.kv,
             compute_bytes=sizes.compute,
             load_ns=time.monotonic_ns() - started,

@@ -282,6 +282,7 @@ class Resolver:
             footprint_of(
                 source.facts,
                 weights=model.size - shows - beside - replaced + adapters,
+                adapters=adapters,
                 packs=self._packs,
                 projector=shows if source.has("vision") else 0,
                 prefixes=self._prefixes.ram if self._prefixes and source.has("completion") else 0,

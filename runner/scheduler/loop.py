@@ -283,7 +283,7 @@ class Scheduler:
         now = self._clock()
         for ticket, error in self._reception.look(now):
             self._fail(ticket, error)
-        while decisions := plan.plan(self._survey.snapshot(now)):
+        while decisions := self._survey.allowed(plan.plan(self._survey.snapshot(now))):
             for decision in decisions:
                 self._carry_out(decision, now)
         for member in self._fleet.expired(now):  # after the plan: somebody may just have come for it

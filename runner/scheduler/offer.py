@@ -37,7 +37,7 @@ class Offer:
 def offer(devices: Sequence[Device], room: Room, members: Iterable[Member]) -> Offer:
     """How it stands, from what is free now by pool and who is loaded."""
     there = list(members)
-    whole = room_with(room, [(m.taken, m.load.options.use_mmap) for m in there if m.state == "ready"])
+    whole = room_with(room, [(m.taken, m.load.options.use_mmap) for m in there if m.ready is not None])
     free = dict(whole)
     for member in there:
         for pool, size in member.need.pools.items():

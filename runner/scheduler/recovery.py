@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from runner.errors import LoadFailed, RunnerError, WorkerCrashed
 from runner.scheduler.breaker import Breaker, CrashLoop
 from runner.scheduler.failures import Exit, gibibytes
-from runner.scheduler.memory import Need
+from runner.scheduler.memory import HOST, Need, Room
 from runner.scheduler.quarantine import Quarantine
 from runner.scheduler.ticket import Ticket, Want
 
 _TRIES = 2  # deaths that count against a request, and loads that may die, until it is given up
 _TRIAL = 10.0  # seconds that others wait for a suspect, and after which it is none: its prompt may be a long one
 _ACQUITTALS = 2  # deaths in a row without a new token, after which it isn't acquitted any more
-_SMALLER = 0.6  # of what a load takes beside the weights is left to it once it has run out of memory
+_SMALLER = 0.6  # of what a load takes is left to it once it has run out of memory, beside the host's weights
 _STAYS_SMALL = 3600.0  # seconds
 
 
@@ -36,9 +36,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """A model that ran out of memory once: its loads stay within `most` bytes until then. `words` say why."""
+    """A model that ran out of memory once: its loads stay within `most` bytes of each pool until then, and within what
+    is free of the others. `words` say why."""
 
-    most: int
+    most: Room
     until: float
     words: str
 
@@ -189,12 +190,17 @@ class Recovery:
 
     def step_down(self, key: str, model: str, had: Need, least: int, now: float) -> Small | None:
         """A load ran out of memory, or the system ended it for that: what its next one may take. None if that is known
-        to be of no use: it ran with less already, or `least` is no less than it had."""
+        to be of no use: it ran with less already, or `least`, the smallest on the CPU alone, is no less than it had.
+
+        Which pool ran out nobody says. What a device loses, the host is given: layers move there.
+        """
         self._forget_small(now)
-        most = max(least, had.weights + round(_SMALLER * (had.total - had.weights)))
-        if key in self._small or most >= had.total:
+        most = {pool: round(_SMALLER * size) for pool, size in had.devices.items()}
+        moved = sum(had.devices.values()) - sum(most.values())
+        most[HOST] = max(least, had.weights + round(_SMALLER * (had.host - had.weights)) + moved)
+        if key in self._small or (most[HOST] >= had.host and not moved):
             return None
-        words = f'"{model}" ran out of memory with {gibibytes(had.total)}; from now on it gets {gibibytes(most)}'
+        words = f'"{model}" ran out of memory with {_told(had.pools)}; from now on it gets {_told(most)}'
         self._small[key] = Small(most, now + _STAYS_SMALL, words)
         return self._small[key]
 
@@ -211,6 +217,14 @@ class Recovery:
 def _is_acquitted(ticket: Ticket, now: float) -> bool:
     """Whether it has been in its worker for so long that somebody else will have killed that."""
     return now >= ticket.entered + _TRIAL and ticket.fruitless <= _ACQUITTALS
+
+
+def _told(pools: Room) -> str:
+    """Bytes by pool for people; where there is the host alone, without its name."""
+    if len(pools) == 1:
+        return gibibytes(sum(pools.values()))
+    there = sorted(pools.items(), key=lambda item: (item[0] == HOST, item[0]))
+    return " and ".join(f"{gibibytes(size)} of {'memory' if pool == HOST else pool}" for pool, size in there)
 
 
 def _on_pause(model: str, seconds: float) -> LoadFailed:

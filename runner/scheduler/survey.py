@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 from runner.protocol.options import LoadOptions
@@ -15,7 +15,7 @@ from runner.scheduler import memory
 from runner.scheduler.fleet import Fleet, Member
 from runner.scheduler.memory import Fitted, Footprint, Room
 from runner.scheduler.pace import Pace
-from runner.scheduler.plan import Loaded, Snapshot, Waiting
+from runner.scheduler.plan import Decision, Hold, Loaded, Serve, Snapshot, Waiting
 from runner.scheduler.queue import Queue
 from runner.scheduler.recovery import Recovery
 from runner.scheduler.stock import Stock
@@ -24,6 +24,7 @@ from runner.scheduler.ticket import Ticket, Want
 _SHORTEST_HOLD, _LONGEST_HOLD = 0.5, 4.0  # seconds
 _NOBODY = 2**62  # the id of a request that nobody made
 _VALID = 0.25  # seconds that a measurement holds
+_MOST_AGE = 10.0  # seconds that a reading may be older than the loads under way, to plan further ones by it
 _REMEMBERED = 64  # answers of what fits
 
 _Question = tuple[Footprint, LoadOptions, bool, frozenset[tuple[str, int]]]
@@ -53,14 +54,16 @@ class Survey:
         self._capacity: Room = {}
         self._now = 0.0  # of the latest snapshot
         self._measured: tuple[frozenset[int], float] = (frozenset(), -math.inf)
+        self._fresh_at = -math.inf  # when a reading was last taken that loads may be planned by
+        self._is_stale = False
         self._answers: OrderedDict[_Question, Fitted | None] = OrderedDict()
 
     def snapshot(self, now: float) -> Snapshot:
         """Everything as it stands."""
         self._now = now
-        self._measure(now)
         windows = {m.key: self._recovery.window(m.key, m.window, len(m.inside), now) for m in self._fleet}
         heads = self._recovery.fronts(self._queue.heads({m.key: windows[m.key] - len(m.inside) for m in self._fleet}))
+        self._measure(now, (ticket.want for line in heads for ticket in line))
         if not self._capacity:  # nobody is loaded for, or refused, before the first reading
             heads = [line for line in heads if self._fleet.of(line[0].want.key) is not None]
         return Snapshot(
@@ -74,8 +77,13 @@ class Survey:
 
     def foresee(self, want: Want, now: float) -> Snapshot:
         """As `snapshot`, if nobody waited but somebody with this want."""
-        self._measure(now, want)
+        self._measure(now, (want,))
         return replace(self.snapshot(now), lines=[[Waiting(_NOBODY, want)]], capacity=self._capacity)
+
+    def allowed(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Those that may be carried out now. By a reading that is too old nobody is loaded for, evicted or refused: a
+        new one is on its way. Everybody keeps his turn, and workers that are there go on."""
+        return [each for each in decisions if not self._is_stale or isinstance(each, Serve | Hold)]
 
     def whole(self) -> int:
         """Bytes that there are for all models together, of all pools."""
@@ -92,7 +100,7 @@ class Survey:
     def fits(self, want: Want, room: Room) -> Fitted | None:
         """The best load for a request within this room; None if not even the smallest fits."""
         if (small := self._recovery.small(want.key, self._now)) is not None:
-            room = {pool: min(size, small.most) for pool, size in room.items()}
+            room = {pool: min(size, small.most.get(pool, size)) for pool, size in room.items()}
         asked = (want.footprint, want.load.options, want.load.embedding, frozenset(room.items()))
         if asked not in self._answers:
             self._answers[asked] = memory.place(
@@ -106,6 +114,10 @@ class Survey:
         """Bytes that the smallest load for a request takes, and bytes that there are for all models together."""
         need = memory.least(want.footprint, want.load.options, self._stock.devices())
         return need.total, sum(self._capacity.get(pool, 0) for pool in need.pools)
+
+    def least(self, want: Want) -> int:
+        """Bytes of the host's memory that the smallest load for a request takes on the CPU alone."""
+        return memory.least(want.footprint, want.load.options).host
 
     def reload(self, member: Member) -> float:
         """Seconds that it would take to have a worker back."""
@@ -142,26 +154,31 @@ class Survey:
             fresh=self._fresh(member),
         )
 
-    def _measure(self, now: float, also: Want | None = None) -> None:
-        """Bytes for all models together, measured only for somebody (`also`, or in the queue) whose model isn't there
-        as it has to be.
+    def _measure(self, now: float, wants: Iterable[Want]) -> None:
+        """Bytes for all models together, measured only for somebody whose model isn't there as it has to be.
 
-        And only when no load or stop is half done, since part of its memory would count twice or not at all; and not
-        for every event while the same workers are there.
+        And only while no load is half done, since part of its memory would count twice or not at all; and not for every
+        event while the same workers are there.
         """
-        is_settled = not self._capacity or all(member.state == "ready" for member in self._fleet)
-        wants = [line[0].want for line in self._queue.heads({})] + ([also] if also else [])
-        if not is_settled or not any(map(self._lacks, wants)):
+        there = [member for member in self._fleet if member.ready is not None]  # who stops has all until it is gone
+        self._stock.holds(_together(member.taken.pools for member in there))
+        if not any(map(self._lacks, wants)):
+            return
+        if len(there) < len(self._fleet):
+            begun = min(member.began for member in self._fleet if member.ready is None)
+            self._is_stale = begun - self._fresh_at > _MOST_AGE
             return
         workers = frozenset(member.run for member in self._fleet)
-        if workers == self._measured[0] and 0 <= now - self._measured[1] < _VALID:
+        is_recent = workers == self._measured[0] and 0 <= now - self._measured[1] < _VALID
+        if is_recent and not self._is_stale:
             return
-        ready = [m for m in self._fleet if m.state == "ready"]
-        self._stock.holds(_together(m.taken.pools for m in ready))
-        if not self._stock.is_fresh():
-            return  # what was read before still counts; whoever reads anew has all be settled again
+        self._is_stale = not self._stock.is_fresh()
+        if self._is_stale and (is_recent or not self._capacity):
+            return
         self._measured = workers, now
-        self._capacity = memory.room_with(self._stock.room(), [(m.taken, m.load.options.use_mmap) for m in ready])
+        if not self._is_stale:
+            self._fresh_at = now
+        self._capacity = memory.room_with(self._stock.room(), [(m.taken, m.load.options.use_mmap) for m in there])
         self._answers.clear()
 
     def _lacks(self, want: Want) -> bool:

@@ -82,7 +82,8 @@ def test_model_and_adapter_in_one_name(resolver: Resolver, make: Make, models: d
 def test_their_bytes_are_counted(resolver: Resolver, models: dict[str, StoredModel]) -> None:
     sizes = {name: models[name].adapters[0].stat().st_size for name in ("sql", "law")}
     plain = resolver.chat(Chat("m", HI)).footprint.weights
-    assert resolver.chat(Chat("m:sql", HI)).footprint.weights == plain + sizes["sql"]
+    tuned = resolver.chat(Chat("m:sql", HI)).footprint
+    assert (tuned.weights, tuned.adapters) == (plain + sizes["sql"], sizes["sql"])
     replaced = resolver.chat(Chat("sql", HI, lora=(Lora("law"),))).footprint.weights
     assert replaced == models["sql"].size - sizes["sql"] + sizes["law"]
 

@@ -146,6 +146,8 @@ class Storm(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.1, 6.0, 61.0]))
     def wait(self, seconds: float) -> None:
+        given_up = {heard.id for heard in self.heard if heard.deaf}  # who keeps one hangs, and is ended
+        self.unloaded |= {member.run for member in self.bench.scheduler.view.residents() if member.inside & given_up}
         self.bench.advance(seconds)
 
     @invariant()
