@@ -49,13 +49,13 @@ from runner.errors import InsufficientMemory, LoadFailed, RunnerError
 from runner.formats import THINKING, markers_in
 from runner.llama import library
 from runner.llama.context import Context
-from runner.llama.cores import threads
+from runner.llama.cores import Cores, threads
 from runner.llama.model import Model
 from runner.llama.placement import for_draft
 from runner.llama.state import States
 from runner.llama.vision import Vision
 from runner.protocol.codec import FrameReader, unpack_command
-from runner.protocol.commands import Cancel, Command, Load, Stop, Work
+from runner.protocol.commands import Cancel, Command, Load, Share, Stop, Work
 from runner.protocol.events import Failed, Loading, Ready
 from runner.protocol.options import cache_types, pooled
 from runner.protocol.sandbox import WORDS, Promise
@@ -157,6 +157,7 @@ class Worker:
         self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
         adapters = Loaded(lambda path: self._model.load_adapter(path, self._log), self._model.free_adapter)
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._cores = Cores(options)
         vision = self._projector()
         self._eye = Eye(vision) if vision is not None else None
         self._at_once = vision.at_once if vision is not None else 0
@@ -210,7 +211,9 @@ class Worker:
                 if isinstance(command, Stop):
                     stop = command
                     break
-                if isinstance(command, Work | Cancel):
+                if isinstance(command, Share):
+                    self._cores.share(command.workers)
+                elif isinstance(command, Work | Cancel):
                     intake.take(command)
         finally:  # however it ends, nobody reads commands any more, so nothing may go on
             self._stopping.set()
@@ -266,7 +269,16 @@ class Worker:
     def _generation_context(self, cells: int, sequences: int, *, split: bool) -> Context:
         options = self._load.options
         batch = max(options.num_batch, sequences, min(self._at_once, cells))
-        return Context(self._model, options, self._log, cells=cells, sequences=sequences, batch=batch, split=split)
+        return Context(
+            self._model,
+            options,
+            self._log,
+            cells=cells,
+            sequences=sequences,
+            batch=batch,
+            split=split,
+            cores=self._cores,
+        )
 
     def _second_model(self) -> SecondModel | None:
         """The draft model, where there is one and drafts can be taken back."""
@@ -281,7 +293,7 @@ class Worker:
         sequences = min(options.num_parallel, TEXTS)
         batch = max(options.num_batch, sequences)
         cells = self._lanes.pool.context.cells
-        context = Context(model, options, self._log, cells=cells, sequences=sequences, batch=batch)
+        context = Context(model, options, self._log, cells=cells, sequences=sequences, batch=batch, cores=self._cores)
         return SecondModel(model, context, self._model.n_vocab)
 
     def _projector(self) -> Vision | None:
@@ -301,7 +313,14 @@ class Worker:
         sequences = 1 << min(self._load.options.num_parallel, 64).bit_length() - 1
         batch = -(-min(self._length, _EMBED_BATCH) // sequences) * sequences
         return Context(
-            self._model, self._load.options, self._log, cells=batch, sequences=sequences, batch=batch, embedding=True
+            self._model,
+            self._load.options,
+            self._log,
+            cells=batch,
+            sequences=sequences,
+            batch=batch,
+            embedding=True,
+            cores=self._cores,
         )
 
     def _ready(self, started: int, *, has_template: bool) -> Ready:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from runner.errors import InvalidRequest, LoadFailed
 from runner.llama.batch import Batch, EmbeddingBatch
-from runner.llama.cores import threads
+from runner.llama.cores import Cores
 from runner.llama.library import Log
 from runner.llama.model import Model
 from runner.llama.refusals import field_of, no_context
@@ -58,7 +58,7 @@ def cache_type(side: Literal["k", "v"], options: LoadOptions) -> int:
 class Context:
     """A context for `sequences` sequences that share `cells` cells, or with `split` have the same part of them each
     (`cells` is rounded up so that the parts are multiples of 256). With `embedding`, it gives pooled vectors instead of
-    logits, and `batch` is also the longest input."""
+    logits, and `batch` is also the longest input. `cores` say at each decode how many threads compute it."""
 
     def __init__(
         self,
@@ -71,12 +71,15 @@ class Context:
         batch: int,
         embedding: bool = False,
         split: bool = False,
+        cores: Cores | None = None,
     ) -> None:
+        self._cores = cores or Cores(options)
+        self._threads = self._cores.now
         params = lib.llama_context_default_params()
         params.n_ctx = cells
         params.n_batch = params.n_ubatch = batch
         params.n_seq_max = sequences
-        params.n_threads = params.n_threads_batch = threads(options)
+        params.n_threads = params.n_threads_batch = self._threads
         params.kv_unified = not split
         # Were all of it kept and not the window alone, a sliding-window model's prefixes could be cut, at several
         # times the memory. They are reused at saved points instead.
@@ -136,6 +139,9 @@ class Context:
 
         Not `causal`: each row sees all rows of its sequence in the batch, those behind it too.
         """
+        if self._threads != (count := self._cores.now):
+            lib.llama_set_n_threads(self.handle, count, count)
+            self._threads = count
         if not causal:
             lib.llama_set_causal_attn(self.handle, False)
         code = lib.llama_decode(self.handle, batch.raw)

@@ -17,6 +17,22 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 
 
+class Cores:
+    """How many threads a load computes with `now`: as asked, else its part of the cores while other workers compute as
+    well. Two that take all of them wait for each other's threads at the end of every operation, and are many times
+    slower than with half of them each. One thread changes it, others read."""
+
+    def __init__(self, options: LoadOptions) -> None:
+        self._most = threads(options)
+        self._is_fixed = options.num_thread > 0
+        self.now = self._most
+
+    def share(self, workers: int) -> None:
+        """So many workers compute, this one included."""
+        if not self._is_fixed:
+            self.now = max(1, self._most // max(1, workers))
+
+
 def threads(options: LoadOptions) -> int:
     """Threads for computing."""
     return options.num_thread if options.num_thread > 0 else _ALLOWED

@@ -1,4 +1,4 @@
-"""What the daemon tells a worker. First comes Load; after Ready, work and Cancel in any order."""
+"""What the daemon tells a worker. First comes Load; after Ready, work, Cancel and Share in any order."""
 
 from __future__ import annotations
 
@@ -205,10 +205,16 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     why: Why = "idle"
 
 
+class Share(msgspec.Struct, frozen=True, tag="share"):
+    """So many workers, this one included, compute on the machine's processor now."""
+
+    workers: int
+
+
 Question = Tokenize | Detokenize | Preview
 """What is answered from the vocabulary and the template alone, by a Told."""
 
 Work = Generate | Embed | Rank | Question
 """What a request may ask of a worker."""
 
-Command = Load | Work | Cancel | Stop
+Command = Load | Work | Cancel | Share | Stop

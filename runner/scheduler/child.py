@@ -190,10 +190,13 @@ class Child(asyncio.SubprocessProtocol):
 
     def _look_at_it(self) -> None:
         self._look = None
-        if fault := self._pulse.look(self._loop.time()):
+        if fault := self._pulse.look(self._loop.time(), self._would_run):
             self._hangs(fault)
         else:
             self._expect()
+
+    def _would_run(self) -> bool:
+        return self.pid is not None and machine.would_run(self.pid)
 
     def _hangs(self, fault: str) -> None:
         self._hung = True

@@ -36,6 +36,7 @@ from runner.protocol.events import (
 from runner.protocol.totals import Totals
 from runner.scheduler import plan, telling
 from runner.scheduler.aftermath import Aftermath
+from runner.scheduler.cores import Sharing
 from runner.scheduler.effects import Effects
 from runner.scheduler.failures import Exit, error_of, gibibytes, insufficient
 from runner.scheduler.fleet import Fleet, Member
@@ -100,6 +101,7 @@ class Scheduler:
         self._tickets: dict[int, Ticket] = {}
         self._meters: defaultdict[str, Meters] = defaultdict(Meters)
         self._ids = count(1)
+        self._sharing = Sharing()
         self._given_up: dict[int, float] = {}  # cancelled requests that a worker still holds: id to deadline
         self._aftermath = Aftermath(
             self._queue, self._recovery, self._survey, self._meters, self._history, fail=self._fail
@@ -291,6 +293,8 @@ class Scheduler:
         self._end_the_hung(now)
         if self._closing:
             self._wind_up()
+        for run, workers in self._sharing.changes(self._fleet):
+            self._effects.send(run, commands.Share(workers))
         self._effects.wake(self._next_time(now), self.tick)
 
     def _next_time(self, now: float) -> float | None:

@@ -42,6 +42,16 @@ def packed_types() -> frozenset[str]:
     return frozenset()
 
 
+def would_run(pid: int) -> bool:
+    """Whether a thread of this process computes, waits for a core, or for the disk: it isn't stopped, and doesn't
+    wait for anybody else. Only Linux says."""
+    try:
+        stats = [task.joinpath("stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return False
+    return any(stat.rpartition(")")[2].split()[0] in ("R", "D") for stat in stats)
+
+
 def oom_kills() -> int:
     """Processes that the system has ended for want of memory so far, in this container if that is counted."""
     for path in (_CGROUP / "memory.events", Path("/proc/vmstat")):

@@ -1,15 +1,18 @@
 """Whether a worker lives: when it was last heard of, how long its step may take, and whether memory was short when it
 died. Pure; times and counts are given numbers.
 
-A worker that beats is expected to go on beating. What the daemon itself missed, because it or the whole machine slept,
-is nobody's fault.
+A worker that beats is expected to go on beating, unless it can't get to run: on a crowded machine that takes a while.
+What the daemon itself missed, because it or the whole machine slept, is nobody's fault.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 SILENCE = 4.0  # seconds; a worker beats once a second
+STARVED = 30.0  # seconds for one that would run if it were let, or computes without ever coming to its beat
+_AGAIN = 1.0  # seconds until it is looked at again
 _LATE = 1.0  # seconds; a look that comes so much later than it was due says nothing
 SHORTEST = 60.0  # seconds that a step may always take
 FIRST = 600.0  # and as long as none has been seen to end: weights may still have to come from a slow disk
@@ -53,13 +56,17 @@ class Pulse:
         most = max(SHORTEST, _LONGER * self._longest) if self._has_ended else FIRST
         return f"it has been at one step for {step:.0f} s" if step > most else None
 
-    def look(self, now: float) -> str | None:
-        """To be called when it is `due`; what is wrong, if something is."""
+    def look(self, now: float, would_run: Callable[[], bool] = lambda: False) -> str | None:
+        """To be called when it is `due`; what is wrong, if something is. `would_run` looks whether the worker is at
+        something, or waits for the processor to be."""
         assert self._heard is not None
         if now - self._due > _LATE:
             self._heard = now
         self._due = self._heard + self._allowed
         if now < self._due:
+            return None
+        if now < self._due - SILENCE + STARVED and would_run():
+            self._due = now + _AGAIN
             return None
         return f"it has shown no sign of life for {now - self._heard:.0f} s"
 

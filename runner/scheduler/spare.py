@@ -16,7 +16,8 @@ from typing import cast
 
 log = logging.getLogger(__name__)
 MARK = "--spare"  # the last of its arguments, until it is taken
-PAUSE = 1.0  # seconds after a load until one is started: the first answer comes first
+PAUSE = 1.0  # seconds after a worker's first word until one is started: its imports would hold up what others compute
+AT_LAST = 10.0  # seconds after a load that nobody is answered after
 UNUSED = 300.0  # seconds without a request after which it isn't worth its memory any more
 _LONGEST = 300.0  # seconds between two that die by themselves
 _TAIL = 4096
@@ -43,16 +44,19 @@ class Spare:
         return self._standing.pid if self._standing is not None else None
 
     def want(self) -> None:
-        """A load is over: have one stand ready for the next."""
+        """A load is over: have one stand ready for the next, once somebody has been answered."""
         self._wanted = True
         self.touch()
-        self._begin_in(PAUSE)
+        self._begin_in(AT_LAST)
+
+    def answered(self) -> None:
+        """A worker has something to say to somebody, so the longest wait is over."""
+        if self._wanted and self._standing is None:
+            self._begin_in(PAUSE)
 
     def touch(self) -> None:
         """The daemon is in use."""
         self._touched = asyncio.get_running_loop().time()
-        if self._wanted and self._standing is None:
-            self._begin_in(PAUSE)
 
     def take(self) -> asyncio.SubprocessTransport | None:
         """The process that stands ready, which is the caller's from now on; None when there is none that would do."""
@@ -89,8 +93,12 @@ class Spare:
         return [*self._command(), MARK], dict(self._environment())
 
     def _begin_in(self, seconds: float) -> None:
-        if self._closed or self._standing is not None or self._begin is not None:
+        if self._closed or self._standing is not None:
             return
+        if self._begin is not None:
+            if self._begin.when() <= asyncio.get_running_loop().time() + seconds:
+                return
+            self._begin.cancel()
         # In a context of its own: what it does is not the doing of the request that happened to bring this about.
         self._begin = asyncio.get_running_loop().call_later(seconds, self._spawn, context=Context())
 

@@ -13,7 +13,7 @@ from contextvars import Context
 from pathlib import Path
 
 from runner.protocol.commands import Command, Load, Why
-from runner.protocol.events import Event, Ready
+from runner.protocol.events import Event, Loading, Ready, Started, Stats
 from runner.scheduler.child import Child, worker_command
 from runner.scheduler.effects import Reports
 from runner.scheduler.environment import worker_environment
@@ -86,10 +86,14 @@ class Workers:
         if (child := self._children.get(run)) is not None:
             child.stop(why)
 
-    def loaded(self) -> None:
-        """A load is over: the next one may come."""
-        if self._spare is not None:
+    def heard(self, events: Sequence[Event]) -> None:
+        """A worker has told these: what they mean to the one that stands ready."""
+        if self._spare is None:
+            return
+        if any(isinstance(event, Ready) for event in events):
             self._spare.want()
+        elif not all(isinstance(event, Loading | Started | Stats) for event in events):
+            self._spare.answered()
 
     @property
     def spare(self) -> int | None:
@@ -137,8 +141,7 @@ class _Forget:
 
     def events(self, run: int, events: Sequence[Event]) -> None:
         self._reports.events(run, events)
-        if any(isinstance(event, Ready) for event in events):
-            self._workers.loaded()
+        self._workers.heard(events)
 
     def exited(self, run: int, how: Exit) -> None:
         self._workers.forget(run)

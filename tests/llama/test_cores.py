@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runner.llama.cores import allowed, cpu_quota, threads
+from runner.llama.cores import Cores, allowed, cpu_quota, threads
 from runner.protocol.options import LoadOptions
 
 
@@ -57,3 +57,20 @@ def test_what_is_asked_for_is_taken() -> None:
     options = LoadOptions(num_ctx=8, num_parallel=1, num_thread=77)
     assert threads(options) == 77
     assert threads(LoadOptions(num_ctx=8, num_parallel=1)) == allowed(cpu_quota())
+
+
+@pytest.mark.parametrize(
+    ("workers", "asked", "now"),
+    [
+        (1, 0, threads(LoadOptions(num_ctx=256, num_parallel=1))),
+        (10**6, 0, 1),
+        (0, 0, threads(LoadOptions(num_ctx=256, num_parallel=1))),
+        (4, 3, 3),
+    ],
+)
+def test_a_part_of_the_cores_for_each_worker(workers: int, asked: int, now: int) -> None:
+    cores = Cores(LoadOptions(num_ctx=256, num_parallel=1, num_thread=asked))
+    cores.share(workers)
+    assert cores.now == now
+    cores.share(1)
+    assert cores.now == threads(LoadOptions(num_ctx=256, num_parallel=1, num_thread=asked))

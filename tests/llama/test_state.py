@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import llama_cpp.llama_cpp as lib
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from modelfiles.embedded import demo_gguf
 from runner.llama import library
 from runner.llama.batch import Batch
 from runner.llama.context import Context, Outcome
+from runner.llama.cores import Cores
 from runner.llama.model import Model
 from runner.llama.state import States, rewrapped
 from runner.protocol.options import LoadOptions
@@ -46,6 +48,18 @@ def decode(context: Context, seq: int, start: int, tokens: list[int]) -> np.ndar
     batch.add(seq, start, tokens, outputs=1)
     assert context.decode(batch) is Outcome.DONE
     return context.logits(1)[0].copy()
+
+
+def test_a_context_computes_with_its_part_of_the_cores(model: Model) -> None:
+    cores = Cores(OPTIONS)
+    context = Context(model, OPTIONS, library.start(), cells=256, sequences=1, batch=256, cores=cores)
+    try:
+        for cores.now in (2, 1, 2):
+            decode(context, 0, 0, PROMPT)
+            assert (lib.llama_n_threads(context.handle), lib.llama_n_threads_batch(context.handle)) == (cores.now,) * 2
+            context.clear()
+    finally:
+        context.close()
 
 
 def test_a_restored_sequence_goes_on_as_the_saved_one(unified: Context) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -29,3 +33,28 @@ def test_no_limit_is_the_whole_machine(tmp_path: Path, monkeypatch: pytest.Monke
         (tmp_path / "memory.max").write_text(limit)
         (tmp_path / "memory.current").write_text("1")
     assert machine.available_memory() > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says")
+def test_who_computes_would_run_and_who_is_stopped_or_waits_would_not() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(1, flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
+    ) as busy:
+        try:
+            assert busy.stdout is not None
+            busy.stdout.readline()
+            assert machine.would_run(busy.pid)
+            busy.send_signal(signal.SIGSTOP)
+            os.waitpid(busy.pid, os.WUNTRACED)
+            assert not machine.would_run(busy.pid)
+        finally:
+            busy.kill()
+    assert not machine.would_run(busy.pid)
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(1, flush=True)\ninput()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as waiting:
+        assert waiting.stdout is not None
+        waiting.stdout.readline()
+        while machine.would_run(waiting.pid):
+            pass
+        waiting.kill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.scheduler.pulse import FIRST, SHORTEST, SILENCE, Pulse, Shortage
+from runner.scheduler.pulse import FIRST, SHORTEST, SILENCE, STARVED, Pulse, Shortage
 
 
 def beating(until: int = 10, step: float = 0.0) -> Pulse:
@@ -29,6 +29,23 @@ def test_silence_is_noticed_within_five_seconds() -> None:
         now = pulse.due
     assert now <= 10.0 + SILENCE < 15.0
     assert "no sign of life for 4 s" in fault
+
+
+def test_one_that_does_not_get_to_run_is_given_longer() -> None:
+    pulse, now, looks = beating(0), SILENCE, 0
+    while (fault := pulse.look(now, lambda: True)) is None:
+        assert pulse.due is not None
+        now, looks = pulse.due, looks + 1
+    assert (now, looks) == (STARVED, STARVED - SILENCE)
+    assert "no sign of life for 30 s" in fault
+    pulse = beating(0)
+    assert pulse.look(SILENCE, lambda: True) is None
+    assert pulse.look(SILENCE + 1, lambda: False) is not None, "now it is stopped"
+    pulse = beating(0)
+    assert pulse.look(SILENCE, lambda: True) is None
+    assert pulse.beat(0.0, SILENCE + 0.5) is None
+    assert pulse.look(SILENCE + 1, lambda: False) is None, "it was heard of again"
+    assert pulse.due == 2 * SILENCE + 0.5
 
 
 @pytest.mark.parametrize("late", [2.0, 30.0, 100_000.0])

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the fake worker
 @pytest.fixture
 async def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     monkeypatch.setattr(spare, "PAUSE", 0.01)
+    monkeypatch.setattr(spare, "AT_LAST", 1000.0)  # so it is the first word that brings it
     async with house(tmp_path, has_spare=True) as made:
         yield made
 
@@ -47,6 +48,13 @@ async def test_the_next_load_takes_it_and_another_one_follows(at: House) -> None
     assert (await at.ask(want("say:two", "b"))).text == "two"
     assert at.pid("b") == ready
     assert await standing(at) != ready
+
+
+async def test_it_comes_after_a_load_that_nobody_is_answered_after(at: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spare, "PAUSE", 1000.0)
+    monkeypatch.setattr(spare, "AT_LAST", 0.01)
+    await at.ask(want(None))
+    await standing(at)
 
 
 async def test_it_is_never_taken_into_another_environment(at: House, monkeypatch: pytest.MonkeyPatch) -> None:
