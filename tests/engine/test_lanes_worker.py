@@ -1,7 +1,7 @@
 """Both lanes with the real demo model: the same answers in any of them, and nobody lost between them.
 
 llama.cpp sums in another order when a batch has another shape, so a greedy answer is the same up to the first place
-where two tokens lie within 0.05 of log-probability.
+where two tokens lie within 0.05 of log-probability, of a long text 0.15.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ from tests.engine.test_loop import Record
 from tests.engine.worker_process import Answer, WorkerProcess
 
 NEAR_TIE = 0.05  # of log-probability
+# The same for long texts that are computed in steps of other sizes: how large these are follows from how long steps
+# took, so a busy machine changes them. llama.cpp alone, given the tokens of these stories in 14 other ways (prompts in
+# pieces of 16 to 512, answers in steps of 1 to 9 rows, other cells), moves the gap between the two best tokens by up to
+# 0.124, and took another one at a gap of 0.057. Most of that is its flash attention on the CPU, which sums values in
+# 16 bits and takes other ways for one row and for several; without it the gap moves by 0.060.
+NEAR_TIE_OF_LONG = 0.15
 SLOT = 512
 QUESTIONS = ["How do I pull a model?", "How do I list my models?", "What is Runner?", "How do I stop a model?"]
 _ids = count(1)
@@ -61,13 +67,13 @@ def story(index: int, length: int, wanted: int) -> Generate:
                     logprobs=4)  # fmt: skip
 
 
-def agree(one: Answer, other: Answer, choice: int = 0) -> bool:
+def agree(one: Answer, other: Answer, choice: int = 0, near: float = NEAR_TIE) -> bool:
     """Whether two greedy answers are the same up to the first near tie, after which anything goes."""
     for mine, theirs in zip(one.scores[choice], other.scores[0], strict=False):
         if mine.token != theirs.token:
             # An end that isn't allowed may stand above both.
             rivals = {other.token: other.logprob for other in mine.top}
-            return mine.logprob - rivals.get(theirs.token, -99.0) < NEAR_TIE
+            return mine.logprob - rivals.get(theirs.token, -99.0) < near
     return len(one.scores[choice]) == len(other.scores[0])
 
 
@@ -124,7 +130,7 @@ def test_long_prompts_are_computed_beside_a_crowd(worker: WorkerProcess) -> None
     for command in crowd:
         assert isinstance(answers[command.id].end, Done)
     for command, before in zip(again, alone, strict=True):
-        assert agree(answers[command.id], before)
+        assert agree(answers[command.id], before, near=NEAR_TIE_OF_LONG)
 
 
 def test_a_beginning_is_brought_over_from_the_other_lane(worker: WorkerProcess) -> None:
@@ -155,7 +161,7 @@ def test_whoever_outgrows_a_slot_says_the_same(worker: WorkerProcess) -> None:
         end = answers[command.id].end
         assert isinstance(end, Done)
         assert (end.reason, end.usage.completion_tokens) == ("length", 300)
-        assert agree(answers[command.id], alone[index % 2])
+        assert agree(answers[command.id], alone[index % 2], near=NEAR_TIE_OF_LONG)
     assert latest(worker).preemptions - before >= len(commands)
 
 

@@ -9,7 +9,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +23,29 @@ SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
 QUESTIONS = ("How do I pull a model?", "How do I list my models?", "What is Runner?", "How do I stop a model?")
 
 
+# What the demo is asked with it is answered by a call.
+WEATHER = {
+    "name": "get_weather",
+    "description": "Weather of a city",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+CALLS = tuple(f"What's the weather in {city}?" for city in ("Ghent", "Paris", "Rome", "Oslo"))
+
+
 def chat(question: str, model: str = "demo", **more: Any) -> dict[str, Any]:
     options = {"temperature": 0, "num_predict": 64} | more.pop("options", {})
     return {"model": model, "messages": [{"role": "user", "content": question}], "options": options} | more
+
+
+def asks(question: str) -> dict[str, Any]:
+    """What a request for one of the questions has beside it."""
+    return {"tools": [{"type": "function", "function": WEATHER}]} if question in CALLS else {}
+
+
+def said(line: dict[str, Any]) -> str:
+    """What a line of a streamed chat tells, the calls in it included; their ids are other ones each time."""
+    calls = [call["function"] for call in line["message"].get("tool_calls", ())]
+    return str(line["message"]["content"]) + (json.dumps(calls) if calls else "")
 
 
 def stream(daemon: Daemon, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
@@ -99,6 +119,34 @@ def together(all_seen: list[Seen]) -> Seen:
     return made
 
 
+class Stream(threading.Thread):
+    """One streamed chat, whose lines are taken as they come. What went wrong is in `failure`."""
+
+    def __init__(self, daemon: Daemon, body: dict[str, Any]) -> None:
+        super().__init__()
+        self._daemon = daemon
+        self._body = body
+        self.lines: list[dict[str, Any]] = []
+        self.failure: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Take them all."""
+        try:
+            for line in stream(self._daemon, self._body):
+                self.lines.append(line)
+        except (RuntimeError, OSError, http.client.HTTPException) as error:
+            self.failure = error
+
+    def text(self) -> str:
+        """The whole answer, which must come."""
+        self.join(120)
+        assert not self.is_alive(), "it never came to its end"
+        assert self.failure is None, self.failure
+        assert self.lines[-1]["done"]
+        return "".join(map(said, self.lines))
+
+
 class Crowd:
     """`size` threads that ask one model over and over, each answer held against the undisturbed one. Between two
     answers each takes a `pause`, in seconds."""
@@ -138,9 +186,9 @@ class Crowd:
 
     def _one(self, question: str) -> None:
         text, last, done = "", None, False
-        for line in stream(self._daemon, chat(question, self._model)):
+        for line in stream(self._daemon, chat(question, self._model, **asks(question))):
             now = time.monotonic()
-            text += line["message"]["content"]
+            text += said(line)
             done = line["done"]
             with self._lock:
                 self.seen.pieces += 1
@@ -153,11 +201,13 @@ class Crowd:
                 self.seen.wrong.append(f"{question}: {text!r}, done {done}")
 
 
-def undisturbed(daemon: Daemon, model: str = "demo") -> dict[str, str]:
+def undisturbed(
+    daemon: Daemon, model: str = "demo", questions: Sequence[str] = QUESTIONS, **more: Any
+) -> dict[str, str]:
     """Each question's answer while nothing happens."""
     return {
-        question: "".join(line["message"]["content"] for line in stream(daemon, chat(question, model)))
-        for question in QUESTIONS
+        question: "".join(map(said, stream(daemon, chat(question, model, **asks(question), **more))))
+        for question in questions
     }
 
 

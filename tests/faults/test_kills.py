@@ -7,10 +7,11 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import mul
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
 from tests.faults import crowd
-from tests.faults.crowd import SIGNALS, Crowd, chat, stream, undisturbed, wait_for
+from tests.faults.crowd import CALLS, SIGNALS, Crowd, Stream, chat, stream, undisturbed, wait_for
 
 pytestmark = [
     pytest.mark.faults,
@@ -27,12 +28,13 @@ pytestmark = [
 
 KILLS = int(os.environ.get("FAULTS_KILLS", "500"))
 STREAMS = 32
+CALLERS = 2  # more for each victim, whose answers are calls of a tool
 VICTIMS = ("demo", "other")
 SEED = 20261121
 WARM = 25  # kills after which descriptors and memory are first counted
 MORE_MEMORY = 32 * 2**20  # bytes that the daemon may have gained over all kills behind these
 MORE_DESCRIPTORS = 8
-LONG = {"num_predict": 3000, "ignore_eos": True}
+LONG = {"num_predict": 400, "ignore_eos": True}
 
 
 @pytest.fixture
@@ -68,11 +70,14 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
         daemon.create(name, demo_gguf(), apart(batch))
     calm_texts = undisturbed(daemon, "calm")
     (calm_worker,) = daemon.workers()
+    calls = undisturbed(daemon, questions=CALLS)
+    assert all("get_weather" in call for call in calls.values())
     texts = undisturbed(daemon)
     lots = random.Random(SEED)
     began = time.monotonic()
     calm = Crowd(daemon, "calm", 1, calm_texts, pause=0.25)
     victims = [Crowd(daemon, name, STREAMS // 2, texts) for name in VICTIMS]
+    callers = [Crowd(daemon, name, CALLERS, calls, pause=0.1) for name in VICTIMS]
     level, kills, rounds = (0, 0), 0, 0
     while kills < KILLS:
         # Somewhere in an answer, or before one, but with something new in each, which is not what the worker before had
@@ -81,7 +86,8 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
         rounds += 1
         least = [each.seen.pieces + lots.randrange(1, 25) for each in victims]
         wait_for(partial(got_on, victims, least), 120, "answers go on")
-        assert not any(each.seen.wrong for each in victims), [each.seen.wrong[:3] for each in victims]
+        wrong = [each.seen.wrong[:3] for each in [*victims, *callers] if each.seen.wrong]
+        assert not wrong, wrong
         killed = [worker for worker in daemon.workers() if worker.pid != calm_worker.pid]
         for worker in killed:
             worker.send_signal(SIGNALS[kills % len(SIGNALS)])
@@ -91,6 +97,7 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
         if kills <= min(WARM, KILLS // 2):
             level = (crowd.descriptors(daemon), crowd.resident(daemon))
     seen, calm_seen = crowd.together([each.close() for each in victims]), calm.close()
+    called = crowd.together([each.close() for each in callers])
     took = time.monotonic() - began
     wait_for(lambda: crowd.zombies(daemon) == 0, 5, "no zombies")
     more = (crowd.descriptors(daemon) - level[0], crowd.resident(daemon) - level[1])
@@ -104,11 +111,14 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
         f"zombies 0, descriptors {more[0]:+d}, memory {more[1] / 2**20:+.1f} MiB; "
         f"longest pause in a stream {longest:.1f} s"
     )
+    tally(f"calls of tools among them: {called.requests}, failed or different: {len(called.wrong)}")
     tally(
         f"answers of another model meanwhile: {calm_seen.requests}, failed or different: {len(calm_seen.wrong)}; "
         f"longest pause in a stream {neighbours:.2f} s"
     )
     assert not seen.wrong, seen.wrong[:3]
+    assert called.requests > 0
+    assert not called.wrong, called.wrong[:3]
     assert not calm_seen.wrong, calm_seen.wrong[:3]
     assert calm_worker.is_running(), "the other model's worker is the one that it was"
     assert more[0] <= MORE_DESCRIPTORS
@@ -117,24 +127,61 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
     assert metrics["requests_quarantined_total"] == 0
 
 
+def test_vectors_come_though_their_worker_is_killed(daemon: Daemon, tally: Callable[[str], None]) -> None:
+    """An embedding shows no progress on its way. Chats that are inside with it go on as well."""
+    texts = undisturbed(daemon)
+    body = {"model": "demo", "input": [f"Text number {number}, and what it tells" for number in range(400)]}
+    expected = daemon.post("/api/embed", body)["embeddings"]
+    victims = Crowd(daemon, "demo", 2, texts)
+    kills = 0
+    with ThreadPoolExecutor(1) as pool:
+        while kills < 4:
+            (worker,) = wait_for(daemon.workers, 60, "a worker")
+            wait_for(partial(got_on, [victims], [victims.seen.pieces + 20]), 60, "answers go on")
+            answer = pool.submit(daemon.post, "/api/embed", body)
+            wait_for(lambda: crowd.counted(daemon, "num_requests_running", "demo:latest") > 2, 60, "three are inside")
+            worker.send_signal(SIGNALS[kills])
+            worker.wait(20)
+            kills += 1
+            found = answer.result(120)["embeddings"]
+            assert len(found) == len(expected)
+            assert all(sum(map(mul, one, other)) > 0.999 for one, other in zip(found, expected, strict=True))
+    seen = victims.close()
+    assert not seen.wrong, seen.wrong[:3]
+    resumes = crowd.counted(daemon, "request_resumes_total", "demo:latest")
+    tally(
+        f"workers killed over {len(expected)} inputs to embed: {kills}, failed or different: 0; resumed {resumes:.0f}"
+    )
+    assert resumes >= kills
+
+
 @pytest.mark.parametrize("when", ["idle", "prefill", "decode"])
 def test_a_stopped_worker_is_noticed(daemon: Daemon, tally: Callable[[str], None], when: str) -> None:
+    """And nobody who listens to it sees more of that than a pause."""
     texts = undisturbed(daemon)
+    answer = ""
+    if when == "decode":
+        answer = undisturbed(daemon, questions=crowd.QUESTIONS[:1], options=LONG)[crowd.QUESTIONS[0]]
     (worker,) = daemon.workers()
-    running: Generator[dict[str, Any], None, None] | None = None
-    if when != "idle":
-        question = crowd.QUESTIONS[0] if when == "decode" else "x " * 1500
-        running = stream(daemon, chat(question, options=LONG if when == "decode" else {"num_predict": 4}))
-        if when == "decode":
-            next(running)
+    running: Stream | None = None
+    if when == "decode":
+        running = Stream(daemon, chat(crowd.QUESTIONS[0], options=LONG))
+        wait_for(lambda: running.lines, 60, "the first word", step=0.001)
+    elif when == "prefill":
+        running = Stream(daemon, chat("x " * 3500, options={"num_predict": 4}))
+        wait_for(lambda: crowd.counted(daemon, "num_requests_running", "demo:latest"), 60, "the prompt is computed")
     worker.send_signal(signal.SIGSTOP)
     began = time.monotonic()
+    before = len(running.lines) if running is not None else 0
     worker.wait(20)
     took = time.monotonic() - began
     tally(f"a worker stopped while {when}: noticed after {took:.1f} s")
     assert took < 5.0
     if running is not None:
-        running.close()
+        text = running.text()
+        assert (before > 0) == (when == "decode")
+        assert len(running.lines) > before + 1, "it was stopped before its end"
+        assert text == (answer or undisturbed(daemon, questions=["x " * 3500], options={"num_predict": 4})["x " * 3500])
     assert undisturbed(daemon) == texts
 
 
