@@ -99,6 +99,43 @@ class TestQueueLimit:
             assert bench.submit(want("a")).admissions
 
 
+    def test_whom_a_worker_had_already_is_not_sent_away_by_newcomers(self) -> None:
+        bench = Bench(queue=3)
+        bench.submit(want("a", has_work=False))
+        bench.load("a", sequences=4)
+        streams = [bench.submit(want("a", client="x", text=f"{number}")) for number in range(6)]
+        for heard in streams:
+            bench.text(heard)
+        bench.exit("a", -9)
+        newcomers = [bench.submit(want("a", client="y")) for _ in range(3)]
+        with pytest.raises(ServerBusy):
+            bench.submit(want("a", client="y"))
+        bench.load("a", sequences=4)
+        for heard in [*streams, *newcomers]:
+            bench.done(heard)
+            assert isinstance(heard.outcome, Done)
+
+    @pytest.mark.parametrize("has_begun", [True, False])
+    def test_nor_by_time(self, has_begun: bool) -> None:
+        bench = Bench(queue_timeout=20.0)
+        heard = bench.submit(want("a"))
+        bench.load("a")
+        if has_begun:
+            bench.text(heard)
+        bench.advance(30)
+        bench.exit("a", -9)
+        newcomer = bench.submit(want("a", text="new"))
+        bench.advance(15)
+        assert heard.outcome is None
+        assert bench.effects.wake_at == 50.0
+        bench.advance(5)
+        assert heard.outcome is None
+        assert isinstance(newcomer.outcome, ServerBusy)
+        bench.load("a")
+        bench.done(heard)
+        assert isinstance(heard.outcome, Done)
+
+
 class TestDeath:
     def test_is_not_seen_when_nothing_was_sent(self) -> None:
         bench = Bench()
