@@ -76,6 +76,25 @@ class TestCancel:
         assert isinstance(other.outcome, Done)
 
 
+    def test_and_those_beside_it_that_it_gives_up_then_get_another(self) -> None:
+        bench = Bench()
+        stuck, other = bench.submit(want("a")), bench.submit(want("a", text="other"))
+        bench.load("a", sequences=4)
+        bench.text(other)
+        bench.cancel(stuck)
+        bench.advance(60)
+        for heard in (stuck, other):  # the worker hears that it is to end, and obeys
+            bench.done(heard, "cancelled")
+        assert other.outcome is None
+        bench.exit("a", 0)
+        bench.load("a")
+        (*_, (_, work)) = bench.effects.sent
+        assert isinstance(work, Generate)
+        assert work.resumed == (Resumed((1,), 1),)
+        bench.done(other)
+        assert isinstance(other.outcome, Done)
+
+
 class TestQueueLimit:
     def test_more_than_may_wait_are_told_when_to_come_back(self) -> None:
         bench = Bench(queue=3)
