@@ -435,6 +435,7 @@ class Scheduler:
         self._pace.ended(now)
         if not ticket.cancelled and not isinstance(outcome, RunnerError):
             self._pace.stayed(member.key, now - ticket.entered)
+            self._recovery.answered(ticket)
         ticket.journey.ended(outcome, now, given_up=ticket.cancelled)
         if ticket.cancelled:
             del self._tickets[request]
