@@ -75,7 +75,6 @@ class TestCancel:
         bench.done(other)
         assert isinstance(other.outcome, Done)
 
-
     def test_and_those_beside_it_that_it_gives_up_then_get_another(self) -> None:
         bench = Bench()
         stuck, other = bench.submit(want("a")), bench.submit(want("a", text="other"))
@@ -116,7 +115,6 @@ class TestQueueLimit:
         bench.load("a", sequences=8)
         for _ in range(15):
             assert bench.submit(want("a")).admissions
-
 
     def test_whom_a_worker_had_already_is_not_sent_away_by_newcomers(self) -> None:
         bench = Bench(queue=3)
