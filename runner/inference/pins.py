@@ -35,7 +35,9 @@ class Pins:
         while True:
             self._changed.clear()
             for name in list(self._missing):
-                if name in self._missing:  # the settings may have changed meanwhile
+                if name not in self._names and name not in self._service.pinned():
+                    self._missing.pop(name, None)  # somebody has unpinned it, or the settings have
+                else:
                     await self._load(name)
             pause = min(self._missing.values(), default=None)
             try:

@@ -430,13 +430,17 @@ class Scheduler:
         now = self._clock()
         self._recovery.ended(ticket)
         self._fleet.leave(member, request, now)
+        if member.state == "stopping" and not member.inside:
+            self._effects.stop(member.run, member.why)
+        if self._is_worth_another(member, ticket, outcome):
+            self._aftermath.put_back(ticket)
+            return True
         self._given_up.pop(request, None)
         self._pace.ended(now)
         if not ticket.cancelled and not isinstance(outcome, RunnerError):
             self._pace.stayed(member.key, now - ticket.entered)
+            self._recovery.answered(ticket)
         ticket.journey.ended(outcome, now, given_up=ticket.cancelled)
-        if member.state == "stopping" and not member.inside:
-            self._effects.stop(member.run, member.why)
         if ticket.cancelled:
             del self._tickets[request]
         elif isinstance(outcome, RunnerError):
@@ -447,6 +451,11 @@ class Scheduler:
             del self._tickets[request]
             ticket.outlet.finish(_in_full(outcome, ticket, now))
         return True
+
+    def _is_worth_another(self, member: Member, ticket: Ticket, outcome: Outcome | RunnerError) -> bool:
+        """Whether a worker that is ended for another's sake gave this one up: it has no fault in that."""
+        is_given_up = isinstance(outcome, Done) and outcome.reason == "cancelled"
+        return is_given_up and member.state == "stopping" and not ticket.cancelled and not self._closing
 
     def _fail(self, ticket: Ticket, error: RunnerError) -> None:
         """The ticket's outcome is this error. It is in no queue and no worker any more."""

@@ -58,7 +58,8 @@ class Snapshot:
     """The heads of the waiting lines (each one worker's, in order), the fleet, and the limits.
 
     `limit` workers may be loaded at once, and `capacity` is there for all of them together. `fits` gives the best load
-    for a request within some room, None if there is none.
+    for a request within some room, None if there is none. That takes its time: where `is_known` says so, it need not be
+    asked whether there is one, as long as the request's turn hasn't come.
     """
 
     lines: Sequence[Sequence[Waiting]]
@@ -67,6 +68,7 @@ class Snapshot:
     capacity: Room
     fits: Callable[[Want, Room], Fitted | None]
     now: float = 0.0
+    is_known: Callable[[Want, Room], bool] = lambda want, room: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +182,13 @@ class _House:
 
     def _replace(self, waiting: Waiting, loaded: Loaded) -> tuple[list[Decision], bool]:
         """The model is loaded in a way that won't do: stop it when it is idle, then load it again."""
+        has_turn = self._mode == "open" and loaded.state != "loading" and not self._inside[loaded.key]
+        if not has_turn and self._is_known(waiting.want):
+            return [], False
         best = self._best(waiting.want)
         if best is None:
             return [Refuse(waiting.id, self._in_the_way(waiting.want))], True
-        if self._mode == "open" and loaded.state != "loading" and not self._inside[loaded.key]:
+        if has_turn:
             self._leaving.add(loaded.key)
             self._claims[loaded.key] = best.pools
             return [Evict(loaded.key, waiting.id)], False
@@ -191,12 +196,14 @@ class _House:
 
     def _make_room(self, waiting: Waiting) -> tuple[list[Decision], bool]:
         want = waiting.want
+        if self._mode != "open" or want.key in self._begun:
+            if not self._is_known(want) and self._best(want) is None:
+                return [Refuse(waiting.id, self._in_the_way(want))], True
+            self._mode = "closed" if self._mode == "residents" and self._is_over(waiting) else self._mode
+            return [], False
         best = self._best(want)
         if best is None:
             return [Refuse(waiting.id, self._in_the_way(want))], True
-        if self._mode != "open" or want.key in self._begun:
-            self._mode = "closed" if self._mode == "residents" and self._is_over(waiting) else self._mode
-            return [], False
         if want.key not in self._held and (fitted := self._fitting(want, best, set())) is not None:
             self._begun.add(want.key)
             self._held[want.key] = fitted.pools
@@ -224,10 +231,20 @@ class _House:
 
     def _best(self, want: Want) -> Fitted | None:
         """The best load that there can be, with nobody in memory but those that are pinned."""
+        room = self._beside_pinned(want)
+        return None if room is None else self._snapshot.fits(want, room)
+
+    def _is_known(self, want: Want) -> bool:
+        """Whether there is a load for it, as it was found before."""
+        room = self._beside_pinned(want)
+        return room is not None and self._snapshot.is_known(want, room)
+
+    def _beside_pinned(self, want: Want) -> Room | None:
+        """The room that there can be, None if others are pinned in all places."""
         pinned = self._pinned(want)
         if len(pinned) >= self._limit:
             return None
-        return self._snapshot.fits(want, _left(self._snapshot.capacity, [member.holds for member in pinned]))
+        return _left(self._snapshot.capacity, [member.holds for member in pinned])
 
     def _pinned(self, want: Want) -> list[Loaded]:
         return [member for member in self._staying.values() if member.is_pinned and member.key != want.key]

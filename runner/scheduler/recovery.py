@@ -1,16 +1,19 @@
 """What becomes of the requests inside a worker that died, and of the model whose worker it was. Pure.
 
 A request goes back to its place and on behind what was told of it. Whoever had no new token when the worker died may
-have killed it: suspects go first into the next worker, one at a time, each until it has a new token; and who is twice
-the only one without when a worker dies is not tried again. Carrying out is the loop's; time is a number that it brings.
+have killed it. Into the next worker those go first who were in the middle of an answer and are no suspects; when they
+have got on, the suspects, one at a time, each until it has a new token; then all others. What has no tokens to show
+(embeddings, say) is tried together once, and then by itself too. Who is twice the only one without a new token when a
+worker dies is not tried again. Carrying out is the loop's; time is a number that it brings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.errors import LoadFailed, RunnerError, WorkerCrashed
+from runner.protocol.commands import Generate
 from runner.scheduler.breaker import Breaker, CrashLoop
 from runner.scheduler.failures import Exit, gibibytes
 from runner.scheduler.memory import HOST, Need, Room
@@ -51,6 +54,7 @@ class Recovery:
         self._breaker = Breaker()
         self._quarantine = Quarantine()
         self._suspects: dict[str, dict[int, Ticket]] = {}
+        self._returning: dict[str, dict[int, Ticket]] = {}  # in the middle of their answers, where there are suspects
         self._small: dict[str, Small] = {}
 
     # -- newcomers
@@ -68,27 +72,37 @@ class Recovery:
     # -- who may enter
 
     def fronts(self, lines: Sequence[Sequence[Ticket]]) -> list[Sequence[Ticket]]:
-        """The beginnings of the waiting lines; where there are suspects, the first of them and nobody else."""
+        """The beginnings of the waiting lines; where there are suspects, those who come next and nobody else."""
         if not self._suspects:
             return list(lines)
-        return [self._front(line) for line in lines if line]
-
-    def _front(self, line: Sequence[Ticket]) -> Sequence[Ticket]:
-        waiting = [ticket for ticket in self._suspects.get(line[0].want.key, {}).values() if ticket.run is None]
-        return (min(waiting, key=lambda ticket: ticket.id),) if waiting else line
+        return [self._next(line[0].want.key) or line for line in lines if line]
 
     def window(self, key: str, window: int, inside: int, now: float) -> int:
-        """How many requests a worker may hold now: as long as there are suspects, one of them at a time enters."""
-        suspects = self._suspects.get(key)
-        if not suspects:
+        """How many requests a worker may hold now: as long as there are suspects, no more than come next."""
+        there = [*self._returning.get(key, {}).values(), *self._suspects.get(key, {}).values()]
+        if key not in self._suspects:
             return window
-        is_on_trial = any(ticket.run is not None and not _is_acquitted(ticket, now) for ticket in suspects.values())
-        is_left = any(ticket.run is None for ticket in suspects.values())
-        return min(window, inside if is_on_trial else inside + 1) if is_on_trial or is_left else window
+        coming = self._next(key)
+        if coming and coming[0].id not in self._suspects[key]:
+            return min(window, inside + len(coming))
+        if any(ticket.run is not None and not _is_acquitted(ticket, now) for ticket in there):
+            return min(window, inside)
+        return min(window, inside + len(coming)) if coming else window
+
+    def _next(self, key: str) -> Sequence[Ticket]:
+        """Who of those that a worker died under goes first; nobody where there is no suspect, or none waits."""
+        if key not in self._suspects:
+            return ()
+        if returning := _waiting(self._returning.get(key, {})):
+            return returning
+        suspects = _waiting(self._suspects[key])
+        together = [ticket for ticket in suspects if ticket.fruitless < _TRIES and _is_silent(ticket)]
+        return together if suspects and suspects[0] in together else suspects[:1]
 
     def next_look(self, now: float) -> float | None:
         """When a trial has lasted for long enough, if there is one."""
-        ends = [t.entered + _TRIAL for each in self._suspects.values() for t in each.values() if t.run is not None]
+        inside = [t for group in (self._suspects, self._returning) for each in group.values() for t in each.values()]
+        ends = [ticket.entered + _TRIAL for ticket in inside if ticket.run is not None]
         return min((end for end in ends if end > now), default=None)
 
     # -- how they get on
@@ -107,12 +121,24 @@ class Recovery:
 
     def ended(self, ticket: Ticket) -> bool:
         """It is over, or above suspicion. True if others may enter now."""
-        suspects = self._suspects.get(ticket.want.key)
-        if not suspects or suspects.pop(ticket.id, None) is None:
+        key = ticket.want.key
+        if key not in self._suspects:
             return False
-        if not suspects:
-            del self._suspects[ticket.want.key]
-        return True
+        was = (ticket.id in self._suspects[key], ticket.id in self._returning.get(key, {}))
+        self._suspects[key].pop(ticket.id, None)
+        self._returning.get(key, {}).pop(ticket.id, None)
+        self._tidy(key)
+        return any(was)
+
+    def answered(self, ticket: Ticket) -> None:
+        """It is done. What has no tokens to show has got on by that."""
+        if _is_silent(ticket):
+            self._breaker.worked(ticket.want.key)
+
+    def _tidy(self, key: str) -> None:
+        if not self._suspects.get(key):
+            self._suspects.pop(key, None)
+            self._returning.pop(key, None)
 
     # -- deaths
 
@@ -122,7 +148,8 @@ class Recovery:
         failed: list[tuple[Ticket, RunnerError]] = []
         quarantined = 0
         fruitless = [ticket for ticket in inside if not ticket.advanced]
-        known = any(ticket.counted for ticket in fruitless)  # the request explains this one, too
+        known = any(ticket.counted for ticket in fruitless)  # the request explains this one, too,
+        known |= len(fruitless) > 1 and all(t.fruitless and _is_silent(t) for t in fruitless)  # or one of these does
         blamed = self._blame([t for t in fruitless if not _is_acquitted(t, now)] or fruitless)
         for ticket in fruitless:
             ticket.fruitless += 1
@@ -137,14 +164,22 @@ class Recovery:
                 quarantined += 1
             else:
                 again.append(ticket)
-                if ticket in blamed:
-                    self._suspects.setdefault(ticket.want.key, {})[ticket.id] = ticket
+                self._note(ticket, ticket in blamed)
+        self._tidy(key)
         pause = 0.0
         if len(fruitless) < len(inside):
             self._breaker.worked(key)
         elif not known:
             pause = self._counted(key, model, how, now)
         return Verdict(again, failed, pause, quarantined)
+
+    def _note(self, ticket: Ticket, is_blamed: bool) -> None:
+        suspects, returning = (each.setdefault(ticket.want.key, {}) for each in (self._suspects, self._returning))
+        if is_blamed:
+            suspects[ticket.id] = ticket
+            returning.pop(ticket.id, None)
+        elif ticket.told and ticket.id not in suspects:
+            returning[ticket.id] = ticket
 
     @staticmethod
     def _blame(fruitless: Sequence[Ticket]) -> list[Ticket]:
@@ -225,6 +260,16 @@ def _told(pools: Room) -> str:
         return gibibytes(sum(pools.values()))
     there = sorted(pools.items(), key=lambda item: (item[0] == HOST, item[0]))
     return " and ".join(f"{gibibytes(size)} of {'memory' if pool == HOST else pool}" for pool, size in there)
+
+
+def _waiting(tickets: Mapping[int, Ticket]) -> list[Ticket]:
+    """Those that wait, in order: in the middle of an answer first."""
+    return sorted((each for each in tickets.values() if each.run is None), key=lambda each: (not each.told, each.id))
+
+
+def _is_silent(ticket: Ticket) -> bool:
+    """Whether nothing is heard of it before its end."""
+    return not isinstance(ticket.want.work, Generate)
 
 
 def _on_pause(model: str, seconds: float) -> LoadFailed:

@@ -26,6 +26,10 @@ _NOBODY = 2**62  # the id of a request that nobody made
 _VALID = 0.25  # seconds that a measurement holds
 _MOST_AGE = 10.0  # seconds that a reading may be older than the loads under way, to plan further ones by it
 _REMEMBERED = 64  # answers of what fits
+_ENOUGH = 1024  # requests of which it is known that they fit, beside those that wait
+_AT_ONCE = 4  # answers to be found at one time, some milliseconds each, about requests whose turn hasn't come
+_LATER = 0.05  # seconds until the next ones
+_LIKE = 8  # a pool is as large as it was if it has lost less than one part of so many
 
 _Question = tuple[Footprint, LoadOptions, bool, frozenset[tuple[str, int]]]
 
@@ -57,9 +61,14 @@ class Survey:
         self._fresh_at = -math.inf  # when a reading was last taken that loads may be planned by
         self._is_stale = False
         self._answers: OrderedDict[_Question, Fitted | None] = OrderedDict()
+        self._enough: OrderedDict[tuple[str, LoadOptions, bool], Room] = OrderedDict()  # room that a request fits in
+        self._found = 0  # answers, at this time
+        self._is_behind = False  # there were more to be found
 
     def snapshot(self, now: float) -> Snapshot:
         """Everything as it stands."""
+        if now != self._now:
+            self._found, self._is_behind = 0, False
         self._now = now
         windows = {m.key: self._recovery.window(m.key, m.window, len(m.inside), now) for m in self._fleet}
         heads = self._recovery.fronts(self._queue.heads({m.key: windows[m.key] - len(m.inside) for m in self._fleet}))
@@ -73,6 +82,7 @@ class Survey:
             capacity=self._capacity,
             fits=self.fits,
             now=now,
+            is_known=self._is_known,
         )
 
     def foresee(self, want: Want, now: float) -> Snapshot:
@@ -103,12 +113,26 @@ class Survey:
             room = {pool: min(size, small.most.get(pool, size)) for pool, size in room.items()}
         asked = (want.footprint, want.load.options, want.load.embedding, frozenset(room.items()))
         if asked not in self._answers:
+            self._found += 1
             self._answers[asked] = memory.place(
                 want.footprint, want.load.options, self._stock.devices(), room, splits=not want.load.embedding
             )
             if len(self._answers) > _REMEMBERED:
                 self._answers.popitem(last=False)
-        return self._answers[asked]
+        if (found := self._answers[asked]) is not None:
+            self._enough[want.digest, want.load.options, want.load.embedding] = room
+            if len(self._enough) > _ENOUGH + len(self._queue):
+                self._enough.popitem(last=False)
+        return found
+
+    def _is_known(self, want: Want, room: Room) -> bool:
+        """Whether a request fits in this room or one much like it, as was found before. Also where too much has been
+        looked for already at this time: then `next_stale` is soon."""
+        enough = self._enough.get((want.digest, want.load.options, want.load.embedding))
+        if enough is not None and all(room.get(pool, 0) >= size - size // _LIKE for pool, size in enough.items()):
+            return True
+        self._is_behind |= self._found >= _AT_ONCE
+        return self._found >= _AT_ONCE
 
     def shortage(self, want: Want) -> tuple[int, int]:
         """Bytes that the smallest load for a request takes, and bytes that there are for all models together."""
@@ -128,7 +152,10 @@ class Survey:
         return _hold(self._pace.load(want.key, want.footprint.weights))
 
     def next_stale(self, now: float) -> float | None:
-        """When the next worker is fresh no longer, as far as that changes anything for somebody."""
+        """When the next worker is fresh no longer, as far as that changes anything for somebody, or there is more to be
+        found out."""
+        if self._is_behind:
+            return now + _LATER
         times = [self._fresh(member) for member in self._fleet if member.state == "ready"] if len(self._queue) else []
         return min((time for time in times if time > now), default=None)
 

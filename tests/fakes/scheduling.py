@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from runner.errors import RunnerError
 from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, TextPrompt, Why
-from runner.protocol.events import Done, Ended, Failed, Outcome, Ready, Reason, Started, Text, Usage
+from runner.protocol.events import Done, Ended, Failed, Outcome, Ready, Reason, Started, Text, Usage, Vectors
 from runner.protocol.options import LoadOptions, SampleOptions
 from runner.scheduler.effects import Reports
 from runner.scheduler.failures import Exit
@@ -56,6 +56,11 @@ def want(
         client=client,
         priority=priority,
     )
+
+
+def embedding(model: str, text: str) -> Want:
+    """A request for the vector of a text."""
+    return replace(want(model), work=Embed(0, (text,)))
 
 
 def ready(sequences: int = 1, context_length: int = 1024) -> Ready:
@@ -184,10 +189,21 @@ class Bench:
     def done(self, heard: Heard, reason: Reason = "stop") -> None:
         self.scheduler.events(self._holder(heard), [Done(heard.id, reason, Usage())])
 
-    def exit(self, model: str, code: int | None = -9, fault: str | None = None) -> None:
+    def vectors(self, heard: Heard) -> None:
+        self.scheduler.events(self._holder(heard), [Vectors(heard.id, b"", 0, 0, Usage())])
+
+    def exit(
+        self,
+        model: str,
+        code: int | None = -9,
+        fault: str | None = None,
+        *,
+        starved: bool = False,
+        hung: bool = False,
+    ) -> None:
         run = self.run(model)
         self.effects.loads.pop(run, None)
-        self.scheduler.exited(run, Exit(code, fault))
+        self.scheduler.exited(run, Exit(code, fault, starved=starved, hung=hung))
 
     def advance(self, seconds: float) -> None:
         self.now += seconds

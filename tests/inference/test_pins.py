@@ -22,10 +22,15 @@ class Pinning:
         self.asked: list[str] = []
         self.on_lost: Callable[[str], None] = lambda model: None
         self.happened = asyncio.Event()
+        self.held: set[str] = set()
         self._failures = failures
+
+    def pinned(self) -> frozenset[str]:
+        return frozenset(self.held)
 
     async def pin(self, model: str) -> str:
         self.asked.append(model)
+        self.held.add(model)
         self.happened.set()
         if model == "late" and self._failures:
             self._failures -= 1
@@ -44,6 +49,7 @@ async def _kept(fake: Pinning, names: tuple[str, ...], loads: int, lose: str = "
     async with asyncio.timeout(20):
         await fake.until(len(names))
         if lose:
+            fake.held.add(lose)
             fake.on_lost(lose)
         await fake.until(loads)
     keeping.cancel()
@@ -61,3 +67,22 @@ async def test_one_that_is_lost_is_loaded_again() -> None:
 async def test_one_that_cannot_be_loaded_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pins, "_AGAIN", 0.01)
     assert await _kept(Pinning(failures=2), ("late", "a"), 4) == ["late", "a", "late", "late"]
+
+
+async def test_one_that_was_unpinned_meanwhile_is_not_pinned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pins, "_AGAIN", 0.01)
+    fake = Pinning(failures=10**9)
+    kept = Pins(cast("Service", fake), cast("Scheduler", fake), ("always",))
+    keeping = asyncio.create_task(kept.keep())
+    async with asyncio.timeout(20):
+        await fake.until(1)
+        fake.held.add("late")
+        fake.on_lost("late")
+        await fake.until(2)
+        fake.held.discard("late")
+        fake.on_lost("always")
+        await fake.until(3)
+        fake.on_lost("always")
+        await fake.until(4)
+    keeping.cancel()
+    assert fake.asked == ["always", "late", "always", "always"]
