@@ -60,6 +60,7 @@ class _Source:
     model: StoredModel
     facts: Facts
     own: Mapping[str, Any]  # the request's options, checked
+    configured: Mapping[str, Any]  # the settings'
     merged: Mapping[str, Any]
     defaults: Defaults
     draft: tuple[Path, ...] = ()  # files of the model that drafts for it
@@ -202,7 +203,14 @@ class Resolver:
         source = self._find(model, options)
         want = self._want(source, self._load(source), None, None)
         author = merge.recommended(source.facts.sampling)
-        chosen = all_chosen(source.own, source.model.parameters, author, want.load.options.num_ctx, want.context_from)
+        chosen = all_chosen(
+            source.own,
+            source.model.parameters,
+            source.configured,
+            author,
+            num_ctx=want.load.options.num_ctx,
+            context=want.context_from,
+        )
         return Account(want, source.facts, choose(source.model.template, source.facts), chosen)
 
     def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
@@ -228,7 +236,7 @@ class Resolver:
         return Want(
             model=str(source.model.name),
             digest=str(source.model.digest),
-            key=worker_key(source.model, fixed.load),
+            key=worker_key(source.model, fixed.load, {**source.configured, **source.model.parameters}),
             load=fixed.load,
             footprint=fixed.footprint,
             work=work,
@@ -302,7 +310,9 @@ class Resolver:
         draft = self._draft_of(model, merged.get("draft_model"))
         with _as_request_errors(asked):
             draft_facts = self._facts_of(str(draft[0]), draft) if draft else None
-        return _Source(asked, model, found, own, merged, defaults, draft, draft_facts, adapters, self._having)
+        return _Source(
+            asked, model, found, own, configured, merged, defaults, draft, draft_facts, adapters, self._having
+        )
 
     def _whole(self, name: str) -> StoredModel:
         """The model of this name, its files checked. Raises as `Store.show` and `Store.check` do."""
