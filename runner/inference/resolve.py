@@ -245,6 +245,7 @@ class Resolver:
             context_from=fixed.context_from,
             automatic=fixed.automatic,
             words=fixed.words,
+            generation=source.defaults.generation,
         )
 
     def _load(self, source: _Source) -> _Fixed:
