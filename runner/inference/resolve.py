@@ -5,6 +5,7 @@ Reads the store and headers, so it is called off the event loop. Knows no worker
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -18,7 +19,7 @@ import msgspec
 
 from modelfiles.parameters import Value
 from registry import manifest as media
-from registry.errors import BadName, NotFound, RegistryError
+from registry.errors import BadName, NotFound, RegistryError, StorageFault
 from registry.gguf.facts import Facts, facts
 from registry.gguf.reader import read_header
 from registry.store import Store
@@ -47,6 +48,8 @@ from runner.scheduler.lessons import Lessons
 from runner.scheduler.memory import Footprint
 from runner.scheduler.offer import Offer
 from runner.scheduler.ticket import Want
+
+log = logging.getLogger(__name__)
 
 _REMEMBERED = 64  # headers' facts
 _NAMED = 5  # models that an error names
@@ -319,7 +322,13 @@ class Resolver:
         """The model of this name, its files checked. Raises as `Store.show` and `Store.check` do."""
         model = self._aliases.find(self._store, name)
         self._store.check(model)
-        return model
+        try:
+            return self._store.keep_adapters(model)
+        except StorageFault as error:  # a worker that isn't shut in can read it where it lies
+            log.warning(
+                'an adapter of "%s" stays in another place, where workers may not see it: %s', model.name, error
+            )
+            return model
 
     def _model(self, asked: str) -> tuple[StoredModel, Adapters]:
         """The model of this name and its adapters, or else what the name means as `model:adapter`."""
