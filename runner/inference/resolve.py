@@ -201,6 +201,10 @@ class Resolver:
         source = self._find(model, options)
         return self._want(source, self._load(source), None, keep_alive)
 
+    def alias(self, asked: str) -> str | None:
+        """The name that an alias stands for; None if this is none."""
+        return self._aliases.meant(asked)
+
     def account(self, model: str, options: Mapping[str, Any]) -> Account:
         """What a request with these options would have. Raises as `load` does."""
         source = self._find(model, options)
