@@ -187,7 +187,8 @@ class Scheduler:
         """From this generation of the settings on, a model, by its full name, is loaded in another way: let go what is
         loaded. Requests that came before are served as they were taken in, and leave nothing behind."""
         self._fleet.change(model, generation)
-        self._let_go(model, "the settings of its load have changed")
+        if self._let_go(model, "the settings of its load have changed") and model in self._pinned:
+            self.on_lost(model)
 
     def pin(self, model: str) -> None:
         """From now on this model, by its full name, isn't evicted to make room, nor for being idle."""
@@ -255,7 +256,7 @@ class Scheduler:
             self._aftermath.died(member, inside, how, self._clock(), closing=self._closing)
         self._settle()
         for model in self._pinned.intersection(member.models):
-            if (died or self._fleet.is_former(member, model)) and not self._closing:
+            if died and not self._closing:
                 self.on_lost(model)
 
     def tick(self) -> None:

@@ -401,10 +401,15 @@ class TestAnotherLoadBySettings:
         bench.scheduler.pin("a")
         bench.submit(want("a", has_work=False))
         bench.load("a")
-        bench.scheduler.change("a", 1)
-        assert bench.state("a") == "stopping"
+        bench.submit(want("b", key="a", has_work=False))
+        bench.scheduler.change("a", 1)  # its worker goes on for the other
+        assert (bench.state("b"), lost) == ("ready", ["a"])
+        bench.submit(want("a", key="a", has_work=False, generation=1))
+        bench.scheduler.change("b", 2)
+        bench.scheduler.change("a", 2)
+        assert (bench.state("a"), lost) == ("stopping", ["a", "a"])
         bench.exit("a", 0)
-        assert lost == ["a"]
+        assert lost == ["a", "a"]
 
     def test_a_pin_keeps_the_worker_of_today_only(self) -> None:
         bench = Bench(models=2, keep_alive=10)
