@@ -5,6 +5,7 @@ Reads the store and headers, so it is called off the event loop. Knows no worker
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -18,7 +19,7 @@ import msgspec
 
 from modelfiles.parameters import Value
 from registry import manifest as media
-from registry.errors import BadName, NotFound, RegistryError
+from registry.errors import BadName, NotFound, RegistryError, StorageFault
 from registry.gguf.facts import Facts, facts
 from registry.gguf.reader import read_header
 from registry.store import Store
@@ -48,6 +49,8 @@ from runner.scheduler.memory import Footprint
 from runner.scheduler.offer import Offer
 from runner.scheduler.ticket import Want
 
+log = logging.getLogger(__name__)
+
 _REMEMBERED = 64  # headers' facts
 _NAMED = 5  # models that an error names
 
@@ -60,6 +63,7 @@ class _Source:
     model: StoredModel
     facts: Facts
     own: Mapping[str, Any]  # the request's options, checked
+    configured: Mapping[str, Any]  # the settings'
     merged: Mapping[str, Any]
     defaults: Defaults
     draft: tuple[Path, ...] = ()  # files of the model that drafts for it
@@ -197,12 +201,23 @@ class Resolver:
         source = self._find(model, options)
         return self._want(source, self._load(source), None, keep_alive)
 
+    def alias(self, asked: str) -> str | None:
+        """The name that an alias stands for; None if this is none."""
+        return self._aliases.meant(asked)
+
     def account(self, model: str, options: Mapping[str, Any]) -> Account:
         """What a request with these options would have. Raises as `load` does."""
         source = self._find(model, options)
         want = self._want(source, self._load(source), None, None)
         author = merge.recommended(source.facts.sampling)
-        chosen = all_chosen(source.own, source.model.parameters, author, want.load.options.num_ctx, want.context_from)
+        chosen = all_chosen(
+            source.own,
+            source.model.parameters,
+            source.configured,
+            author,
+            num_ctx=want.load.options.num_ctx,
+            context=want.context_from,
+        )
         return Account(want, source.facts, choose(source.model.template, source.facts), chosen)
 
     def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
@@ -228,7 +243,7 @@ class Resolver:
         return Want(
             model=str(source.model.name),
             digest=str(source.model.digest),
-            key=worker_key(source.model, fixed.load),
+            key=worker_key(source.model, fixed.load, {**source.configured, **source.model.parameters}),
             load=fixed.load,
             footprint=fixed.footprint,
             work=work,
@@ -237,6 +252,7 @@ class Resolver:
             context_from=fixed.context_from,
             automatic=fixed.automatic,
             words=fixed.words,
+            generation=source.defaults.generation,
         )
 
     def _load(self, source: _Source) -> _Fixed:
@@ -303,13 +319,21 @@ class Resolver:
         draft = self._draft_of(model, merged.get("draft_model"))
         with _as_request_errors(asked):
             draft_facts = self._facts_of(str(draft[0]), draft) if draft else None
-        return _Source(asked, model, found, own, merged, defaults, draft, draft_facts, adapters, self._having)
+        return _Source(
+            asked, model, found, own, configured, merged, defaults, draft, draft_facts, adapters, self._having
+        )
 
     def _whole(self, name: str) -> StoredModel:
         """The model of this name, its files checked. Raises as `Store.show` and `Store.check` do."""
         model = self._aliases.find(self._store, name)
         self._store.check(model)
-        return model
+        try:
+            return self._store.keep_adapters(model)
+        except StorageFault as error:  # a worker that isn't shut in can read it where it lies
+            log.warning(
+                'an adapter of "%s" stays in another place, where workers may not see it: %s', model.name, error
+            )
+            return model
 
     def _model(self, asked: str) -> tuple[StoredModel, Adapters]:
         """The model of this name and its adapters, or else what the name means as `model:adapter`."""

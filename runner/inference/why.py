@@ -118,7 +118,7 @@ def explain(
         flags=_flags(member.load.options if member else want.load.options, member.ready if member else None),
         history=happened,
         error=next((each for each in reversed(happened) if each.what in TROUBLE), None),
-        next=_behind(scheduler, _next(scheduler, want, member, around.most_loaded)),
+        next=_behind(scheduler, _next(scheduler, want, member, around.most_loaded())),
         log=str(around.log_of(member.loaded_for if member else want.model)),
     )
 

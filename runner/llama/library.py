@@ -21,6 +21,7 @@ from llama_cpp import llama_cpp as lib
 from runner.errors import LoadFailed
 
 SUPPORTED = "0.3.36"
+_COMMIT = "0c1e57098"  # of llama.cpp, by the notes of that release: the library itself names a version only
 _MIB = 1024 * 1024
 _BUFFER = re.compile(
     r"(?P<buffer>\S+)\s+(?P<kind>model|KV|RS|LoRA|compute|output|DSV4 \S+ state)\s+"
@@ -68,8 +69,8 @@ def device_of(buffer: str) -> str:
 
 
 def version() -> str:
-    """The build of llama.cpp, as it names itself."""
-    return f"{llama_cpp.__version__} ({lib.llama_version().decode()})"
+    """The bindings and the build of llama.cpp inside them."""
+    return f"{llama_cpp.__version__} (llama.cpp {lib.llama_version().decode()}, {_COMMIT})"
 
 
 @dataclass

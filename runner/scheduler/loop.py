@@ -169,10 +169,13 @@ class Scheduler:
 
         A worker that serves other names as well goes on for those.
         """
+        return self._let_go(model, "by request")
+
+    def _let_go(self, model: str, why: str) -> bool:
         member = self._fleet.serving(model)
         if member is None or member.state == "stopping":
             return False
-        self._history.note(member.key, model, "unloaded", "by request")
+        self._history.note(member.key, model, "unloaded", why)
         if not self._fleet.forget(member, model):
             log.info('"%s" is unloaded; its worker goes on with "%s"', model, '", "'.join(member.models))
         elif member.state == "loading" and self._queue.line(member.key):
@@ -181,6 +184,13 @@ class Scheduler:
             self._stop(member)
         self._settle()
         return True
+
+    def change(self, model: str, generation: int) -> None:
+        """From this generation of the settings on, a model, by its full name, is loaded in another way: let go what is
+        loaded. Requests that came before are served as they were taken in, and leave nothing behind."""
+        self._fleet.change(model, generation)
+        if self._let_go(model, "the settings of its load have changed") and model in self._pinned:
+            self.on_lost(model)
 
     def pin(self, model: str) -> None:
         """From now on this model, by its full name, isn't evicted to make room, nor for being idle."""
@@ -287,7 +297,7 @@ class Scheduler:
             for decision in decisions:
                 self._carry_out(decision, now)
         for member in self._fleet.expired(now):  # after the plan: somebody may just have come for it
-            if not self._pinned.intersection(member.models):
+            if not self._fleet.is_kept(member, self._pinned):
                 self._history.note(member.key, member.model, "expired", telling.expired(member))
                 self._stop(member)
         self._end_the_hung(now)
@@ -353,7 +363,7 @@ class Scheduler:
     def _load(self, ticket: Ticket, fitted: Fitted, now: float) -> None:
         want, options, need, room = ticket.want, fitted.options, fitted.need, self._survey.left()
         load = msgspec.structs.replace(want.load, options=options, placement=fitted.placement)
-        member = self._fleet.begin(want.key, want.model, want.digest, load, need, now)
+        member = self._fleet.begin(want.key, want.model, want.digest, load, need, now, want.generation)
         self._queue.load_begins(ticket)
         log.info(
             'loading "%s": %d sequences, context %d, about %s',
@@ -377,7 +387,8 @@ class Scheduler:
         if member is None or member.ready is None:
             raise AssertionError("the plan serves only models that are ready")
         self._queue.serve(ticket)
-        self._fleet.touch(member, ticket.want.model, ticket.want.keep_alive, now)
+        want = ticket.want
+        self._fleet.touch(member, want.model, want.keep_alive, now, want.generation)
         loaded_while_waiting = max(0.0, member.ready_at - max(ticket.arrived, member.began))
         if not ticket.told:
             ticket.outlet.admit(
@@ -390,7 +401,7 @@ class Scheduler:
                     estimate=ticket.estimate,
                 )
             )
-        work = ticket.want.work
+        work = want.work
         if work is None:
             del self._tickets[ticket.id]
             ticket.journey.ended(None, now, given_up=False)

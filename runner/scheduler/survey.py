@@ -177,7 +177,7 @@ class Survey:
             idle=now - member.last_used,
             reload=self.reload(member),
             model=member.model,
-            is_pinned=any(model in self._pinned for model in member.models),
+            is_pinned=self._fleet.is_kept(member, self._pinned),
             fresh=self._fresh(member),
         )
 

@@ -55,6 +55,10 @@ class View:
         """Full names of the models that are pinned, loaded or not."""
         return frozenset(self._pinned)
 
+    def is_kept(self, member: Member) -> bool:
+        """Whether it stays because of a model that is pinned."""
+        return self._fleet.is_kept(member, self._pinned)
+
     def standing(self, request: int) -> Standing | None:
         """Where a request stands now: None once it has ended; without anything ahead once a worker has it."""
         ticket = self._tickets.get(request)

@@ -40,6 +40,7 @@ def want(
     key: str = "",
     client: str = "",
     priority: Priority = "interactive",
+    generation: int = 0,
 ) -> Want:
     """A request for a small model; `num_parallel` is the sequences of its worker."""
     return Want(
@@ -55,6 +56,7 @@ def want(
         keep_alive=keep_alive,
         client=client,
         priority=priority,
+        generation=generation,
     )
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.manifest import ADAPTER
+from registry.references import Reference
+from registry.store import Store
 from registry.stored import StoredModel
 from runner.conversation import Message
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel
@@ -52,6 +55,19 @@ def test_those_of_the_modelfile(resolver: Resolver, models: dict[str, StoredMode
     embed = resolver.embed(Embed("sql", ("hi",))).work
     assert isinstance(embed, EmbedCommand)
     assert embed.adapters == as_stored(models["sql"])
+
+
+def test_one_that_lies_elsewhere_is_taken_in_before_a_worker_sees_it(
+    resolver: Resolver, models: dict[str, StoredModel], store: Store, tmp_path: Path
+) -> None:
+    (layer,) = models["sql"].manifest.of(ADAPTER)
+    theirs = tmp_path / "sql.gguf"
+    models["sql"].adapters[0].unlink()  # as a Runner before this one had it
+    store.blobs.references.put(layer.digest, Reference.to(theirs, theirs.stat(), "yours"))
+    assert store.show("sql").adapters == (theirs,)
+    assert adapters_of(resolver, "m", Lora("sql")) == as_stored(models["sql"])
+    assert models["sql"].adapters[0].exists()
+    assert adapters_of(resolver, "m:sql") == as_stored(models["sql"])
 
 
 def test_a_request_names_others_instead(resolver: Resolver, models: dict[str, StoredModel]) -> None:

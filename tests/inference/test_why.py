@@ -38,7 +38,7 @@ def around(*devices: Device) -> Surroundings:
         pools=lambda: (Pool("host", GIB, 2 * GIB),),
         devices=lambda: devices or (CPU,),
         log_of=lambda model: Path("/logs") / model,
-        most_loaded=1,
+        most_loaded=lambda: 1,
     )
 
 
