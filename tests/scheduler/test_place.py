@@ -112,6 +112,16 @@ def test_what_was_asked_for_is_kept() -> None:
     assert (split.devices, split.split) == (("CUDA0", "CUDA1"), (0.75, 0.25))
 
 
+def test_devices_count_in_the_order_in_which_they_were_named() -> None:
+    devices, free = [gpu(), gpu("CUDA1")], {"CUDA0": 24.0, "CUDA1": 24.0}
+    turned = "CUDA1,CUDA0"
+    one = place(footprint(), devices, options=asked(device=turned, split_mode="none", main_gpu=0), **free).placement
+    assert one.devices == ("CUDA1",)
+    split = place(footprint(), devices, options=asked(device=turned, tensor_split="3,1"), **free)
+    assert (split.placement.devices, split.placement.split) == (("CUDA1", "CUDA0"), (0.75, 0.25))
+    assert split.need.devices["CUDA1"] > 2 * split.need.devices["CUDA0"]
+
+
 def test_a_number_of_layers_that_does_not_fit_is_said() -> None:
     found = place(footprint(), [gpu(total=4)], options=asked(num_gpu=33), CUDA0=4)
     assert found.placement.devices == ()

@@ -14,14 +14,15 @@ from typing import Literal
 import msgspec
 
 from modelfiles.sizes import human_bytes
-from runner.protocol.devices import HOST, Device, Placement
+from runner.errors import InvalidRequest
+from runner.protocol.devices import HOST, Device, DeviceSurvey, Placement
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory.calibrate import correction
 from runner.scheduler.memory.fit import Room, fit
 from runner.scheduler.memory.footprint import Footprint
 from runner.scheduler.memory.need import Need, Parts, apart, need
 from runner.scheduler.memory.takes import CPU
-from runner.scheduler.selection import automatic
+from runner.scheduler.selection import selected
 
 CPU_DEVICE = Device(name="CPU", backend="cpu", kind="cpu")
 _MARGIN = 512 * 2**20  # of a device's memory, for what nobody can foresee: other programs, fragmentation
@@ -133,14 +134,10 @@ def least(footprint: Footprint, options: LoadOptions, devices: Sequence[Device] 
 
 def missing(options: LoadOptions, devices: Iterable[Device]) -> str | None:
     """What the options name that isn't there, in words; None if all is."""
-    known = list(devices)
-    usable = [device for device in known if device.kind in ("gpu", "igpu")]
-    have = ", ".join(sorted({device.name for device in usable})) or "no GPU"
-    if options.device not in ("auto", "cpu"):
-        for name in options.device.split(","):
-            if not any(_is_called(device, name) for device in known):
-                return f"there is no device {name.strip()!r} here; llama.cpp sees {have}"
-    chosen = _chosen(options, known)[0] if usable else ()
+    try:
+        chosen = _chosen(options, tuple(devices))[0]
+    except InvalidRequest as error:
+        return error.message
     if chosen and options.split_mode == "none" and options.main_gpu >= len(chosen):
         return f"main_gpu is {options.main_gpu}, and there are {len(chosen)} devices: {_names(chosen)}"
     return None
@@ -248,23 +245,18 @@ def _shares(options: LoadOptions, gpus: Sequence[Device], room: Room) -> tuple[f
 
 
 def _chosen(options: LoadOptions, devices: Sequence[Device]) -> tuple[Sequence[Device], tuple[str, ...]]:
-    """Devices to offload to, and what there is to say about the choice."""
-    usable = [device for device in devices if device.kind in ("gpu", "igpu")]
+    """Devices to offload to, in the order in which they count, and what there is to say about the choice. Raises
+    InvalidRequest for one that isn't there."""
+    gpus = selected(options.device, _survey(devices))
     if options.device == "cpu":
         return (), ("the CPU was asked for",)
     if options.num_gpu == 0:
         return (), ("num_gpu 0 keeps everything with the CPU",)
-    if options.device != "auto":
-        names = options.device.split(",")
-        return [device for device in usable if any(_is_called(device, name) for name in names)], ()
-    if not usable:
-        return (), ("no GPU was found",)
-    return automatic(usable), ()
+    return gpus, () if gpus else ("no GPU was found",)
 
 
-def _is_called(device: Device, name: str) -> bool:
-    wanted = name.strip().lower()
-    return wanted in (device.name.lower(), device.backend)
+def _survey(devices: Sequence[Device]) -> DeviceSurvey:
+    return DeviceSurvey(devices=tuple(devices), backends=tuple(dict.fromkeys(each.backend for each in devices)))
 
 
 def _usable(pool: str, free: int) -> int:
