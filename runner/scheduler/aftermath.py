@@ -120,7 +120,7 @@ class Aftermath:
     def _step_down(self, member: Member, now: float) -> bool:
         """Whether the model's next load is a smaller one for having run out of memory."""
         wants = [ticket.want for ticket in self._waiting_for(member)]
-        least = max((self._survey.shortage(want)[0] for want in wants), default=0)
+        least = max((self._survey.least(want) for want in wants), default=0)
         small = self._recovery.step_down(member.key, member.model, member.need, least, now)
         if small is not None:
             log.warning("%s", small.words)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from runner.protocol.options import LoadOptions
 from runner.scheduler import memory
 from runner.scheduler.fleet import Fleet, Member
-from runner.scheduler.memory import Fitted, Footprint, Room
+from runner.scheduler.memory import Fitted, Footprint, Lack, Room
 from runner.scheduler.pace import Pace
 from runner.scheduler.plan import Loaded, Snapshot, Waiting
 from runner.scheduler.queue import Queue
@@ -73,9 +73,14 @@ class Survey:
         )
 
     def foresee(self, want: Want, now: float) -> Snapshot:
-        """As `snapshot`, if nobody waited but somebody with this want."""
+        """As `snapshot`, if nobody waited but somebody with this want. Workers that others wait for count as busy."""
         self._measure(now, want)
-        return replace(self.snapshot(now), lines=[[Waiting(_NOBODY, want)]], capacity=self._capacity)
+        found = self.snapshot(now)
+        fleet = [
+            replace(each, inside=each.inside or len(self._queue.line(each.key))) if each.key != want.key else each
+            for each in found.fleet
+        ]
+        return replace(found, lines=[[Waiting(_NOBODY, want)]], fleet=fleet, capacity=self._capacity)
 
     def whole(self) -> int:
         """Bytes that there are for all models together, of all pools."""
@@ -91,8 +96,7 @@ class Survey:
 
     def fits(self, want: Want, room: Room) -> Fitted | None:
         """The best load for a request within this room; None if not even the smallest fits."""
-        if (small := self._recovery.small(want.key, self._now)) is not None:
-            room = {pool: min(size, small.most) for pool, size in room.items()}
+        room = self._allowed(want, room)
         asked = (want.footprint, want.load.options, want.load.embedding, frozenset(room.items()))
         if asked not in self._answers:
             self._answers[asked] = memory.place(
@@ -102,10 +106,19 @@ class Survey:
                 self._answers.popitem(last=False)
         return self._answers[asked]
 
-    def shortage(self, want: Want) -> tuple[int, int]:
-        """Bytes that the smallest load for a request takes, and bytes that there are for all models together."""
-        need = memory.least(want.footprint, want.load.options, self._stock.devices())
-        return need.total, sum(self._capacity.get(pool, 0) for pool in need.pools)
+    def _allowed(self, want: Want, room: Room) -> Room:
+        """What of a room a model may take after it ran out of memory."""
+        small = self._recovery.small(want.key, self._now)
+        return room if small is None else {pool: min(size, small.most) for pool, size in room.items()}
+
+    def lack(self, want: Want, room: Room) -> Lack:
+        """Which pool decides whether a request's model fits within this room, and by how much."""
+        room = self._allowed(want, room)
+        return memory.lack(want.footprint, want.load.options, self._stock.devices(), room)
+
+    def least(self, want: Want) -> int:
+        """Bytes that the smallest load for a request takes of all pools together."""
+        return memory.least(want.footprint, want.load.options, self._stock.devices()).total
 
     def reload(self, member: Member) -> float:
         """Seconds that it would take to have a worker back."""
@@ -143,15 +156,15 @@ class Survey:
         )
 
     def _measure(self, now: float, also: Want | None = None) -> None:
-        """Bytes for all models together, measured only for somebody (`also`, or in the queue) whose model isn't there
-        as it has to be.
+        """Bytes for all models together, measured only for somebody in the queue whose model isn't there as it has to
+        be, and for who asks (`also`).
 
         And only when no load or stop is half done, since part of its memory would count twice or not at all; and not
         for every event while the same workers are there.
         """
         is_settled = not self._capacity or all(member.state == "ready" for member in self._fleet)
-        wants = [line[0].want for line in self._queue.heads({})] + ([also] if also else [])
-        if not is_settled or not any(map(self._lacks, wants)):
+        wants = [line[0].want for line in self._queue.heads({})]
+        if not is_settled or not (also or any(map(self._lacks, wants))):
             return
         workers = frozenset(member.run for member in self._fleet)
         if workers == self._measured[0] and 0 <= now - self._measured[1] < _VALID:
