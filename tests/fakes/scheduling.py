@@ -18,7 +18,7 @@ from runner.scheduler.failures import Exit
 from runner.scheduler.fleet import Member
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.memory import Footprint
-from runner.scheduler.stock import Host
+from runner.scheduler.stock import Host, Stock
 from runner.scheduler.ticket import Admission, Priority, Want
 
 GIB = 2**30
@@ -132,12 +132,13 @@ class Bench:
         keep_alive: float = 300.0,
         memory: int = 64 * GIB,
         queue_timeout: float = math.inf,
+        stock: Stock | None = None,
     ) -> None:
         self.now = 0.0
         self.memory = memory  # of the whole machine
         self.effects = Recorder()
         limits = Limits(models, queue, keep_alive, queue_timeout=queue_timeout)
-        self.scheduler = Scheduler(limits, self.effects, clock=lambda: self.now, stock=Host(self._available))
+        self.scheduler = Scheduler(limits, self.effects, clock=lambda: self.now, stock=stock or Host(self._available))
 
     def _available(self) -> int:
         """What workers have taken is gone, except for weights: those are mapped from files."""
