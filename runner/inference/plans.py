@@ -87,7 +87,7 @@ class Plans:
     async def plan(self, model: str, options: Mapping[str, Any]) -> Plan:
         """What a load with these options would come to. Raises as the resolver's `load` does."""
         await self._read()
-        want = await asyncio.to_thread(self._resolver.load, model, options, None)
+        want = (await asyncio.to_thread(self._resolver.account, model, options)).want
         foreseen = self._view.foresee(want)
         workers = (each for each in self._view.residents() if each.key == want.key and each.state != "stopping")
         there = tuple(model for worker in workers for model in worker.models)
