@@ -145,7 +145,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         updates,
         adoptions,
         discovery,
-        Plans(resolver, look),
+        Plans(resolver, scheduler.view, inventory.devices, inventory.read),
         live,
         checkup,
     )

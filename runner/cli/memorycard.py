@@ -12,7 +12,9 @@ _VERDICTS = {
     "loaded": "it is loaded",
     "fits": "it fits beside what is loaded",
     "evicts": "it fits once others are unloaded: {evicts}",
+    "reloads": "it would be loaded anew",
     "waits": "it fits, and waits for busy models to end",
+    "pinned": "pinned models leave no room for it",
     "no": "it does not fit on this machine",
 }
 _COLUMNS = ("MEMORY", "WEIGHTS", "CACHE", "COMPUTE", "LATER", "OTHER", "NEEDED", "FREE")

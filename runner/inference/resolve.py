@@ -24,7 +24,7 @@ from registry.gguf.facts import Facts, facts
 from registry.gguf.reader import read_header
 from registry.store import Store
 from registry.stored import StoredModel
-from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
+from runner.errors import InvalidRequest, LoadFailed, RunnerError, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import placing, prompts
 from runner.inference.adapters import AdapterFinder
@@ -42,6 +42,7 @@ from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Adapters, Load, PrefixStore, Prompt
 from runner.protocol.devices import DeviceSurvey
+from runner.protocol.options import LoadOptions
 from runner.scheduler import machine
 from runner.scheduler.devices import UNNAMED
 from runner.scheduler.lessons import Lessons
@@ -206,9 +207,9 @@ class Resolver:
         return self._aliases.meant(asked)
 
     def account(self, model: str, options: Mapping[str, Any]) -> Account:
-        """What a request with these options would have. Raises as `load` does."""
+        """What a request with these options would have, which changes nothing. Raises as `load` does."""
         source = self._find(model, options)
-        want = self._want(source, self._load(source), None, None)
+        want = self._want(source, self._load(source, keeps=False), None, None)
         author = merge.recommended(source.facts.sampling)
         chosen = all_chosen(
             source.own,
@@ -255,18 +256,16 @@ class Resolver:
             generation=source.defaults.generation,
         )
 
-    def _load(self, source: _Source) -> _Fixed:
+    def _load(self, source: _Source, *, keeps: bool = True) -> _Fixed:
+        """With `keeps`, a context that is chosen is remembered."""
         model, defaults = source.model, source.defaults
         wanted, origin, words = _named_context(source)
-        options = placing.settled(
-            merge.load_options(source.merged, num_ctx=wanted or 1, num_parallel=defaults.num_parallel),
-            source.facts,
-            self._survey(),
-        )
-        footprint = self._footprint(source)
+        options = self._settled(source, wanted)
+        footprint = self._lessons.applied(str(model.digest), self._footprint(source))
         if not wanted:
             configured = defaults.context_length
-            chosen, why = self._contexts.choose(str(model.digest), footprint, options, configured)
+            own = None if _is_plain(source) else lambda: self._own(model)
+            chosen, why = self._contexts.choose(str(model.digest), footprint, options, configured, own=own, keeps=keeps)
             options, words = msgspec.structs.replace(options, num_ctx=chosen), (*words, *why)
             origin = (
                 "config" if chosen == configured else "model" if chosen == source.facts.context_length else "default"
@@ -282,8 +281,22 @@ class Resolver:
         )
         return _Fixed(load, footprint, automatic=not wanted, words=words, context_from=origin)
 
+    def _settled(self, source: _Source, num_ctx: int) -> LoadOptions:
+        options = merge.load_options(source.merged, num_ctx=num_ctx or 1, num_parallel=source.defaults.num_parallel)
+        return placing.settled(options, source.facts, self._survey())
+
+    def _own(self, model: StoredModel) -> tuple[Footprint, LoadOptions] | None:
+        """What the model takes and how it is loaded, as far as no request says otherwise; None if that can't be."""
+        try:
+            plain = self._find(str(model.name), {})
+            options = self._settled(plain, 0)
+            corrections = self._lessons.of(str(model.digest)).corrections
+            return replace(self._footprint(plain), corrections=corrections), options
+        except RunnerError:
+            return None
+
     def _footprint(self, source: _Source) -> Footprint:
-        """What the model takes, with what earlier loads taught."""
+        """What the model takes, as its header tells it."""
         model = source.model
         draft = None
         if source.draft_facts is not None:
@@ -293,18 +306,15 @@ class Resolver:
         shows = model.projector.stat().st_size if model.projector else 0
         replaced = sum(layer.size for layer in model.manifest.of(media.ADAPTER))
         adapters = sum(os.stat(each.path).st_size for each in source.adapters)
-        return self._lessons.applied(
-            str(model.digest),
-            footprint_of(
-                source.facts,
-                weights=model.size - shows - beside - replaced + adapters,
-                adapters=adapters,
-                packs=self._packs,
-                projector=shows if source.has("vision") else 0,
-                prefixes=self._prefixes.ram if self._prefixes and source.has("completion") else 0,
-                embeds=not source.has("completion"),
-                draft=draft,
-            ),
+        return footprint_of(
+            source.facts,
+            weights=model.size - shows - beside - replaced + adapters,
+            adapters=adapters,
+            packs=self._packs,
+            projector=shows if source.has("vision") else 0,
+            prefixes=self._prefixes.ram if self._prefixes and source.has("completion") else 0,
+            embeds=not source.has("completion"),
+            draft=draft,
         )
 
     def _find(self, asked: str, options: Mapping[str, Any], lora: tuple[Lora, ...] | None = None) -> _Source:
@@ -371,6 +381,11 @@ class Resolver:
             while len(self._facts) > _REMEMBERED:
                 self._facts.popitem(last=False)
         return found
+
+
+def _is_plain(source: _Source) -> bool:
+    """Whether the request says nothing of how the model is loaded, nor with which adapters."""
+    return not merge.named_for_loading(source.own) and source.adapters == own_adapters(source.model)
 
 
 def _voiced(source: _Source, prompt: Prompt) -> Prompt:

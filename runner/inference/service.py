@@ -172,6 +172,8 @@ class Service:
 
     async def why(self, model: str, options: Mapping[str, Any]) -> Explained:
         """Why the model is where it is, and what a request with these options would find. Raises as `load` does."""
+        if self._inventory is not None:
+            await self._inventory.read()
         account = await self._in_thread(self._resolver.account, model, options)
         now, today = self._clock(), datetime.now(UTC)
         residents = overview(self._scheduler, self._around, now, today).residents

@@ -23,7 +23,7 @@ from runner.scheduler.fleet import Member
 from runner.scheduler.history import TROUBLE, Happening, Order
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.machine import physical_cores
-from runner.scheduler.telling import refused, seconds
+from runner.scheduler.telling import needed, refused, seconds
 from runner.scheduler.ticket import Want
 
 
@@ -118,7 +118,7 @@ def explain(
         flags=_flags(member.load.options if member else want.load.options, member.ready if member else None),
         history=happened,
         error=next((each for each in reversed(happened) if each.what in TROUBLE), None),
-        next=_behind(scheduler, _next(scheduler, want, member, around.most_loaded())),
+        next=_behind(scheduler, _next(scheduler, want, member)),
         log=str(around.log_of(member.loaded_for if member else want.model)),
     )
 
@@ -305,35 +305,39 @@ def _behind(scheduler: Scheduler, ahead: Next) -> Next:
     return replace(ahead, words=f"{ahead.words} But {who} in the queue already, and may go first.")
 
 
-def _next(scheduler: Scheduler, want: Want, member: Member | None, most_loaded: int) -> Next:
+def _next(scheduler: Scheduler, want: Want, member: Member | None) -> Next:
     """What the plan would decide, in words."""
     if pause := scheduler.view.pause(want.key):
         return Next("pause", f"It would be turned away: the model is left alone for another {seconds(pause)}.", 0, None)
     foreseen = scheduler.view.foresee(want)
-    need, have = foreseen.need, sum(foreseen.left.values()) if foreseen.left else None
-    sizes = f"it needs at least {human_bytes(need)}" + (
-        f", and {human_bytes(have)} is free" if have is not None else ""
-    )
-    first = foreseen.decisions[0] if foreseen.decisions else None
+    lack = foreseen.lack
+    need, have = lack.need, lack.have if foreseen.capacity else None
+    sizes = needed(lack) + (f", and {human_bytes(have)} is free" if have is not None else "")
+    if foreseen.is_full:  # so it isn't memory that lacks
+        sizes = f"no more than {foreseen.limit} may be loaded at once (max_loaded_models)"
+    first, goes = foreseen.decisions[0] if foreseen.decisions else None, foreseen.goes
     match first:
         case plan.Serve():
             return Next("serve", "It would be computed at once.", need, have)
         case plan.Load():
             return Next("load", f"The model would be loaded first: {sizes}.", need, have)
         case plan.Refuse():
-            words = f"It would be turned away: {refused(need, foreseen.capacity, first.pinned)}."
-            return Next("refuse", words, need, foreseen.capacity)
+            words = refused(lack, first.pinned, foreseen.limit if first.is_full else 0)
+            return Next("refuse", f"It would be turned away: {words}.", need, have)
+        case plan.Evict(key) if key == want.key:
+            also = f", in place of {' and '.join(goes)}" if goes else ""
+            return Next("reload", f"The model would be loaded anew{also}, as the request asks.", need, have, goes)
         case plan.Evict():
-            keys = {each.key for each in foreseen.decisions if isinstance(each, plan.Evict)}
-            names = tuple(each.model for each in scheduler.view.residents() if each.key in keys)
-            if keys == {want.key}:
-                return Next("reload", "The model would be loaded anew, as the request asks.", need, have, names)
-            if have is None or have >= need:  # so it isn't memory that lacks
-                sizes = f"no more than {most_loaded} may be loaded at once (max_loaded_models)"
-            words = f"The model would be loaded in place of {' and '.join(names)}: {sizes}."
-            return Next("evict", words, need, have, names)
+            return Next(
+                "evict", f"The model would be loaded in place of {' and '.join(goes)}: {sizes}.", need, have, goes
+            )
     if member is not None and member.state == "loading":
         return Next("wait", "It would wait until the model is loaded.", need, have)
-    if member is not None and member.state == "ready":
+    if foreseen.busy == (member.model if member else "",):
+        return Next("wait", "It would wait for the requests inside, and then the model is loaded anew.", need, have)
+    if member is not None and member.state == "ready" and not foreseen.busy:
         return Next("wait", "It would wait: the worker holds as many requests as it takes.", need, have)
-    return Next("wait", f"It would wait until another model has ended what it is answering: {sizes}.", need, have)
+    if not foreseen.busy:
+        return Next("wait", "It would wait until a worker that is on its way out has gone.", need, have, goes)
+    names = " and ".join(foreseen.busy)
+    return Next("wait", f"It would wait for {names} to be done: {sizes}.", need, have, goes)

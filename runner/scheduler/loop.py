@@ -353,12 +353,12 @@ class Scheduler:
             case plan.Hold(id):
                 ticket = self._tickets[id]
                 ticket.hold = self._holds[id] = now + self._survey.hold(ticket.want)
-            case plan.Refuse(id, pinned):
+            case plan.Refuse(id, pinned, is_full, room):
                 ticket = self._tickets[id]
                 self._queue.remove(ticket)
-                shortage = self._survey.shortage(ticket.want)
-                self._history.note(ticket.want.key, ticket.want.model, "refused", telling.refused(*shortage, pinned))
-                self._fail(ticket, insufficient(ticket.want.model, *shortage, pinned))
+                want, lack, limit = ticket.want, self._survey.lack(ticket.want, room), self._limits.models * is_full
+                self._history.note(want.key, want.model, "refused", telling.refused(lack, pinned, limit))
+                self._fail(ticket, insufficient(want.model, lack, pinned, limit))
 
     def _load(self, ticket: Ticket, fitted: Fitted, now: float) -> None:
         want, options, need, room = ticket.want, fitted.options, fitted.need, self._survey.left()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from runner.protocol.options import LoadOptions
 from runner.scheduler import memory
 from runner.scheduler.fleet import Fleet, Member
-from runner.scheduler.memory import Fitted, Footprint, Room
+from runner.scheduler.memory import Fitted, Footprint, Lack, Room
 from runner.scheduler.pace import Pace
 from runner.scheduler.plan import Decision, Hold, Loaded, Serve, Snapshot, Waiting
 from runner.scheduler.queue import Queue
@@ -86,9 +86,14 @@ class Survey:
         )
 
     def foresee(self, want: Want, now: float) -> Snapshot:
-        """As `snapshot`, if nobody waited but somebody with this want."""
-        self._measure(now, (want,))
-        return replace(self.snapshot(now), lines=[[Waiting(_NOBODY, want)]], capacity=self._capacity)
+        """As `snapshot`, if nobody waited but somebody with this want. Workers that others wait for count as busy."""
+        self._measure(now, (want,), asks=True)
+        found = self.snapshot(now)
+        fleet = [
+            replace(each, inside=each.inside or len(self._queue.line(each.key))) if each.key != want.key else each
+            for each in found.fleet
+        ]
+        return replace(found, lines=[[Waiting(_NOBODY, want)]], fleet=fleet, capacity=self._capacity)
 
     def allowed(self, decisions: Sequence[Decision]) -> list[Decision]:
         """Those that may be carried out now. By a reading that is too old nobody is loaded for, evicted or refused: a
@@ -109,8 +114,7 @@ class Survey:
 
     def fits(self, want: Want, room: Room) -> Fitted | None:
         """The best load for a request within this room; None if not even the smallest fits."""
-        if (small := self._recovery.small(want.key, self._now)) is not None:
-            room = {pool: min(size, small.most.get(pool, size)) for pool, size in room.items()}
+        room = self._allowed(want, room)
         asked = (want.footprint, want.load.options, want.load.embedding, frozenset(room.items()))
         if asked not in self._answers:
             self._found += 1
@@ -134,10 +138,15 @@ class Survey:
         self._is_behind |= self._found >= _AT_ONCE
         return self._found >= _AT_ONCE
 
-    def shortage(self, want: Want) -> tuple[int, int]:
-        """Bytes that the smallest load for a request takes, and bytes that there are for all models together."""
-        need = memory.least(want.footprint, want.load.options, self._stock.devices())
-        return need.total, sum(self._capacity.get(pool, 0) for pool in need.pools)
+    def _allowed(self, want: Want, room: Room) -> Room:
+        """What of a room a model may take after it ran out of memory."""
+        small = self._recovery.small(want.key, self._now)
+        return room if small is None else {pool: min(size, small.most.get(pool, size)) for pool, size in room.items()}
+
+    def lack(self, want: Want, room: Room) -> Lack:
+        """Which pool decides whether a request's model fits within this room, and by how much."""
+        room = self._allowed(want, room)
+        return memory.lack(want.footprint, want.load.options, self._stock.devices(), room)
 
     def least(self, want: Want) -> int:
         """Bytes of the host's memory that the smallest load for a request takes on the CPU alone."""
@@ -181,15 +190,16 @@ class Survey:
             fresh=self._fresh(member),
         )
 
-    def _measure(self, now: float, wants: Iterable[Want]) -> None:
-        """Bytes for all models together, measured only for somebody whose model isn't there as it has to be.
+    def _measure(self, now: float, wants: Iterable[Want], *, asks: bool = False) -> None:
+        """Bytes for all models together, measured only for somebody whose model isn't there as it has to be, and for
+        who only asks.
 
         And only while no load is half done, since part of its memory would count twice or not at all; and not for every
         event while the same workers are there.
         """
         there = [member for member in self._fleet if member.ready is not None]  # who stops has all until it is gone
         self._stock.holds(_together(member.taken.pools for member in there))
-        if not any(map(self._lacks, wants)):
+        if not asks and not any(map(self._lacks, wants)):
             return
         if len(there) < len(self._fleet):
             begun = min(member.began for member in self._fleet if member.ready is None)

@@ -674,7 +674,7 @@ class FakePlans:
 
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
-    def plan(self, model: str, options: Mapping[str, Any]) -> Plan:
+    async def plan(self, model: str, options: Mapping[str, Any]) -> Plan:
         self.asked.append((model, options))
         if model == "missing":
             raise errors.UnknownModel("missing", ("demo:latest",))

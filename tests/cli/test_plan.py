@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.cli.command_line import CommandLine
 from tests.cli.fake_daemon import NASTY, FakeDaemon
 
@@ -67,6 +69,22 @@ def test_what_does_not_fit_is_said_and_fails(daemon: FakeDaemon, runner: Command
     assert "big:latest: it does not fit on this machine\n    needs 40 GB of 12 GB memory\n" in result.stdout
     assert result.stderr == "Error: big does not fit on this machine\n"
     assert json.loads(runner("plan", "big", "--json", check=1).stdout)["verdict"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words", "error"),
+    [
+        ("pinned", "pinned models leave no room for it", "big cannot be loaded beside the models that are pinned"),
+        ("reloads", "it would be loaded anew", None),
+    ],
+)
+def test_verdicts_of_their_own(
+    daemon: FakeDaemon, runner: CommandLine, verdict: str, words: str, error: str | None
+) -> None:
+    daemon.refusals["/runner/plan"] = (200, PLAN | {"verdict": verdict, "evicts": []})
+    result = runner("plan", "big", check=1 if error else 0)
+    assert f"big:latest: {words}\n" in result.stdout
+    assert result.stderr == (f"Error: {error}\n" if error else "")
 
 
 def test_the_table_of_contexts(daemon: FakeDaemon, runner: CommandLine) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +18,12 @@ from runner.inference.passage import PASSAGE, Passage
 from runner.inference.requests import Embed
 from runner.inference.residents import Pool, Surroundings, overview
 from runner.inference.resolve import Account, Resolver
+from runner.inference.service import Service
 from runner.inference.why import Explained, explain
-from runner.protocol.devices import Device
+from runner.protocol.devices import Device, DeviceSurvey
 from runner.protocol.events import Loading, Ready, Stats
 from runner.protocol.sandbox import Promise
+from runner.scheduler.devices import Inventory
 from tests.fakes.scheduling import GIB, Bench, ready, want
 from tests.inference.conftest import Make, Served
 from tests.inference.test_service import told, whole
@@ -229,6 +233,22 @@ async def test_why_through_the_service(served: Served, make: Make) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await served.service.why("m", {"num_ctx": -1})
     assert caught.value.field == "options.num_ctx"
+
+
+async def test_why_waits_until_it_is_known_which_devices_there_are(
+    served: Served, resolver: Resolver, make: Make
+) -> None:
+    make("m")
+    looking: asyncio.Future[DeviceSurvey] = asyncio.get_running_loop().create_future()
+    inventory = Inventory(lambda: looking, lambda: 64 * GIB)
+    inventory.start()
+    with ThreadPoolExecutor(1) as threads:
+        service = Service(served.scheduler, resolver, threads, inventory=inventory)
+        asked = asyncio.create_task(service.why("m", {}))
+        done, _ = await asyncio.wait((asked,), timeout=0.05)
+        assert not done
+        looking.set_result(DeviceSurvey(devices=(CPU,)))
+        assert (await asked).next.would == "load"
 
 
 async def test_the_way_through_the_queue_is_noted(served: Served, make: Make) -> None:

@@ -17,6 +17,11 @@ runner plan qwen3:8b --num-ctx 32768
 runner plan qwen3:8b --option kv_cache_type=q8_0 --json
 """
 
+_FAILURES = {
+    "no": "{model} does not fit on this machine",
+    "pinned": "{model} cannot be loaded beside the models that are pinned",
+}
+
 
 def command(
     model: Model,
@@ -29,7 +34,8 @@ def command(
 ) -> None:
     """Tell where a model would go, and what that takes.
 
-    And who would be unloaded for it. Nothing is loaded. Exit code 1 if it doesn't fit on this machine at all.
+    And who would be unloaded for it. Nothing is loaded. Exit code 1 if it doesn't fit on this machine at all,
+    or not beside the models that are pinned.
     """
     asked: dict[str, Any] = options(option or ())
     if num_ctx is not None:
@@ -42,5 +48,5 @@ def command(
             output.line(line)
         output.line("")
         output.table(*memorycard.pools(found))
-    if found.get("verdict") == "no":
-        raise Failure(f"{model} does not fit on this machine", Exit.FAILED)
+    if (why := _FAILURES.get(str(found.get("verdict")))) is not None:
+        raise Failure(why.format(model=model), Exit.FAILED)
