@@ -64,7 +64,7 @@ def command(
 def _reload(action: str, as_json: bool, host: str | None) -> None:
     if action != "reload":
         raise Failure(f"config takes nothing or reload, not {action!r}", Exit.USAGE)
-    change = daemon(host, autostart=False).post("/runner/config/reload", {})
+    change = daemon(host, autostart=False, warns=False).post("/runner/config/reload", {})
     if as_json:
         output.data(change)
         return
