@@ -19,11 +19,11 @@ _COLUMNS = ("MEMORY", "WEIGHTS", "CACHE", "COMPUTE", "LATER", "OTHER", "NEEDED",
 _NO = "-"
 
 
-def card(found: Json) -> list[str]:
-    """The verdict and what decided it, line by line."""
+def card(found: Json, asked: str) -> list[str]:
+    """The verdict and what decided it, line by line; `asked` is the name that was asked for."""
     verdict = _VERDICTS.get(str(found.get("verdict")), "{verdict}")
     names = ", ".join(str(name) for name in found.get("evicts", []))
-    lines = [f"{found.get('model')}: {verdict.format(evicts=names, verdict=found.get('verdict'))}"]
+    lines = [f"{_called(asked, str(found.get('model')))}: {verdict.format(evicts=names, verdict=found.get('verdict'))}"]
     lines += [f"    {word}" for word in found.get("words", [])]
     sequences = int(found.get("sequences") or 0)
     if sequences:
@@ -33,6 +33,11 @@ def card(found: Json) -> list[str]:
     elif found.get("verdict") == "no":
         lines.append("    a smaller num_ctx, another kv_cache_type or a smaller quantization may fit")
     return lines
+
+
+def _called(asked: str, full: str) -> str:
+    """The model's full name; behind another one that leads to it, such as model:adapter or an alias."""
+    return full if full.lower() in (asked.lower(), f"{asked.lower()}:latest") else f"{asked} ({full})"
 
 
 def pools(found: Json) -> tuple[tuple[str, ...], Iterable[tuple[str, ...]]]:

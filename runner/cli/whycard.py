@@ -32,6 +32,7 @@ def card(found: Json, width: int, now: datetime) -> str:
         ("Context", _wrapped(str(context.get("words") or ""), width)),
         ("Options", _options(found.get("options") or ())),
         ("Template", _template(found.get("template") or {}, width)),
+        ("Adapters", _columns([(str(each.get("name")), f"scale {each.get('scale', 1):g}") for each in _worn(found)])),
         ("Worker", _worker(found)),
         ("History", _history(found.get("history") or (), now, width)),
         ("Last error", _error(found.get("error"), now, width)),
@@ -92,6 +93,10 @@ def _template(template: Json, width: int) -> list[str]:
     if digest := str(template.get("sha256") or ""):
         lines.append(f"sha256 {digest[:12]} (runner show --template prints it)")
     return lines
+
+
+def _worn(found: Json) -> Iterable[Json]:
+    return found.get("adapters") or ()
 
 
 def _worker(found: Json) -> list[str]:

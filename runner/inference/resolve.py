@@ -26,7 +26,7 @@ from registry.stored import StoredModel
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import placing, prompts
-from runner.inference.adapters import AdapterFinder
+from runner.inference.adapters import AdapterFinder, Worn, described
 from runner.inference.adapters import own as own_adapters
 from runner.inference.aliases import Aliases
 from runner.inference.contexts import Contexts, unbounded
@@ -87,6 +87,7 @@ class Account:
     facts: Facts
     template: Choice
     options: tuple[Chosen, ...]
+    adapters: tuple[Worn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,8 @@ class Resolver:
         want = self._want(source, self._load(source), None, None)
         author = merge.recommended(source.facts.sampling)
         chosen = all_chosen(source.own, source.model.parameters, author, want.load.options.num_ctx, want.context_from)
-        return Account(want, source.facts, choose(source.model.template, source.facts), chosen)
+        worn = described(source.adapters, self._store.list()) if source.adapters else ()
+        return Account(want, source.facts, choose(source.model.template, source.facts), chosen, worn)
 
     def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
         fixed = self._load(source)

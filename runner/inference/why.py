@@ -11,6 +11,7 @@ from datetime import datetime
 
 from modelfiles.parameters import Value
 from modelfiles.sizes import human_bytes
+from runner.inference.adapters import Worn
 from runner.inference.origins import WORDS, Chosen, Origin
 from runner.inference.residents import Resident, Surroundings
 from runner.inference.resolve import Account
@@ -85,6 +86,7 @@ class Explained:
     error: Happening | None
     next: Next
     log: str
+    adapters: tuple[Worn, ...] = ()
 
 
 def explain(
@@ -120,6 +122,7 @@ def explain(
         error=next((each for each in reversed(happened) if each.what in TROUBLE), None),
         next=_behind(scheduler, _next(scheduler, want, member, around.most_loaded)),
         log=str(around.log_of(member.loaded_for if member else want.model)),
+        adapters=account.adapters,
     )
 
 

@@ -58,6 +58,12 @@ def test_a_plan_in_words(daemon: FakeDaemon, runner: CommandLine) -> None:
     )
 
 
+def test_another_name_is_told_beside_the_models_own(daemon: FakeDaemon, runner: CommandLine) -> None:
+    daemon.refusals["/runner/plan"] = (200, PLAN)
+    assert runner("plan", "big:sql").stdout.startswith("big:sql (big:latest): it fits ")
+    assert runner("plan", "BIG:latest").stdout.startswith("big:latest: it fits ")
+
+
 def test_what_does_not_fit_is_said_and_fails(daemon: FakeDaemon, runner: CommandLine) -> None:
     daemon.refusals["/runner/plan"] = (
         200,

@@ -220,6 +220,11 @@ def test_why_in_sections() -> None:
     ]
 
 
+def test_why_names_the_adapters() -> None:
+    lines = whycard.card({**REASONS, "adapters": [{"name": "sql:latest", "scale": 0.5}]}, 76, NOW).splitlines()
+    assert lines[lines.index("  Adapters") + 1] == "    sql:latest    scale 0.5"
+
+
 def test_why_asks_with_the_options_in_question(daemon: FakeDaemon, runner: CommandLine) -> None:
     daemon.reasons = REASONS
     done = runner("why", "demo", "--option", "num_ctx=9000")

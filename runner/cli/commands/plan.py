@@ -38,7 +38,7 @@ def command(
     if as_json:
         output.data(found)
     else:
-        for line in memorycard.card(found):
+        for line in memorycard.card(found, model):
             output.line(line)
         output.line("")
         output.table(*memorycard.pools(found))
