@@ -58,6 +58,13 @@ def test_a_plan_in_words(daemon: FakeDaemon, runner: CommandLine) -> None:
     )
 
 
+def test_what_is_taken_later_is_told_apart(daemon: FakeDaemon, runner: CommandLine) -> None:
+    host, gpu = PLAN["pools"]
+    daemon.refusals["/runner/plan"] = (200, PLAN | {"pools": [host | {"later": 2 * GB}, gpu]})
+    lines = runner("plan", "big").stdout.splitlines()
+    assert lines[3] == "    takes 7.0 GB at once, up to 9.0 GB with a crowd"
+
+
 def test_another_name_is_told_beside_the_models_own(daemon: FakeDaemon, runner: CommandLine) -> None:
     daemon.refusals["/runner/plan"] = (200, PLAN)
     assert runner("plan", "big:sql").stdout.startswith("big:sql (big:latest): it fits ")
