@@ -86,6 +86,15 @@ def refused(need: int, have: int, pinned: Sequence[str]) -> str:
     return f"it needs at least {human_bytes(need)} of memory, and there are {human_bytes(have)} for models{beside}"
 
 
+def beyond(limit: int) -> str:
+    """A model goes since fewer may be loaded than there are."""
+    return f"no more than {limit} may be loaded at once now (max_loaded_models)"
+
+
+PINNED = "it stays in memory until it is unpinned"
+UNPINNED = "it goes when its time is over, or others need its room"
+
+
 def expired(member: Member) -> str:
     """Nobody has come."""
     if member.keep_alive <= 0:

@@ -220,6 +220,16 @@ def test_why_in_sections() -> None:
     ]
 
 
+def test_pin_and_unpin_say_what_they_did(daemon: FakeDaemon, runner: CommandLine) -> None:
+    daemon.refusals["/runner/pin"] = (200, {"pinned": ["demo:latest"], "changed": True})
+    daemon.refusals["/runner/unpin"] = (200, {"pinned": [], "changed": True})
+    done = runner("pin", "demo")
+    assert (done.stdout, done.stderr) == ("", 'demo is loaded and stays until "runner unpin demo"\n')
+    assert runner("unpin", "demo").stderr.startswith("demo is pinned no more: ")
+    daemon.refusals["/runner/unpin"] = (200, {"pinned": [], "changed": False})
+    assert runner("unpin", "demo").stderr == "demo was not pinned\n"
+
+
 def test_why_names_the_adapters() -> None:
     lines = whycard.card({**REASONS, "adapters": [{"name": "sql:latest", "scale": 0.5}]}, 76, NOW).splitlines()
     assert lines[lines.index("  Adapters") + 1] == "    sql:latest    scale 0.5"

@@ -94,8 +94,8 @@ class FlagSet(msgspec.Struct, kw_only=True):
 
 
 class Happened(msgspec.Struct, kw_only=True):
-    """`what` is loading, loaded, failed, refused, evicted, replaced, expired, unloaded, died, resumed, paused or
-    stepped_down. `detail` is what the worker wrote last, where that tells something."""
+    """`what` is loading, loaded, failed, refused, evicted, replaced, expired, unloaded, pinned, unpinned, died,
+    resumed, paused or stepped_down. `detail` is what the worker wrote last, where that tells something."""
 
     what: str
     words: str

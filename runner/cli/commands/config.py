@@ -26,7 +26,7 @@ _SECRET = "api_key"
 _ASK = 5.0  # seconds
 _WHEN = {
     "now": "in force",
-    "load": "in force; a loaded model that it concerns is loaded anew at its next request",
+    "load": "in force; a loaded model that it concerns is let go, and loaded anew at its next request",
     "start": "waits until the daemon is started again: `runner shutdown`, then `runner serve`",
 }
 _SPANS = ("queue_timeout", "keep_alive", "load_timeout")
