@@ -8,8 +8,9 @@ import typer
 
 from runner.cli import memorycard, output
 from runner.cli.arguments import AsJson, Host, Model, options
+from runner.cli.client import Client, Json
 from runner.cli.connect import daemon
-from runner.cli.failures import Exit, Failure
+from runner.cli.failures import Exit, Failure, Refused
 
 EXAMPLES = """
 runner plan demo
@@ -34,7 +35,7 @@ def command(
     asked: dict[str, Any] = options(option or ())
     if num_ctx is not None:
         asked["num_ctx"] = num_ctx
-    found = daemon(host).post("/runner/plan", {"model": model, "options": asked})
+    found = _planned(daemon(host), model, asked)
     if as_json:
         output.data(found)
     else:
@@ -44,3 +45,12 @@ def command(
         output.table(*memorycard.pools(found))
     if found.get("verdict") == "no":
         raise Failure(f"{model} does not fit on this machine", Exit.FAILED)
+
+
+def _planned(client: Client, model: str, asked: Json) -> Json:
+    try:
+        return client.post("/runner/plan", {"model": model, "options": asked})
+    except Refused as absent:
+        if absent.status == 404:
+            absent.detail = f"`runner pull --dry-run {model}` tells its size and whether it would run here"
+        raise
