@@ -65,6 +65,15 @@ def ago(moment: str, now: datetime) -> str:
     return f"{span((now - then).total_seconds())} ago"
 
 
+def clock(moment: str, now: datetime) -> str:
+    """The time of day of an RFC 3339 time where `now` is; with its date if that is another, `-` when there is none."""
+    then = _moment(moment)
+    if then is None:
+        return "-"
+    then = then.astimezone(now.tzinfo)
+    return f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M:%S}"
+
+
 def until(moment: str | None, now: datetime) -> str:
     """When a loaded model leaves, from an RFC 3339 time; no time means never."""
     then = _moment(moment)

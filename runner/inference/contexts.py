@@ -97,4 +97,4 @@ class Contexts:
             return f"context {chosen}, all that the model was made for"
         if chosen == configured:
             return f"context {chosen}, as configured; the model was made for {trained}"
-        return f"context {chosen}, chosen by Runner; the model was made for {trained}, and num_ctx asks for more"
+        return f"context {chosen}, chosen by Runner; a request may ask for more with num_ctx, up to {trained}"

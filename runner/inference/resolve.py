@@ -27,7 +27,7 @@ from registry.stored import StoredModel
 from runner.errors import InvalidRequest, LoadFailed, RunnerError, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import placing, prompts
-from runner.inference.adapters import AdapterFinder
+from runner.inference.adapters import AdapterFinder, Worn, described
 from runner.inference.adapters import own as own_adapters
 from runner.inference.aliases import Aliases
 from runner.inference.contexts import Contexts, unbounded
@@ -92,6 +92,7 @@ class Account:
     facts: Facts
     template: Choice
     options: tuple[Chosen, ...]
+    adapters: tuple[Worn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,8 @@ class Resolver:
             num_ctx=want.load.options.num_ctx,
             context=want.context_from,
         )
-        return Account(want, source.facts, choose(source.model.template, source.facts), chosen)
+        worn = described(source.adapters, self._store.list()) if source.adapters else ()
+        return Account(want, source.facts, choose(source.model.template, source.facts), chosen, worn)
 
     def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
         fixed = self._load(source)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from modelfiles.parameters import Value
 from modelfiles.sizes import human_bytes
+from runner.inference.adapters import Worn
 from runner.inference.origins import WORDS, Chosen, Origin
 from runner.inference.residents import Resident, Surroundings
 from runner.inference.resolve import Account
@@ -20,7 +21,7 @@ from runner.protocol.events import Ready
 from runner.protocol.options import LoadOptions, cache_types
 from runner.scheduler import plan
 from runner.scheduler.fleet import Member
-from runner.scheduler.history import TROUBLE, Happening, Order
+from runner.scheduler.history import ASIDE, TROUBLE, Happening, Order
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.machine import physical_cores
 from runner.scheduler.telling import needed, refused, seconds
@@ -85,6 +86,7 @@ class Explained:
     error: Happening | None
     next: Next
     log: str
+    adapters: tuple[Worn, ...] = ()
 
 
 def explain(
@@ -109,7 +111,7 @@ def explain(
         model=want.model,
         digest=want.digest,
         key=want.key,
-        words=_summary(mine, happened, now, today),
+        words=_summary(mine, happened, now, today) + _waits_to_stay(scheduler, want, mine),
         resident=mine,
         place=_place(member, order, options, around, mine),
         context=_context(member, order, account),
@@ -120,12 +122,13 @@ def explain(
         error=next((each for each in reversed(happened) if each.what in TROUBLE), None),
         next=_behind(scheduler, _next(scheduler, want, member)),
         log=str(around.log_of(member.loaded_for if member else want.model)),
+        adapters=account.adapters,
     )
 
 
 def _summary(mine: Resident | None, happened: Sequence[Happening], now: float, today: datetime) -> str:
     if mine is None:
-        last = next((each for each in reversed(happened) if each.what not in ("loading", "refused")), None)
+        last = next((each for each in reversed(happened) if each.what not in ASIDE), None)
         if last is None:
             return "It is not loaded: nobody has asked for it since Runner started."
         return f"It is not loaded: {_ENDS.get(last.what, last.what)} {seconds(now - last.at)} ago, {last.words}."
@@ -141,6 +144,14 @@ def _summary(mine: Resident | None, happened: Sequence[Happening], now: float, t
     shared = f", in one worker with {' and '.join(mine.shared_with)}" if mine.shared_with else ""
     pinned = ", and pinned" if mine.is_pinned else ""
     return f"It is loaded{since}{shared}{pinned}."
+
+
+def _waits_to_stay(scheduler: Scheduler, want: Want, mine: Resident | None) -> str:
+    """What to add of a model that is pinned and isn't loaded."""
+    is_there = mine is not None and mine.state in ("ready", "loading")
+    return (
+        " It is pinned, and stays once it is loaded." if want.model in scheduler.view.pinned() and not is_there else ""
+    )
 
 
 _ENDS = {

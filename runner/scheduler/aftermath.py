@@ -44,7 +44,8 @@ class Aftermath:
     def died(self, member: Member, inside: list[Ticket], how: Exit, now: float, *, closing: bool) -> None:
         """A worker is gone that nobody had told to go, or with requests inside; while `closing` those end with it."""
         self._history.note(member.key, member.model, "died", str(how), how.tail)
-        self._meters[member.loaded_for].deaths += 1
+        meters = self._meters[member.loaded_for]
+        meters.deaths, meters.last_death = meters.deaths + 1, str(how)
         log.error('the worker of "%s" died: %s%s', member.model, how, f"\n{how.tail}" if how.tail else "")
         if closing:
             for ticket in inside:

@@ -196,6 +196,12 @@ class Fleet:
         """Idle members whose time is over."""
         return tuple(m for m in self if m.expires is not None and m.expires <= now)
 
+    def beyond(self, limit: int, pinned: Container[str]) -> tuple[Member, ...]:
+        """The idle members that are too many where `limit` may be there, the longest unused; pinned models stay."""
+        there = [m for m in self if m.state != "stopping"]
+        idle = [m for m in there if m.expires is not None and not self.is_kept(m, pinned)]
+        return tuple(sorted(idle, key=lambda m: m.last_used)[: max(0, len(there) - max(1, limit))])
+
     def next_expiry(self, pinned: Container[str]) -> float | None:
         """When the first idle member's time is over, if any member's ever is; those of pinned models stay."""
         times = [m.expires for m in self if m.expires not in (None, float("inf")) and not self.is_kept(m, pinned)]

@@ -40,7 +40,7 @@ from runner.scheduler.cores import Sharing
 from runner.scheduler.effects import Effects
 from runner.scheduler.failures import Exit, error_of, gibibytes, insufficient
 from runner.scheduler.fleet import Fleet, Member
-from runner.scheduler.history import History
+from runner.scheduler.history import History, What
 from runner.scheduler.memory import Fitted
 from runner.scheduler.meters import Journey, Meters
 from runner.scheduler.pace import Pace
@@ -194,18 +194,22 @@ class Scheduler:
 
     def pin(self, model: str) -> None:
         """From now on this model, by its full name, isn't evicted to make room, nor for being idle."""
+        if model not in self._pinned:
+            self._note_pinning(model, "pinned", telling.PINNED)
         self._pinned.add(model)
         self._settle()
 
     def unpin(self, model: str) -> bool:
         """It is a model like others again. False if it was before."""
         was = model in self._pinned
+        if was:
+            self._note_pinning(model, "unpinned", telling.UNPINNED)
         self._pinned.discard(model)
         self._settle()
         return was
 
     def relimit(self, limits: Limits) -> None:
-        """Go on with other limits. What is loaded or waits already may be more than they allow, and stays."""
+        """Go on with other limits. Idle models beyond them go; what is busy or waits already may be more, and stays."""
         self._limits = limits
         self._fleet.relimit(limits.keep_alive)
         self._survey.limit = self._outlook.limit = limits.models
@@ -300,6 +304,12 @@ class Scheduler:
             if not self._fleet.is_kept(member, self._pinned):
                 self._history.note(member.key, member.model, "expired", telling.expired(member))
                 self._stop(member)
+        for member in self._fleet.beyond(
+            self._limits.models, self._pinned
+        ):  # only where there may be fewer than before
+            if not self._queue.line(member.key):
+                self._history.note(member.key, member.model, "evicted", telling.beyond(self._limits.models))
+                self._stop(member)
         self._end_the_hung(now)
         if self._closing:
             self._wind_up()
@@ -374,6 +384,10 @@ class Scheduler:
             named=want.named, context_from=want.context_from, room=room,
         )  # fmt: skip
         self._effects.start(member.run, want.model, load, self)
+
+    def _note_pinning(self, model: str, what: What, words: str) -> None:
+        member = self._fleet.serving(model)
+        self._history.note(member.key if member else model, model, what, words)
 
     def _note_eviction(self, member: Member, want: Want, now: float) -> None:
         if want.key == member.key:

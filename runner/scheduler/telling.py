@@ -98,6 +98,15 @@ def refused(lack: Lack, pinned: Sequence[str], limit: int = 0) -> str:
     return f"{needed(lack)}, and there are {human_bytes(lack.have)} for models{beside}"
 
 
+def beyond(limit: int) -> str:
+    """A model goes since fewer may be loaded than there are."""
+    return f"no more than {limit} may be loaded at once now (max_loaded_models)"
+
+
+PINNED = "it stays in memory until it is unpinned"
+UNPINNED = "it goes when its time is over, or others need its room"
+
+
 def expired(member: Member) -> str:
     """Nobody has come."""
     if member.keep_alive <= 0:

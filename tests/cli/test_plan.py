@@ -60,6 +60,26 @@ def test_a_plan_in_words(daemon: FakeDaemon, runner: CommandLine) -> None:
     )
 
 
+def test_what_is_taken_later_is_told_apart(daemon: FakeDaemon, runner: CommandLine) -> None:
+    host, gpu = PLAN["pools"]
+    daemon.refusals["/runner/plan"] = (200, PLAN | {"pools": [host | {"later": 2 * GB}, gpu]})
+    lines = runner("plan", "big").stdout.splitlines()
+    assert lines[3] == "    takes 7.0 GB at once, up to 9.0 GB with a crowd"
+
+
+def test_another_name_is_told_beside_the_models_own(daemon: FakeDaemon, runner: CommandLine) -> None:
+    daemon.refusals["/runner/plan"] = (200, PLAN)
+    assert runner("plan", "big:sql").stdout.startswith("big:sql (big:latest): it fits ")
+    assert runner("plan", "BIG:latest").stdout.startswith("big:latest: it fits ")
+
+
+def test_of_a_model_that_is_not_there_a_look_is_offered(daemon: FakeDaemon, runner: CommandLine) -> None:
+    daemon.refusals["/runner/plan"] = (404, {"error": 'model "far" not found, try pulling it first'})
+    said = runner("plan", "far", check=1).stderr
+    assert said.startswith('Error: model "far" not found')
+    assert "`runner pull --dry-run far` tells its size" in said
+
+
 def test_what_does_not_fit_is_said_and_fails(daemon: FakeDaemon, runner: CommandLine) -> None:
     daemon.refusals["/runner/plan"] = (
         200,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from registry.errors import NotFound
 from registry.manifest import ADAPTER
 from registry.references import Reference
 from registry.store import Store
 from registry.stored import StoredModel
 from runner.conversation import Message
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel
+from runner.inference.adapters import Worn
+from runner.inference.models import Models
 from runner.inference.requests import MOST_LORAS, Chat, Complete, Embed, Lora
 from runner.inference.resolve import Resolver
 from runner.protocol.commands import Adapter, Adapters, Generate
@@ -139,3 +143,24 @@ def test_a_changed_adapter_never_reaches_native_code(resolver: Resolver, models:
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(LoadFailed, match="other bytes"):
         adapters_of(resolver, "m", Lora("sql"))
+
+
+async def test_which_adapters_a_name_means_is_told(
+    store: Store, models: dict[str, StoredModel], resolver: Resolver
+) -> None:
+    async def unload(_: str) -> bool:
+        return False
+
+    with ThreadPoolExecutor(1) as threads:
+        told = Models(store, threads, unload)
+        assert await told.worn("m") == (models["m"], ())
+        assert (await told.worn("sql"))[1] == (Worn("sql:latest", 1.0),)
+        both = (await told.worn("both"))[1]
+        assert sorted(each.name for each in both) == ["law:latest", "sql:latest"]
+        model, worn = await told.worn("law:sql")  # the adapter of the one in place of the other's own
+        assert (model.name, model.adapters) == (models["law"].name, models["sql"].adapters)
+        assert worn == (Worn("sql:latest", 1.0),)
+        with pytest.raises(NotFound):
+            await told.worn("m:nobody")
+    assert resolver.account("m:sql", {}).adapters == (Worn("sql:latest", 1.0),)
+    assert resolver.account("m", {}).adapters == ()

@@ -72,7 +72,7 @@ async def test_what_fits_and_what_it_is_for(store: Store, make: Make) -> None:
     [pool] = found.pools
     assert (pool.name, pool.free, pool.whole) == (HOST, 8 * GIB, 8 * GIB)
     assert pool.parts.total == pytest.approx(pool.needs, abs=4)
-    assert found.words[0] == "context 8192, chosen by Runner; the model was made for 131072, and num_ctx asks for more"
+    assert found.words[0] == "context 8192, chosen by Runner; a request may ask for more with num_ctx, up to 131072"
     assert "on the CPU" in found.words
     assert planning.reads == 1
 

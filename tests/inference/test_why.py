@@ -136,6 +136,17 @@ def test_what_llama_cpp_chose_how_it_is_shut_in_and_that_it_stays(ask: Ask) -> N
     assert why.words == "It is loaded for 0 s, and pinned."
 
 
+def test_a_pinned_one_that_is_not_loaded(ask: Ask) -> None:
+    bench = Bench()
+    bench.scheduler.pin("a")
+    pinned = " It is pinned, and stays once it is loaded."
+    assert ask(bench, "a").words == f"It is not loaded: nobody has asked for it since Runner started.{pinned}"
+    bench.submit(want("a", has_work=False))
+    loaded(bench, "a")
+    bench.exit("a", -9)
+    assert ask(bench, "a").words == f"It is not loaded: its worker died 0 s ago, killed by SIGKILL.{pinned}"
+
+
 def test_one_that_had_to_go_and_what_it_would_drive_out(ask: Ask) -> None:
     bench = Bench()
     bench.submit(want("a", has_work=False))

@@ -355,6 +355,26 @@ class TestOtherLimits:
         bench.load("a", sequences=4)
         assert all(heard.admissions for heard in waiting)
 
+    def test_idle_models_beyond_a_smaller_limit_go_at_once_and_busy_ones_later(self) -> None:
+        bench = Bench(models=4)
+        heard = {}
+        for model in ("pinned", "old", "young", "busy"):
+            heard[model] = bench.submit(want(model))
+            bench.load(model)
+            bench.advance(1)
+            if model != "busy":
+                bench.done(heard[model])
+        bench.scheduler.pin("pinned")
+        bench.scheduler.relimit(Limits(models=3, queue=100, keep_alive=300))
+        states = [bench.state(model) for model in ("pinned", "old", "young", "busy")]
+        assert states == ["ready", "stopping", "ready", "ready"]
+        bench.scheduler.relimit(Limits(models=1, queue=100, keep_alive=300))
+        assert (bench.state("pinned"), bench.state("young"), bench.state("busy")) == ("ready", "stopping", "ready")
+        bench.done(heard["busy"])
+        assert (bench.state("pinned"), bench.state("busy")) == ("ready", "stopping")
+        told = bench.scheduler.view.history.of("young")[-1]
+        assert (told.what, told.words) == ("evicted", "no more than 1 may be loaded at once now (max_loaded_models)")
+
     def test_room_for_more_models_is_used_at_once(self) -> None:
         bench = Bench(models=1)
         bench.submit(want("a"))
