@@ -177,6 +177,7 @@ def _as_loaded(options: Sequence[Chosen], member: Member | None, order: Order | 
     if member is None:
         return tuple(options)
     loaded, found = member.load.options, []
+    main: Origin = next((each.origin for each in options if each.name == "main_gpu"), "default")
     for each in options:
         value: Value | None = getattr(loaded, each.name, each.value) if each.when == "load" else each.value
         origin: Origin = each.origin
@@ -184,6 +185,8 @@ def _as_loaded(options: Sequence[Chosen], member: Member | None, order: Order | 
             origin = order.context_from  # type: ignore[assignment]
         elif each.when == "load" and value != each.value:
             origin = "request" if order is not None and each.name in order.named else "memory"
+            if each.name == "split_mode" and loaded.main_gpu:  # which says that as well, where nobody else does
+                origin = "request" if order is not None and "main_gpu" in order.named else main
         found.append(replace(each, value=value, origin=origin))
     return tuple(found)
 

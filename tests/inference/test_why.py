@@ -120,6 +120,19 @@ def test_one_that_lies_on_a_gpu_wholly_or_in_part(ask: Ask) -> None:
     assert why.place.reason.startswith("Not all of its layers fit there")
 
 
+def test_a_main_gpu_says_that_nothing_is_divided(ask: Ask) -> None:
+    bench = Bench()
+    asked = want("a", has_work=False)
+    given = msgspec.structs.replace(asked.load.options, main_gpu=1, split_mode="none")
+    bench.submit(replace(asked, load=msgspec.structs.replace(asked.load, options=given)))
+    loaded(bench, "a")
+    options = {
+        each.name: (each.value, each.origin)
+        for each in ask(bench, "a", modelfile="PARAMETER device cpu\nPARAMETER main_gpu 1\n").options
+    }
+    assert (options["main_gpu"], options["split_mode"]) == ((1, "modelfile"), ("none", "modelfile"))
+
+
 def test_what_llama_cpp_chose_how_it_is_shut_in_and_that_it_stays(ask: Ask) -> None:
     bench = Bench()
     bench.submit(want("a", has_work=False))
