@@ -6,8 +6,8 @@ Reads the scheduler's state and the machine's memory, and changes neither. Decid
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
-from collections.abc import Container, Iterable
+from collections import OrderedDict
+from collections.abc import Container
 from dataclasses import replace
 
 from runner.protocol.options import LoadOptions
@@ -156,25 +156,17 @@ class Survey:
         workers = frozenset(member.run for member in self._fleet)
         if workers == self._measured[0] and 0 <= now - self._measured[1] < _VALID:
             return
-        ready = [m for m in self._fleet if m.state == "ready"]
-        self._stock.holds(_together(m.taken.pools for m in ready))
+        ready = [(m.taken, m.load.options.use_mmap) for m in self._fleet if m.state == "ready"]
+        self._stock.holds(memory.room_with({}, ready))
         if not self._stock.is_fresh():
             return  # what was read before still counts; whoever reads anew has all be settled again
         self._measured = workers, now
-        self._capacity = memory.room_with(self._stock.room(), [(m.taken, m.load.options.use_mmap) for m in ready])
+        self._capacity = memory.room_with(self._stock.room(), ready)
         self._answers.clear()
 
     def _lacks(self, want: Want) -> bool:
         member = self._fleet.of(want.key)
         return member is None or member.state == "stopping" or not want.is_served_by(member.digest, member.load)
-
-
-def _together(rooms: Iterable[Room]) -> Room:
-    """The sum, pool by pool."""
-    found: Counter[str] = Counter()
-    for room in rooms:
-        found.update(room)
-    return found
 
 
 def _hold(load: float) -> float:

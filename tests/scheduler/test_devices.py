@@ -172,6 +172,20 @@ async def test_what_our_workers_take_and_give_back_between_readings(probes: Prob
     assert inventory.room()["CUDA1"] == 8 * GIB
 
 
+async def test_models_have_no_more_of_the_machine_than_they_may(probes: Probes) -> None:
+    most = 6 * GIB
+    inventory = Inventory(probes.look, lambda: FREE, most=lambda: most)
+    assert inventory.room() == {HOST: 6 * GIB}
+    inventory.holds({HOST: 2 * GIB})
+    assert inventory.room() == {HOST: 4 * GIB}
+    most = GIB
+    assert inventory.room() == {HOST: 0}
+    most = 100 * GIB
+    assert inventory.room() == {HOST: FREE}
+    most = 0
+    assert inventory.room() == {HOST: FREE}
+
+
 async def test_what_comes_or_goes_during_a_look_counts_as_taken(probes: Probes) -> None:
     inventory = Inventory(probes.look, lambda: FREE)
     inventory.holds({"CUDA0": 4 * GIB})
