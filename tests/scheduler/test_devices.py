@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from runner.protocol.devices import HOST, Device, DeviceSurvey
+from runner.protocol.options import LoadOptions
+from runner.scheduler import memory
 from runner.scheduler.devices import MOST_AGE, Inventory, fixed, missing
 from runner.scheduler.probe import ProbeFailed
 from tests.fakes.device_tables import GIB, MACHINES
@@ -184,6 +186,16 @@ async def test_models_have_no_more_of_the_machine_than_they_may(probes: Probes) 
     assert inventory.room() == {HOST: FREE}
     most = 0
     assert inventory.room() == {HOST: FREE}
+
+
+async def test_that_limit_counts_weights_that_are_mapped_once(probes: Probes) -> None:
+    """They are taken, and free all the same; so whatever is loaded, models have the limit together."""
+    options = LoadOptions(num_ctx=1024, num_parallel=2, cells=2048)
+    held = memory.need(memory.Footprint(4 * GIB, 100_000, 0, 1000, 64), options)
+    inventory = Inventory(probes.look, lambda: FREE, most=lambda: 6 * GIB)
+    for ready in ([], [(held, True)], [(held, False)], [(held, True), (held, False)]):
+        inventory.holds(memory.room_with({}, ready))
+        assert memory.room_with(inventory.room(), ready)[HOST] == 6 * GIB
 
 
 async def test_what_comes_or_goes_during_a_look_counts_as_taken(probes: Probes) -> None:
