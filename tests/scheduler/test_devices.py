@@ -13,8 +13,10 @@ from runner.protocol.devices import HOST, Device, DeviceSurvey
 from runner.protocol.options import LoadOptions
 from runner.scheduler import memory
 from runner.scheduler.devices import MOST_AGE, Inventory, fixed, missing
+from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.probe import ProbeFailed
 from tests.fakes.device_tables import GIB, MACHINES
+from tests.fakes.scheduling import Bench, want
 
 FREE = 20 * GIB
 
@@ -196,6 +198,25 @@ async def test_that_limit_counts_weights_that_are_mapped_once(probes: Probes) ->
     for ready in ([], [(held, True)], [(held, False)], [(held, True), (held, False)]):
         inventory.holds(memory.room_with({}, ready))
         assert memory.room_with(inventory.room(), ready)[HOST] == 6 * GIB
+
+
+async def test_a_third_model_drives_one_out_where_two_may_be(probes: Probes) -> None:
+    bench = Bench(memory=64 * GIB)
+    inventory = Inventory(probes.look, lambda: FREE, most=lambda: 5 * GIB)
+    inventory.start()
+    await asyncio.sleep(0)
+    await probes.end(MACHINES["cpu"])
+    bench.scheduler = Scheduler(Limits(9, 100, 300.0), bench.effects, clock=lambda: bench.now, stock=inventory)
+    large = memory.Footprint(2 * GIB, 100_000, 0, 1000, 64)
+    for model in ("a", "b", "c"):
+        asked = bench.submit(want(model, footprint=large))
+        if model == "c":
+            assert len(bench.effects.stopped) == 1
+            bench.exit("a", 0)
+        bench.load(model)
+        bench.done(asked)
+        bench.advance(10)
+    assert {model: bench.state(model) for model in ("a", "b", "c")} == {"a": "absent", "b": "ready", "c": "ready"}
 
 
 async def test_what_comes_or_goes_during_a_look_counts_as_taken(probes: Probes) -> None:
