@@ -131,7 +131,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         service,
         live,
         settings.folders.state / "logs",
-        machine.available_memory,
+        lambda: inventory.room()[HOST],
         inventory.devices,
         inventory.problems,
     )
