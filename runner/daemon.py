@@ -86,7 +86,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
     workers = Workers(
         settings.folders.state / "logs", settings.load_timeout, time.monotonic, has_spare=settings.spare_worker
     )
-    inventory = Inventory()
+    inventory = Inventory(most=lambda: live.settings.max_memory)
     lessons = Lessons(settings.folders.state / "memory.json", threads.submit)
     scheduler = Scheduler(limits, workers, time.monotonic, inventory, lessons.loaded)
     inventory.listen(scheduler.tick)
@@ -131,7 +131,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         service,
         live,
         settings.folders.state / "logs",
-        machine.available_memory,
+        lambda: inventory.room()[HOST],
         inventory.devices,
         inventory.problems,
     )

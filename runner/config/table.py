@@ -55,6 +55,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("host", parse_address, f"127.0.0.1:{PORT}", "address to listen on, and to call: host:port"),
     Setting("models", path, "", "folder of the store (default: `models` in the data folder)"),
     Setting("max_loaded_models", whole(0, 64), 0, "models in memory at once; 0 means 3", "now"),
+    Setting(
+        "max_memory",
+        parse_size,
+        0,
+        "memory that all models together may take of this machine's, that of GPUs not counted; 0 for what is free",
+        "now",
+    ),
     Setting("max_queue", whole(1, 1_000_000), 512, "requests that may wait; more are answered 503", "now"),
     Setting(
         "queue_timeout",
@@ -160,6 +167,7 @@ class Settings:
     host: Address
     models: Path
     max_loaded_models: int
+    max_memory: int  # bytes, 0 for no limit
     max_queue: int
     queue_timeout: float  # seconds, inf for ever
     pin: tuple[str, ...]

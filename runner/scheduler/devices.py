@@ -41,7 +41,8 @@ async def look() -> DeviceSurvey:
 
 
 class Inventory:
-    """`look` finds the devices, and raises ProbeFailed; `available` reads the host's free bytes.
+    """`look` finds the devices, and raises ProbeFailed; `available` reads the host's free bytes, of which our workers
+    may have `most` together, 0 meaning all.
 
     Until the first look has ended, and when it failed, there is the CPU alone.
     """
@@ -52,11 +53,13 @@ class Inventory:
         available: Callable[[], int] = machine.available_memory,
         clock: Callable[[], float] = time.monotonic,
         most_age: float = MOST_AGE,
+        most: Callable[[], int] = lambda: 0,
     ) -> None:
         self._look = look
         self._available = available
         self._clock = clock
         self._most_age = most_age
+        self._most = most
         self._survey = UNNAMED
         self._looked = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -96,14 +99,16 @@ class Inventory:
     def room(self) -> dict[str, int]:
         """Bytes free by pool: the host's now, and a GPU's by its last reading, less what our workers took since."""
         room = {HOST: self._available()}
+        if most := self._most():
+            room[HOST] = min(room[HOST], max(0, most - self._held.get(HOST, 0)))
         for device in (each for each in self._survey.devices if each.has_own_memory):
             taken = self._held.get(device.name, 0) - self._held_then.get(device.name, 0)
             room[device.name] = max(0, min(device.free - taken, device.total or device.free))
         return room
 
     def holds(self, by_pool: Mapping[str, int]) -> None:
-        """What our own workers hold now, in bytes by pool: readings in between are corrected by it, so that a swap need
-        not wait for a new one."""
+        """What our own workers hold now, in bytes by pool, less what counts as free all the same (`memory.room_with`):
+        readings in between are corrected by it, so that a swap need not wait for a new one."""
         self._held = dict(by_pool)
 
     def is_fresh(self) -> bool:

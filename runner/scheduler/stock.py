@@ -23,7 +23,7 @@ class Stock(Protocol):
         """Whether a load may be planned by what `room` says. If not, new readings are on their way."""
 
     def holds(self, by_pool: Mapping[str, int]) -> None:
-        """What workers hold now, in bytes by pool."""
+        """What workers hold now, in bytes by pool, less what counts as free all the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Reads the scheduler's state and the machine's memory, and changes neither. Decid
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
@@ -198,7 +198,8 @@ class Survey:
         event while the same workers are there.
         """
         there = [member for member in self._fleet if member.ready is not None]  # who stops has all until it is gone
-        self._stock.holds(_together(member.taken.pools for member in there))
+        held = [(member.taken, member.load.options.use_mmap) for member in there]
+        self._stock.holds(memory.room_with({}, held))
         if not asks and not any(map(self._lacks, wants)):
             return
         if len(there) < len(self._fleet):
@@ -215,20 +216,12 @@ class Survey:
         self._measured = workers, now
         if not self._is_stale:
             self._fresh_at = now
-        self._capacity = memory.room_with(self._stock.room(), [(m.taken, m.load.options.use_mmap) for m in there])
+        self._capacity = memory.room_with(self._stock.room(), held)
         self._answers.clear()
 
     def _lacks(self, want: Want) -> bool:
         member = self._fleet.of(want.key)
         return member is None or member.state == "stopping" or not want.is_served_by(member.digest, member.load)
-
-
-def _together(rooms: Iterable[Room]) -> Room:
-    """The sum, pool by pool."""
-    found: Counter[str] = Counter()
-    for room in rooms:
-        found.update(room)
-    return found
 
 
 def _hold(load: float) -> float:

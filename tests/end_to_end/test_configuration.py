@@ -132,3 +132,21 @@ def test_who_waits_when_the_settings_change_does_not_keep_the_load_of_before(own
 
 def flags(daemon: Daemon, model: str) -> dict[str, str]:
     return {each["name"]: each["value"] for each in daemon.post("/runner/why", {"model": model})["flags"]}
+
+
+def test_a_limit_of_memory_counts_for_the_next_load(own_daemon: Daemon) -> None:
+    own_daemon.start()
+    ask(own_daemon, "demo")
+    write(own_daemon, "max_memory: 40MB\n")
+    own_daemon.post("/runner/config/reload", {})
+    ask(own_daemon, "demo")  # it stays
+    own_daemon.post("/api/generate", {"model": "demo", "keep_alive": 0})
+    until(lambda: not own_daemon.workers())
+    code, answer = own_daemon.post("/api/generate", {"model": "demo", "prompt": "hi", "stream": False})
+    assert (code, answer["code"]) == (503, "insufficient_memory")
+    assert "40 MiB" in answer["error"]
+    findings = {each["check"]: each for each in own_daemon.get("/runner/doctor")["findings"]}
+    assert findings["memory"]["state"] == "warn"
+    write(own_daemon, "max_memory: 4GB\n")
+    own_daemon.post("/runner/config/reload", {})
+    ask(own_daemon, "demo")

@@ -46,8 +46,9 @@ class Asked:
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    """Ten models of the demo's weights, which differ in a byte of their names and so in their digests."""
-    settings = {"max_loaded_models": ROOM, "max_queue": 5000, "prefix_disk": 0, "prefix_ram": 0, "num_parallel": 8}
+    """Ten models of the demo's weights, which differ in a byte of their names and so in their digests. They may have
+    the memory of three and a half of them, and nothing else keeps a fourth out."""
+    settings = {"max_loaded_models": 10, "max_queue": 5000, "prefix_disk": 0, "prefix_ram": 0, "num_parallel": 8}
     data, name = demo_gguf().read_bytes(), b"general.name\x08\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00"
     assert data.count(name) == 1
     with Daemon(tmp_path / "home", **settings) as running:
@@ -55,14 +56,20 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
             path = tmp_path / f"{model}.gguf"
             at = data.index(name) + len(name)
             path.write_bytes(data[: at + 3] + str(number).encode() + data[at + 4 :])
-            running.create(model, path, "FROM {path}\nPARAMETER num_ctx 512\nPARAMETER num_thread 1\n")
+            running.create(
+                model, path, "FROM {path}\nPARAMETER num_ctx 512\nPARAMETER num_gpu 0\nPARAMETER num_thread 1\n"
+            )
             path.unlink()
+        (host,) = running.post("/runner/plan", {"model": MODELS[0], "options": {"num_gpu": 0}})["pools"]
+        running.stop()
+        running.environment["RUNNER_MAX_MEMORY"] = str(round((ROOM + 0.5) * host["needs"]))
+        running.start()
         yield running
 
 
 def test_a_thousand_requests_for_ten_models_with_room_for_three(daemon: Daemon, tally: Callable[[str], None]) -> None:
     began = time.monotonic()
-    asked = asyncio.run(_crowd(daemon.url))
+    asked, most = asyncio.run(_crowd(daemon.url))
     spent = time.monotonic() - began
     outcomes = Counter(outcome for each in asked for outcome in each.outcomes)
     counted = _metrics(daemon)
@@ -74,10 +81,14 @@ def test_a_thousand_requests_for_ten_models_with_room_for_three(daemon: Daemon, 
     p99 = {
         batch: _p99([each.first for each in asked if each.is_batch is batch and each.first]) for batch in (False, True)
     }
-    tally(f"ten models, room for {ROOM}, {REQUESTS} requests in {spent:.0f} s: {dict(outcomes)}, {loads} loads")
+    tally(
+        f"ten models, memory for {ROOM}, at most {most} there, {REQUESTS} requests in {spent:.0f} s: "
+        f"{dict(outcomes)}, {loads} loads"
+    )
     tally(f"until the first word, p99 of the bound: {p99[False]:.1f} of {bound:.1f} s")
     tally(f"the same of the batch: {p99[True]:.1f} of {bound + BATCH:.1f} s; seed {SEED}")
     assert len(asked) == REQUESTS
+    assert most == ROOM
     assert all(len(each.outcomes) == 1 for each in asked)
     assert set(outcomes) <= {"answered", "cancelled"}
     assert outcomes["cancelled"] <= REQUESTS // 10
@@ -88,9 +99,10 @@ def test_a_thousand_requests_for_ten_models_with_room_for_three(daemon: Daemon, 
     assert p99[True] <= bound + BATCH
 
 
-async def _crowd(url: str) -> list[Asked]:
-    """Clients who each have a few requests under way at any time, until all are answered."""
-    dice, asked = random.Random(SEED), []
+async def _crowd(url: str) -> tuple[list[Asked], int]:
+    """Clients who each have a few requests under way at any time, until all are answered; and how many models were
+    there at once at the most."""
+    dice, asked, most = random.Random(SEED), [], 0
     left = iter(range(REQUESTS))
     connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(url, connector=connector, timeout=timeout) as session:
@@ -103,10 +115,21 @@ async def _crowd(url: str) -> list[Asked]:
                 patience = dice.uniform(0.0, 5.0) if dice.random() < 0.05 else None
                 await _ask(session, each, f"key of client {number}", patience, dice.randint(4, 16))
 
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                async with session.get("/api/ps") as response:
+                    told = (await response.json())["models"]
+                most = max(most, sum(each["size"] > 0 for each in told))
+                await asyncio.sleep(0.25)
+
+        watching = asyncio.create_task(watch())
         async with asyncio.TaskGroup() as group:
             for number in range(CLIENTS * AT_ONCE):
                 group.create_task(client(number % CLIENTS))
-    return asked
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    return asked, most
 
 
 async def _ask(session: aiohttp.ClientSession, asked: Asked, key: str, patience: float | None, tokens: int) -> None:

@@ -22,6 +22,7 @@ GIVEN: Mapping[str, tuple[object, str, str, tuple[object, object, object]]] = {
     "host": ("h1:1", "h2:2", "h3:3", (Address("h1", 1), Address("h2", 2), Address("h3", 3))),
     "models": ("/m1", "/m2", "/m3", (Path("/m1"), Path("/m2"), Path("/m3"))),
     "max_loaded_models": (1, "2", "4", (1, 2, 4)),
+    "max_memory": (2**30, "8GB", "500MB", (2**30, 8 * 2**30, 500 * 2**20)),
     "max_queue": (1, "2", "3", (1, 2, 3)),
     "queue_timeout": ("1s", "2m", "-1", (1.0, 120.0, float("inf"))),
     "pin": ("demo", "a, b:c", "[d, e]", (("demo",), ("a", "b:c"), ("d", "e"))),
@@ -70,6 +71,7 @@ GIVEN: Mapping[str, tuple[object, str, str, tuple[object, object, object]]] = {
 DEFAULTS = {
     "host": Address("127.0.0.1", 11435),
     "max_loaded_models": 0,
+    "max_memory": 0,
     "max_queue": 512,
     "queue_timeout": float("inf"),
     "pin": (),

@@ -10,9 +10,13 @@ import msgspec
 import pytest
 
 from runner.protocol.devices import HOST, Device, DeviceSurvey
+from runner.protocol.options import LoadOptions
+from runner.scheduler import memory
 from runner.scheduler.devices import MOST_AGE, Inventory, fixed, missing
+from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.probe import ProbeFailed
 from tests.fakes.device_tables import GIB, MACHINES
+from tests.fakes.scheduling import Bench, want
 
 FREE = 20 * GIB
 
@@ -170,6 +174,49 @@ async def test_what_our_workers_take_and_give_back_between_readings(probes: Prob
     inventory.holds({"CUDA1": 3 * GIB})  # one has gone, and another has come
     assert inventory.room()["CUDA0"] == 24 * GIB  # not more than there is
     assert inventory.room()["CUDA1"] == 8 * GIB
+
+
+async def test_models_have_no_more_of_the_machine_than_they_may(probes: Probes) -> None:
+    most = 6 * GIB
+    inventory = Inventory(probes.look, lambda: FREE, most=lambda: most)
+    assert inventory.room() == {HOST: 6 * GIB}
+    inventory.holds({HOST: 2 * GIB})
+    assert inventory.room() == {HOST: 4 * GIB}
+    most = GIB
+    assert inventory.room() == {HOST: 0}
+    most = 100 * GIB
+    assert inventory.room() == {HOST: FREE}
+    most = 0
+    assert inventory.room() == {HOST: FREE}
+
+
+async def test_that_limit_counts_weights_that_are_mapped_once(probes: Probes) -> None:
+    """They are taken, and free all the same; so whatever is loaded, models have the limit together."""
+    options = LoadOptions(num_ctx=1024, num_parallel=2, cells=2048)
+    held = memory.need(memory.Footprint(4 * GIB, 100_000, 0, 1000, 64), options)
+    inventory = Inventory(probes.look, lambda: FREE, most=lambda: 6 * GIB)
+    for ready in ([], [(held, True)], [(held, False)], [(held, True), (held, False)]):
+        inventory.holds(memory.room_with({}, ready))
+        assert memory.room_with(inventory.room(), ready)[HOST] == 6 * GIB
+
+
+async def test_a_third_model_drives_one_out_where_two_may_be(probes: Probes) -> None:
+    bench = Bench(memory=64 * GIB)
+    inventory = Inventory(probes.look, lambda: FREE, most=lambda: 5 * GIB)
+    inventory.start()
+    await asyncio.sleep(0)
+    await probes.end(MACHINES["cpu"])
+    bench.scheduler = Scheduler(Limits(9, 100, 300.0), bench.effects, clock=lambda: bench.now, stock=inventory)
+    large = memory.Footprint(2 * GIB, 100_000, 0, 1000, 64)
+    for model in ("a", "b", "c"):
+        asked = bench.submit(want(model, footprint=large))
+        if model == "c":
+            assert len(bench.effects.stopped) == 1
+            bench.exit("a", 0)
+        bench.load(model)
+        bench.done(asked)
+        bench.advance(10)
+    assert {model: bench.state(model) for model in ("a", "b", "c")} == {"a": "absent", "b": "ready", "c": "ready"}
 
 
 async def test_what_comes_or_goes_during_a_look_counts_as_taken(probes: Probes) -> None:
