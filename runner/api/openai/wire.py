@@ -68,7 +68,7 @@ class Reasoning(msgspec.Struct):
 
 
 class Sampling(Form, kw_only=True):
-    """What both kinds of completion have in common; fields that OpenAI doesn't have stand in `Loading` and from `top_k` on."""
+    """What both kinds of completion have in common; OpenAI lacks the fields of `Loading` and those from `top_k` on."""
 
     model: str | None = None
     stream: bool | None = None
