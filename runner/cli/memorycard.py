@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from modelfiles.sizes import human_bytes
+from runner.cli import wording
 from runner.cli.client import Json
 
 _HOST = "host"
@@ -23,9 +24,12 @@ _NO = "-"
 
 def card(found: Json, asked: str) -> list[str]:
     """The verdict and what decided it, line by line; `asked` is the name that was asked for."""
-    verdict = _VERDICTS.get(str(found.get("verdict")), "{verdict}")
+    verdict, name = (
+        _VERDICTS.get(str(found.get("verdict")), "{verdict}"),
+        wording.called(asked, str(found.get("model"))),
+    )
     names = ", ".join(str(name) for name in found.get("evicts", []))
-    lines = [f"{_called(asked, str(found.get('model')))}: {verdict.format(evicts=names, verdict=found.get('verdict'))}"]
+    lines = [f"{name}: {verdict.format(evicts=names, verdict=found.get('verdict'))}"]
     lines += [f"    {word}" for word in found.get("words", [])]
     lines += _crowded(found.get("pools", []))
     sequences = int(found.get("sequences") or 0)
@@ -42,11 +46,6 @@ def _crowded(pools: Sequence[Json]) -> list[str]:
     """What is taken at once and what later, where that differs."""
     needs, later = (sum(int(pool.get(key) or 0) for pool in pools) for key in ("needs", "later"))
     return [f"    takes {human_bytes(needs - later)} at once, up to {human_bytes(needs)} with a crowd"] if later else []
-
-
-def _called(asked: str, full: str) -> str:
-    """The model's full name; behind another one that leads to it, such as model:adapter or an alias."""
-    return full if full.lower() in (asked.lower(), f"{asked.lower()}:latest") else f"{asked} ({full})"
 
 
 def pools(found: Json) -> tuple[tuple[str, ...], Iterable[tuple[str, ...]]]:

@@ -23,8 +23,8 @@ _SOURCES = {
 }
 
 
-def card(found: Json, width: int, now: datetime) -> str:
-    """Every section that has something to say, wrapped to `width` columns."""
+def card(found: Json, asked: str, width: int, now: datetime) -> str:
+    """Every section that has something to say, wrapped to `width` columns; `asked` is the name that was asked for."""
     context, ahead = found.get("context") or {}, found.get("next") or {}
     sections = [
         ("Where", _where(found.get("placement") or {}, width)),
@@ -37,7 +37,8 @@ def card(found: Json, width: int, now: datetime) -> str:
         ("History", _history(found, now, width)),
         ("Last error", _error(found.get("error"), now, width)),
     ]
-    head = "\n".join(textwrap.wrap(on_one_line(f"{found.get('model')}: {found.get('summary')}"), max(20, width)))
+    name = wording.called(asked, str(found.get("model")))
+    head = "\n".join(textwrap.wrap(on_one_line(f"{name}: {found.get('summary')}"), max(20, width)))
     return "\n\n".join(
         (
             head,

@@ -39,6 +39,11 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
+def called(asked: str, full: str) -> str:
+    """The model's full name; behind another one that leads to it, such as model:adapter or an alias."""
+    return full if full.lower() in (asked.lower(), f"{asked.lower()}:latest") else f"{asked} ({full})"
+
+
 def short_digest(digest: str) -> str:
     """The first 12 hex digits, as tables show them; a web server's tag for a version loses its quotes."""
     return digest.removeprefix("sha256:").removeprefix("W/").strip('"')[:12]

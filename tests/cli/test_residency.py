@@ -177,7 +177,7 @@ REASONS: dict[str, Any] = {
 
 
 def test_why_in_sections() -> None:
-    assert whycard.card(REASONS, 76, NOW).splitlines() == [
+    assert whycard.card(REASONS, "demo", 76, NOW).splitlines() == [
         "demo:latest: It is loaded for 5 min.",
         "",
         "  Where",
@@ -223,7 +223,9 @@ def test_why_in_sections() -> None:
 def test_why_says_how_much_history_it_leaves_out_and_nothing_of_what_was_free_for_another_load() -> None:
     (first, _), place = REASONS["history"], REASONS["placement"]
     long = [first | {"time": f"2026-08-{20 + hour // 24}T{hour % 24:02}:00:00+00:00"} for hour in range(10, 24 + 6)]
-    lines = whycard.card({**REASONS, "history": long, "placement": place | {"memory": []}}, 76, NOW).splitlines()
+    lines = whycard.card(
+        {**REASONS, "history": long, "placement": place | {"memory": []}}, "demo", 76, NOW
+    ).splitlines()
     begin = lines.index("  History")
     assert lines[begin + 1] == "    05:00:00             loading  context 4096"
     assert lines[begin + 12] == "    2026-08-20 18:00:00  loading  context 4096"
@@ -242,7 +244,10 @@ def test_pin_and_unpin_say_what_they_did(daemon: FakeDaemon, runner: CommandLine
 
 
 def test_why_names_the_adapters() -> None:
-    lines = whycard.card({**REASONS, "adapters": [{"name": "sql:latest", "scale": 0.5}]}, 76, NOW).splitlines()
+    lines = whycard.card(
+        {**REASONS, "adapters": [{"name": "sql:latest", "scale": 0.5}]}, "demo:sql", 76, NOW
+    ).splitlines()
+    assert lines[0] == "demo:sql (demo:latest): It is loaded for 5 min."
     assert lines[lines.index("  Adapters") + 1] == "    sql:latest    scale 0.5"
 
 

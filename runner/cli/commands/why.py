@@ -37,4 +37,4 @@ def command(
     if as_json:
         output.data(found)
     else:
-        output.line(whycard.card(found, shutil.get_terminal_size().columns, datetime.now().astimezone()))
+        output.line(whycard.card(found, model, shutil.get_terminal_size().columns, datetime.now().astimezone()))
