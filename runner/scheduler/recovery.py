@@ -79,13 +79,15 @@ class Recovery:
 
     def window(self, key: str, window: int, inside: int, now: float) -> int:
         """How many requests a worker may hold now: as long as there are suspects, no more than come next."""
-        there = [*self._returning.get(key, {}).values(), *self._suspects.get(key, {}).values()]
-        if key not in self._suspects:
+        suspects, returning = self._suspects.get(key, {}), self._returning.get(key, {})
+        if not suspects:
             return window
         coming = self._next(key)
-        if coming and coming[0].id not in self._suspects[key]:
+        if coming and coming[0].id in returning:
             return min(window, inside + len(coming))
-        if any(ticket.run is not None and not _is_acquitted(ticket, now) for ticket in there):
+        if any(ticket.run is not None and now < ticket.entered + _TRIAL for ticket in returning.values()):
+            return min(window, inside)
+        if any(ticket.run is not None and not _is_acquitted(ticket, now) for ticket in suspects.values()):
             return min(window, inside)
         return min(window, inside + len(coming)) if coming else window
 
