@@ -24,11 +24,9 @@ _NO = "-"
 
 def card(found: Json, asked: str) -> list[str]:
     """The verdict and what decided it, line by line; `asked` is the name that was asked for."""
-    verdict, name = (
-        _VERDICTS.get(str(found.get("verdict")), "{verdict}"),
-        wording.called(asked, str(found.get("model"))),
-    )
-    names = ", ".join(str(name) for name in found.get("evicts", []))
+    name = wording.called(asked, str(found.get("model")))
+    verdict = _VERDICTS.get(str(found.get("verdict")), "{verdict}")
+    names = ", ".join(str(each) for each in found.get("evicts", []))
     lines = [f"{name}: {verdict.format(evicts=names, verdict=found.get('verdict'))}"]
     lines += [f"    {word}" for word in found.get("words", [])]
     lines += _crowded(found.get("pools", []))
