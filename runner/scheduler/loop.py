@@ -18,7 +18,6 @@ import msgspec
 
 from runner.errors import Cancelled, RunnerError, ShuttingDown
 from runner.protocol import commands
-from runner.protocol.commands import Why
 from runner.protocol.events import (
     Done,
     Ended,
@@ -38,16 +37,16 @@ from runner.scheduler import plan, telling
 from runner.scheduler.aftermath import Aftermath
 from runner.scheduler.cores import Sharing
 from runner.scheduler.effects import Effects
-from runner.scheduler.failures import Exit, error_of, gibibytes, insufficient
+from runner.scheduler.failures import Exit, error_of, insufficient
 from runner.scheduler.fleet import Fleet, Member
-from runner.scheduler.history import History, What
-from runner.scheduler.memory import Fitted
+from runner.scheduler.history import History
 from runner.scheduler.meters import Journey, Meters
 from runner.scheduler.pace import Pace
 from runner.scheduler.queue import Queue
 from runner.scheduler.rates import Rates
 from runner.scheduler.reception import Reception
 from runner.scheduler.recovery import Recovery
+from runner.scheduler.residency import Residency
 from runner.scheduler.standing import Outlook
 from runner.scheduler.stock import Stock
 from runner.scheduler.survey import Survey
@@ -83,7 +82,6 @@ class Scheduler:
         self._limits = limits
         self._effects = effects
         self._clock = clock
-        self._learn = learn
         self._queue = Queue()
         self._pace = Pace()
         self._fleet = Fleet(limits.keep_alive)
@@ -103,6 +101,9 @@ class Scheduler:
         self._ids = count(1)
         self._sharing = Sharing()
         self._given_up: dict[int, float] = {}  # cancelled requests that a worker still holds: id to deadline
+        self._residency = Residency(
+            effects, self._queue, self._fleet, self._pace, self._survey, self._meters, self._history, learn
+        )
         self._aftermath = Aftermath(
             self._queue, self._recovery, self._survey, self._meters, self._history, fail=self._fail
         )
@@ -169,33 +170,23 @@ class Scheduler:
 
         A worker that serves other names as well goes on for those.
         """
-        return self._let_go(model, "by request")
-
-    def _let_go(self, model: str, why: str) -> bool:
-        member = self._fleet.serving(model)
-        if member is None or member.state == "stopping":
-            return False
-        self._history.note(member.key, model, "unloaded", why)
-        if not self._fleet.forget(member, model):
-            log.info('"%s" is unloaded; its worker goes on with "%s"', model, '", "'.join(member.models))
-        elif member.state == "loading" and self._queue.line(member.key):
-            member.names[model] = 0.0  # those who wait for this load are served first
-        else:
-            self._stop(member)
+        was_loaded = self._residency.let_go(model, "by request")
         self._settle()
-        return True
+        return was_loaded
 
     def change(self, model: str, generation: int) -> None:
         """From this generation of the settings on, a model, by its full name, is loaded in another way: let go what is
         loaded. Requests that came before are served as they were taken in, and leave nothing behind."""
         self._fleet.change(model, generation)
-        if self._let_go(model, "the settings of its load have changed") and model in self._pinned:
+        was_loaded = self._residency.let_go(model, "the settings of its load have changed")
+        self._settle()
+        if was_loaded and model in self._pinned:
             self.on_lost(model)
 
     def pin(self, model: str) -> None:
         """From now on this model, by its full name, isn't evicted to make room, nor for being idle."""
         if model not in self._pinned:
-            self._note_pinning(model, "pinned", telling.PINNED)
+            self._residency.note(model, "pinned", telling.PINNED)
         self._pinned.add(model)
         self._settle()
 
@@ -203,7 +194,7 @@ class Scheduler:
         """It is a model like others again. False if it was before."""
         was = model in self._pinned
         if was:
-            self._note_pinning(model, "unpinned", telling.UNPINNED)
+            self._residency.note(model, "unpinned", telling.UNPINNED)
         self._pinned.discard(model)
         self._settle()
         return was
@@ -233,12 +224,12 @@ class Scheduler:
                 case Failed(id=None):
                     self._aftermath.refused(member, error_of(event), now)
                     if member.state != "stopping":
-                        self._stop(member)
+                        self._residency.stop(member)
                     changed = True
                 case Failed(id=int(request)):
                     changed |= self._end(member, request, error_of(event))
                 case Ready():
-                    self._ready(member, event)
+                    self._residency.ready(member, event, now)
                     changed = True
                 case Loading():
                     member.progress = event.progress
@@ -287,7 +278,7 @@ class Scheduler:
                 member.inside.discard(ticket.id)
             self._fail(ticket, ShuttingDown("Runner shut down before the answer was complete", retry_after=2))
         for member in self._fleet:
-            self._stop(member, "shutdown")
+            self._residency.stop(member, "shutdown")
         self._settle()
 
     # Inside
@@ -300,16 +291,8 @@ class Scheduler:
         while decisions := self._survey.allowed(plan.plan(self._survey.snapshot(now))):
             for decision in decisions:
                 self._carry_out(decision, now)
-        for member in self._fleet.expired(now):  # after the plan: somebody may just have come for it
-            if not self._fleet.is_kept(member, self._pinned):
-                self._history.note(member.key, member.model, "expired", telling.expired(member))
-                self._stop(member)
-        for member in self._fleet.beyond(
-            self._limits.models, self._pinned
-        ):  # only where there may be fewer than before
-            if not self._queue.line(member.key):
-                self._history.note(member.key, member.model, "evicted", telling.beyond(self._limits.models))
-                self._stop(member)
+        # After the plan: somebody may just have come for one whose time is over.
+        self._residency.tidy(now, self._limits.models, self._pinned)
         self._end_the_hung(now)
         if self._closing:
             self._wind_up()
@@ -344,7 +327,7 @@ class Scheduler:
     def _wind_up(self) -> None:
         for member in self._fleet:
             if member.state != "stopping" and not member.inside:
-                self._stop(member, "shutdown")
+                self._residency.stop(member, "shutdown")
         if not self._tickets and self._drained is not None:
             drained, self._drained = self._drained, None
             drained()
@@ -354,12 +337,9 @@ class Scheduler:
             case plan.Serve(id):
                 self._admit(self._tickets[id], now)
             case plan.Load(id, fitted):
-                self._load(self._tickets[id], fitted, now)
+                self._residency.load(self._tickets[id], fitted, now, self)
             case plan.Evict(key, by):
-                member = self._fleet.of(key)
-                if member is not None:
-                    self._note_eviction(member, self._tickets[by].want, now)
-                    self._stop(member, "wanted")
+                self._residency.evict(key, self._tickets[by].want, now)
             case plan.Hold(id):
                 ticket = self._tickets[id]
                 ticket.hold = self._holds[id] = now + self._survey.hold(ticket.want)
@@ -369,32 +349,6 @@ class Scheduler:
                 want, lack, limit = ticket.want, self._survey.lack(ticket.want, room), self._limits.models * is_full
                 self._history.note(want.key, want.model, "refused", telling.refused(lack, pinned, limit))
                 self._fail(ticket, insufficient(want.model, lack, pinned, limit))
-
-    def _load(self, ticket: Ticket, fitted: Fitted, now: float) -> None:
-        want, options, need, room = ticket.want, fitted.options, fitted.need, self._survey.left()
-        load = msgspec.structs.replace(want.load, options=options, placement=fitted.placement)
-        member = self._fleet.begin(want.key, want.model, want.digest, load, need, now, want.generation)
-        self._queue.load_begins(ticket)
-        log.info(
-            'loading "%s": %d sequences, context %d, about %s',
-            want.model, options.num_parallel, options.num_ctx, gibibytes(need.total),
-        )  # fmt: skip
-        self._history.ordered(
-            member.key, member.model, telling.ordered(member),
-            named=want.named, context_from=want.context_from, room=room,
-        )  # fmt: skip
-        self._effects.start(member.run, want.model, load, self)
-
-    def _note_pinning(self, model: str, what: What, words: str) -> None:
-        member = self._fleet.serving(model)
-        self._history.note(member.key if member else model, model, what, words)
-
-    def _note_eviction(self, member: Member, want: Want, now: float) -> None:
-        if want.key == member.key:
-            words = telling.replaced(want, member.digest, member.load)
-            self._history.note(member.key, member.model, "replaced", words)
-        else:
-            self._history.note(member.key, member.model, "evicted", telling.evicted(member, want, now))
 
     def _admit(self, ticket: Ticket, now: float) -> None:
         member = self._fleet.of(ticket.want.key)
@@ -490,22 +444,6 @@ class Scheduler:
         ticket.journey.ended(error, self._clock(), given_up=ticket.cancelled)
         if not ticket.cancelled:
             ticket.outlet.fail(error)
-
-    def _ready(self, member: Member, ready: Ready) -> None:
-        if member.state != "loading":
-            return
-        now = self._clock()
-        self._fleet.loaded(member, ready, now)
-        self._pace.loaded(member.key, member.need.weights, member.window, now - member.began)
-        self._meters[member.loaded_for].loads.add(now - member.began)
-        self._history.note(member.key, member.model, "loaded", telling.loaded(member, ready, now))
-        self._learn(member.digest, member.load, ready)
-        log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
-
-    def _stop(self, member: Member, why: Why = "idle") -> None:
-        self._fleet.stopping(member, why)
-        if not member.inside:
-            self._effects.stop(member.run, why)
 
 
 def _in_full(outcome: Outcome, ticket: Ticket, now: float) -> Outcome:
