@@ -1,10 +1,10 @@
 """What becomes of the requests inside a worker that died, and of the model whose worker it was. Pure.
 
 A request goes back to its place and on behind what was told of it. Whoever had no new token when the worker died may
-have killed it. Into the next worker those go first who were in the middle of an answer and are no suspects; when they
-have got on, the suspects, one at a time, each until it has a new token; then all others. What has no tokens to show
-(embeddings, say) is tried together once, and then by itself too. Who is twice the only one without a new token when a
-worker dies is not tried again. Carrying out is the loop's; time is a number that it brings.
+have killed it. Such suspects go first into the next worker, one at a time, each until it has a new token, and with
+the first of them whoever was in the middle of an answer; but a suspect that is counted goes alone. What has no tokens
+to show (embeddings, say) is tried together once, and then by itself too. Who is twice the only one without a new token
+when a worker dies is not tried again. Carrying out is the loop's; time is a number that it brings.
 """
 
 from __future__ import annotations
@@ -79,32 +79,32 @@ class Recovery:
 
     def window(self, key: str, window: int, inside: int, now: float) -> int:
         """How many requests a worker may hold now: as long as there are suspects, no more than come next."""
-        suspects, returning = self._suspects.get(key, {}), self._returning.get(key, {})
+        suspects = self._suspects.get(key)
         if not suspects:
             return window
-        coming = self._next(key)
-        if coming and coming[0].id in returning:
-            return min(window, inside + len(coming))
-        if any(ticket.run is not None and now < ticket.entered + _TRIAL for ticket in returning.values()):
-            return min(window, inside)
         if any(ticket.run is not None and not _is_acquitted(ticket, now) for ticket in suspects.values()):
             return min(window, inside)
+        coming = self._next(key)
         return min(window, inside + len(coming)) if coming else window
 
     def _next(self, key: str) -> Sequence[Ticket]:
-        """Who of those that a worker died under goes first; nobody where there is no suspect, or none waits."""
+        """Who of those that a worker died under goes first; nobody where there is no suspect, or none waits.
+
+        A suspect goes before those beside it, so that it has soon shown that it is none.
+        """
         if key not in self._suspects:
             return ()
-        if returning := _waiting(self._returning.get(key, {})):
-            return returning
-        suspects = _waiting(self._suspects[key])
-        together = [ticket for ticket in suspects if ticket.fruitless < _TRIES and _is_silent(ticket)]
-        return together if suspects and suspects[0] in together else suspects[:1]
+        suspects, returning = _waiting(self._suspects[key]), _waiting(self._returning.get(key, {}))
+        if not suspects or suspects[0].counted:
+            return suspects[:1] or returning
+        if not _is_silent(suspects[0]):
+            return [suspects[0], *returning]
+        together = [each for each in suspects if _is_silent(each) and each.fruitless < _TRIES]
+        return [*returning, *(together if suspects[0] in together else suspects[:1])]
 
     def next_look(self, now: float) -> float | None:
         """When a trial has lasted for long enough, if there is one."""
-        inside = [t for group in (self._suspects, self._returning) for each in group.values() for t in each.values()]
-        ends = [ticket.entered + _TRIAL for ticket in inside if ticket.run is not None]
+        ends = [t.entered + _TRIAL for each in self._suspects.values() for t in each.values() if t.run is not None]
         return min((end for end in ends if end > now), default=None)
 
     # -- how they get on
@@ -265,8 +265,8 @@ def _told(pools: Room) -> str:
 
 
 def _waiting(tickets: Mapping[int, Ticket]) -> list[Ticket]:
-    """Those that wait, in order: in the middle of an answer first."""
-    return sorted((each for each in tickets.values() if each.run is None), key=lambda each: (not each.told, each.id))
+    """Those that wait, in order: whoever is counted first."""
+    return sorted((each for each in tickets.values() if each.run is None), key=lambda each: (-each.counted, each.id))
 
 
 def _is_silent(ticket: Ticket) -> bool:
