@@ -96,6 +96,7 @@ def assemble(
     adapters = [*recipe.adapters, *(recipe.files[index] for index in found.adapters)]
     for part in adapters:
         _check_adapter(_header(store, part), part, found.facts, [headers[index] for index in found.weights])
+        store.blobs.keep(part.digest)  # workers open it when a request needs it, and see no other folder by then
     recipe = _with_sampling(recipe, found.facts)
     if recipe.draft:
         sort_out([_header(store, part) for part in recipe.draft], [part.title for part in recipe.draft])

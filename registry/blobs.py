@@ -173,6 +173,25 @@ class Blobs:
                 taken.ingest.abandon()
             raise
 
+    def keep(self, digest: Digest, cancelled: Cancel | None = None) -> bool:
+        """Have a file of our own where there is only a reference, for whoever may open no other; True if one was made.
+
+        Raises as `adopt` does; then the reference stays.
+        """
+        reference = self.references.get(digest)
+        if reference is None or self._own_status(digest) is not None:
+            return False
+        self._prepare()
+        aside = self._ingest / f"{uuid4().hex}.part"
+        taken = take_in(self._disk, reference.path, aside, share_inode=True, cancelled=cancelled)
+        assert taken.ingest is not None  # nothing is referred to unless that is asked for
+        try:
+            self.commit(taken.ingest, digest, linked=taken.how == "linked", owned=True)
+        except BaseException:
+            taken.ingest.abandon()
+            raise
+        return True
+
     def may_refer_to(self, path: Path) -> bool:
         """Whether a file may stay where it is: it will last, and isn't the store's own."""
         inside = Path(os.path.realpath(self._folder.parent)) in Path(os.path.realpath(path)).parents

@@ -37,7 +37,7 @@ from registry.disk import Disk, is_exhausted, storage
 from registry.errors import BadManifest, BadSource, Corrupt, NotFound, RegistryError, StorageFault
 from registry.layout import check_format, tidy
 from registry.lock import StoreLock
-from registry.manifest import WEIGHTS, Manifest
+from registry.manifest import ADAPTER, WEIGHTS, Manifest
 from registry.manifests import Manifests, Stamp, stamp_of
 from registry.names import Name
 from registry.quarantine import Quarantined, quarantined
@@ -284,6 +284,14 @@ class Store:
                     self.blobs.ensure_intact(layer.digest, progress, cancelled)
                 except Corrupt as error:
                     raise Corrupt(f"model '{model.name}': {error}") from error
+
+    def keep_adapters(self, model: StoredModel) -> StoredModel:
+        """The model with adapters that are files of the store, where some were references still.
+
+        Raises Corrupt, or a StorageFault where that couldn't be done.
+        """
+        made = [self.blobs.keep(layer.digest) for layer in model.manifest.of(ADAPTER)]
+        return self.show(model.name) if any(made) else model
 
     def _scan(self) -> tuple[StoredModel | BrokenModel, ...]:
         with self._lock:

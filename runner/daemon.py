@@ -56,7 +56,7 @@ from runner.protocol.devices import HOST
 from runner.scheduler import machine, worker_log
 from runner.scheduler.devices import Inventory
 from runner.scheduler.lessons import Lessons
-from runner.scheduler.loop import Limits, Scheduler
+from runner.scheduler.loop import Scheduler
 from runner.scheduler.offer import Offer, offer
 from runner.scheduler.workers import Workers
 
@@ -110,7 +110,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         resolver,
         threads,
         fetch=fetching(settings.image_urls),
-        around=_surroundings(settings, workers, limits, inventory),
+        around=_surroundings(live, workers, inventory),
         inventory=inventory,
     )
     models = Models(store, threads, service.unload, prefixes, aliases)
@@ -145,7 +145,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         updates,
         adoptions,
         discovery,
-        Plans(resolver, look),
+        Plans(resolver, scheduler.view, inventory.devices, inventory.read),
         live,
         checkup,
     )
@@ -160,17 +160,17 @@ def _pools(inventory: Inventory) -> tuple[Pool, ...]:
     return tuple(Pool(name, free, whole[name]) for name, free in inventory.room().items())
 
 
-def _surroundings(settings: Settings, workers: Workers, limits: Limits, inventory: Inventory) -> Surroundings:
+def _surroundings(live: Live, workers: Workers, inventory: Inventory) -> Surroundings:
     """What those who look see of the machine."""
-    logs = settings.folders.state / "logs"
+    logs = live.settings.folders.state / "logs"
     return Surroundings(
         pid=workers.pid,
         pools=lambda: _pools(inventory),
         devices=inventory.devices,
         problems=inventory.problems,
         log_of=lambda model: worker_log.path_of(logs, model),
-        most_loaded=limits.models,
-        most_queued=limits.queue,
+        most_loaded=lambda: tuning.limits_of(live.settings).models,
+        most_queued=lambda: tuning.limits_of(live.settings).queue,
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-ENGINE: Final = "llama-cpp-python 0.3.36"
+ENGINE: Final = "llama-cpp-python 0.3.36 (llama.cpp 0.5.0-dev, 0c1e57098)"
+"""As `runner.llama.library.version` has it."""
 
 ARCHITECTURES: Final = frozenset({
     "afmoe", "apertus", "arcee", "arctic", "arwkv7", "baichuan", "bailingmoe", "bailingmoe2", "bailingmoe3",

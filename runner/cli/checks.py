@@ -16,7 +16,7 @@ import msgspec
 import psutil
 
 from runner import __version__
-from runner.cli import autostart
+from runner.cli import autostart, wording
 from runner.cli.client import Client
 from runner.cli.failures import Failure, Refused
 from runner.config import Settings
@@ -81,7 +81,7 @@ def without_daemon(settings: Settings) -> Iterator[Finding]:
     yield from _store(settings.models)
     yield from _logs(settings.folders.state / "logs")
     available = psutil.virtual_memory().available
-    said = f"{available / 2**30:.1f} GiB are free"
+    said = f"{wording.size(available)} are free"
     if available < _LITTLE_MEMORY:
         yield Finding("memory", "warn", said, "close other programs, or take a smaller model (`runner search`)")
     else:

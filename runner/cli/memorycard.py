@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from modelfiles.sizes import human_bytes
+from runner.cli import wording
 from runner.cli.client import Json
 
 _HOST = "host"
@@ -12,19 +13,23 @@ _VERDICTS = {
     "loaded": "it is loaded",
     "fits": "it fits beside what is loaded",
     "evicts": "it fits once others are unloaded: {evicts}",
+    "reloads": "it would be loaded anew",
     "waits": "it fits, and waits for busy models to end",
+    "pinned": "pinned models leave no room for it",
     "no": "it does not fit on this machine",
 }
 _COLUMNS = ("MEMORY", "WEIGHTS", "CACHE", "COMPUTE", "LATER", "OTHER", "NEEDED", "FREE")
 _NO = "-"
 
 
-def card(found: Json) -> list[str]:
-    """The verdict and what decided it, line by line."""
+def card(found: Json, asked: str) -> list[str]:
+    """The verdict and what decided it, line by line; `asked` is the name that was asked for."""
+    name = wording.called(asked, str(found.get("model")))
     verdict = _VERDICTS.get(str(found.get("verdict")), "{verdict}")
-    names = ", ".join(str(name) for name in found.get("evicts", []))
-    lines = [f"{found.get('model')}: {verdict.format(evicts=names, verdict=found.get('verdict'))}"]
+    names = ", ".join(str(each) for each in found.get("evicts", []))
+    lines = [f"{name}: {verdict.format(evicts=names, verdict=found.get('verdict'))}"]
     lines += [f"    {word}" for word in found.get("words", [])]
+    lines += _crowded(found.get("pools", []))
     sequences = int(found.get("sequences") or 0)
     if sequences:
         cells = int(found.get("cells") or 0)
@@ -33,6 +38,12 @@ def card(found: Json) -> list[str]:
     elif found.get("verdict") == "no":
         lines.append("    a smaller num_ctx, another kv_cache_type or a smaller quantization may fit")
     return lines
+
+
+def _crowded(pools: Sequence[Json]) -> list[str]:
+    """What is taken at once and what later, where that differs."""
+    needs, later = (sum(int(pool.get(key) or 0) for pool in pools) for key in ("needs", "later"))
+    return [f"    takes {human_bytes(needs - later)} at once, up to {human_bytes(needs)} with a crowd"] if later else []
 
 
 def pools(found: Json) -> tuple[tuple[str, ...], Iterable[tuple[str, ...]]]:

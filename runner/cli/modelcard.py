@@ -28,6 +28,7 @@ def card(info: Json, width: int, verbose: bool = False) -> str:
     metadata = info.get("model_info") or {}
     sections = [
         ("Model", _columns(_model_rows(info, metadata))),
+        ("Adapters", _columns((str(each.get("name")), _scale(each)) for each in info.get("adapters") or ())),
         ("Source", _columns(_source_rows(info))),
         ("Note", _wrapped(str(metadata.get("general.description") or ""), width)),
         ("Capabilities", [str(name) for name in info.get("capabilities") or ()]),
@@ -73,6 +74,10 @@ def _source_rows(info: Json) -> Iterable[tuple[str, str]]:
     for name, value in rows:
         if value:
             yield name, str(value)
+
+
+def _scale(adapter: Json) -> str:
+    return f"scale {adapter.get('scale', 1):g}"
 
 
 def _parameter_rows(text: str) -> Iterable[tuple[str, str]]:

@@ -23,8 +23,8 @@ _SOURCES = {
 }
 
 
-def card(found: Json, width: int, now: datetime) -> str:
-    """Every section that has something to say, wrapped to `width` columns."""
+def card(found: Json, asked: str, width: int, now: datetime) -> str:
+    """Every section that has something to say, wrapped to `width` columns; `asked` is the name that was asked for."""
     context, ahead = found.get("context") or {}, found.get("next") or {}
     sections = [
         ("Where", _where(found.get("placement") or {}, width)),
@@ -32,11 +32,13 @@ def card(found: Json, width: int, now: datetime) -> str:
         ("Context", _wrapped(str(context.get("words") or ""), width)),
         ("Options", _options(found.get("options") or ())),
         ("Template", _template(found.get("template") or {}, width)),
+        ("Adapters", _columns([(str(each.get("name")), f"scale {each.get('scale', 1):g}") for each in _worn(found)])),
         ("Worker", _worker(found)),
-        ("History", _history(found.get("history") or (), now, width)),
+        ("History", _history(found, now, width)),
         ("Last error", _error(found.get("error"), now, width)),
     ]
-    head = "\n".join(textwrap.wrap(on_one_line(f"{found.get('model')}: {found.get('summary')}"), max(20, width)))
+    name = wording.called(asked, str(found.get("model")))
+    head = "\n".join(textwrap.wrap(on_one_line(f"{name}: {found.get('summary')}"), max(20, width)))
     return "\n\n".join(
         (
             head,
@@ -61,8 +63,9 @@ def _where(place: Json, width: int) -> list[str]:
         rows.append((str(each.get("device")), ", ".join(parts)))
     free = place.get("free") or {}
     rows += [
-        ("free then", f"{wording.size(int(size))} of {'memory' if pool == 'host' else pool}")
+        ("free before the load", f"{wording.size(int(size))} of {'memory' if pool == 'host' else pool}")
         for pool, size in free.items()
+        if rows  # otherwise it was another load than the next one
     ]
     return lines + _columns(rows)
 
@@ -94,6 +97,10 @@ def _template(template: Json, width: int) -> list[str]:
     return lines
 
 
+def _worn(found: Json) -> Iterable[Json]:
+    return found.get("adapters") or ()
+
+
 def _worker(found: Json) -> list[str]:
     rows = [
         (str(each.get("name")), str(each.get("value")), str(each.get("words"))) for each in found.get("flags") or ()
@@ -108,19 +115,26 @@ def _worker(found: Json) -> list[str]:
     return lines
 
 
-def _history(happened: Sequence[Json], now: datetime, width: int) -> list[str]:
+def _history(found: Json, now: datetime, width: int) -> list[str]:
     """The latest first."""
+    happened: Sequence[Json] = found.get("history") or ()
     rows = [
-        (wording.ago(str(each.get("time") or ""), now), str(each.get("what")).replace("_", " "), str(each.get("words")))
+        (
+            wording.clock(str(each.get("time") or ""), now),
+            str(each.get("what")).replace("_", " "),
+            str(each.get("words")),
+        )
         for each in list(happened)[-_RECENT:][::-1]
     ]
-    return _hanging(rows, width)
+    more = len(happened) - len(rows)
+    return [*_hanging(rows, width), *([f"{more} earlier (runner why --json shows them)"] if more else [])]
 
 
 def _error(error: Json | None, now: datetime, width: int) -> list[str]:
     if not error:
         return []
-    when = wording.ago(str(error.get("time") or ""), now)
+    moment = str(error.get("time") or "")
+    when = f"{wording.clock(moment, now)} ({wording.ago(moment, now)})"
     lines = _wrapped(f"{str(error.get('what')).replace('_', ' ')}, {when}: {error.get('words')}", width)
     tail = [line for line in str(error.get("detail") or "").splitlines() if line.strip()]
     return lines + [f"  {on_one_line(line)}" for line in tail[-_TAIL:]]

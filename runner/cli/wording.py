@@ -39,6 +39,11 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
+def called(asked: str, full: str) -> str:
+    """The model's full name; behind another one that leads to it, such as model:adapter or an alias."""
+    return full if full.lower() in (asked.lower(), f"{asked.lower()}:latest") else f"{asked} ({full})"
+
+
 def short_digest(digest: str) -> str:
     """The first 12 hex digits, as tables show them; a web server's tag for a version loses its quotes."""
     return digest.removeprefix("sha256:").removeprefix("W/").strip('"')[:12]
@@ -63,6 +68,15 @@ def ago(moment: str, now: datetime) -> str:
     if then is None:
         return "-"
     return f"{span((now - then).total_seconds())} ago"
+
+
+def clock(moment: str, now: datetime) -> str:
+    """The time of day of an RFC 3339 time where `now` is; with its date if that is another, `-` when there is none."""
+    then = _moment(moment)
+    if then is None:
+        return "-"
+    then = then.astimezone(now.tzinfo)
+    return f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M:%S}"
 
 
 def until(moment: str | None, now: datetime) -> str:

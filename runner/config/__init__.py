@@ -2,7 +2,7 @@
 
 from runner.config.change import Change, changed
 from runner.config.models import ModelSettings
-from runner.config.reading import ConfigError, config_file, folders, load
+from runner.config.reading import ConfigError, config_file, folders, load, load_usable
 from runner.config.table import BY_NAME, SETTINGS, Applies, Folders, Setting, Settings
 from runner.config.values import (
     PORT,
@@ -33,6 +33,7 @@ __all__ = [
     "config_file",
     "folders",
     "load",
+    "load_usable",
     "parse_address",
     "parse_duration",
     "parse_places",

@@ -99,7 +99,7 @@ def _words(change: Change) -> str:
         f"{', '.join(names)} ({when})"
         for names, when in (
             (change.now, "in force"),
-            (change.load, "in force; a loaded model that it concerns is loaded anew"),
+            (change.load, "in force; a loaded model that it concerns is let go"),
             (change.start, "waits until the daemon is started again"),
         )
         if names

@@ -73,7 +73,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("pin", words, "", "models that are loaded at the start and stay in memory, comma-separated", "now"),
     Setting("keep_alive", parse_duration, "5m", "how long an idle model stays loaded; negative means for ever", "now"),
     Setting(
-        "context_length", whole(0, 2**24), 0, "tokens of one request; 0 means the model's own, at most 8192", "load"
+        "context_length",
+        whole(0, 2**24),
+        0,
+        "tokens of one request; 0 for what the model takes and memory holds, at most 8192, or 32768 on a GPU",
+        "load",
     ),
     Setting(
         "num_parallel",

@@ -68,7 +68,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 def parse_duration(value: object) -> float:
     """Seconds from a number (seconds) or a text like `5m` or `1h30m`. A negative value means forever (inf)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"takes seconds or a duration such as 5m, not {value!r}")
+        raise ValueError(f"takes seconds or a duration such as 5m, not {_as_written(value)}")
     try:
         seconds = float(value) if isinstance(value, int | float) else _duration_of_text(value.strip())
     except OverflowError:
@@ -76,6 +76,13 @@ def parse_duration(value: object) -> float:
     if math.isnan(seconds):
         raise ValueError("takes seconds or a duration such as 5m, not NaN")
     return _FOREVER if seconds < 0 else seconds
+
+
+def _as_written(value: object) -> str:
+    """A value in the words of JSON and YAML, where those differ from Python's."""
+    return (
+        {True: "true", False: "false"}[value] if isinstance(value, bool) else "null" if value is None else repr(value)
+    )
 
 
 def _duration_of_text(text: str) -> float:

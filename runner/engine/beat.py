@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from runner.engine.outbox import Outbox
@@ -20,8 +20,9 @@ _SECONDS = 1.0
 class Heart:
     """Beats from its making on. `begin` and `end` frame a step; they belong to one thread."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, each: Callable[[], None] = lambda: None) -> None:
         self._outbox = outbox
+        self._each = each
         self._began: float | None = None
         self._silence = 0.0
         self._over = threading.Event()
@@ -53,6 +54,7 @@ class Heart:
     def _run(self) -> None:
         while not self._over.is_set():
             self._beat()
+            self._each()
             self._over.wait(_SECONDS)
 
     def _beat(self) -> None:

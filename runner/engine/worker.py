@@ -35,6 +35,7 @@ from runner.engine.intake import Intake
 from runner.engine.lanes import Lane, Lanes, Wide
 from runner.engine.loop import Item, Loop, Widened
 from runner.engine.mailbox import Mailbox
+from runner.engine.neighbours import Neighbours
 from runner.engine.outbox import Outbox
 from runner.engine.parent import die_with_parent
 from runner.engine.reuse import Reuse
@@ -85,12 +86,14 @@ def main() -> int:
     if not isinstance(first, Load):
         return 2
     taken()
+    cores = Cores(first.options)
+    neighbours = Neighbours(cores)
     promises = _shut_in(first)  # while there is no other thread, and before llama.cpp sees a file
     outbox = Outbox(events)
     try:
         if isinstance(promises, RunnerError):
             raise promises
-        worker = Worker(first, outbox, promises, Heart(outbox))
+        worker = Worker(first, outbox, promises, Heart(outbox, neighbours.look), cores)
     except (RunnerError, MemoryError) as caught:
         error = _of_memory(caught)
         outbox.put(Failed(None, error.code, error.message, error.field))
@@ -144,7 +147,12 @@ class Worker:
     """A loaded model and the threads that serve it. Raises LoadFailed (or what the options are refused with)."""
 
     def __init__(
-        self, load: Load, outbox: Outbox, promises: tuple[Promise, ...] = (), heart: Heart | None = None
+        self,
+        load: Load,
+        outbox: Outbox,
+        promises: tuple[Promise, ...] = (),
+        heart: Heart | None = None,
+        cores: Cores | None = None,
     ) -> None:
         started = time.monotonic_ns()
         self._outbox = outbox
@@ -157,7 +165,7 @@ class Worker:
         self._length = min(options.num_ctx, self._model.n_ctx_train or options.num_ctx)
         adapters = Loaded(lambda path: self._model.load_adapter(path, self._log), self._model.free_adapter)
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
-        self._cores = Cores(options)
+        self._cores = cores or Cores(options)
         vision = self._projector()
         self._eye = Eye(vision) if vision is not None else None
         self._at_once = vision.at_once if vision is not None else 0
@@ -337,6 +345,7 @@ class Worker:
             gpu_layers=self._model.gpu_layers,
             layers=self._model.n_layer,
             weights_bytes=sizes.weights,
+            packed_bytes=sizes.packed,
             kv_bytes=sizes.kv,
             compute_bytes=sizes.compute,
             load_ns=time.monotonic_ns() - started,

@@ -10,6 +10,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from registry import manifest as media
@@ -26,6 +27,24 @@ _REMEMBERED = 256  # answers to whether an adapter fits a model
 _SPLITS = 3  # colons of a name that are tried
 Find = Callable[[str], StoredModel]
 """The stored model of a name, its files checked; raises as `Store.show` and `Store.check` do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worn:
+    """An adapter in people's words: the stored model that has it, as `lora` would name it, and its strength."""
+
+    name: str
+    scale: float
+
+
+def described(adapters: Adapters, models: Iterable[StoredModel]) -> tuple[Worn, ...]:
+    """Adapters by the models that have them; of several, the one that has the fewest, so that its name says most."""
+    bearers = sorted(models, key=lambda each: (len(each.adapters), str(each.name)))
+    found: list[Worn] = []
+    for adapter in adapters:
+        names = (str(each.name) for each in bearers if Path(adapter.path) in each.adapters)
+        found.append(Worn(next(names, Path(adapter.path).name), adapter.scale))
+    return tuple(found)
 
 
 def own(model: StoredModel) -> Adapters:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from modelfiles.sizes import human_bytes
 from registry.errors import RegistryError
 from registry.store import Store
 from runner.config.live import Live
@@ -24,9 +25,9 @@ from runner.protocol.devices import Device
 from runner.protocol.sandbox import Mode
 from runner.scheduler.environment import worker_environment
 
-_GIB = 2**30
-_LITTLE_MEMORY = 1 * _GIB
+_LITTLE_MEMORY = 2**30
 _NAMED = 3
+_CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE")  # a process's own doing
 _BUILT = 1_760_000_000  # a clock before this stands: certificates would seem to be of the future
 
 
@@ -100,8 +101,8 @@ class Checkup:
         if len(broken) > _NAMED:
             yield Finding("models", "warn", f"{len(broken) - _NAMED} more cannot be used", "`runner verify --repair`")
         if aside:
-            size = sum(each.size for each in aside) / _GIB
-            said = f"{len(aside)} files were put aside because their content was wrong ({size:.1f} GiB)"
+            size = human_bytes(sum(each.size for each in aside))
+            said = f"{len(aside)} files were put aside because their content was wrong ({size})"
             yield Finding("models", "warn", said, "`runner verify --repair`, or `runner prune --grace 0` to drop them")
         if unfinished:
             said = f"{len(unfinished)} files of downloads that were broken off or go on"
@@ -117,7 +118,7 @@ class Checkup:
 
     def _memory_left(self) -> Iterator[Finding]:
         available = self._memory()
-        said = f"{available / _GIB:.1f} GiB are free for models"
+        said = f"{human_bytes(available)} are free for models"
         if available < _LITTLE_MEMORY and not self._service.residents():
             yield Finding("memory", "warn", said, "close other programs, or take a smaller model (`runner search`)")
         else:
@@ -125,7 +126,7 @@ class Checkup:
 
     def _devices_there(self) -> Iterator[Finding]:
         found = [each for each in self._devices() if each.kind != "cpu"]
-        said = ", ".join(f"{each.name} ({each.description}, {each.total / _GIB:.0f} GiB)" for each in found)
+        said = ", ".join(f"{each.name} ({each.description}, {human_bytes(each.total)})" for each in found)
         yield Finding("devices", "ok", said or "no GPU that this build of llama.cpp can use: models run on the CPU")
         for each in self._problems():
             yield Finding("devices", "warn", each, "docs/devices.md says what each kind of GPU needs")
@@ -140,8 +141,18 @@ class Checkup:
         for each in self._service.measured():
             if deaths := each.meters.deaths:
                 times = "once" if deaths == 1 else f"{deaths} times"
-                said = f'the process that runs "{each.model}" has died {times} since Runner was started'
-                yield Finding("workers", "warn", said, f"its log says why: {self._logs}; another quantization may help")
+                last = each.meters.last_death
+                said = f'the process that runs "{each.model}" has died {times} since Runner was started: {last}'
+                yield Finding("workers", "warn", said, f"its log may say why: {self._logs}{_may_help(last)}")
+
+
+def _may_help(death: str) -> str:
+    """What to try, by how a worker ended."""
+    if death == "out of memory":
+        return "; a smaller num_ctx or a smaller quantization needs less"
+    if "SIGKILL" in death:  # whoever sent that, it wasn't the model's doing
+        return "; somebody ended it, or the system did"
+    return "; another quantization may help" if any(name in death for name in _CRASHES) else ""
 
 
 async def tried_out(mode: Mode) -> tuple[Finding, ...]:

@@ -22,6 +22,7 @@ _STEPS = (32768, 16384, 8192, 4096, 2048)
 _PLENTY = 1 << 60
 
 Look = Callable[[], Offer]
+Own = Callable[[], tuple[Footprint, LoadOptions] | None]
 
 
 def unbounded() -> Offer:
@@ -37,11 +38,20 @@ class Contexts:
         self._look = look
 
     def choose(
-        self, model: str, footprint: Footprint, options: LoadOptions, configured: int = 0
+        self,
+        model: str,
+        footprint: Footprint,
+        options: LoadOptions,
+        configured: int = 0,
+        *,
+        own: Own | None = None,
+        keeps: bool = True,
     ) -> tuple[int, tuple[str, ...]]:
         """The context for a model (by its manifest's digest) with these options, and what there is to say about it.
 
-        `configured` is the setting, in tokens (0: none): as long as that where it fits.
+        `configured` is the setting, in tokens (0: none): as long as that where it fits. What is remembered (if it
+        `keeps` anything) is chosen with the model's `own` options, where the request has others: these can shorten what
+        the request gets, and nobody else's. A model whose own options can't be (None) is given nothing to remember.
         """
         seen = self._look()
         trained = footprint.trained or DEFAULT_CONTEXT
@@ -50,9 +60,12 @@ class Contexts:
         ceiling = min(usual, trained)
         known = self._lessons.of(model)
         is_known = known.context > 0 and known.ceiling == ceiling
-        chosen = self._longest(footprint, options, seen, known.context if is_known else ceiling, configured)
-        if not is_known:
-            self._lessons.choose(model, chosen, ceiling)
+        first = known.context if is_known else ceiling
+        if not is_known and (plain := own() if own else (footprint, options)) is not None:
+            first = self._longest(*plain, seen, ceiling, configured)
+            if keeps:
+                self._lessons.choose(model, first, ceiling)
+        chosen = self._longest(footprint, options, seen, first, configured)
         return chosen, (self._why(chosen, ceiling, trained, footprint, seen, configured),)
 
     def _longest(self, footprint: Footprint, options: LoadOptions, seen: Offer, first: int, configured: int) -> int:
@@ -75,6 +88,8 @@ class Contexts:
         return shorter or lengths[-1]
 
     def _why(self, chosen: int, ceiling: int, trained: int, footprint: Footprint, seen: Offer, configured: int) -> str:
+        if chosen == DEFAULT_CONTEXT < ceiling and not configured:
+            return f"context {chosen}, chosen by Runner: {ceiling} is for a GPU that holds all of the model"
         if chosen < ceiling:
             have = ", ".join(f"{human_bytes(size)} of {pool} memory" for pool, size in seen.whole.items())
             return f"context {chosen}, chosen by Runner: {ceiling} does not fit in {have}"
@@ -82,4 +97,4 @@ class Contexts:
             return f"context {chosen}, all that the model was made for"
         if chosen == configured:
             return f"context {chosen}, as configured; the model was made for {trained}"
-        return f"context {chosen}, chosen by Runner; the model was made for {trained}, and num_ctx asks for more"
+        return f"context {chosen}, chosen by Runner; a request may ask for more with num_ctx, up to {trained}"

@@ -21,13 +21,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """`context_length` in tokens (0: none), `num_parallel` sequences (0: auto), `models` by any of their names."""
+    """`context_length` in tokens (0: none), `num_parallel` sequences (0: auto), `models` by any of their names.
+
+    `generation` counts how often all of this has changed.
+    """
 
     context_length: int = 0
     num_parallel: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     sandbox: Sandbox = field(default_factory=Sandbox)
+    generation: int = 0
 
     def options_of(self, name: Name) -> dict[str, Any]:
         """The options for a model: its own entry's over those for all."""

@@ -17,12 +17,13 @@ def footprint_of(
     *,
     weights: int,
     packs: Collection[str] = (),
+    adapters: int = 0,
     projector: int = 0,
     prefixes: int = 0,
     embeds: bool = False,
     draft: Footprint | None = None,
 ) -> Footprint:
-    """What a model takes, by its header. `weights` is bytes of its files, adapters and all; `packs` names the types of
+    """What a model takes, by its header. `weights` is bytes of its files, `adapters` among them; `packs` names types of
     matrices that this machine's CPU keeps in another order; `projector` and `prefixes` are bytes as in Footprint."""
     sizes, cache = facts.sizes, facts.cache
     cached = dict(zip(cache.places, cache.layers, strict=True))
@@ -52,6 +53,7 @@ def footprint_of(
         is_tied=sizes.is_tied,
         output_packed=_packed(sizes.output_packable, packs),
         edges=_packed(sizes.edges, packs),
+        adapters=adapters,
         graph=_graph(facts),
         prefixes=prefixes,
         trained=facts.context_length,

@@ -7,7 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from registry.collect import Pruned
@@ -19,9 +20,10 @@ from registry.manifest import SOURCE
 from registry.names import HUGGING_FACE, Name
 from registry.store import DEFAULT_GRACE, Store
 from registry.stored import BrokenModel, StoredModel
-from runner.inference.adapters import AdapterFinder
+from runner.inference.adapters import AdapterFinder, Worn, described, own
 from runner.inference.aliases import Aliases
 from runner.inference.prefixes import PrefixFolders
+from runner.protocol.commands import Adapters
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -71,6 +73,10 @@ class Models:
     async def asked(self, name: str) -> StoredModel:
         """The model that a request of this name is computed with: as `show`, or of `model:adapter` the model."""
         return await self._in_thread(self._asked, name)
+
+    async def worn(self, name: str) -> tuple[StoredModel, tuple[Worn, ...]]:
+        """The same with the adapters that the request would have: the model's own, or those in `model:adapter`."""
+        return await self._in_thread(self._worn, name)
 
     async def aliases(self) -> tuple[tuple[str, StoredModel], ...]:
         """Names that stand for a model, patterns apart, each with that model."""
@@ -145,12 +151,24 @@ class Models:
         return True
 
     def _asked(self, name: str) -> StoredModel:
+        return self._meant(name)[0]
+
+    def _worn(self, name: str) -> tuple[StoredModel, tuple[Worn, ...]]:
+        model, adapters = self._meant(name)
+        if not adapters:
+            return model, ()
+        paths = tuple(Path(each.path) for each in adapters)
+        model = model if frozenset(paths) == frozenset(model.adapters) else replace(model, adapters=paths)
+        return model, described(adapters, self._store.list())
+
+    def _meant(self, name: str) -> tuple[StoredModel, Adapters]:
         try:
-            return self._aliases.find(self._store, name)
+            model = self._aliases.find(self._store, name)
         except (BadName, NotFound):
             if (split := self._adapters.split(name)) is None:
                 raise
-            return split[0]
+            return split
+        return model, own(model)
 
     def _awaits(self, digest: Digest) -> bool:
         if not self._store.blobs.has(digest):

@@ -22,6 +22,7 @@ _MOST_BIASES = 1024
 _LARGEST_BIAS = 100.0
 _SAMPLING = frozenset(SampleOptions.__struct_fields__)
 _LOADING = frozenset(LoadOptions.__struct_fields__) - {"num_parallel", "cells"}
+_DIVIDING = frozenset(("split_mode", "tensor_split"))
 
 
 def checked(options: Mapping[str, Any]) -> dict[str, Value]:
@@ -60,12 +61,15 @@ def sample_options(given: Mapping[str, Value], bias: Mapping[int, float]) -> Sam
 
 
 def load_options(given: Mapping[str, Value], *, num_ctx: int, num_parallel: int) -> LoadOptions:
-    """Load options from merged values. `num_ctx` is decided by the caller, `num_parallel` 0 means auto."""
+    """Load options from merged values. `num_ctx` is decided by the caller, `num_parallel` 0 means auto. Whoever names a
+    `main_gpu`, and not how to divide the model, means that GPU alone."""
     values: dict[str, Any] = {
         name: given.get(name, spec.default)
         for name, spec in PARAMETERS.items()
         if spec.when == "load" and name in _LOADING and name != "num_ctx"
     }
+    if values["main_gpu"] and not given.keys() & _DIVIDING:
+        values["split_mode"] = "none"
     return LoadOptions(num_ctx=num_ctx, num_parallel=num_parallel, **values)
 
 

@@ -1,4 +1,4 @@
-"""Where each option's value came from: the request, the Modelfile, the model's author, the configuration, or nobody.
+"""Where each option's value came from: the request, the Modelfile, the configuration, the model's author, or nobody.
 
 Goes by the same order as the merge in `resolve`. Pure.
 """
@@ -36,14 +36,22 @@ class Chosen:
 
 
 def all_chosen(
-    own: Mapping[str, Value], modelfile: Mapping[str, Value], author: Mapping[str, Value], num_ctx: int, context: str
+    own: Mapping[str, Value],
+    modelfile: Mapping[str, Value],
+    configured: Mapping[str, Value],
+    author: Mapping[str, Value],
+    *,
+    num_ctx: int,
+    context: str,
 ) -> tuple[Chosen, ...]:
-    """Every option of the table, as a request with its `own` would have it. `context` is the origin of `num_ctx`."""
+    """Every option of the table, as a request with its `own` would have it. `configured` are the settings' options,
+    `context` is the origin of `num_ctx`."""
     found = []
     for name, spec in PARAMETERS.items():
         origin: Origin = "default"
         value: Value | None = spec.default
-        for source, given in (("author", author), ("modelfile", modelfile), ("request", own)):
+        sources = (("author", author), ("config", configured), ("modelfile", modelfile), ("request", own))
+        for source, given in sources:
             if name in given:
                 origin, value = source, given[name]  # type: ignore[assignment]
         if name == "num_ctx":

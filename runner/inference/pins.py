@@ -26,6 +26,7 @@ class Pins:
     def __init__(self, service: Service, scheduler: Scheduler, names: Sequence[str]) -> None:
         self._service = service
         self._names = frozenset(names)
+        self._led: dict[str, str] = {}  # by name: the full name of the model that it has pinned
         self._missing: dict[str, float] = dict.fromkeys(names, _AGAIN)  # by name: how long to wait after a failure
         self._changed = asyncio.Event()
         scheduler.on_lost = self._lost
@@ -35,8 +36,7 @@ class Pins:
         while True:
             self._changed.clear()
             for name in list(self._missing):
-                if name in self._missing:  # the settings may have changed meanwhile
-                    await self._load(name)
+                await self._load(name)
             pause = min(self._missing.values(), default=None)
             try:
                 async with asyncio.timeout(pause):
@@ -46,10 +46,14 @@ class Pins:
 
     def take(self, names: Sequence[str]) -> None:
         """The settings name others now: those that are new are loaded, those that are gone may be unloaded."""
+        still = {self._led.get(name, name) for name in names}
         for name in self._names.difference(names):
             self._missing.pop(name, None)
-            with suppress(RunnerError):  # it was never a name
-                self._service.unpin(name)
+            model = self._led.pop(name, name)  # an alias may lead elsewhere by now
+            if model not in still:
+                self._missing.pop(model, None)
+                with suppress(RunnerError):  # it was never a name
+                    self._service.unpin(model)
         self._missing |= dict.fromkeys(frozenset(names) - self._names, _AGAIN)
         self._names = frozenset(names)
         self._changed.set()
@@ -59,8 +63,11 @@ class Pins:
         self._changed.set()
 
     async def _load(self, name: str) -> None:
+        if name not in self._names and name not in self._service.pinned():
+            self._missing.pop(name, None)  # it was lost, and isn't pinned any more
+            return
         try:
-            await self._service.pin(name)
+            self._led[name] = await self._service.pin(name)
         except (RunnerError, RegistryError) as error:
             log.warning('the pinned model "%s" is not loaded: %s', name, error)
         else:

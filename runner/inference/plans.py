@@ -1,22 +1,24 @@
 """What loading a model would take here, before it is loaded: where it would go, what would have to go for it, and what
-other contexts and types of cache would take. Changes nothing."""
+other contexts and types of cache would take. Decides nothing, and changes nothing: the verdict is the scheduler's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from modelfiles.sizes import human_bytes
-from runner.inference.contexts import Look
 from runner.inference.resolve import Resolver
-from runner.protocol.devices import Placement
+from runner.protocol.devices import Device, Placement
 from runner.protocol.options import LoadOptions
-from runner.scheduler.memory import HOST, Fitted, Footprint, Parts, Room, least, place, smallest
-from runner.scheduler.offer import Offer
+from runner.scheduler import plan
+from runner.scheduler.foresight import Foreseen
+from runner.scheduler.memory import Footprint, Parts, Room, least, smallest
+from runner.scheduler.telling import refused, seconds
 from runner.scheduler.ticket import Want
+from runner.scheduler.view import View
 
 _CONTEXTS = (2048, 4096, 8192, 16384, 32768, 65536, 131072)
 _KV_TYPES = ("f16", "q8_0", "q4_0")
@@ -48,7 +50,8 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`verdict` is loaded, fits, evicts (others go first), waits (for a model that is busy) or no. `words` say why."""
+    """`verdict` is loaded, fits, evicts (others go first), reloads (its worker goes first: it was loaded in another
+    way), waits (for those that are busy), pinned (pinned models leave no room) or no. `words` say why."""
 
     model: str
     verdict: str
@@ -66,109 +69,97 @@ class Plan:
 
 
 class Plans:
-    """Constructed by the daemon only. `look` tells what the machine offers."""
+    """Constructed by the daemon only. `view` is the scheduler's, whose verdict this is; `devices` are those of the
+    machine, and `read` waits until what is free on them is known."""
 
-    def __init__(self, resolver: Resolver, look: Look) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        view: View,
+        devices: Callable[[], Sequence[Device]],
+        read: Callable[[], Awaitable[None]],
+    ) -> None:
         self._resolver = resolver
-        self._look = look
+        self._view = view
+        self._devices = devices
+        self._read = read
 
-    def plan(self, model: str, options: Mapping[str, Any]) -> Plan:
+    async def plan(self, model: str, options: Mapping[str, Any]) -> Plan:
         """What a load with these options would come to. Raises as the resolver's `load` does."""
-        want, seen = self._resolver.load(model, options, None), self._look()
-        asked, footprint = want.load.options, want.footprint
-        splits = not want.load.embedding
-        best = smallest(footprint, asked, seen.devices, seen.whole)
-        if best is None:
-            return _refused(want, seen)
-        resident = next((holder for holder in seen.holders if holder.model == want.model), None)
-        room = _added(seen.free, resident.pools) if resident else dict(seen.free)
-        evicts, waits = _victims(want, seen, room, best[0].gpu_layers)
-        fitted = place(footprint, asked, seen.devices, room, splits=splits)
-        if fitted is None:  # what is loaded measured itself smaller than it is; take the machine as if it were empty
-            fitted = place(footprint, asked, seen.devices, seen.whole, splits=splits)
-        assert fitted is not None  # one sequence fits, as asked above
-        verdict = "loaded" if resident else "waits" if waits else "evicts" if evicts else "fits"
-        return Plan(
-            model=want.model,
-            verdict=verdict,
-            words=(*want.words, *fitted.words, *(f"{name} is busy, and would have to end first" for name in waits)),
-            context=asked.num_ctx,
-            trained=footprint.trained,
-            automatic=want.automatic,
-            sequences=fitted.options.num_parallel,
-            cells=fitted.options.cells,
-            layers=footprint.layers,
-            placement=fitted.placement,
-            pools=_pools(fitted, seen, room),
-            evicts=tuple(evicts),
-            table=_table(footprint, asked, seen),
-        )
+        await self._read()
+        want = (await asyncio.to_thread(self._resolver.account, model, options)).want
+        foreseen = self._view.foresee(want)
+        workers = (each for each in self._view.residents() if each.key == want.key and each.state != "stopping")
+        there = tuple(model for worker in workers for model in worker.models)
+        return await asyncio.to_thread(_planned, want, foreseen, there, self._devices(), self._view.pause(want.key))
 
 
-def _victims(want: Want, seen: Offer, room: dict[str, int], layers: int) -> tuple[list[str], list[str]]:
-    """Who would go for it, least recently used first, and who is too busy to; `room` grows by what they hold.
-
-    It is enough when as many layers find a place on devices as would on an empty machine.
-    """
-    evicts: list[str] = []
-    waits: list[str] = []
-    for holder in sorted(seen.holders, key=lambda each: (not each.idle, each.last_used)):
-        found = smallest(want.footprint, want.load.options, seen.devices, room)
-        if found is not None and (found[0].gpu_layers >= layers or not holder.idle):
-            break
-        if holder.model == want.model:
-            continue
-        (evicts if holder.idle else waits).append(holder.model)
-        room.update(_added(room, holder.pools))
-    return evicts, waits
-
-
-def _added(room: Room, more: Room) -> dict[str, int]:
-    return {pool: room.get(pool, 0) + more.get(pool, 0) for pool in {*room, *more}}
-
-
-def _refused(want: Want, seen: Offer) -> Plan:
-    """Even alone it would not fit."""
-    options, footprint = want.load.options, want.footprint
-    needed = least(footprint, options, seen.devices)
-    words = [
-        f"needs {human_bytes(size)} of {human_bytes(seen.whole.get(pool, 0))} "
-        + ("memory" if pool == HOST else f"{pool}'s memory")
-        for pool, size in needed.pools.items()
-    ]
+def _planned(
+    want: Want, foreseen: Foreseen, there: Sequence[str], devices: Sequence[Device], pause: float | None
+) -> Plan:
+    """`there` are the models that its worker serves, if it has one."""
+    fitted, asked, footprint = foreseen.fitted, want.load.options, want.footprint
+    verdict, words = _verdict(want, foreseen, there)
+    if pause:
+        words += (f"it would be turned away: its worker keeps dying, and it is left alone for {seconds(pause)}",)
     return Plan(
         model=want.model,
-        verdict="no",
-        words=(*want.words, *words),
-        context=options.num_ctx,
+        verdict=verdict,
+        words=(*want.words, *(fitted.words if fitted else ()), *words),
+        context=asked.num_ctx,
         trained=footprint.trained,
         automatic=want.automatic,
-        sequences=0,
-        cells=0,
+        sequences=fitted.options.num_parallel if fitted else 0,
+        cells=fitted.options.cells if fitted else 0,
         layers=footprint.layers,
-        placement=None,
-        pools=tuple(
-            Pool(pool, size, Parts(), seen.free.get(pool, 0), seen.whole.get(pool, 0))
-            for pool, size in needed.pools.items()
-        ),
-        evicts=(),
-        table=_table(footprint, options, seen),
+        placement=fitted.placement if fitted else None,
+        pools=_pools(foreseen),
+        evicts=tuple(name for name in foreseen.goes if name not in foreseen.busy),
+        table=_table(footprint, asked, devices, foreseen.capacity),
     )
 
 
-def _pools(fitted: Fitted, seen: Offer, room: Room) -> tuple[Pool, ...]:
+def _verdict(want: Want, foreseen: Foreseen, there: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """What the scheduler would decide, and what there is to say of it."""
+    match foreseen.decisions[0] if foreseen.decisions else None:
+        case plan.Refuse(pinned=pinned, is_full=is_full):
+            words = refused(foreseen.lack, pinned, foreseen.limit if is_full else 0)
+            return "pinned" if pinned else "no", (words,)
+        case plan.Load():
+            return "fits", ()
+        case plan.Evict(key) if key == want.key:
+            return "reloads", ("it is loaded in another way, and would be loaded anew for this",)
+        case plan.Evict():
+            return "evicts", (_full(foreseen),) if foreseen.is_full else ()
+    if foreseen.busy:
+        full = (_full(foreseen),) if foreseen.is_full else ()
+        return "waits", (*(f"{name} is busy, and would have to end first" for name in foreseen.busy), *full)
+    if not there:
+        return "waits", ("it takes the place of a worker that is on its way out",)
+    return "loaded", () if want.model in there else (f"it shares the worker of {there[0]}",)
+
+
+def _full(foreseen: Foreseen) -> str:
+    return f"no more than {foreseen.limit} may be loaded at once (max_loaded_models)"
+
+
+def _pools(foreseen: Foreseen) -> tuple[Pool, ...]:
+    """What it takes; or, if it can't be loaded, the pool that lacks."""
+    room, capacity, fitted, lack = foreseen.room, foreseen.capacity, foreseen.fitted, foreseen.lack
+    if fitted is None:
+        return (Pool(lack.pool, lack.need, Parts(), lack.have, capacity.get(lack.pool, 0)),)
     return tuple(
-        Pool(pool, size, fitted.parts.get(pool, Parts()), room.get(pool, 0), seen.whole.get(pool, 0))
+        Pool(pool, size, fitted.parts.get(pool, Parts()), max(0, room.get(pool, 0)), capacity.get(pool, 0))
         for pool, size in fitted.need.pools.items()
     )
 
 
-def _table(footprint: Footprint, options: LoadOptions, seen: Offer) -> tuple[Row, ...]:
+def _table(footprint: Footprint, options: LoadOptions, devices: Sequence[Device], whole: Room) -> tuple[Row, ...]:
     longest = footprint.trained or max(options.num_ctx, _CONTEXTS[2])
     contexts = sorted({*(each for each in _CONTEXTS if each < longest), longest, options.num_ctx})
     asked = f"{options.cache_type_k}/{options.cache_type_v}"
     kinds = dict.fromkeys((*_KV_TYPES, options.kv_cache_type)) if asked == "auto/auto" else {asked: None}
-    has_gpu = any(device.kind in ("gpu", "igpu") for device in seen.devices)
+    has_gpu = any(device.kind in ("gpu", "igpu") for device in devices)
     rows: list[Row] = []
     for device in ("auto", "cpu") if has_gpu and options.device != "cpu" else ("cpu",):
         for context in contexts:
@@ -179,12 +170,14 @@ def _table(footprint: Footprint, options: LoadOptions, seen: Offer) -> tuple[Row
                     device=options.device if device == "auto" else "cpu",
                     kv_cache_type=kind if kind in _KV_TYPES else options.kv_cache_type,
                 )
-                rows.append(_row(footprint, chosen, seen, kind, device))
+                rows.append(_row(footprint, chosen, devices, whole, kind, device))
     return tuple(rows)
 
 
-def _row(footprint: Footprint, options: LoadOptions, seen: Offer, kind: str, device: str) -> Row:
-    found = smallest(footprint, options, seen.devices, seen.whole)
+def _row(
+    footprint: Footprint, options: LoadOptions, devices: Sequence[Device], whole: Room, kind: str, device: str
+) -> Row:
+    found = smallest(footprint, options, devices, whole)
     if found is None:
         return Row(options.num_ctx, kind, device, least(footprint, options).pools, 0, fits=False)
     placement, needed = found

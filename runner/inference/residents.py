@@ -40,7 +40,7 @@ class Surroundings:
 
     `pid` gives the process of a worker by its run, `pools` measures memory, `devices` are those that llama.cpp can use
     (none: nobody has looked), `problems` say what keeps it from others that are there, `log_of` is the file in which a
-    model's worker writes.
+    model's worker writes, `most_loaded` and `most_queued` are the limits in force: of workers, and of those who wait.
     """
 
     pid: Callable[[int], int | None] = lambda run: None
@@ -48,8 +48,8 @@ class Surroundings:
     devices: Callable[[], Sequence[Device]] = tuple
     problems: Callable[[], Sequence[str]] = tuple
     log_of: Callable[[str], Path] = lambda model: Path()
-    most_loaded: int = 0
-    most_queued: int = 0
+    most_loaded: Callable[[], int] = lambda: 0
+    most_queued: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def overview(scheduler: Scheduler, around: Surroundings, now: float, today: date
             counted = measured.get(loop.model)
             found.append(Resident(loop.model, "", "paused", 0, 0, 0, 0, 0, 0, today, counted, pause=loop.pause))
     queued = sum(count for _, count in waiting)
-    return Overview(tuple(found), tuple(around.pools()), queued, around.most_queued, around.most_loaded)
+    return Overview(tuple(found), tuple(around.pools()), queued, around.most_queued(), around.most_loaded())
 
 
 def of_member(
@@ -147,7 +147,7 @@ def of_member(
     holdings = held(ready, around.devices()) if ready else ()
     order = scheduler.view.history.order(member.key)
     pinned = scheduler.view.pinned()
-    stays = math.inf if pinned.intersection(member.models) else leaves(member, now) - now
+    stays = math.inf if scheduler.view.is_kept(member) else leaves(member, now) - now
     prospect = scheduler.view.prospect(member.key)
     for model in member.models:
         counted = measured.get(model)

@@ -5,6 +5,7 @@ Reads the store and headers, so it is called off the event loop. Knows no worker
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -18,15 +19,15 @@ import msgspec
 
 from modelfiles.parameters import Value
 from registry import manifest as media
-from registry.errors import BadName, NotFound, RegistryError
+from registry.errors import BadName, NotFound, RegistryError, StorageFault
 from registry.gguf.facts import Facts, facts
 from registry.gguf.reader import read_header
 from registry.store import Store
 from registry.stored import StoredModel
-from runner.errors import InvalidRequest, LoadFailed, UnknownModel, Unsupported
+from runner.errors import InvalidRequest, LoadFailed, RunnerError, UnknownModel, Unsupported
 from runner.inference import options as merge
 from runner.inference import placing, prompts
-from runner.inference.adapters import AdapterFinder
+from runner.inference.adapters import AdapterFinder, Worn, described
 from runner.inference.adapters import own as own_adapters
 from runner.inference.aliases import Aliases
 from runner.inference.contexts import Contexts, unbounded
@@ -41,12 +42,15 @@ from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
 from runner.protocol.commands import Adapters, Load, PrefixStore, Prompt
 from runner.protocol.devices import DeviceSurvey
+from runner.protocol.options import LoadOptions
 from runner.scheduler import machine
 from runner.scheduler.devices import UNNAMED
 from runner.scheduler.lessons import Lessons
 from runner.scheduler.memory import Footprint
 from runner.scheduler.offer import Offer
 from runner.scheduler.ticket import Want
+
+log = logging.getLogger(__name__)
 
 _REMEMBERED = 64  # headers' facts
 _NAMED = 5  # models that an error names
@@ -60,6 +64,7 @@ class _Source:
     model: StoredModel
     facts: Facts
     own: Mapping[str, Any]  # the request's options, checked
+    configured: Mapping[str, Any]  # the settings'
     merged: Mapping[str, Any]
     defaults: Defaults
     draft: tuple[Path, ...] = ()  # files of the model that drafts for it
@@ -87,6 +92,7 @@ class Account:
     facts: Facts
     template: Choice
     options: tuple[Chosen, ...]
+    adapters: tuple[Worn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +203,25 @@ class Resolver:
         source = self._find(model, options)
         return self._want(source, self._load(source), None, keep_alive)
 
+    def alias(self, asked: str) -> str | None:
+        """The name that an alias stands for; None if this is none."""
+        return self._aliases.meant(asked)
+
     def account(self, model: str, options: Mapping[str, Any]) -> Account:
-        """What a request with these options would have. Raises as `load` does."""
+        """What a request with these options would have, which changes nothing. Raises as `load` does."""
         source = self._find(model, options)
-        want = self._want(source, self._load(source), None, None)
+        want = self._want(source, self._load(source, keeps=False), None, None)
         author = merge.recommended(source.facts.sampling)
-        chosen = all_chosen(source.own, source.model.parameters, author, want.load.options.num_ctx, want.context_from)
-        return Account(want, source.facts, choose(source.model.template, source.facts), chosen)
+        chosen = all_chosen(
+            source.own,
+            source.model.parameters,
+            source.configured,
+            author,
+            num_ctx=want.load.options.num_ctx,
+            context=want.context_from,
+        )
+        worn = described(source.adapters, self._store.list()) if source.adapters else ()
+        return Account(want, source.facts, choose(source.model.template, source.facts), chosen, worn)
 
     def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
         fixed = self._load(source)
@@ -228,7 +246,7 @@ class Resolver:
         return Want(
             model=str(source.model.name),
             digest=str(source.model.digest),
-            key=worker_key(source.model, fixed.load),
+            key=worker_key(source.model, fixed.load, {**source.configured, **source.model.parameters}),
             load=fixed.load,
             footprint=fixed.footprint,
             work=work,
@@ -237,20 +255,19 @@ class Resolver:
             context_from=fixed.context_from,
             automatic=fixed.automatic,
             words=fixed.words,
+            generation=source.defaults.generation,
         )
 
-    def _load(self, source: _Source) -> _Fixed:
+    def _load(self, source: _Source, *, keeps: bool = True) -> _Fixed:
+        """With `keeps`, a context that is chosen is remembered."""
         model, defaults = source.model, source.defaults
         wanted, origin, words = _named_context(source)
-        options = placing.settled(
-            merge.load_options(source.merged, num_ctx=wanted or 1, num_parallel=defaults.num_parallel),
-            source.facts,
-            self._survey(),
-        )
-        footprint = self._footprint(source)
+        options = self._settled(source, wanted)
+        footprint = self._lessons.applied(str(model.digest), self._footprint(source))
         if not wanted:
             configured = defaults.context_length
-            chosen, why = self._contexts.choose(str(model.digest), footprint, options, configured)
+            own = None if _is_plain(source) else lambda: self._own(model)
+            chosen, why = self._contexts.choose(str(model.digest), footprint, options, configured, own=own, keeps=keeps)
             options, words = msgspec.structs.replace(options, num_ctx=chosen), (*words, *why)
             origin = (
                 "config" if chosen == configured else "model" if chosen == source.facts.context_length else "default"
@@ -266,8 +283,22 @@ class Resolver:
         )
         return _Fixed(load, footprint, automatic=not wanted, words=words, context_from=origin)
 
+    def _settled(self, source: _Source, num_ctx: int) -> LoadOptions:
+        options = merge.load_options(source.merged, num_ctx=num_ctx or 1, num_parallel=source.defaults.num_parallel)
+        return placing.settled(options, source.facts, self._survey())
+
+    def _own(self, model: StoredModel) -> tuple[Footprint, LoadOptions] | None:
+        """What the model takes and how it is loaded, as far as no request says otherwise; None if that can't be."""
+        try:
+            plain = self._find(str(model.name), {})
+            options = self._settled(plain, 0)
+            corrections = self._lessons.of(str(model.digest)).corrections
+            return replace(self._footprint(plain), corrections=corrections), options
+        except RunnerError:
+            return None
+
     def _footprint(self, source: _Source) -> Footprint:
-        """What the model takes, with what earlier loads taught."""
+        """What the model takes, as its header tells it."""
         model = source.model
         draft = None
         if source.draft_facts is not None:
@@ -277,17 +308,15 @@ class Resolver:
         shows = model.projector.stat().st_size if model.projector else 0
         replaced = sum(layer.size for layer in model.manifest.of(media.ADAPTER))
         adapters = sum(os.stat(each.path).st_size for each in source.adapters)
-        return self._lessons.applied(
-            str(model.digest),
-            footprint_of(
-                source.facts,
-                weights=model.size - shows - beside - replaced + adapters,
-                packs=self._packs,
-                projector=shows if source.has("vision") else 0,
-                prefixes=self._prefixes.ram if self._prefixes and source.has("completion") else 0,
-                embeds=not source.has("completion"),
-                draft=draft,
-            ),
+        return footprint_of(
+            source.facts,
+            weights=model.size - shows - beside - replaced + adapters,
+            adapters=adapters,
+            packs=self._packs,
+            projector=shows if source.has("vision") else 0,
+            prefixes=self._prefixes.ram if self._prefixes and source.has("completion") else 0,
+            embeds=not source.has("completion"),
+            draft=draft,
         )
 
     def _find(self, asked: str, options: Mapping[str, Any], lora: tuple[Lora, ...] | None = None) -> _Source:
@@ -302,13 +331,21 @@ class Resolver:
         draft = self._draft_of(model, merged.get("draft_model"))
         with _as_request_errors(asked):
             draft_facts = self._facts_of(str(draft[0]), draft) if draft else None
-        return _Source(asked, model, found, own, merged, defaults, draft, draft_facts, adapters, self._having)
+        return _Source(
+            asked, model, found, own, configured, merged, defaults, draft, draft_facts, adapters, self._having
+        )
 
     def _whole(self, name: str) -> StoredModel:
         """The model of this name, its files checked. Raises as `Store.show` and `Store.check` do."""
         model = self._aliases.find(self._store, name)
         self._store.check(model)
-        return model
+        try:
+            return self._store.keep_adapters(model)
+        except StorageFault as error:  # a worker that isn't shut in can read it where it lies
+            log.warning(
+                'an adapter of "%s" stays in another place, where workers may not see it: %s', model.name, error
+            )
+            return model
 
     def _model(self, asked: str) -> tuple[StoredModel, Adapters]:
         """The model of this name and its adapters, or else what the name means as `model:adapter`."""
@@ -346,6 +383,11 @@ class Resolver:
             while len(self._facts) > _REMEMBERED:
                 self._facts.popitem(last=False)
         return found
+
+
+def _is_plain(source: _Source) -> bool:
+    """Whether the request says nothing of how the model is loaded, nor with which adapters."""
+    return not merge.named_for_loading(source.own) and source.adapters == own_adapters(source.model)
 
 
 def _voiced(source: _Source, prompt: Prompt) -> Prompt:

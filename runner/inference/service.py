@@ -136,12 +136,14 @@ class Service:
         return self._scheduler.view.pinned()
 
     def unpin(self, model: str) -> bool:
-        """From now on it is loaded and unloaded as others are. False if it wasn't pinned."""
-        key = _key_of(model)
-        mine = [each for each in self._scheduler.view.pinned() if Name.parse(each).key == key]
-        for each in mine:
-            self._scheduler.unpin(each)
-        return bool(mine)
+        """From now on a model, by its name or an alias, comes and goes as others do. False if it wasn't pinned.
+
+        Raises InvalidRequest.
+        """
+        by_key = {Name.parse(each).key: each for each in self._scheduler.view.pinned()}
+        alias = self._resolver.alias(model)
+        mine = by_key.get(_key_of(model)) or (by_key.get(_key_of(alias)) if alias is not None else None)
+        return mine is not None and self._scheduler.unpin(mine)
 
     async def _make_resident(self, want: Want) -> None:
         request, stream = submit(self._scheduler, want)
@@ -170,6 +172,8 @@ class Service:
 
     async def why(self, model: str, options: Mapping[str, Any]) -> Explained:
         """Why the model is where it is, and what a request with these options would find. Raises as `load` does."""
+        if self._inventory is not None:
+            await self._inventory.read()
         account = await self._in_thread(self._resolver.account, model, options)
         now, today = self._clock(), datetime.now(UTC)
         residents = overview(self._scheduler, self._around, now, today).residents
@@ -199,7 +203,7 @@ class Service:
         return await loop.run_in_executor(self._threads, function, *args)
 
 
-def _key_of(model: str) -> object:
+def _key_of(model: str) -> tuple[str, str, str, str]:
     """What equal names have in common. Raises InvalidRequest."""
     try:
         return Name.parse(model).key

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from registry.errors import RegistryError
@@ -90,7 +90,8 @@ class Parts:
         if old.aliases != new.aliases:
             self.aliases.table = new.aliases
         before = await self._loads()
-        self.resolver.defaults = defaults_of(new)
+        generation = self.resolver.defaults.generation + 1
+        self.resolver.defaults = replace(defaults_of(new), generation=generation)
         self.prefixes.ram, self.prefixes.disk = new.prefix_ram, new.prefix_disk
         self.scheduler.relimit(limits_of(new))
         self.pins.take(pinned_by(new))
@@ -98,16 +99,17 @@ class Parts:
         for name, load in after.items():
             if name in before and before[name] != load:
                 log.info('"%s" is loaded anew at its next request: the settings of its load have changed', name)
-                await self.service.unload(name)
+                self.scheduler.change(name, generation)
 
     async def _loads(self) -> Mapping[str, Load]:
-        """How each model that is resident would be loaded now, by a request that asks for nothing in particular."""
+        """How each model that is loaded, or is waited for, would be loaded now, by a request that asks for nothing in
+        particular."""
         loop = asyncio.get_running_loop()
         found: dict[str, Load] = {}
-        for resident in self.service.residents():
-            ask = partial(self.resolver.load, resident.name, {}, None)
+        for name in {each.name for each in self.service.overview().residents}:
+            ask = partial(self.resolver.load, name, {}, None)
             try:
-                found[resident.name] = (await loop.run_in_executor(None, ask)).load
+                found[name] = (await loop.run_in_executor(None, ask)).load
             except (RunnerError, RegistryError, OSError):  # it has gone meanwhile, and so will its worker
                 continue
         return found

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from modelfiles.parameters import Value
 from modelfiles.sizes import human_bytes
+from runner.inference.adapters import Worn
 from runner.inference.origins import WORDS, Chosen, Origin
 from runner.inference.residents import Resident, Surroundings
 from runner.inference.resolve import Account
@@ -20,10 +21,10 @@ from runner.protocol.events import Ready
 from runner.protocol.options import LoadOptions, cache_types
 from runner.scheduler import plan
 from runner.scheduler.fleet import Member
-from runner.scheduler.history import TROUBLE, Happening, Order
+from runner.scheduler.history import ASIDE, TROUBLE, Happening, Order
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.machine import physical_cores
-from runner.scheduler.telling import refused, seconds
+from runner.scheduler.telling import needed, refused, seconds
 from runner.scheduler.ticket import Want
 
 
@@ -85,6 +86,7 @@ class Explained:
     error: Happening | None
     next: Next
     log: str
+    adapters: tuple[Worn, ...] = ()
 
 
 def explain(
@@ -109,7 +111,7 @@ def explain(
         model=want.model,
         digest=want.digest,
         key=want.key,
-        words=_summary(mine, happened, now, today),
+        words=_summary(mine, happened, now, today) + _waits_to_stay(scheduler, want, mine),
         resident=mine,
         place=_place(member, order, options, around, mine),
         context=_context(member, order, account),
@@ -118,14 +120,15 @@ def explain(
         flags=_flags(member.load.options if member else want.load.options, member.ready if member else None),
         history=happened,
         error=next((each for each in reversed(happened) if each.what in TROUBLE), None),
-        next=_behind(scheduler, _next(scheduler, want, member, around.most_loaded)),
+        next=_behind(scheduler, _next(scheduler, want, member)),
         log=str(around.log_of(member.loaded_for if member else want.model)),
+        adapters=account.adapters,
     )
 
 
 def _summary(mine: Resident | None, happened: Sequence[Happening], now: float, today: datetime) -> str:
     if mine is None:
-        last = next((each for each in reversed(happened) if each.what not in ("loading", "refused")), None)
+        last = next((each for each in reversed(happened) if each.what not in ASIDE), None)
         if last is None:
             return "It is not loaded: nobody has asked for it since Runner started."
         return f"It is not loaded: {_ENDS.get(last.what, last.what)} {seconds(now - last.at)} ago, {last.words}."
@@ -141,6 +144,14 @@ def _summary(mine: Resident | None, happened: Sequence[Happening], now: float, t
     shared = f", in one worker with {' and '.join(mine.shared_with)}" if mine.shared_with else ""
     pinned = ", and pinned" if mine.is_pinned else ""
     return f"It is loaded{since}{shared}{pinned}."
+
+
+def _waits_to_stay(scheduler: Scheduler, want: Want, mine: Resident | None) -> str:
+    """What to add of a model that is pinned and isn't loaded."""
+    is_there = mine is not None and mine.state in ("ready", "loading")
+    return (
+        " It is pinned, and stays once it is loaded." if want.model in scheduler.view.pinned() and not is_there else ""
+    )
 
 
 _ENDS = {
@@ -166,6 +177,7 @@ def _as_loaded(options: Sequence[Chosen], member: Member | None, order: Order | 
     if member is None:
         return tuple(options)
     loaded, found = member.load.options, []
+    main: Origin = next((each.origin for each in options if each.name == "main_gpu"), "default")
     for each in options:
         value: Value | None = getattr(loaded, each.name, each.value) if each.when == "load" else each.value
         origin: Origin = each.origin
@@ -173,6 +185,8 @@ def _as_loaded(options: Sequence[Chosen], member: Member | None, order: Order | 
             origin = order.context_from  # type: ignore[assignment]
         elif each.when == "load" and value != each.value:
             origin = "request" if order is not None and each.name in order.named else "memory"
+            if each.name == "split_mode" and loaded.main_gpu:  # which says that as well, where nobody else does
+                origin = "request" if order is not None and "main_gpu" in order.named else main
         found.append(replace(each, value=value, origin=origin))
     return tuple(found)
 
@@ -305,35 +319,39 @@ def _behind(scheduler: Scheduler, ahead: Next) -> Next:
     return replace(ahead, words=f"{ahead.words} But {who} in the queue already, and may go first.")
 
 
-def _next(scheduler: Scheduler, want: Want, member: Member | None, most_loaded: int) -> Next:
+def _next(scheduler: Scheduler, want: Want, member: Member | None) -> Next:
     """What the plan would decide, in words."""
     if pause := scheduler.view.pause(want.key):
         return Next("pause", f"It would be turned away: the model is left alone for another {seconds(pause)}.", 0, None)
     foreseen = scheduler.view.foresee(want)
-    need, have = foreseen.need, sum(foreseen.left.values()) if foreseen.left else None
-    sizes = f"it needs at least {human_bytes(need)}" + (
-        f", and {human_bytes(have)} is free" if have is not None else ""
-    )
-    first = foreseen.decisions[0] if foreseen.decisions else None
+    lack = foreseen.lack
+    need, have = lack.need, lack.have if foreseen.capacity else None
+    sizes = needed(lack) + (f", and {human_bytes(have)} is free" if have is not None else "")
+    if foreseen.is_full:  # so it isn't memory that lacks
+        sizes = f"no more than {foreseen.limit} may be loaded at once (max_loaded_models)"
+    first, goes = foreseen.decisions[0] if foreseen.decisions else None, foreseen.goes
     match first:
         case plan.Serve():
             return Next("serve", "It would be computed at once.", need, have)
         case plan.Load():
             return Next("load", f"The model would be loaded first: {sizes}.", need, have)
         case plan.Refuse():
-            words = f"It would be turned away: {refused(need, foreseen.capacity, first.pinned)}."
-            return Next("refuse", words, need, foreseen.capacity)
+            words = refused(lack, first.pinned, foreseen.limit if first.is_full else 0)
+            return Next("refuse", f"It would be turned away: {words}.", need, have)
+        case plan.Evict(key) if key == want.key:
+            also = f", in place of {' and '.join(goes)}" if goes else ""
+            return Next("reload", f"The model would be loaded anew{also}, as the request asks.", need, have, goes)
         case plan.Evict():
-            keys = {each.key for each in foreseen.decisions if isinstance(each, plan.Evict)}
-            names = tuple(each.model for each in scheduler.view.residents() if each.key in keys)
-            if keys == {want.key}:
-                return Next("reload", "The model would be loaded anew, as the request asks.", need, have, names)
-            if have is None or have >= need:  # so it isn't memory that lacks
-                sizes = f"no more than {most_loaded} may be loaded at once (max_loaded_models)"
-            words = f"The model would be loaded in place of {' and '.join(names)}: {sizes}."
-            return Next("evict", words, need, have, names)
+            return Next(
+                "evict", f"The model would be loaded in place of {' and '.join(goes)}: {sizes}.", need, have, goes
+            )
     if member is not None and member.state == "loading":
         return Next("wait", "It would wait until the model is loaded.", need, have)
-    if member is not None and member.state == "ready":
+    if foreseen.busy == (member.model if member else "",):
+        return Next("wait", "It would wait for the requests inside, and then the model is loaded anew.", need, have)
+    if member is not None and member.state == "ready" and not foreseen.busy:
         return Next("wait", "It would wait: the worker holds as many requests as it takes.", need, have)
-    return Next("wait", f"It would wait until another model has ended what it is answering: {sizes}.", need, have)
+    if not foreseen.busy:
+        return Next("wait", "It would wait until a worker that is on its way out has gone.", need, have, goes)
+    names = " and ".join(foreseen.busy)
+    return Next("wait", f"It would wait for {names} to be done: {sizes}.", need, have, goes)

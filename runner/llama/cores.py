@@ -18,19 +18,29 @@ _OWN = Path("/proc/self/cgroup")
 
 
 class Cores:
-    """How many threads a load computes with `now`: as asked, else its part of the cores while other workers compute as
-    well. Two that take all of them wait for each other's threads at the end of every operation, and are many times
-    slower than with half of them each. One thread changes it, others read."""
+    """How many threads a load computes with `now`: as asked, else of the `allowed` cores what other workers and other
+    programs leave. Threads that outnumber the free cores wait for each other at the end of every operation, and are
+    many times slower than fewer of them. Whoever finds out changes it, others read."""
 
-    def __init__(self, options: LoadOptions) -> None:
-        self._most = threads(options)
+    def __init__(self, options: LoadOptions, allowed: int | None = None) -> None:
+        self._most = threads(options) if allowed is None or options.num_thread > 0 else allowed
         self._is_fixed = options.num_thread > 0
+        self._workers, self._left = 1, self._most
         self.now = self._most
 
     def share(self, workers: int) -> None:
         """So many workers compute, this one included."""
+        self._workers = max(1, workers)
+        self._settle()
+
+    def leave(self, left: int) -> None:
+        """Other programs leave so many cores."""
+        self._left = left
+        self._settle()
+
+    def _settle(self) -> None:
         if not self._is_fixed:
-            self.now = max(1, self._most // max(1, workers))
+            self.now = max(1, min(self._most // self._workers, self._left))
 
 
 def threads(options: LoadOptions) -> int:

@@ -21,6 +21,7 @@ from llama_cpp import llama_cpp as lib
 from runner.errors import LoadFailed
 
 SUPPORTED = "0.3.36"
+_COMMIT = "0c1e57098"  # of llama.cpp, by the notes of that release: the library itself names a version only
 _MIB = 1024 * 1024
 _BUFFER = re.compile(
     r"(?P<buffer>\S+)\s+(?P<kind>model|KV|RS|LoRA|compute|output|DSV4 \S+ state)\s+"
@@ -32,6 +33,7 @@ _DEVICE = re.compile(r"using device (?P<name>\S+) \((?P<description>.*)\) \([^()
 _FLASH = re.compile(r"flash_attn\s+= (?P<asked>enabled|disabled)\b|Flash Attention (?P<found>enabled|not supported)")
 _OF_A_DEVICE = re.compile(r"_(Mapped|Private)$")  # ways in which a device's buffers lie in its memory
 _OF_THE_MACHINE = re.compile(r"CPU(_|$)|_Host$|^(BLAS|AMX)")  # buffers in the machine's memory, pinned for a GPU or not
+_PACKED = re.compile(r"CPU_(?!Mapped$)|^AMX$")  # of these, copies that a CPU keeps in an order of its own
 
 
 def check() -> None:
@@ -67,17 +69,19 @@ def device_of(buffer: str) -> str:
 
 
 def version() -> str:
-    """The build of llama.cpp, as it names itself."""
-    return f"{llama_cpp.__version__} ({lib.llama_version().decode()})"
+    """The bindings and the build of llama.cpp inside them."""
+    return f"{llama_cpp.__version__} (llama.cpp {lib.llama_version().decode()}, {_COMMIT})"
 
 
 @dataclass
 class Sizes:
-    """Bytes that llama.cpp said it took, by the device in whose memory they are."""
+    """Bytes that llama.cpp said it took, by the device in whose memory they are. Of the machine's weights, `packed` are
+    copies in another order, which stay when pages of the file are let go."""
 
     weights: dict[str, int] = field(default_factory=dict)
     kv: dict[str, int] = field(default_factory=dict)
     compute: dict[str, int] = field(default_factory=dict)
+    packed: int = 0
 
 
 class Log:
@@ -126,7 +130,10 @@ class Log:
             kinds |= dict.fromkeys(("compute", "output"), self.sizes.compute)
             into = kinds.get(match["kind"], self.sizes.kv)
             device = device_of(match["buffer"])
-            into[device] = into.get(device, 0) + int(float(match["mib"]) * _MIB)
+            size = int(float(match["mib"]) * _MIB)
+            into[device] = into.get(device, 0) + size
+            if match["kind"] == "model" and _PACKED.match(match["buffer"]):
+                self.sizes.packed += size
         elif match := _OFFLOADED.search(line):
             self.gpu_layers = int(match[1])
         elif match := _DEVICE.search(line):

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from modelfiles.sizes import human_bytes
+
 State = Literal["ok", "warn", "fail"]
 MODULE = "runner.engine.checkup"
 SECONDS = 60.0  # that it may take: a cold disk, a GPU's driver
@@ -49,13 +51,13 @@ def of_process(status: int | None, out: bytes, errors: bytes) -> tuple[Finding, 
 def of_disk(root: str, writable: bool, free: int, models: int | None = None) -> Finding:
     """The store's folder: `free` bytes, and how many models, where that is known."""
     count = "the store is" if models is None else f"{models} models are" if models != 1 else "1 model is"
-    said = f"{count} in {root}, {free / _GIB:.0f} GiB are free"
+    said = f"{count} in {root}, {human_bytes(free)} are free"
     if not writable:
         return Finding("store", "warn", f"{said}; it is read-only, so nothing can be pulled", f"make {root} writable")
     if free < _NO_DISK:
         return Finding("store", "fail", said, "make room: `runner rm` a model, then `runner prune`")
     if free < _LITTLE_DISK:
-        return Finding("store", "warn", said, "a model takes several GiB; `runner rm` and `runner prune` make room")
+        return Finding("store", "warn", said, "a model takes several GB; `runner rm` and `runner prune` make room")
     return Finding("store", "ok", said)
 
 

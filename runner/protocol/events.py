@@ -27,7 +27,8 @@ class Loading(msgspec.Struct, frozen=True, tag="loading"):
 class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
     """The model is loaded. Byte figures are what llama.cpp reported while loading, by device: all in the machine's own
     memory, whatever it is for, counts as CPU's. `devices` are the names of those that hold layers or compute for them.
-    With `flash_attn` attention is computed in one piece, which auto comes to or not."""
+    Of the CPU's weights `packed_bytes` are copies in another order, beside what is mapped from the file. With
+    `flash_attn` attention is computed in one piece, which auto comes to or not."""
 
     context_length: int  # tokens that one request may use
     cells: int  # tokens that all sequences together may hold
@@ -46,6 +47,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
     vision: bool = False  # it is shown images
     sandbox: tuple[Promise, ...] = ()  # what holds of its shell, and what doesn't
     flash_attn: bool | None = None  # None where llama.cpp didn't say
+    packed_bytes: int = 0
 
 
 class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):

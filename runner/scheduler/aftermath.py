@@ -44,7 +44,8 @@ class Aftermath:
     def died(self, member: Member, inside: list[Ticket], how: Exit, now: float, *, closing: bool) -> None:
         """A worker is gone that nobody had told to go, or with requests inside; while `closing` those end with it."""
         self._history.note(member.key, member.model, "died", str(how), how.tail)
-        self._meters[member.loaded_for].deaths += 1
+        meters = self._meters[member.loaded_for]
+        meters.deaths, meters.last_death = meters.deaths + 1, str(how)
         log.error('the worker of "%s" died: %s%s', member.model, how, f"\n{how.tail}" if how.tail else "")
         if closing:
             for ticket in inside:
@@ -65,12 +66,23 @@ class Aftermath:
         self._history.note(member.key, member.model, "failed", error.message)
         self._send_away(member, error)
 
+    def put_back(self, ticket: Ticket) -> None:
+        """Its worker died or gave it up, and it waits in its old place for another."""
+        ticket.run = None
+        ticket.journey.put_back()
+        if ticket.cancelled:
+            self._fail(ticket, WorkerCrashed("nobody waits for it"))
+            return
+        ticket.is_resumed = True
+        self._meters[ticket.want.model].resumes += 1
+        self._queue.add(ticket)
+
     # Inside
 
     def _deal_with(self, member: Member, inside: list[Ticket], how: Exit, now: float) -> None:
         if how.is_out_of_memory and not any(ticket.advanced for ticket in inside):
             for ticket in inside:  # first, so that they are told if there is nothing to step down to
-                self._put_back(ticket)
+                self.put_back(ticket)
             self._starved(member, now)
             return
         if member.state == "loading":
@@ -84,7 +96,7 @@ class Aftermath:
     def _carry_on(self, member: Member, verdict: Verdict) -> None:
         self._meters[member.loaded_for].quarantines += verdict.quarantined
         for ticket in verdict.again:
-            self._put_back(ticket)
+            self.put_back(ticket)
         for ticket, error in verdict.failed:
             if ticket in self._queue:
                 self._queue.remove(ticket)
@@ -93,17 +105,6 @@ class Aftermath:
             for ticket in self._queue.line(member.key):
                 self._queue.remove(ticket)
                 self._fail(ticket, self._recovery.on_pause(member.model, verdict.pause))
-
-    def _put_back(self, ticket: Ticket) -> None:
-        """Its worker died, and it waits in its old place for another."""
-        ticket.run = None
-        ticket.journey.put_back()
-        if ticket.cancelled:
-            self._fail(ticket, WorkerCrashed("nobody waits for it"))
-            return
-        ticket.is_resumed = True
-        self._meters[ticket.want.model].resumes += 1
-        self._queue.add(ticket)
 
     def _starved(self, member: Member, now: float) -> None:
         """A load took more memory than there was: once more with less, if less will do."""
@@ -120,7 +121,7 @@ class Aftermath:
     def _step_down(self, member: Member, now: float) -> bool:
         """Whether the model's next load is a smaller one for having run out of memory."""
         wants = [ticket.want for ticket in self._waiting_for(member)]
-        least = max((self._survey.shortage(want)[0] for want in wants), default=0)
+        least = max(map(self._survey.least, wants), default=0)
         small = self._recovery.step_down(member.key, member.model, member.need, least, now)
         if small is not None:
             log.warning("%s", small.words)

@@ -55,7 +55,7 @@ class Breaker:
         return True
 
     def worked(self, key: str) -> None:
-        """A worker died that had got on with its work: those before it are no row with it."""
+        """A worker gets on with its work, or did before it died: the deaths before it are no row with it."""
         if (record := self._records.get(key)) is not None:
             record.deaths.clear()
 

@@ -143,6 +143,8 @@ class Child(asyncio.SubprocessProtocol):
                         self._watch()
                     elif isinstance(event, Ready) or (isinstance(event, Failed) and event.id is None):
                         self._disarm()
+                    if isinstance(event, Ready):  # what it wrote before lies in its other pipe, and is read by then
+                        self._loop.call_soon(self._log.begin_tail)
                 if events:
                     self._pulse.heard(self._loop.time())
                     self._reports.events(self._run, events)

@@ -77,6 +77,12 @@ class Inventory:
         """Wait until the first look has ended, one way or the other. That takes as long as a probe may at most."""
         await self._looked.wait()
 
+    async def read(self) -> None:
+        """Wait until loads may be planned by `room`: for the first look, and for another where the reading is old."""
+        await self.known()
+        if not self.is_fresh() and self._looking is not None:
+            await asyncio.wait((self._looking,))
+
     def listen(self, heard: Callable[[], None]) -> None:
         """Call this after each look: what was waiting for a reading may be settled again."""
         self._listeners.append(heard)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.errors import BY_CODE, ContextOverflow, InsufficientMemory, RunnerError
+from runner.protocol.devices import HOST
 from runner.protocol.events import Failed
+from runner.scheduler.memory import Lack
 
 _SIGKILL = 9
 _LAST_LINES = 12
@@ -65,17 +67,25 @@ def error_of(failed: Failed) -> RunnerError:
     return kind(failed.message, field=failed.field)
 
 
-def insufficient(model: str, need: int, have: int, pinned: Sequence[str]) -> InsufficientMemory:
-    """A model doesn't fit: bytes that it needs and that there are, and the pinned models that are in its way."""
-    if pinned:
-        names = ", ".join(f'"{name}"' for name in pinned)
+def insufficient(model: str, lack: Lack, pinned: Sequence[str], limit: int = 0) -> InsufficientMemory:
+    """A model can't be loaded: what it lacks, and the pinned models that are in its way. With `limit` these are as many
+    as may be loaded at once, and memory isn't the matter."""
+    names = ", ".join(f'"{name}"' for name in pinned)
+    what = "memory" if lack.pool == HOST else f"{lack.pool}'s memory"
+    if limit:
         return InsufficientMemory(
-            f'there is no room for "{model}", which needs about {gibibytes(need)} of memory, beside what is pinned: '
-            f"{names}. Unpin one of these models to make room"
+            f'there is no place for "{model}" beside what is pinned: {names}. No more than {limit} may be loaded at '
+            "once (max_loaded_models). Unpin one of these models, or allow more"
         )
+    if pinned:
+        return InsufficientMemory(
+            f'there is no room for "{model}", which needs about {gibibytes(lack.need)} of {what}, beside what is '
+            f"pinned: {names}. Unpin one of these models to make room"
+        )
+    beside = f" beside what {' and '.join(lack.beside)} can hold" if lack.beside else ""
     return InsufficientMemory(
-        f'"{model}" needs about {gibibytes(need)} of memory, and {gibibytes(have)} is available. A smaller '
-        "num_ctx or a smaller quantization may fit"
+        f'"{model}" needs about {gibibytes(lack.need)} of {what}{beside}, and {gibibytes(lack.have)} is available. '
+        "A smaller num_ctx or a smaller quantization may fit"
     )
 
 

@@ -5,7 +5,7 @@ Changed by the scheduler's loop alone. Time is a number of monotonic seconds tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,6 +38,7 @@ class Member:
     idle_since: float | None = None
     last_used: float = 0.0
     why: Why = "idle"  # it is stopping
+    generation: int = 0  # the latest of the settings by which its load is right
 
     @property
     def model(self) -> str:
@@ -80,6 +81,7 @@ class Fleet:
         self._by_key: dict[str, Member] = {}
         self._by_run: dict[int, Member] = {}
         self._runs = 0
+        self._changed: dict[str, int] = {}  # models whose loads the settings have changed, and their generation then
 
     def relimit(self, keep_alive: float) -> None:
         """Another keep-alive where nobody asked for one, for the members that are there too."""
@@ -100,18 +102,39 @@ class Fleet:
         return self._by_key.get(key)
 
     def serving(self, model: str) -> Member | None:
-        """The worker that this model, by its full name, is served by."""
-        return next((member for member in reversed(self._by_key.values()) if model in member.models), None)
+        """The worker that this model, by its full name, is served by: of several the one that is right and new."""
+        found = [member for member in self._by_key.values() if model in member.models]
+        return max(found, key=lambda member: (not self.is_former(member, model), member.run), default=None)
+
+    def change(self, model: str, generation: int) -> None:
+        """The settings of this generation, and of those to come, say another load of a model than those before."""
+        self._changed[model] = generation
+
+    def is_former(self, member: Member, model: str) -> bool:
+        """Whether a worker was loaded for a model in a way that the settings don't say any more."""
+        return member.generation < self._changed.get(model, 0)
+
+    def is_kept(self, member: Member, pinned: Container[str]) -> bool:
+        """Whether a pinned model has its worker in this one."""
+        return any(
+            model in pinned and self.serving(model) is member and not self.is_former(member, model)
+            for model in member.models
+        )
 
     def by_run(self, run: int) -> Member | None:
         """The worker with this number, if it hasn't gone."""
         return self._by_run.get(run)
 
-    def begin(self, key: str, model: str, digest: str, load: Load, need: Need, now: float) -> Member:
-        """A load begins. There is no member with this key yet."""
+    def begin(
+        self, key: str, model: str, digest: str, load: Load, need: Need, now: float, generation: int = 0
+    ) -> Member:
+        """A load begins. There is no member with this key yet.
+
+        One of settings that are past serves those who came under them, and stays no longer.
+        """
         self._runs += 1
-        names = {model: self._keep_alive}
-        member = Member(self._runs, key, model, digest, load, need, now, names, last_used=now)
+        member = Member(self._runs, key, model, digest, load, need, now, last_used=now, generation=generation)
+        member.names[model] = 0.0 if self.is_former(member, model) else self._keep_alive
         self._by_key[key] = self._by_run[member.run] = member
         return member
 
@@ -126,17 +149,21 @@ class Fleet:
         member.inside.add(request)
         member.idle_since, member.last_used = None, now
 
-    def touch(self, member: Member, model: str, keep_alive: float | None, now: float) -> None:
+    def touch(self, member: Member, model: str, keep_alive: float | None, now: float, generation: int = 0) -> None:
         """Somebody asked for a model. Its last explicit keep-alive sticks; a timer that runs starts anew."""
+        member.last_used = now
+        if member.idle_since is not None:
+            member.idle_since = now
+        if max(member.generation, generation) < self._changed.get(model, 0):  # it came before the settings changed
+            member.names.setdefault(model, 0.0)
+            return
+        member.generation = max(member.generation, generation)
         for other in self._by_key.values():
             if other is not member and model in other.names:
                 self._abandon(other, model)
         member.names.setdefault(model, self._keep_alive)
         if keep_alive is not None:
             member.names[model] = keep_alive
-        member.last_used = now
-        if member.idle_since is not None:
-            member.idle_since = now
 
     def _abandon(self, former: Member, model: str) -> None:
         """A model whose files have changed has a worker of another key now; for the former one nobody will come."""
@@ -169,7 +196,13 @@ class Fleet:
         """Idle members whose time is over."""
         return tuple(m for m in self if m.expires is not None and m.expires <= now)
 
-    def next_expiry(self, pinned: set[str]) -> float | None:
+    def beyond(self, limit: int, pinned: Container[str]) -> tuple[Member, ...]:
+        """The idle members that are too many where `limit` may be there, the longest unused; pinned models stay."""
+        there = [m for m in self if m.state != "stopping"]
+        idle = [m for m in there if m.expires is not None and not self.is_kept(m, pinned)]
+        return tuple(sorted(idle, key=lambda m: m.last_used)[: max(0, len(there) - max(1, limit))])
+
+    def next_expiry(self, pinned: Container[str]) -> float | None:
         """When the first idle member's time is over, if any member's ever is; those of pinned models stay."""
-        times = [m.expires for m in self if m.expires not in (None, float("inf")) and not pinned.intersection(m.models)]
+        times = [m.expires for m in self if m.expires not in (None, float("inf")) and not self.is_kept(m, pinned)]
         return min(times, default=None)

@@ -20,11 +20,15 @@ What: TypeAlias = Literal[
     "replaced",  # it is loaded again, in another way
     "expired",  # nobody came for as long as its keep_alive says
     "unloaded",  # somebody asked for that
+    "pinned",  # from now on it stays
+    "unpinned",
     "died",
     "resumed",  # requests of a worker that died go on with another
     "paused",  # it died too often, and is left alone for a while
     "stepped_down",  # loaded smaller than planned, after it ran out of memory
 ]
+ASIDE: frozenset[What] = frozenset({"loading", "refused", "pinned", "unpinned"})
+"""What doesn't end a model's stay in memory, nor begin it."""
 TROUBLE: frozenset[What] = frozenset({"failed", "refused", "died", "paused"})
 """What people call an error."""
 

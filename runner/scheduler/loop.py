@@ -40,7 +40,7 @@ from runner.scheduler.cores import Sharing
 from runner.scheduler.effects import Effects
 from runner.scheduler.failures import Exit, error_of, gibibytes, insufficient
 from runner.scheduler.fleet import Fleet, Member
-from runner.scheduler.history import History
+from runner.scheduler.history import History, What
 from runner.scheduler.memory import Fitted
 from runner.scheduler.meters import Journey, Meters
 from runner.scheduler.pace import Pace
@@ -169,10 +169,13 @@ class Scheduler:
 
         A worker that serves other names as well goes on for those.
         """
+        return self._let_go(model, "by request")
+
+    def _let_go(self, model: str, why: str) -> bool:
         member = self._fleet.serving(model)
         if member is None or member.state == "stopping":
             return False
-        self._history.note(member.key, model, "unloaded", "by request")
+        self._history.note(member.key, model, "unloaded", why)
         if not self._fleet.forget(member, model):
             log.info('"%s" is unloaded; its worker goes on with "%s"', model, '", "'.join(member.models))
         elif member.state == "loading" and self._queue.line(member.key):
@@ -182,20 +185,31 @@ class Scheduler:
         self._settle()
         return True
 
+    def change(self, model: str, generation: int) -> None:
+        """From this generation of the settings on, a model, by its full name, is loaded in another way: let go what is
+        loaded. Requests that came before are served as they were taken in, and leave nothing behind."""
+        self._fleet.change(model, generation)
+        if self._let_go(model, "the settings of its load have changed") and model in self._pinned:
+            self.on_lost(model)
+
     def pin(self, model: str) -> None:
         """From now on this model, by its full name, isn't evicted to make room, nor for being idle."""
+        if model not in self._pinned:
+            self._note_pinning(model, "pinned", telling.PINNED)
         self._pinned.add(model)
         self._settle()
 
     def unpin(self, model: str) -> bool:
         """It is a model like others again. False if it was before."""
         was = model in self._pinned
+        if was:
+            self._note_pinning(model, "unpinned", telling.UNPINNED)
         self._pinned.discard(model)
         self._settle()
         return was
 
     def relimit(self, limits: Limits) -> None:
-        """Go on with other limits. What is loaded or waits already may be more than they allow, and stays."""
+        """Go on with other limits. Idle models beyond them go; what is busy or waits already may be more, and stays."""
         self._limits = limits
         self._fleet.relimit(limits.keep_alive)
         self._survey.limit = self._outlook.limit = limits.models
@@ -283,12 +297,18 @@ class Scheduler:
         now = self._clock()
         for ticket, error in self._reception.look(now):
             self._fail(ticket, error)
-        while decisions := plan.plan(self._survey.snapshot(now)):
+        while decisions := self._survey.allowed(plan.plan(self._survey.snapshot(now))):
             for decision in decisions:
                 self._carry_out(decision, now)
         for member in self._fleet.expired(now):  # after the plan: somebody may just have come for it
-            if not self._pinned.intersection(member.models):
+            if not self._fleet.is_kept(member, self._pinned):
                 self._history.note(member.key, member.model, "expired", telling.expired(member))
+                self._stop(member)
+        for member in self._fleet.beyond(
+            self._limits.models, self._pinned
+        ):  # only where there may be fewer than before
+            if not self._queue.line(member.key):
+                self._history.note(member.key, member.model, "evicted", telling.beyond(self._limits.models))
                 self._stop(member)
         self._end_the_hung(now)
         if self._closing:
@@ -343,17 +363,17 @@ class Scheduler:
             case plan.Hold(id):
                 ticket = self._tickets[id]
                 ticket.hold = self._holds[id] = now + self._survey.hold(ticket.want)
-            case plan.Refuse(id, pinned):
+            case plan.Refuse(id, pinned, is_full, room):
                 ticket = self._tickets[id]
                 self._queue.remove(ticket)
-                shortage = self._survey.shortage(ticket.want)
-                self._history.note(ticket.want.key, ticket.want.model, "refused", telling.refused(*shortage, pinned))
-                self._fail(ticket, insufficient(ticket.want.model, *shortage, pinned))
+                want, lack, limit = ticket.want, self._survey.lack(ticket.want, room), self._limits.models * is_full
+                self._history.note(want.key, want.model, "refused", telling.refused(lack, pinned, limit))
+                self._fail(ticket, insufficient(want.model, lack, pinned, limit))
 
     def _load(self, ticket: Ticket, fitted: Fitted, now: float) -> None:
         want, options, need, room = ticket.want, fitted.options, fitted.need, self._survey.left()
         load = msgspec.structs.replace(want.load, options=options, placement=fitted.placement)
-        member = self._fleet.begin(want.key, want.model, want.digest, load, need, now)
+        member = self._fleet.begin(want.key, want.model, want.digest, load, need, now, want.generation)
         self._queue.load_begins(ticket)
         log.info(
             'loading "%s": %d sequences, context %d, about %s',
@@ -364,6 +384,10 @@ class Scheduler:
             named=want.named, context_from=want.context_from, room=room,
         )  # fmt: skip
         self._effects.start(member.run, want.model, load, self)
+
+    def _note_pinning(self, model: str, what: What, words: str) -> None:
+        member = self._fleet.serving(model)
+        self._history.note(member.key if member else model, model, what, words)
 
     def _note_eviction(self, member: Member, want: Want, now: float) -> None:
         if want.key == member.key:
@@ -377,7 +401,8 @@ class Scheduler:
         if member is None or member.ready is None:
             raise AssertionError("the plan serves only models that are ready")
         self._queue.serve(ticket)
-        self._fleet.touch(member, ticket.want.model, ticket.want.keep_alive, now)
+        want = ticket.want
+        self._fleet.touch(member, want.model, want.keep_alive, now, want.generation)
         loaded_while_waiting = max(0.0, member.ready_at - max(ticket.arrived, member.began))
         if not ticket.told:
             ticket.outlet.admit(
@@ -390,7 +415,7 @@ class Scheduler:
                     estimate=ticket.estimate,
                 )
             )
-        work = ticket.want.work
+        work = want.work
         if work is None:
             del self._tickets[ticket.id]
             ticket.journey.ended(None, now, given_up=False)
@@ -430,13 +455,17 @@ class Scheduler:
         now = self._clock()
         self._recovery.ended(ticket)
         self._fleet.leave(member, request, now)
+        if member.state == "stopping" and not member.inside:
+            self._effects.stop(member.run, member.why)
+        if self._is_worth_another(member, ticket, outcome):
+            self._aftermath.put_back(ticket)
+            return True
         self._given_up.pop(request, None)
         self._pace.ended(now)
         if not ticket.cancelled and not isinstance(outcome, RunnerError):
             self._pace.stayed(member.key, now - ticket.entered)
+            self._recovery.answered(ticket)
         ticket.journey.ended(outcome, now, given_up=ticket.cancelled)
-        if member.state == "stopping" and not member.inside:
-            self._effects.stop(member.run, member.why)
         if ticket.cancelled:
             del self._tickets[request]
         elif isinstance(outcome, RunnerError):
@@ -447,6 +476,11 @@ class Scheduler:
             del self._tickets[request]
             ticket.outlet.finish(_in_full(outcome, ticket, now))
         return True
+
+    def _is_worth_another(self, member: Member, ticket: Ticket, outcome: Outcome | RunnerError) -> bool:
+        """Whether a worker that is ended for another's sake gave this one up: it has no fault in that."""
+        is_given_up = isinstance(outcome, Done) and outcome.reason == "cancelled"
+        return is_given_up and member.state == "stopping" and not ticket.cancelled and not self._closing
 
     def _fail(self, ticket: Ticket, error: RunnerError) -> None:
         """The ticket's outcome is this error. It is in no queue and no worker any more."""

@@ -50,6 +50,7 @@ class Meters:
     completion_tokens: int = 0
     loads: Tally = field(default_factory=_seconds)
     deaths: int = 0  # workers that ended unasked
+    last_death: str = ""  # how the last of them did, in words
     resumes: int = 0  # requests that went on in another worker
     quarantines: int = 0  # requests that workers died of
     queue: Tally = field(default_factory=_seconds)

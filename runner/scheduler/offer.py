@@ -14,37 +14,21 @@ from runner.scheduler.memory import Room, room_with
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """A loaded model, and what it needs by pool. It is `idle` if it could go at once."""
-
-    model: str
-    pools: Room
-    idle: bool
-    last_used: float
-
-
-@dataclass(frozen=True, slots=True)
 class Offer:
     """`free` is what new loads may take beside all that is loaded and spoken for, `whole` what they might if nothing
-    were, both in bytes by pool. `holders` are the loaded models, those that would go first in front."""
+    were, both in bytes by pool."""
 
     devices: Sequence[Device]
     free: Room
     whole: Room
-    holders: tuple[Holder, ...] = ()
 
 
 def offer(devices: Sequence[Device], room: Room, members: Iterable[Member]) -> Offer:
     """How it stands, from what is free now by pool and who is loaded."""
     there = list(members)
-    whole = room_with(room, [(m.taken, m.load.options.use_mmap) for m in there if m.state == "ready"])
+    whole = room_with(room, [(m.taken, m.load.options.use_mmap) for m in there if m.ready is not None])
     free = dict(whole)
     for member in there:
         for pool, size in member.need.pools.items():
             free[pool] = max(0, free.get(pool, 0) - size)
-    holders = [
-        Holder(m.model, m.need.pools, m.state == "ready" and not m.inside, m.last_used)
-        for m in there
-        if m.state != "stopping"
-    ]
-    return Offer(devices, free, whole, tuple(sorted(holders, key=lambda each: each.last_used)))
+    return Offer(devices, free, whole)

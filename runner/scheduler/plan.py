@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from runner.protocol.commands import Load as LoadCommand
@@ -58,7 +58,8 @@ class Snapshot:
     """The heads of the waiting lines (each one worker's, in order), the fleet, and the limits.
 
     `limit` workers may be loaded at once, and `capacity` is there for all of them together. `fits` gives the best load
-    for a request within some room, None if there is none.
+    for a request within some room, None if there is none. That takes its time: where `is_known` says so, it need not be
+    asked whether there is one, as long as the request's turn hasn't come.
     """
 
     lines: Sequence[Sequence[Waiting]]
@@ -67,6 +68,7 @@ class Snapshot:
     capacity: Room
     fits: Callable[[Want, Room], Fitted | None]
     now: float = 0.0
+    is_known: Callable[[Want, Room], bool] = lambda want, room: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +103,16 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Even alone on this machine, beside the `pinned` models, it would not fit."""
+    """Even alone on this machine, beside the `pinned` models, it would not fit into the `room` there is then; or these
+    are as many models as may be loaded at once (`is_full`)."""
 
     id: int
     pinned: tuple[str, ...] = ()
+    is_full: bool = False
+    room: Room = field(default_factory=dict, compare=False)
 
 
 Decision = Serve | Load | Evict | Hold | Refuse
-
-
-@dataclass(frozen=True, slots=True)
-class Foreseen:
-    """What would be decided for a request. A load of its model takes at least `need` bytes; beside the workers there
-    are `left` of each pool (none where nobody knows), and `capacity` for all models together."""
-
-    decisions: tuple[Decision, ...]
-    need: int
-    left: Room
-    capacity: int
 
 
 Mode = Literal["open", "residents", "closed"]
@@ -180,10 +174,13 @@ class _House:
 
     def _replace(self, waiting: Waiting, loaded: Loaded) -> tuple[list[Decision], bool]:
         """The model is loaded in a way that won't do: stop it when it is idle, then load it again."""
+        has_turn = self._mode == "open" and loaded.state != "loading" and not self._inside[loaded.key]
+        if not has_turn and self._is_known(waiting.want):
+            return [], False
         best = self._best(waiting.want)
         if best is None:
-            return [Refuse(waiting.id, self._in_the_way(waiting.want))], True
-        if self._mode == "open" and loaded.state != "loading" and not self._inside[loaded.key]:
+            return [self._refusal(waiting)], True
+        if has_turn:
             self._leaving.add(loaded.key)
             self._claims[loaded.key] = best.pools
             return [Evict(loaded.key, waiting.id)], False
@@ -191,12 +188,14 @@ class _House:
 
     def _make_room(self, waiting: Waiting) -> tuple[list[Decision], bool]:
         want = waiting.want
-        best = self._best(want)
-        if best is None:
-            return [Refuse(waiting.id, self._in_the_way(want))], True
         if self._mode != "open" or want.key in self._begun:
+            if not self._is_known(want) and self._best(want) is None:
+                return [self._refusal(waiting)], True
             self._mode = "closed" if self._mode == "residents" and self._is_over(waiting) else self._mode
             return [], False
+        best = self._best(want)
+        if best is None:
+            return [self._refusal(waiting)], True
         if want.key not in self._held and (fitted := self._fitting(want, best, set())) is not None:
             self._begun.add(want.key)
             self._held[want.key] = fitted.pools
@@ -224,18 +223,34 @@ class _House:
 
     def _best(self, want: Want) -> Fitted | None:
         """The best load that there can be, with nobody in memory but those that are pinned."""
+        room = self._beside_pinned(want)
+        return None if room is None else self._snapshot.fits(want, room)
+
+    def _is_known(self, want: Want) -> bool:
+        """Whether there is a load for it, as it was found before."""
+        room = self._beside_pinned(want)
+        return room is not None and self._snapshot.is_known(want, room)
+
+    def _beside_pinned(self, want: Want) -> Room | None:
+        """The room that there can be, None if others are pinned in all places."""
         pinned = self._pinned(want)
         if len(pinned) >= self._limit:
             return None
-        return self._snapshot.fits(want, _left(self._snapshot.capacity, [member.holds for member in pinned]))
+        return self._beside(pinned)
+
+    def _beside(self, pinned: Sequence[Loaded]) -> Room:
+        return left(self._snapshot.capacity, [member.holds for member in pinned])
 
     def _pinned(self, want: Want) -> list[Loaded]:
         return [member for member in self._staying.values() if member.is_pinned and member.key != want.key]
 
-    def _in_the_way(self, want: Want) -> tuple[str, ...]:
-        """The pinned models without which it would fit."""
-        alone = self._snapshot.fits(want, self._snapshot.capacity)
-        return tuple(member.model for member in self._pinned(want)) if alone else ()
+    def _refusal(self, waiting: Waiting) -> Refuse:
+        """It can't be loaded: for those that are pinned, if it would fit without them, else by itself."""
+        capacity, pinned = self._snapshot.capacity, self._pinned(waiting.want)
+        if self._snapshot.fits(waiting.want, capacity) is None:
+            return Refuse(waiting.id, room=capacity)
+        names = tuple(member.model for member in pinned)
+        return Refuse(waiting.id, names, len(pinned) >= self._limit, self._beside(pinned))
 
     def _fitting(self, want: Want, best: Fitted, gone: set[str]) -> Fitted | None:
         """The load beside those who are there without the ones `gone`, if that is as good as the best one."""
@@ -243,7 +258,7 @@ class _House:
         there += [room for key, room in self._claims.items() if key != want.key]
         if len(there) >= self._limit:
             return None
-        fitted = self._snapshot.fits(want, _left(self._snapshot.capacity, there))
+        fitted = self._snapshot.fits(want, left(self._snapshot.capacity, there))
         return fitted if fitted and fitted.layers >= best.layers else None
 
     def _victims(self, want: Want, best: Fitted) -> list[Loaded] | None:
@@ -286,5 +301,6 @@ class _House:
         return head is not None and head.want.is_served_by(member.digest, member.load)
 
 
-def _left(capacity: Room, taken: Sequence[Room]) -> Room:
+def left(capacity: Room, taken: Sequence[Room]) -> Room:
+    """What is left of each pool."""
     return {pool: size - sum(room.get(pool, 0) for room in taken) for pool, size in capacity.items()}

@@ -1,20 +1,22 @@
 """The one bounded queue in which requests wait: a line for each key (models of one worker share it), and their order.
 
 A line per key keeps a look at the queue's heads as cheap with ten thousand waiting as with ten. Across lines, what is
-shared out are loads: whose client had fewer of them goes first, then who came earlier. Knows nothing of why somebody
-waits.
+shared out are loads: whose client had fewer of them goes first, then who came earlier. Who comes back since his worker
+died was taken in before: he counts as nobody of too many, and no time limit holds for him. Knows nothing else of why
+somebody waits.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from runner.scheduler.order import Line
 from runner.scheduler.ticket import Ticket
 
 _REMEMBERED = 1024  # clients whose loads are counted
+_TIDY = 64  # tickets that may be noted beside those who wait
 
 
 class Queue:
@@ -24,9 +26,9 @@ class Queue:
         self._lines: dict[str, Line] = {}
         self._length = 0
         self._by_model: Counter[str] = Counter()
-        self._by_client: Counter[str] = Counter()
-        self._arrivals = _Arrivals()
-        self._batch = _Arrivals()
+        self._by_client: Counter[str] = Counter()  # newcomers
+        self._arrivals = _Arrivals(lambda ticket: ticket in self and not ticket.is_resumed)
+        self._batch = _Arrivals(lambda ticket: ticket in self and not ticket.aged)
         self._loads: dict[str, int] = {}  # by client: where the next load for it begins
         self._loaded = 0  # where the last load began
 
@@ -46,9 +48,10 @@ class Queue:
             ticket.floor = self._loaded
         self._lines.setdefault(ticket.want.key, Line()).join(ticket)
         self._by_model[ticket.want.model] += 1
-        self._by_client[ticket.want.client] += 1
         self._length += 1
-        self._arrivals.add(ticket)
+        if not ticket.is_resumed:
+            self._by_client[ticket.want.client] += 1
+            self._arrivals.add(ticket)
         if ticket.rank:
             self._batch.add(ticket)
 
@@ -96,56 +99,67 @@ class Queue:
 
     def promote(self, before: float) -> None:
         """Those of the batch that came before this time have waited long enough: they count as the others do."""
-        for ticket in self._batch.until(before, self):
-            if ticket.aged:  # noted twice, having come back
-                continue
+        for ticket in self._batch.until(before):
             line = self._lines[ticket.want.key]
             line.withdraw(ticket)
             ticket.aged, ticket.place = True, None
             line.join(ticket)
 
     def overdue(self, before: float) -> tuple[Ticket, ...]:
-        """Those who wait and came before this time. Each is told once."""
-        return tuple(self._arrivals.until(before, self))
+        """Those who wait for the first time and came before this one. Each is told once."""
+        return tuple(self._arrivals.until(before))
 
     def oldest(self) -> float | None:
-        """When the first of those came who wait and haven't been told as overdue."""
-        return self._arrivals.first(self)
+        """When the first of those came who wait for the first time and haven't been told as overdue."""
+        return self._arrivals.first()
+
+    def newcomers(self) -> int:
+        """How many wait whom no worker has had yet."""
+        return self._by_client.total()
 
     def excess(self, client: str) -> Ticket | None:
-        """With the queue full: the last request of the client with most of them, if that isn't this client."""
+        """With the queue full: the last newcomer of the client with most of them, if that isn't this client."""
         greediest, most = max(self._by_client.items(), key=lambda item: item[1], default=("", 0))
         if most <= self._by_client[client]:
             return None
-        return max((ticket for ticket in self if ticket.want.client == greediest), key=lambda ticket: ticket.id)
+        theirs = (ticket for ticket in self if ticket.want.client == greediest and not ticket.is_resumed)
+        return max(theirs, key=lambda ticket: ticket.id)
 
     def _left(self, ticket: Ticket) -> None:
         self._length -= 1
         if not self._lines[ticket.want.key]:
             del self._lines[ticket.want.key]
-        for counter, name in ((self._by_model, ticket.want.model), (self._by_client, ticket.want.client)):
-            counter[name] -= 1
-            if not counter[name]:
-                del counter[name]
+        _less(self._by_model, ticket.want.model)
+        if not ticket.is_resumed:
+            _less(self._by_client, ticket.want.client)
+
+
+def _less(counter: Counter[str], name: str) -> None:
+    counter[name] -= 1
+    if not counter[name]:
+        del counter[name]
 
 
 class _Arrivals:
-    """Tickets by the time of their arrival; those that no longer wait are forgotten now and then."""
+    """Tickets by the time of their arrival; those that are `meant` no longer are forgotten now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, meant: Callable[[Ticket], bool]) -> None:
+        self._meant = meant
         self._heap: list[tuple[float, int, Ticket]] = []
+        self._tidy = _TIDY  # so long the heap may become until it is looked through
 
     def add(self, ticket: Ticket) -> None:
         heapq.heappush(self._heap, (ticket.arrived, ticket.id, ticket))
-
-    def first(self, queue: Queue) -> float | None:
-        while self._heap and self._heap[0][2] not in queue:
-            heapq.heappop(self._heap)
-        if len(self._heap) > 2 * len(queue) + 64:
-            self._heap = [entry for entry in self._heap if entry[2] in queue]
+        if len(self._heap) > self._tidy:
+            self._heap = [entry for entry in self._heap if self._meant(entry[2])]
             heapq.heapify(self._heap)
+            self._tidy = _TIDY + 2 * len(self._heap)
+
+    def first(self) -> float | None:
+        while self._heap and not self._meant(self._heap[0][2]):
+            heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def until(self, before: float, queue: Queue) -> Iterator[Ticket]:
-        while (first := self.first(queue)) is not None and first <= before:
+    def until(self, before: float) -> Iterator[Ticket]:
+        while (first := self.first()) is not None and first <= before:
             yield heapq.heappop(self._heap)[2]

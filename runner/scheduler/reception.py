@@ -1,6 +1,7 @@
 """Who may wait, and for how long: the queue's length and its deadline, and what those hear who are sent away.
 
-Changes the queue and nothing else; tickets that it sends away are the caller's to end.
+Changes the queue and nothing else; tickets that it sends away are the caller's to end. Whom a worker had already is
+never sent away: he comes back only because it died, and may be in the middle of his answer.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SentAway = tuple[Ticket, ServerBusy]
 
 
 class Reception:
-    """`length` requests may wait in the queue, each for `timeout` seconds (inf for ever)."""
+    """`length` newcomers may wait in the queue, each for `timeout` seconds (inf for ever)."""
 
     def __init__(self, queue: Queue, outlook: Outlook, pace: Pace, *, length: int, timeout: float) -> None:
         self._queue = queue
@@ -37,8 +38,8 @@ class Reception:
 
     def surplus(self, ticket: Ticket, now: float) -> SentAway | None:
         """Who has to go since this ticket came, if the queue is too long now, out of the queue already: the last
-        request of the client that has most of them, or this one."""
-        if ticket not in self._queue or len(self._queue) <= self.length:
+        newcomer of the client that has most of them, or this one."""
+        if ticket not in self._queue or self._queue.newcomers() <= self.length:
             return None
         other = self._queue.excess(ticket.want.client)
         words = _FULL if other is None else f"{_FULL}, and others had fewer of them"

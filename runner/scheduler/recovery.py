@@ -1,26 +1,29 @@
 """What becomes of the requests inside a worker that died, and of the model whose worker it was. Pure.
 
 A request goes back to its place and on behind what was told of it. Whoever had no new token when the worker died may
-have killed it: suspects go first into the next worker, one at a time, each until it has a new token; and who is twice
-the only one without when a worker dies is not tried again. Carrying out is the loop's; time is a number that it brings.
+have killed it. Into the next worker those go first who were in the middle of an answer and are no suspects; when they
+have got on, the suspects, one at a time, each until it has a new token; then all others. What has no tokens to show
+(embeddings, say) is tried together once, and then by itself too. Who is twice the only one without a new token when a
+worker dies is not tried again. Carrying out is the loop's; time is a number that it brings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.errors import LoadFailed, RunnerError, WorkerCrashed
+from runner.protocol.commands import Generate
 from runner.scheduler.breaker import Breaker, CrashLoop
 from runner.scheduler.failures import Exit, gibibytes
-from runner.scheduler.memory import Need
+from runner.scheduler.memory import HOST, Need, Room
 from runner.scheduler.quarantine import Quarantine
 from runner.scheduler.ticket import Ticket, Want
 
 _TRIES = 2  # deaths that count against a request, and loads that may die, until it is given up
 _TRIAL = 10.0  # seconds that others wait for a suspect, and after which it is none: its prompt may be a long one
 _ACQUITTALS = 2  # deaths in a row without a new token, after which it isn't acquitted any more
-_SMALLER = 0.6  # of what a load takes beside the weights is left to it once it has run out of memory
+_SMALLER = 0.6  # of what a load takes is left to it once it has run out of memory, beside the host's weights
 _STAYS_SMALL = 3600.0  # seconds
 
 
@@ -36,9 +39,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """A model that ran out of memory once: its loads stay within `most` bytes until then. `words` say why."""
+    """A model that ran out of memory once: its loads stay within `most` bytes of each pool until then, and within what
+    is free of the others. `words` say why."""
 
-    most: int
+    most: Room
     until: float
     words: str
 
@@ -50,6 +54,7 @@ class Recovery:
         self._breaker = Breaker()
         self._quarantine = Quarantine()
         self._suspects: dict[str, dict[int, Ticket]] = {}
+        self._returning: dict[str, dict[int, Ticket]] = {}  # in the middle of their answers, where there are suspects
         self._small: dict[str, Small] = {}
 
     # -- newcomers
@@ -67,27 +72,39 @@ class Recovery:
     # -- who may enter
 
     def fronts(self, lines: Sequence[Sequence[Ticket]]) -> list[Sequence[Ticket]]:
-        """The beginnings of the waiting lines; where there are suspects, the first of them and nobody else."""
+        """The beginnings of the waiting lines; where there are suspects, those who come next and nobody else."""
         if not self._suspects:
             return list(lines)
-        return [self._front(line) for line in lines if line]
-
-    def _front(self, line: Sequence[Ticket]) -> Sequence[Ticket]:
-        waiting = [ticket for ticket in self._suspects.get(line[0].want.key, {}).values() if ticket.run is None]
-        return (min(waiting, key=lambda ticket: ticket.id),) if waiting else line
+        return [self._next(line[0].want.key) or line for line in lines if line]
 
     def window(self, key: str, window: int, inside: int, now: float) -> int:
-        """How many requests a worker may hold now: as long as there are suspects, one of them at a time enters."""
-        suspects = self._suspects.get(key)
+        """How many requests a worker may hold now: as long as there are suspects, no more than come next."""
+        suspects, returning = self._suspects.get(key, {}), self._returning.get(key, {})
         if not suspects:
             return window
-        is_on_trial = any(ticket.run is not None and not _is_acquitted(ticket, now) for ticket in suspects.values())
-        is_left = any(ticket.run is None for ticket in suspects.values())
-        return min(window, inside if is_on_trial else inside + 1) if is_on_trial or is_left else window
+        coming = self._next(key)
+        if coming and coming[0].id in returning:
+            return min(window, inside + len(coming))
+        if any(ticket.run is not None and now < ticket.entered + _TRIAL for ticket in returning.values()):
+            return min(window, inside)
+        if any(ticket.run is not None and not _is_acquitted(ticket, now) for ticket in suspects.values()):
+            return min(window, inside)
+        return min(window, inside + len(coming)) if coming else window
+
+    def _next(self, key: str) -> Sequence[Ticket]:
+        """Who of those that a worker died under goes first; nobody where there is no suspect, or none waits."""
+        if key not in self._suspects:
+            return ()
+        if returning := _waiting(self._returning.get(key, {})):
+            return returning
+        suspects = _waiting(self._suspects[key])
+        together = [ticket for ticket in suspects if ticket.fruitless < _TRIES and _is_silent(ticket)]
+        return together if suspects and suspects[0] in together else suspects[:1]
 
     def next_look(self, now: float) -> float | None:
         """When a trial has lasted for long enough, if there is one."""
-        ends = [t.entered + _TRIAL for each in self._suspects.values() for t in each.values() if t.run is not None]
+        inside = [t for group in (self._suspects, self._returning) for each in group.values() for t in each.values()]
+        ends = [ticket.entered + _TRIAL for ticket in inside if ticket.run is not None]
         return min((end for end in ends if end > now), default=None)
 
     # -- how they get on
@@ -106,12 +123,24 @@ class Recovery:
 
     def ended(self, ticket: Ticket) -> bool:
         """It is over, or above suspicion. True if others may enter now."""
-        suspects = self._suspects.get(ticket.want.key)
-        if not suspects or suspects.pop(ticket.id, None) is None:
+        key = ticket.want.key
+        if key not in self._suspects:
             return False
-        if not suspects:
-            del self._suspects[ticket.want.key]
-        return True
+        was = (ticket.id in self._suspects[key], ticket.id in self._returning.get(key, {}))
+        self._suspects[key].pop(ticket.id, None)
+        self._returning.get(key, {}).pop(ticket.id, None)
+        self._tidy(key)
+        return any(was)
+
+    def answered(self, ticket: Ticket) -> None:
+        """It is done. What has no tokens to show has got on by that."""
+        if _is_silent(ticket):
+            self._breaker.worked(ticket.want.key)
+
+    def _tidy(self, key: str) -> None:
+        if not self._suspects.get(key):
+            self._suspects.pop(key, None)
+            self._returning.pop(key, None)
 
     # -- deaths
 
@@ -121,7 +150,8 @@ class Recovery:
         failed: list[tuple[Ticket, RunnerError]] = []
         quarantined = 0
         fruitless = [ticket for ticket in inside if not ticket.advanced]
-        known = any(ticket.counted for ticket in fruitless)  # the request explains this one, too
+        known = any(ticket.counted for ticket in fruitless)  # the request explains this one, too,
+        known |= len(fruitless) > 1 and all(t.fruitless and _is_silent(t) for t in fruitless)  # or one of these does
         blamed = self._blame([t for t in fruitless if not _is_acquitted(t, now)] or fruitless)
         for ticket in fruitless:
             ticket.fruitless += 1
@@ -136,14 +166,22 @@ class Recovery:
                 quarantined += 1
             else:
                 again.append(ticket)
-                if ticket in blamed:
-                    self._suspects.setdefault(ticket.want.key, {})[ticket.id] = ticket
+                self._note(ticket, ticket in blamed)
+        self._tidy(key)
         pause = 0.0
         if len(fruitless) < len(inside):
             self._breaker.worked(key)
         elif not known:
             pause = self._counted(key, model, how, now)
         return Verdict(again, failed, pause, quarantined)
+
+    def _note(self, ticket: Ticket, is_blamed: bool) -> None:
+        suspects, returning = (each.setdefault(ticket.want.key, {}) for each in (self._suspects, self._returning))
+        if is_blamed:
+            suspects[ticket.id] = ticket
+            returning.pop(ticket.id, None)
+        elif ticket.told and ticket.id not in suspects:
+            returning[ticket.id] = ticket
 
     @staticmethod
     def _blame(fruitless: Sequence[Ticket]) -> list[Ticket]:
@@ -189,12 +227,17 @@ class Recovery:
 
     def step_down(self, key: str, model: str, had: Need, least: int, now: float) -> Small | None:
         """A load ran out of memory, or the system ended it for that: what its next one may take. None if that is known
-        to be of no use: it ran with less already, or `least` is no less than it had."""
+        to be of no use: it ran with less already, or `least`, the smallest on the CPU alone, is no less than it had.
+
+        Which pool ran out nobody says. What a device loses, the host is given: layers move there.
+        """
         self._forget_small(now)
-        most = max(least, had.weights + round(_SMALLER * (had.total - had.weights)))
-        if key in self._small or most >= had.total:
+        most = {pool: round(_SMALLER * size) for pool, size in had.devices.items()}
+        moved = sum(had.devices.values()) - sum(most.values())
+        most[HOST] = max(least, had.weights + round(_SMALLER * (had.host - had.weights)) + moved)
+        if key in self._small or (most[HOST] >= had.host and not moved):
             return None
-        words = f'"{model}" ran out of memory with {gibibytes(had.total)}; from now on it gets {gibibytes(most)}'
+        words = f'"{model}" ran out of memory with {_told(had.pools)}; from now on it gets {_told(most)}'
         self._small[key] = Small(most, now + _STAYS_SMALL, words)
         return self._small[key]
 
@@ -211,6 +254,24 @@ class Recovery:
 def _is_acquitted(ticket: Ticket, now: float) -> bool:
     """Whether it has been in its worker for so long that somebody else will have killed that."""
     return now >= ticket.entered + _TRIAL and ticket.fruitless <= _ACQUITTALS
+
+
+def _told(pools: Room) -> str:
+    """Bytes by pool for people; where there is the host alone, without its name."""
+    if len(pools) == 1:
+        return gibibytes(sum(pools.values()))
+    there = sorted(pools.items(), key=lambda item: (item[0] == HOST, item[0]))
+    return " and ".join(f"{gibibytes(size)} of {'memory' if pool == HOST else pool}" for pool, size in there)
+
+
+def _waiting(tickets: Mapping[int, Ticket]) -> list[Ticket]:
+    """Those that wait, in order: in the middle of an answer first."""
+    return sorted((each for each in tickets.values() if each.run is None), key=lambda each: (not each.told, each.id))
+
+
+def _is_silent(ticket: Ticket) -> bool:
+    """Whether nothing is heard of it before its end."""
+    return not isinstance(ticket.want.work, Generate)
 
 
 def _on_pause(model: str, seconds: float) -> LoadFailed:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from modelfiles.sizes import human_bytes
 from runner.protocol.commands import Load
+from runner.protocol.devices import HOST
 from runner.protocol.events import Ready
 from runner.scheduler.fleet import Member
+from runner.scheduler.memory import Lack
 from runner.scheduler.pools import by_pool, device_names, held
 from runner.scheduler.ticket import Want
 
@@ -80,10 +82,29 @@ def replaced(want: Want, digest: str, loaded: Load) -> str:
     return "the model itself was changed" if want.digest != digest else "a request needs it loaded in another way"
 
 
-def refused(need: int, have: int, pinned: Sequence[str]) -> str:
-    """A request was sent away, since its model fits nowhere."""
-    beside = f" beside what is pinned ({', '.join(pinned)})" if pinned else ""
-    return f"it needs at least {human_bytes(need)} of memory, and there are {human_bytes(have)} for models{beside}"
+def needed(lack: Lack) -> str:
+    """What a load takes of the pool that decides."""
+    what = "memory" if lack.pool == HOST else f"{lack.pool}'s memory"
+    beside = f" beside what {' and '.join(lack.beside)} can hold" if lack.beside else ""
+    return f"it needs at least {human_bytes(lack.need)} of {what}{beside}"
+
+
+def refused(lack: Lack, pinned: Sequence[str], limit: int = 0) -> str:
+    """A request was sent away, since its model fits nowhere; with `limit`, since as many models as that are pinned."""
+    names = ", ".join(pinned)
+    if limit:
+        return f"no more than {limit} may be loaded at once (max_loaded_models), and that is what is pinned ({names})"
+    beside = f" beside what is pinned ({names})" if pinned else ""
+    return f"{needed(lack)}, and there are {human_bytes(lack.have)} for models{beside}"
+
+
+def beyond(limit: int) -> str:
+    """A model goes since fewer may be loaded than there are."""
+    return f"no more than {limit} may be loaded at once now (max_loaded_models)"
+
+
+PINNED = "it stays in memory until it is unpinned"
+UNPINNED = "it goes when its time is over, or others need its room"
 
 
 def expired(member: Member) -> str:

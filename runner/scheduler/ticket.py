@@ -28,7 +28,8 @@ class Want:
     `load` says how to load the model if it has to be loaded; its `num_parallel` 0 and `cells` 0 leave these two to the
     memory plan. `named` are the load options that the caller asked for in so many words: only those, and a longer
     context, are reason enough to load a resident model anew. `automatic`: nobody asked for this
-    context. `words` say what was decided about the load. Without `work`, the model is only to be made resident.
+    context. `words` say what was decided about the load. `generation` is that of the settings by which it was. Without
+    `work`, the model is only to be made resident.
     """
 
     model: str  # the full name
@@ -44,6 +45,7 @@ class Want:
     priority: Priority = "interactive"
     automatic: bool = False
     words: tuple[str, ...] = ()
+    generation: int = 0
 
     def is_served_by(self, digest: str, loaded: Load) -> bool:
         """Whether a worker with this load can take the request, or another load is needed."""

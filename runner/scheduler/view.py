@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
-from runner.scheduler import plan
+from runner.scheduler import foresight
 from runner.scheduler.breaker import CrashLoop
 from runner.scheduler.fleet import Fleet, Member
 from runner.scheduler.history import History
@@ -55,6 +55,10 @@ class View:
         """Full names of the models that are pinned, loaded or not."""
         return frozenset(self._pinned)
 
+    def is_kept(self, member: Member) -> bool:
+        """Whether it stays because of a model that is pinned."""
+        return self._fleet.is_kept(member, self._pinned)
+
     def standing(self, request: int) -> Standing | None:
         """Where a request stands now: None once it has ended; without anything ahead once a worker has it."""
         ticket = self._tickets.get(request)
@@ -94,11 +98,10 @@ class View:
         member = self._fleet.of(key)
         return member is not None and member.state == "ready"
 
-    def foresee(self, want: Want) -> plan.Foreseen:
-        """What would be decided for a request that came now, if nobody else waited. Nothing is changed."""
-        snapshot = self._survey.foresee(want, self._clock())
-        need, capacity = self._survey.shortage(want)
-        return plan.Foreseen(tuple(plan.plan(snapshot)), need, self._survey.left(), capacity)
+    def foresee(self, want: Want) -> foresight.Foreseen:
+        """What would be decided for a request that came now, if all others who wait had what they wait for and kept it
+        busy. Nothing is changed."""
+        return foresight.foresee(self._survey.foresee(want, self._clock()), want, self._survey.lack)
 
     def crash_loops(self) -> tuple[CrashLoop, ...]:
         """The models whose workers kept dying, and that are left alone for a while."""

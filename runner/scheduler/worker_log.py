@@ -37,7 +37,7 @@ class WorkerLog:
 
     @property
     def tail(self) -> str:
-        """The end of what was written, from the beginning of a line where there is one."""
+        """The end of what was written since `begin_tail`, from the beginning of a line where there is one."""
         text = self._tail.decode("utf-8", "replace")
         return (text.partition("\n")[2] if len(self._tail) == _TAIL and "\n" in text else text).strip()
 
@@ -51,6 +51,10 @@ class WorkerLog:
                 self._append(data[start : start + self._limit])
         except OSError as error:
             self._give_up(error)
+
+    def begin_tail(self) -> None:
+        """What was written so far explains nothing that comes from now on: `tail` begins here. The file goes on."""
+        self._tail = b""
 
     def close(self) -> None:
         """Close the file; `tail` stays readable."""

@@ -43,6 +43,7 @@ from registry.standing import Known, Standing
 from registry.stored import BrokenModel, StoredModel
 from registry.verify import Sample, Verified
 from runner import errors
+from runner.inference.adapters import Worn
 from runner.inference.adoptions import Adoptable, Shelf
 from runner.inference.caller import CALLER, Caller
 from runner.inference.models import Removed
@@ -451,6 +452,10 @@ class FakeModels:
     async def asked(self, name: str) -> StoredModel:
         return await self.show(name)
 
+    async def worn(self, name: str) -> tuple[StoredModel, tuple[Worn, ...]]:
+        model, _, adapter = name.partition("+")
+        return await self.show(model), (Worn(adapter, 0.5),) if adapter else ()
+
     async def show(self, name: str) -> StoredModel:
         full = str(Name.parse(self.aliased.get(name, name)))
         if full not in self.stored:
@@ -674,7 +679,7 @@ class FakePlans:
 
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
-    def plan(self, model: str, options: Mapping[str, Any]) -> Plan:
+    async def plan(self, model: str, options: Mapping[str, Any]) -> Plan:
         self.asked.append((model, options))
         if model == "missing":
             raise errors.UnknownModel("missing", ("demo:latest",))

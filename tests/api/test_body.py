@@ -103,6 +103,7 @@ def test_wrong_kinds_for_openai(server: Served, body: dict[str, Any], words: str
         ("/api/chat", {**CHAT, "options": []}, "options must be an object"),
         ("/api/chat", {**CHAT, "think": "wildly"}, "think must be true, false, low, medium or high"),
         ("/api/chat", {**CHAT, "think": 1}, "think must be true, false, low, medium or high"),
+        ("/api/chat", {**CHAT, "keep_alive": True}, "keep_alive takes seconds or a duration such as 5m, not true"),
         ("/api/chat", {**CHAT, "keep_alive": "5 parsecs"}, "keep_alive takes seconds or a duration such as 5m"),
         ("/api/chat", {**CHAT, "messages": [{"role": "robot"}]}, "messages[0].role must be one of system, user"),
         ("/api/chat", {**CHAT, "messages": [{"role": "user", "images": "x"}]}, "messages[0].images must be a list of"),

@@ -56,3 +56,17 @@ def test_what_is_honoured_is_looked_at(server: Served, monkeypatch: pytest.Monke
     named = {each.name: each.encode_name for each in msgspec.structs.fields(shape)}
     looked_at = {named[name] for name in seen if name in named}
     assert set(TABLE[path].honoured) - looked_at == set()
+
+
+LOADING = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages")
+
+
+@pytest.mark.parametrize("path", LOADING)
+def test_ollamas_options_mean_the_same_in_other_dialects(server: Served, path: str) -> None:
+    given = {"options": {"num_gpu": 3, "num_batch": 64, "temperature": 0.1}, "num_gpu": 5, "kv_cache_type": "q8_0"}
+    reply = server.post(path, {**BODIES[path], **given})
+    assert reply.status == 200, reply.body
+    (asked,) = server.service.seen
+    loads = {"num_gpu": 5, "num_batch": 64, "kv_cache_type": "q8_0"}
+    assert {name: asked.options.get(name) for name in (*loads, "temperature")} == {**loads, "temperature": 0.1}
+    assert server.post(path, {**BODIES[path], "num_gpu": "many"}).status == 400

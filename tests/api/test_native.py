@@ -401,6 +401,13 @@ def test_a_template_shows_what_clients_look_for(server: Served, template: str | 
     assert server.post("/api/show", {"model": "demo"}).json["template"] == shown
 
 
+def test_show_says_which_adapters_a_name_means(server: Served) -> None:
+    assert "adapters" not in server.post("/api/show", {"model": "demo"}).json
+    shown = server.post("/api/show", {"model": "demo+sql"}).json
+    assert shown["adapters"] == [{"name": "sql", "scale": 0.5}]
+    assert shown["details"]["family"] == "llama"
+
+
 def test_show_of_a_projector(server: Served) -> None:
     assert "projector_info" not in server.post("/api/show", {"model": "demo"}).json
     server.models.stored["demo:latest"] = replace(stored("demo"), projector=Path("/store/blobs/sha256-projector"))

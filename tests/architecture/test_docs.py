@@ -1,8 +1,11 @@
-"""docs/architecture.md against the tree: a name in it leads somewhere, and no floor is left out."""
+"""docs/architecture.md against the tree: a name in it leads somewhere, and no floor is left out. And
+docs/configuration.md against the table of settings."""
 
 import ast
 import re
 from pathlib import Path
+
+from runner.config import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 TEXT = ROOT / "docs" / "architecture.md"
@@ -47,3 +50,16 @@ def test_every_floor_is_in_the_table() -> None:
     rows = [line for line in TEXT.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     named = set(re.findall(r"[a-z_]+", " ".join(rows)))
     assert floors() - named == set()
+
+
+def test_every_setting_stands_where_it_says_when_a_change_counts() -> None:
+    lines = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|")[1:3] for line in lines if line.startswith("| `")]
+    starts = {"now": "at once", "load": "from the next request on", "start": "when the daemon is started again"}
+    written = {
+        when: set(names.strip(" `").split())
+        for names, words in rows
+        for when, start in starts.items()
+        if words.strip().startswith(start)
+    }
+    assert written == {when: {each.name for each in SETTINGS if each.applies == when} for when in starts}

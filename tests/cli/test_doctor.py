@@ -70,6 +70,34 @@ def test_another_version_a_wrong_key_and_an_old_daemon(
     assert "no Runner" in found(runner, tmp_path, check=1)["daemon"]["said"]
 
 
+HALF_WRITTEN = "keep_alive: 1m\nkeep_al\n"
+
+
+def test_a_half_written_file_keeps_no_command_from_a_daemon_that_runs(
+    examined: FakeDaemon, runner: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").write_text(HALF_WRITTEN)
+    home = {"RUNNER_HOME": str(tmp_path)}
+    done = runner("ps", **home)
+    assert done.stdout.startswith("NAME")
+    assert done.stderr.startswith("Warning: ")
+    assert "is not YAML: line 2: could not find expected ':'" in done.stderr.splitlines()[0]
+    told = found(runner, tmp_path, check=1)
+    assert "line 2" in told["settings"]["said"]
+    assert told["engine"]["state"] == "ok"  # so it went on with the daemon
+
+
+def test_nothing_is_started_with_a_half_written_file(alone: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").write_text(HALF_WRITTEN)
+    done = alone("show", "demo", check=2, RUNNER_HOME=str(tmp_path), RUNNER_AUTOSTART="1")
+    assert "Error: " in done.stderr
+    assert "line 2" in done.stderr
+    told = found(alone, tmp_path, check=1)
+    assert {"settings", "daemon", "store", "memory", "sandbox", "engine"} <= set(told)
+
+
 def test_without_a_daemon_it_looks_itself_and_starts_none(alone: CommandLine, tmp_path: Path) -> None:
     told = found(alone, tmp_path / "home")
     assert {"settings", "daemon", "store", "memory", "sandbox", "engine"} <= set(told)

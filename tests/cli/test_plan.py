@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.cli.command_line import CommandLine
 from tests.cli.fake_daemon import NASTY, FakeDaemon
 
@@ -58,6 +60,26 @@ def test_a_plan_in_words(daemon: FakeDaemon, runner: CommandLine) -> None:
     )
 
 
+def test_what_is_taken_later_is_told_apart(daemon: FakeDaemon, runner: CommandLine) -> None:
+    host, gpu = PLAN["pools"]
+    daemon.refusals["/runner/plan"] = (200, PLAN | {"pools": [host | {"later": 2 * GB}, gpu]})
+    lines = runner("plan", "big").stdout.splitlines()
+    assert lines[3] == "    takes 7.0 GB at once, up to 9.0 GB with a crowd"
+
+
+def test_another_name_is_told_beside_the_models_own(daemon: FakeDaemon, runner: CommandLine) -> None:
+    daemon.refusals["/runner/plan"] = (200, PLAN)
+    assert runner("plan", "big:sql").stdout.startswith("big:sql (big:latest): it fits ")
+    assert runner("plan", "BIG:latest").stdout.startswith("big:latest: it fits ")
+
+
+def test_of_a_model_that_is_not_there_a_look_is_offered(daemon: FakeDaemon, runner: CommandLine) -> None:
+    daemon.refusals["/runner/plan"] = (404, {"error": 'model "far" not found, try pulling it first'})
+    said = runner("plan", "far", check=1).stderr
+    assert said.startswith('Error: model "far" not found')
+    assert "`runner pull --dry-run far` tells its size" in said
+
+
 def test_what_does_not_fit_is_said_and_fails(daemon: FakeDaemon, runner: CommandLine) -> None:
     daemon.refusals["/runner/plan"] = (
         200,
@@ -67,6 +89,22 @@ def test_what_does_not_fit_is_said_and_fails(daemon: FakeDaemon, runner: Command
     assert "big:latest: it does not fit on this machine\n    needs 40 GB of 12 GB memory\n" in result.stdout
     assert result.stderr == "Error: big does not fit on this machine\n"
     assert json.loads(runner("plan", "big", "--json", check=1).stdout)["verdict"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words", "error"),
+    [
+        ("pinned", "pinned models leave no room for it", "big cannot be loaded beside the models that are pinned"),
+        ("reloads", "it would be loaded anew", None),
+    ],
+)
+def test_verdicts_of_their_own(
+    daemon: FakeDaemon, runner: CommandLine, verdict: str, words: str, error: str | None
+) -> None:
+    daemon.refusals["/runner/plan"] = (200, PLAN | {"verdict": verdict, "evicts": []})
+    result = runner("plan", "big", check=1 if error else 0)
+    assert f"big:latest: {words}\n" in result.stdout
+    assert result.stderr == (f"Error: {error}\n" if error else "")
 
 
 def test_the_table_of_contexts(daemon: FakeDaemon, runner: CommandLine) -> None:

@@ -177,15 +177,15 @@ REASONS: dict[str, Any] = {
 
 
 def test_why_in_sections() -> None:
-    assert whycard.card(REASONS, 76, NOW).splitlines() == [
+    assert whycard.card(REASONS, "demo", 76, NOW).splitlines() == [
         "demo:latest: It is loaded for 5 min.",
         "",
         "  Where",
         "    All on the CPU.",
         "    It runs on the CPU because this machine has no GPU that llama.cpp can",
         "    use.",
-        "    CPU          weights 4.5 MB, KV cache 1.0 MB",
-        "    free then    3.0 GB of memory",
+        "    CPU                     weights 4.5 MB, KV cache 1.0 MB",
+        "    free before the load    3.0 GB of memory",
         "",
         "  Next request",
         "    It would be computed at once.",
@@ -209,15 +209,46 @@ def test_why_in_sections() -> None:
         "    log: /home/somebody/.local/state/runner/logs/demo_latest.log",
         "",
         "  History",
-        "    5 minutes ago  stepped down  context 4096 in place of 8192, since memory",
-        "                                 ran out while it was loaded",
-        "    6 minutes ago  loading       context 4096",
+        "    11:55:00  stepped down  context 4096 in place of 8192, since memory ran",
+        "                            out while it was loaded",
+        "    11:54:00  loading       context 4096",
         "",
         "  Last error",
-        "    died, About an hour ago: killed by SIGKILL",
+        "    died, 11:00:00 (About an hour ago): killed by SIGKILL",
         "      ggml_backend: out of[2J memory",
         "      second line",
     ]
+
+
+def test_why_says_how_much_history_it_leaves_out_and_nothing_of_what_was_free_for_another_load() -> None:
+    (first, _), place = REASONS["history"], REASONS["placement"]
+    long = [first | {"time": f"2026-08-{20 + hour // 24}T{hour % 24:02}:00:00+00:00"} for hour in range(10, 24 + 6)]
+    lines = whycard.card(
+        {**REASONS, "history": long, "placement": place | {"memory": []}}, "demo", 76, NOW
+    ).splitlines()
+    begin = lines.index("  History")
+    assert lines[begin + 1] == "    05:00:00             loading  context 4096"
+    assert lines[begin + 12] == "    2026-08-20 18:00:00  loading  context 4096"
+    assert lines[begin + 13] == "    8 earlier (runner why --json shows them)"
+    assert not any("free before" in line for line in lines)
+
+
+def test_pin_and_unpin_say_what_they_did(daemon: FakeDaemon, runner: CommandLine) -> None:
+    daemon.refusals["/runner/pin"] = (200, {"pinned": ["demo:latest"], "changed": True})
+    daemon.refusals["/runner/unpin"] = (200, {"pinned": [], "changed": True})
+    done = runner("pin", "demo")
+    assert (done.stdout, done.stderr) == ("", 'demo is loaded and stays until "runner unpin demo"\n')
+    assert runner("unpin", "demo").stderr.startswith("demo is pinned no more: ")
+    daemon.refusals["/runner/unpin"] = (200, {"pinned": [], "changed": False})
+    assert runner("unpin", "demo").stderr == "demo was not pinned\n"
+
+
+def test_why_names_the_adapters() -> None:
+    lines = whycard.card(
+        {**REASONS, "adapters": [{"name": "sql:latest", "scale": 0.5}]}, "demo:sql", 76, NOW
+    ).splitlines()
+    assert lines[0] == "demo:sql (demo:latest): It is loaded for 5 min."
+    assert lines[lines.index("  Adapters") + 1] == "    sql:latest    scale 0.5"
 
 
 def test_why_asks_with_the_options_in_question(daemon: FakeDaemon, runner: CommandLine) -> None:

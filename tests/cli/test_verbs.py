@@ -128,7 +128,7 @@ def test_stop(daemon: FakeDaemon, runner: CommandLine) -> None:
     assert runner("stop", "demo").stdout == ""
     [request] = daemon.asked("/api/generate")
     assert request.body == {"model": "demo", "keep_alive": 0, "stream": False}
-    assert "couldn't find model 'none'" in runner("stop", "none", check=1).stderr
+    assert 'model "none" not found' in runner("stop", "none", check=1).stderr
 
 
 def test_cp(daemon: FakeDaemon, runner: CommandLine) -> None:

@@ -14,7 +14,6 @@ import pytest
 
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
-from tests.end_to_end.test_swap import workers
 from tests.llama.test_adapters import write_adapter
 
 HI = [{"role": "user", "content": "How do I pull a model?"}]
@@ -68,7 +67,7 @@ def test_they_share_a_worker_and_answer_as_from_one_of_their_own(tuned: Daemon) 
     alone: dict[str, Scored] = {}
     for model in MODELS:
         alone[model] = scored(tuned, model)
-        gone = workers(tuned)
+        gone = tuned.workers()
         for resident in tuned.get("/api/ps")["models"]:
             tuned.post("/api/generate", {"model": resident["name"], "keep_alive": 0, "stream": False})
         for worker in gone:
@@ -82,7 +81,7 @@ def test_they_share_a_worker_and_answer_as_from_one_of_their_own(tuned: Daemon) 
         answers = list(pool.map(lambda model: (model, scored(tuned, model)), mixed))
     for model, answer in answers:
         assert agree(answer, alone[model]), model
-    assert len(workers(tuned)) == 1
+    assert len(tuned.workers()) == 1
     assert tuned.log.read_text().count("loading ") == loads + 1
 
 
@@ -93,6 +92,9 @@ def test_a_model_and_an_adapter_are_asked_for_like_any_other(tuned: Daemon) -> N
     assert tuned.post("/tokenize", {"model": "demo:sql", "prompt": "Hi"})["count"] > 0
     assert tuned.get("/v1/models/demo:sql")["id"] == "demo:sql"
     assert tuned.post("/api/generate", {"model": "demo:sql", "stream": False})["done_reason"] == "load"
+    sql = [{"name": "sql:latest", "scale": 1.0}]
+    assert tuned.post("/api/show", {"model": "demo:sql"})["adapters"] == sql
+    assert tuned.post("/runner/why", {"model": "demo:sql"})["adapters"] == sql
     status, _ = tuned.post("/api/chat", {"model": "demo:gone", "messages": HI})
     assert status == 404
 
@@ -105,7 +107,7 @@ def test_a_request_names_its_adapters(tuned: Daemon) -> None:
     assert chat(tuned, "sql", lora=[{"name": "law", "scale": 1.0}]) == law
     assert chat(tuned, "sql", lora=[]) == chat(tuned, "sql", lora=[{"id": 0, "scale": 0}]) == demo
     assert chat(tuned, "pirate", lora=[{"name": "sql"}]) != chat(tuned, "pirate")
-    assert len(workers(tuned)) == 1
+    assert len(tuned.workers()) == 1
 
 
 def test_by_openais_client_as_with_vllm(tuned: Daemon) -> None:
@@ -147,10 +149,10 @@ def test_by_openais_client_as_with_vllm(tuned: Daemon) -> None:
 )
 def test_what_cannot_be_is_the_requests_mistake(tuned: Daemon, lora: Any, field: str) -> None:
     chat(tuned, "demo")
-    (worker,) = workers(tuned)
+    (worker,) = tuned.workers()
     status, body = tuned.post("/v1/chat/completions", {"model": "demo", "messages": HI, "lora": lora})
     assert (status, body["error"]["param"]) == (400, field)
-    assert workers(tuned) == [worker]
+    assert tuned.workers() == [worker]
 
 
 def test_an_adapter_of_other_weights_does_not_go_with_it(tuned: Daemon, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
+from runner.api.loading import NAMED
 from tests.benchmarks.daemon import Daemon
 
 _CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
@@ -31,7 +32,7 @@ def bounded(body: Any) -> Any:
     """The same, for the loaded model, and short: nothing that would load another, unload it, or go on for minutes."""
     if not isinstance(body, dict):
         return body
-    kept = {name: value for name, value in body.items() if name not in ("keep_alive", "num_ctx", "name", "n")}
+    kept = {name: value for name, value in body.items() if name not in ("keep_alive", "name", "n", *NAMED)}
     options = {"options": {"num_predict": 3}} if isinstance(body.get("options"), dict | None) else {}
     limits = dict.fromkeys(("max_tokens", "max_completion_tokens", "n_predict"), 3)
     return {**kept, "model": "demo", **options, **limits}

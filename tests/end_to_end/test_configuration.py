@@ -8,6 +8,7 @@ import signal
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,9 +21,9 @@ TOKENS = 300
 
 
 @contextmanager
-def streaming(daemon: Daemon, model: str) -> Iterator[Callable[[], int]]:
+def streaming(daemon: Daemon, model: str, tokens: int = TOKENS) -> Iterator[Callable[[], int]]:
     """A stream that has begun; what it gives reads the rest, and counts its tokens."""
-    body = {"model": model, "prompt": "def", "raw": True, "options": {"num_predict": TOKENS, "ignore_eos": True}}
+    body = {"model": model, "prompt": "def", "raw": True, "options": {"num_predict": tokens, "ignore_eos": True}}
     request = urllib.request.Request(f"{daemon.url}/api/generate", json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=120) as response:
         assert not json.loads(response.readline())["done"]
@@ -110,6 +111,27 @@ def test_the_file_is_seen_by_itself_and_a_broken_one_is_refused(own_daemon: Daem
     os.kill(own_daemon.process.pid, signal.SIGHUP)
     until(lambda: settings(own_daemon)["keep_alive"]["value"] == 300)
     assert own_daemon.get("/runner/config")["refused"] is None
+
+
+def test_who_waits_when_the_settings_change_does_not_keep_the_load_of_before(own_daemon: Daemon) -> None:
+    own_daemon.environment["RUNNER_MAX_LOADED_MODELS"] = "1"
+    own_daemon.start()
+    own_daemon.create("second", demo_gguf(), "FROM {path}\nPARAMETER num_thread 1\n")  # a worker of its own
+    with streaming(own_daemon, "demo", 1500) as rest, ThreadPoolExecutor(1) as threads:
+        waits = threads.submit(ask, own_daemon, "second")
+        until(lambda: any(each["state"] == "queued" for each in own_daemon.get("/api/ps")["models"]))
+        write(own_daemon, "options: {num_batch: 64}\nmax_queue: 7\n")
+        own_daemon.post("/runner/config/reload", {})
+        assert rest() == 1500
+        waits.result(60)
+    assert own_daemon.get("/api/ps")["totals"]["queue_limit"] == 7
+    for model in ("second", "demo"):
+        ask(own_daemon, model)
+        assert flags(own_daemon, model)["step"] == "64"
+
+
+def flags(daemon: Daemon, model: str) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in daemon.post("/runner/why", {"model": model})["flags"]}
 
 
 def test_a_limit_of_memory_counts_for_the_next_load(own_daemon: Daemon) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.benchmarks.daemon import Daemon
 
 
@@ -28,6 +30,32 @@ def test_a_load_takes_what_was_planned_and_teaches_the_rest(own_daemon: Daemon) 
     [path] = own_daemon.home.rglob("memory.json")
     [lesson] = json.loads(path.read_text())["lessons"].values()
     assert (lesson["context"], len(lesson["corrections"])) == (4096, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"kv_cache_type": "q3"}, "kv_cache_type"),
+        ({"num_gpu": -5}, "num_gpu"),
+        ({"device": "cuda:x"}, "device"),
+        ({"options": {"num_gpu": -5}}, "num_gpu"),
+    ],
+)
+def test_bad_load_options_are_refused_by_name_in_every_dialect(
+    daemon: Daemon, given: dict[str, object], field: str
+) -> None:
+    hi = [{"role": "user", "content": "Hi"}]
+    bodies = (
+        ("/v1/chat/completions", {"messages": hi, "max_tokens": 2}),
+        ("/v1/messages", {"messages": hi, "max_tokens": 2}),
+        ("/v1/responses", {"input": "Hi", "max_output_tokens": 2}),
+        ("/v1/embeddings", {"input": "Hi"}),
+    )
+    for path, body in bodies:
+        status, refused = daemon.post(path, {"model": "demo", **body, **given})
+        assert (status, field in refused["error"]["message"]) == (400, True), (path, refused)
+        if path != "/v1/messages":  # whose errors have no such part
+            assert refused["error"]["param"] == field
 
 
 def test_a_context_beyond_the_models_own_is_refused_by_name(daemon: Daemon) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
-from tests.end_to_end.test_swap import workers
 
 _MANY = " ".join(f"How do I pull model number {number}?" for number in range(60))
 # A conversation, so that the model knows what to say: where it doesn't, the best two tokens may lie too close together.
@@ -45,7 +44,7 @@ def until_filed(daemon: Daemon) -> None:
 
 
 def unload(daemon: Daemon, model: str = "demo") -> None:
-    gone = workers(daemon)
+    gone = daemon.workers()
     daemon.post("/api/generate", {"model": model, "keep_alive": 0, "stream": False})
     for worker in gone:
         worker.wait(timeout=30)
@@ -89,7 +88,7 @@ def test_the_second_turn_of_a_chat_finds_the_first(own_daemon: Daemon, way: str)
     if "killed" in way:  # who is killed writes nothing, so it has to be there before
         until_filed(own_daemon)
     if way == "worker killed":
-        (worker,) = workers(own_daemon)
+        (worker,) = own_daemon.workers()
         worker.kill()
         worker.wait(timeout=30)
     elif way == "daemon killed":
@@ -120,9 +119,9 @@ def test_a_spoilt_file_is_computed_anew(own_daemon: Daemon) -> None:
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     assert generate(own_daemon) == (size, 0, text)
-    (worker,) = workers(own_daemon)
+    (worker,) = own_daemon.workers()
     assert generate(own_daemon) == (size, size - 1, text)
-    assert workers(own_daemon) == [worker]
+    assert own_daemon.workers() == [worker]
 
 
 def test_turned_off_nothing_is_written(own_daemon: Daemon) -> None:

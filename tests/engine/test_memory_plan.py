@@ -66,13 +66,37 @@ def test_predictions_hold_for_every_kind_of_model(
         assert abs(row.corrected / row.reported - 1) <= SEEN, _line(row)
 
 
+def test_what_a_cpu_packs_is_not_taken_for_pages_of_the_file(tmp_path: Path) -> None:
+    path = SHAPES["llama, 8B's layers, Q4_K"]().write(tmp_path / "model.gguf")
+    found = facts(read_header(path))
+    footprint = footprint_of(found, weights=found.weights, packs=machine.packed_types())
+    options = _loads()[0]
+    planned = memory.need(footprint, options)
+    log = library.start()
+    log.sizes = Sizes()
+    model = Model([str(path)], LoadOptions(num_ctx=512, num_parallel=1), log)
+    try:
+        ready = _ready(model, options, log, log.sizes)
+    finally:
+        model.close()
+    copied = takes(footprint, options, CPU, lanes(footprint, options)[0])[HOST].copied
+    assert ready.packed_bytes == pytest.approx(copied, rel=UNSEEN, abs=2**20)
+    measured = memory.measured(ready, planned)
+    assert measured.weights <= planned.weights  # or the copy would count once more
+    assert measured.total == pytest.approx(planned.total, rel=UNSEEN)
+    # With it loaded there is as much for models as before it was: its own copies are its to give back.
+    free = 8 * 2**30
+    took = sum((*ready.kv_bytes.values(), *ready.compute_bytes.values())) + ready.packed_bytes + planned.beside
+    assert memory.capacity(free - took, [(measured, True)]) == free
+
+
 def _measure(name: str, path: Path) -> list[Row]:
     found = facts(read_header(path))
     footprint = footprint_of(found, weights=found.weights, packs=machine.packed_types())
     log = library.start()
     log.sizes = Sizes()
     model = Model([str(path)], LoadOptions(num_ctx=512, num_parallel=1), log)
-    weights = dict(log.sizes.weights)
+    weights = log.sizes
     rows: list[Row] = []
     try:
         for options in _loads():
@@ -101,9 +125,9 @@ def _told(footprint: memory.Footprint, options: LoadOptions) -> _Sum:
     return _Sum(round(part.weights * by.weights + part.kv * by.kv + part.compute * by.compute))
 
 
-def _ready(model: Model, options: LoadOptions, log: Log, weights: dict[str, int]) -> Ready:
+def _ready(model: Model, options: LoadOptions, log: Log, weights: Sizes) -> Ready:
     """Make the context that a worker would make, and tell what it tells."""
-    log.sizes = Sizes(dict(weights))
+    log.sizes = Sizes(dict(weights.weights), packed=weights.packed)
     context = Context(
         model,
         options,
@@ -118,7 +142,7 @@ def _ready(model: Model, options: LoadOptions, log: Log, weights: dict[str, int]
         context_length=options.num_ctx, cells=options.cells, sequences=options.num_parallel, vocabulary=0,
         embedding_length=0, devices=("CPU",), gpu_layers=0, layers=0, weights_bytes=sizes.weights,
         kv_bytes=sizes.kv, compute_bytes=sizes.compute, load_ns=0, engine=library.version(), has_template=False,
-        vision=False,
+        vision=False, packed_bytes=sizes.packed,
     )  # fmt: skip
 
 

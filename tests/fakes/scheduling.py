@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from runner.errors import RunnerError
 from runner.protocol.commands import Cancel, Command, Embed, Generate, Load, TextPrompt, Why
-from runner.protocol.events import Done, Ended, Failed, Outcome, Ready, Reason, Started, Text, Usage
+from runner.protocol.events import Done, Ended, Failed, Outcome, Ready, Reason, Started, Text, Usage, Vectors
 from runner.protocol.options import LoadOptions, SampleOptions
 from runner.scheduler.effects import Reports
 from runner.scheduler.failures import Exit
 from runner.scheduler.fleet import Member
 from runner.scheduler.loop import Limits, Scheduler
 from runner.scheduler.memory import Footprint
-from runner.scheduler.stock import Host
+from runner.scheduler.stock import Host, Stock
 from runner.scheduler.ticket import Admission, Priority, Want
 
 GIB = 2**30
@@ -40,6 +40,7 @@ def want(
     key: str = "",
     client: str = "",
     priority: Priority = "interactive",
+    generation: int = 0,
 ) -> Want:
     """A request for a small model; `num_parallel` is the sequences of its worker."""
     return Want(
@@ -55,7 +56,13 @@ def want(
         keep_alive=keep_alive,
         client=client,
         priority=priority,
+        generation=generation,
     )
+
+
+def embedding(model: str, text: str) -> Want:
+    """A request for the vector of a text."""
+    return replace(want(model), work=Embed(0, (text,)))
 
 
 def ready(sequences: int = 1, context_length: int = 1024) -> Ready:
@@ -132,12 +139,13 @@ class Bench:
         keep_alive: float = 300.0,
         memory: int = 64 * GIB,
         queue_timeout: float = math.inf,
+        stock: Stock | None = None,
     ) -> None:
         self.now = 0.0
         self.memory = memory  # of the whole machine
         self.effects = Recorder()
         limits = Limits(models, queue, keep_alive, queue_timeout=queue_timeout)
-        self.scheduler = Scheduler(limits, self.effects, clock=lambda: self.now, stock=Host(self._available))
+        self.scheduler = Scheduler(limits, self.effects, clock=lambda: self.now, stock=stock or Host(self._available))
 
     def _available(self) -> int:
         """What workers have taken is gone, except for weights: those are mapped from files."""
@@ -183,10 +191,21 @@ class Bench:
     def done(self, heard: Heard, reason: Reason = "stop") -> None:
         self.scheduler.events(self._holder(heard), [Done(heard.id, reason, Usage())])
 
-    def exit(self, model: str, code: int | None = -9, fault: str | None = None) -> None:
+    def vectors(self, heard: Heard) -> None:
+        self.scheduler.events(self._holder(heard), [Vectors(heard.id, b"", 0, 0, Usage())])
+
+    def exit(
+        self,
+        model: str,
+        code: int | None = -9,
+        fault: str | None = None,
+        *,
+        starved: bool = False,
+        hung: bool = False,
+    ) -> None:
         run = self.run(model)
         self.effects.loads.pop(run, None)
-        self.scheduler.exited(run, Exit(code, fault))
+        self.scheduler.exited(run, Exit(code, fault, starved=starved, hung=hung))
 
     def advance(self, seconds: float) -> None:
         self.now += seconds

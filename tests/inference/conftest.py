@@ -14,6 +14,7 @@ from modelfiles.parse import parse
 from registry.create import create
 from registry.store import Store
 from registry.stored import StoredModel
+from runner.inference.aliases import Aliases
 from runner.inference.resolve import Resolver
 from runner.inference.service import Service
 from runner.scheduler.loop import Limits, Scheduler
@@ -62,8 +63,13 @@ def make(store: Store, tmp_path: Path) -> Make:
 
 
 @pytest.fixture
-def resolver(store: Store) -> Resolver:
-    return Resolver(store, context_length=0, num_parallel=2)
+def aliases() -> Aliases:
+    return Aliases()
+
+
+@pytest.fixture
+def resolver(store: Store, aliases: Aliases) -> Resolver:
+    return Resolver(store, context_length=0, num_parallel=2, aliases=aliases)
 
 
 @dataclass

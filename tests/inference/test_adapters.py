@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from registry.errors import NotFound
+from registry.manifest import ADAPTER
+from registry.references import Reference
+from registry.store import Store
 from registry.stored import StoredModel
 from runner.conversation import Message
 from runner.errors import InvalidRequest, LoadFailed, UnknownModel
+from runner.inference.adapters import Worn
+from runner.inference.models import Models
 from runner.inference.requests import MOST_LORAS, Chat, Complete, Embed, Lora
 from runner.inference.resolve import Resolver
 from runner.protocol.commands import Adapter, Adapters, Generate
@@ -54,6 +61,19 @@ def test_those_of_the_modelfile(resolver: Resolver, models: dict[str, StoredMode
     assert embed.adapters == as_stored(models["sql"])
 
 
+def test_one_that_lies_elsewhere_is_taken_in_before_a_worker_sees_it(
+    resolver: Resolver, models: dict[str, StoredModel], store: Store, tmp_path: Path
+) -> None:
+    (layer,) = models["sql"].manifest.of(ADAPTER)
+    theirs = tmp_path / "sql.gguf"
+    models["sql"].adapters[0].unlink()  # as a Runner before this one had it
+    store.blobs.references.put(layer.digest, Reference.to(theirs, theirs.stat(), "yours"))
+    assert store.show("sql").adapters == (theirs,)
+    assert adapters_of(resolver, "m", Lora("sql")) == as_stored(models["sql"])
+    assert models["sql"].adapters[0].exists()
+    assert adapters_of(resolver, "m:sql") == as_stored(models["sql"])
+
+
 def test_a_request_names_others_instead(resolver: Resolver, models: dict[str, StoredModel]) -> None:
     assert adapters_of(resolver, "m", Lora("sql", scale=0.5)) == as_stored(models["sql"], 0.5)
     assert adapters_of(resolver, "sql", Lora("law")) == as_stored(models["law"])
@@ -82,7 +102,8 @@ def test_model_and_adapter_in_one_name(resolver: Resolver, make: Make, models: d
 def test_their_bytes_are_counted(resolver: Resolver, models: dict[str, StoredModel]) -> None:
     sizes = {name: models[name].adapters[0].stat().st_size for name in ("sql", "law")}
     plain = resolver.chat(Chat("m", HI)).footprint.weights
-    assert resolver.chat(Chat("m:sql", HI)).footprint.weights == plain + sizes["sql"]
+    tuned = resolver.chat(Chat("m:sql", HI)).footprint
+    assert (tuned.weights, tuned.adapters) == (plain + sizes["sql"], sizes["sql"])
     replaced = resolver.chat(Chat("sql", HI, lora=(Lora("law"),))).footprint.weights
     assert replaced == models["sql"].size - sizes["sql"] + sizes["law"]
 
@@ -122,3 +143,24 @@ def test_a_changed_adapter_never_reaches_native_code(resolver: Resolver, models:
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(LoadFailed, match="other bytes"):
         adapters_of(resolver, "m", Lora("sql"))
+
+
+async def test_which_adapters_a_name_means_is_told(
+    store: Store, models: dict[str, StoredModel], resolver: Resolver
+) -> None:
+    async def unload(_: str) -> bool:
+        return False
+
+    with ThreadPoolExecutor(1) as threads:
+        told = Models(store, threads, unload)
+        assert await told.worn("m") == (models["m"], ())
+        assert (await told.worn("sql"))[1] == (Worn("sql:latest", 1.0),)
+        both = (await told.worn("both"))[1]
+        assert sorted(each.name for each in both) == ["law:latest", "sql:latest"]
+        model, worn = await told.worn("law:sql")  # the adapter of the one in place of the other's own
+        assert (model.name, model.adapters) == (models["law"].name, models["sql"].adapters)
+        assert worn == (Worn("sql:latest", 1.0),)
+        with pytest.raises(NotFound):
+            await told.worn("m:nobody")
+    assert resolver.account("m:sql", {}).adapters == (Worn("sql:latest", 1.0),)
+    assert resolver.account("m", {}).adapters == ()

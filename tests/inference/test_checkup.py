@@ -121,14 +121,25 @@ async def test_settings_that_wait_or_are_refused(place: Place) -> None:
 
 async def test_memory_clock_workers_and_devices(place: Place) -> None:
     place.memory, place.now = 2**29, 1e9
-    place.service.meters = [Measured("bad:latest", Meters(deaths=3), Totals(), None, 0, 0)]
+    meters = Meters(deaths=3, last_death="killed by SIGSEGV")
+    place.service.meters = [Measured("bad:latest", meters, Totals(), None, 0, 0)]
     gpu = Device(name="CUDA0", backend="cuda", kind="gpu", description="A card", total=8 * 2**30)
     found = await place.found([Device(name="CPU", backend="cpu", kind="cpu"), gpu])
     assert found["memory"][0].state == "warn"
     assert "2001" in found["clock"][0].said
-    assert "3 times" in found["workers"][0].said
-    assert found["devices"][0].said == "CUDA0 (A card, 8 GiB)"
+    assert found["workers"][0].said.endswith("has died 3 times since Runner was started: killed by SIGSEGV")
+    assert "another quantization may help" in found["workers"][0].advice
+    assert found["memory"][0].said == "537 MB are free for models"
+    assert found["devices"][0].said == "CUDA0 (A card, 8.6 GB)"
     assert "CPU" in (await place.found([]))["devices"][0].said
+
+
+@pytest.mark.parametrize("death", ["killed by SIGKILL", "out of memory", "exit code 1", "it was silent for 4 s"])
+async def test_no_quantization_helps_against_what_came_from_outside(place: Place, death: str) -> None:
+    place.service.meters = [Measured("a:latest", Meters(deaths=1, last_death=death), Totals(), None, 0, 0)]
+    (found,) = (await place.found())["workers"]
+    assert "another quantization" not in found.advice
+    assert ("somebody ended it" in found.advice) == ("SIGKILL" in death)
 
 
 async def test_a_crash_loop_and_a_gpu_that_cannot_be_used(place: Place) -> None:

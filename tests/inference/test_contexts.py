@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
+
+from registry.store import Store
 from runner.inference.contexts import Contexts
+from runner.inference.resolve import Resolver
 from runner.protocol.devices import Device
 from runner.protocol.options import LoadOptions
 from runner.scheduler.lessons import Lessons
 from runner.scheduler.memory import CPU_DEVICE, HOST, Block, Footprint, Graph
 from runner.scheduler.offer import Offer
+from tests.inference.conftest import Make
+from tests.tiny_gguf import Q8_0, UINT32, Tensor, Typed
 
 MIB, GIB = 2**20, 2**30
 GPU = Device(name="CUDA0", backend="cuda", kind="gpu", total=24 * GIB, free=24 * GIB)
@@ -78,6 +84,36 @@ def test_it_is_chosen_once_and_stays() -> None:
     assert contexts.choose("m", EIGHT_B, ASKED, 16384)[0] == 2048  # for now
     machine.host = 64
     assert contexts.choose("m", EIGHT_B, ASKED, 16384)[0] == 16384
+
+
+def test_one_requests_options_change_nobody_elses_context() -> None:
+    lessons = Lessons()
+    contexts = Contexts(lessons, Machine(64, 24).look)
+    on_cpu = msgspec.structs.replace(ASKED, num_gpu=0)
+    plain = (EIGHT_B, ASKED)
+    chosen, [words] = contexts.choose("m", EIGHT_B, on_cpu, own=lambda: plain)
+    assert (chosen, lessons.of("m").context) == (8192, 32768)
+    assert words == "context 8192, chosen by Runner: 32768 is for a GPU that holds all of the model"
+    assert contexts.choose("m", EIGHT_B, ASKED)[0] == 32768
+    contexts.choose("n", EIGHT_B, on_cpu, own=lambda: plain, keeps=False)  # who only asks
+    contexts.choose("n", EIGHT_B, on_cpu, own=lambda: None)  # a model whose own options can't be
+    assert lessons.of("n").context == 0
+
+
+def test_what_a_request_asks_for_is_its_own_affair(store: Store, make: Make) -> None:
+    tensors = [Tensor("token_embd.weight", (64, 4), Q8_0), Tensor("output_norm.weight", (64,))]
+    tensors += [Tensor(f"blk.{layer}.attn_q.weight", (64, 64), Q8_0) for layer in range(2)]
+    digest = str(make("m", tensors=tensors, llama__context_length=Typed(UINT32, 131072)).digest)
+    lessons = Lessons()
+    resolver = Resolver(store, lessons=lessons, look=Machine(64, 24).look)
+
+    def context(**options: object) -> int:
+        return resolver.load("m", options, None).load.options.num_ctx
+
+    assert resolver.account("m", {}).want.load.options.num_ctx == 32768
+    assert lessons.of(digest).context == 0  # nothing was to be loaded
+    assert (context(num_gpu=0), context(device="cpu"), context()) == (8192, 8192, 32768)
+    assert lessons.of(digest).context == 32768
 
 
 def test_it_is_stated() -> None:

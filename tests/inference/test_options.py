@@ -27,6 +27,15 @@ def test_defaults_are_the_tables() -> None:
             assert getattr(loading, name) == spec.default, name
 
 
+def test_a_main_gpu_alone_takes_the_whole_model() -> None:
+    def mode(**given: int | str) -> str:
+        return options.load_options(given, num_ctx=512, num_parallel=1).split_mode
+
+    assert mode(main_gpu=1) == "none"
+    assert mode(main_gpu=0) == "layer"  # clients send the default
+    assert mode(main_gpu=1, split_mode="layer") == mode(main_gpu=1, tensor_split="3,1") == "layer"
+
+
 def test_every_sampling_field_comes_from_the_table() -> None:
     unknown = set(SampleOptions.__struct_fields__) - set(PARAMETERS) - {"logit_bias"}
     assert unknown == set()

@@ -372,3 +372,17 @@ class TestDraftModel:
         assert not drafting.is_served_by(plain.digest, plain.load)
         assert drafting.is_served_by(drafting.digest, drafting.load)
         assert plain.is_served_by(drafting.digest, drafting.load)  # who named none is served by any
+
+
+def test_an_account_tells_what_the_settings_say(store: Store, make: Make) -> None:
+    make("m", "PARAMETER top_k 9")
+    settings = Defaults(
+        options={"temperature": 0.0, "num_batch": 64}, models={"m": ModelSettings(options={"num_gpu": 0, "top_k": 7})}
+    )
+    account = Resolver(store, defaults=settings).account("m", {"num_batch": 32})
+    told = {each.name: (each.value, each.origin) for each in account.options}
+    assert told["temperature"] == (0.0, "config")
+    assert told["num_gpu"] == (0, "config")
+    assert told["top_k"] == (9, "modelfile")
+    assert told["num_batch"] == (32, "request")
+    assert told["top_p"][1] == "default"

@@ -12,6 +12,7 @@ import pytest
 
 from runner.conversation import Message
 from runner.errors import InvalidRequest, RunnerError, UnknownModel
+from runner.inference.aliases import Aliases
 from runner.inference.requests import Begun, Chat, ChoiceEnded, Complete, Embed, Finished, Piece
 from tests.inference.conftest import THINKING_CHAT, Make, Served
 
@@ -197,3 +198,14 @@ async def test_a_request_while_unloading_waits_for_a_fresh_worker(served: Served
     await whole(served, told("say:one"))
     assert await served.service.unload("m")
     assert (await whole(served, told("say:two")))[0] == "two"
+
+
+async def test_a_model_is_pinned_and_unpinned_by_an_alias(served: Served, make: Make, aliases: Aliases) -> None:
+    make("m")
+    aliases.table = {"gpt-4": "m", "claude-*": "m"}
+    assert await served.service.pin("gpt-4") == "m:latest"
+    assert served.service.pinned() == {"m:latest"}
+    assert not served.service.unpin("gpt-5")
+    assert served.service.unpin("claude-x")
+    assert served.service.pinned() == frozenset()
+    assert not served.service.unpin("gpt-4")

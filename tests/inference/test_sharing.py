@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from registry.stored import StoredModel
+from runner.config import ModelSettings
 from runner.conversation import Message
+from runner.inference.defaults import Defaults
 from runner.inference.requests import Chat, Embed
 from runner.inference.resolve import Resolver
+from runner.protocol.sandbox import Sandbox
 from tests import tiny_gguf
 from tests.inference.conftest import Make
 
@@ -68,6 +71,34 @@ def test_those_that_ask_for_another_load_do_not(resolver: Resolver, make: Make, 
 def test_what_a_request_asks_for_is_no_worker_of_its_own(resolver: Resolver, make: Make, shared: StoredModel) -> None:
     # It is the scheduler that loads the model anew, if it has to.
     assert key_of(resolver, "m", num_batch=64) == key_of(resolver, "m")
+
+
+def test_what_the_settings_say_of_the_load_tells_workers_apart(
+    resolver: Resolver, make: Make, shared: StoredModel
+) -> None:
+    shared_from(make, "other", "SYSTEM Be brief.")
+    assert key_of(resolver, "other") == key_of(resolver, "m")
+    entries = {"other": ModelSettings(options={"num_batch": 64, "temperature": 0.5, "num_ctx": 128})}
+    resolver.defaults = Defaults(num_parallel=2, models=entries)
+    wanted, first = resolver.chat(Chat("other", HI)), resolver.chat(Chat("m", HI))
+    assert wanted.load.options.num_batch == 64
+    assert wanted.key != first.key
+    without_batch = {"other": ModelSettings(options={"temperature": 0.5, "num_ctx": 128})}
+    resolver.defaults = Defaults(num_parallel=2, models=without_batch)
+    assert key_of(resolver, "other") == key_of(resolver, "m") == first.key
+    changed = [Defaults(num_parallel=3), Defaults(num_parallel=2, sandbox=Sandbox("strict"))]
+    keys = {first.key}
+    for resolver.defaults in changed:
+        assert key_of(resolver, "other") == key_of(resolver, "m")
+        keys.add(key_of(resolver, "m"))
+    assert len(keys) == 3
+
+
+def test_what_says_the_same_as_the_default_is_no_other_load(
+    resolver: Resolver, make: Make, shared: StoredModel
+) -> None:
+    shared_from(make, "told", "PARAMETER num_batch 512")
+    assert key_of(resolver, "told") == key_of(resolver, "m")
 
 
 def shared_from(make: Make, name: str, lines: str) -> StoredModel:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +18,12 @@ from runner.inference.passage import PASSAGE, Passage
 from runner.inference.requests import Embed
 from runner.inference.residents import Pool, Surroundings, overview
 from runner.inference.resolve import Account, Resolver
+from runner.inference.service import Service
 from runner.inference.why import Explained, explain
-from runner.protocol.devices import Device
+from runner.protocol.devices import Device, DeviceSurvey
 from runner.protocol.events import Loading, Ready, Stats
 from runner.protocol.sandbox import Promise
+from runner.scheduler.devices import Inventory
 from tests.fakes.scheduling import GIB, Bench, ready, want
 from tests.inference.conftest import Make, Served
 from tests.inference.test_service import told, whole
@@ -38,7 +42,7 @@ def around(*devices: Device) -> Surroundings:
         pools=lambda: (Pool("host", GIB, 2 * GIB),),
         devices=lambda: devices or (CPU,),
         log_of=lambda model: Path("/logs") / model,
-        most_loaded=1,
+        most_loaded=lambda: 1,
     )
 
 
@@ -116,6 +120,19 @@ def test_one_that_lies_on_a_gpu_wholly_or_in_part(ask: Ask) -> None:
     assert why.place.reason.startswith("Not all of its layers fit there")
 
 
+def test_a_main_gpu_says_that_nothing_is_divided(ask: Ask) -> None:
+    bench = Bench()
+    asked = want("a", has_work=False)
+    given = msgspec.structs.replace(asked.load.options, main_gpu=1, split_mode="none")
+    bench.submit(replace(asked, load=msgspec.structs.replace(asked.load, options=given)))
+    loaded(bench, "a")
+    options = {
+        each.name: (each.value, each.origin)
+        for each in ask(bench, "a", modelfile="PARAMETER device cpu\nPARAMETER main_gpu 1\n").options
+    }
+    assert (options["main_gpu"], options["split_mode"]) == ((1, "modelfile"), ("none", "modelfile"))
+
+
 def test_what_llama_cpp_chose_how_it_is_shut_in_and_that_it_stays(ask: Ask) -> None:
     bench = Bench()
     bench.submit(want("a", has_work=False))
@@ -130,6 +147,17 @@ def test_what_llama_cpp_chose_how_it_is_shut_in_and_that_it_stays(ask: Ask) -> N
     assert why.resident is not None
     assert (why.resident.is_pinned, why.resident.expires_at) == (True, None)
     assert why.words == "It is loaded for 0 s, and pinned."
+
+
+def test_a_pinned_one_that_is_not_loaded(ask: Ask) -> None:
+    bench = Bench()
+    bench.scheduler.pin("a")
+    pinned = " It is pinned, and stays once it is loaded."
+    assert ask(bench, "a").words == f"It is not loaded: nobody has asked for it since Runner started.{pinned}"
+    bench.submit(want("a", has_work=False))
+    loaded(bench, "a")
+    bench.exit("a", -9)
+    assert ask(bench, "a").words == f"It is not loaded: its worker died 0 s ago, killed by SIGKILL.{pinned}"
 
 
 def test_one_that_had_to_go_and_what_it_would_drive_out(ask: Ask) -> None:
@@ -229,6 +257,22 @@ async def test_why_through_the_service(served: Served, make: Make) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await served.service.why("m", {"num_ctx": -1})
     assert caught.value.field == "options.num_ctx"
+
+
+async def test_why_waits_until_it_is_known_which_devices_there_are(
+    served: Served, resolver: Resolver, make: Make
+) -> None:
+    make("m")
+    looking: asyncio.Future[DeviceSurvey] = asyncio.get_running_loop().create_future()
+    inventory = Inventory(lambda: looking, lambda: 64 * GIB)
+    inventory.start()
+    with ThreadPoolExecutor(1) as threads:
+        service = Service(served.scheduler, resolver, threads, inventory=inventory)
+        asked = asyncio.create_task(service.why("m", {}))
+        done, _ = await asyncio.wait((asked,), timeout=0.05)
+        assert not done
+        looking.set_result(DeviceSurvey(devices=(CPU,)))
+        assert (await asked).next.would == "load"
 
 
 async def test_the_way_through_the_queue_is_noted(served: Served, make: Make) -> None:

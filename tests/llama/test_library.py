@@ -77,7 +77,7 @@ llama_kv_cache_dsv4:      ROCm0 DSV4 comp state buffer size =    8.00 MiB
 """,
         {"ROCm0": "AMD Instinct MI300X"},
         0,
-        Sizes(weights={"ROCm0": 2060 * MIB, "CPU": 1 * MIB}, kv={"ROCm0": 8 * MIB}),
+        Sizes(weights={"ROCm0": 2060 * MIB, "CPU": 1 * MIB}, kv={"ROCm0": 8 * MIB}, packed=1 * MIB),
     ),
 }
 

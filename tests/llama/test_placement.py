@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelfiles.embedded import demo_gguf
+from registry.gguf.architectures import ENGINE
 from runner.errors import InvalidRequest, LoadFailed
 from runner.llama import devices, library
 from runner.llama.batch import Batch
@@ -245,5 +246,5 @@ def test_an_unknown_type_is_refused_by_the_option_that_named_it(on_cpu: Model, l
 def test_an_unknown_architecture_is_named_with_the_build(tmp_path: Path, log: library.Log) -> None:
     path = write(tmp_path / "odd.gguf", "llama")
     path.write_bytes(path.read_bytes().replace(b"llama", b"lluma"))
-    with pytest.raises(LoadFailed, match=rf"'lluma' isn't known to llama-cpp-python {re.escape(library.SUPPORTED)} \("):
+    with pytest.raises(LoadFailed, match=f"'lluma' isn't known to {re.escape(ENGINE)};"):
         Model([str(path)], OPTIONS, log)

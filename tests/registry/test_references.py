@@ -14,9 +14,11 @@ from registry.create import create
 from registry.digests import digest_of
 from registry.disk import Disk
 from registry.errors import Corrupt, HashMismatch, StorageFault
+from registry.manifest import ADAPTER, MODEL
 from registry.store import Store
 from registry.stored import StoredModel
 from registry.verify import verify
+from tests import tiny_gguf
 from tests.registry.faulty_disk import FaultyDisk, Killed
 from tests.registry.models import gguf_file
 from tests.registry.strangers import Apart, Linking, look, make_read_only, make_writable
@@ -429,3 +431,32 @@ def test_a_note_that_may_not_last_is_taken_back(root: Path, foreign: Path) -> No
         assert store.blobs.references.digests() == ()
         disk.tired = False
         assert store.blobs.references.get(made(store, foreign).manifest.layers[0].digest) is not None
+
+
+def test_adapters_are_files_of_the_store_and_old_references_become_such(
+    apart: Store, root: Path, foreign: Path
+) -> None:
+    base = foreign / "base.gguf"
+    base.write_bytes(tiny_gguf.model("llama").build())
+    (foreign / "lora.gguf").write_bytes(tiny_gguf.adapter())
+    model = create(apart, "sql", parse("FROM ./base.gguf\nADAPTER ./lora.gguf"), base=foreign)
+    (layer,) = model.manifest.of(ADAPTER)
+    own = root / "blobs" / layer.digest.file_name
+    assert (model.weights, model.adapters) == ((base,), (own,))
+    assert apart.blobs.references.digests() == (model.manifest.of(MODEL)[0].digest,)
+
+    own.unlink()  # as an earlier Runner had it
+    assert apart.blobs.adopt(foreign / "lora.gguf") == layer.digest
+    assert apart.show("sql").adapters == (foreign / "lora.gguf",)
+    kept = apart.keep_adapters(apart.show("sql"))
+    assert kept.adapters == (own,)
+    assert own.read_bytes() == (foreign / "lora.gguf").read_bytes()
+    assert apart.keep_adapters(kept) is kept
+
+    own.unlink()
+    apart.blobs.adopt(foreign / "lora.gguf")
+    (foreign / "lora.gguf").write_bytes(b"x" * (foreign / "lora.gguf").stat().st_size)
+    with pytest.raises(HashMismatch):
+        apart.blobs.keep(layer.digest)
+    assert not own.exists()
+    assert not list((root / "ingest").iterdir())

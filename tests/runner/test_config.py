@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -315,6 +316,37 @@ def test_a_file_that_is_no_yaml(content: str, environ: dict[str, str], file: Pat
     with pytest.raises(ConfigError, match="is not YAML") as caught:
         load(environ=environ)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("host: localhost:1\nkeep_al\n\naliases: {a: b}\n", "line 2: could not find expected ':'"),
+        ("host: localhost:1\nallowed_hosts: [a\naliases: {a: b}\n", "line 2: expected ',' or ']'"),
+        ("host: localhost:1\naliases: {a: b}\nmax_queue: 'one\n", "line 3: found unexpected end of stream"),
+        ("host: localhost:1\nlog_level: a: b\naliases: {a: b}\n", "line 2: mapping values are not allowed here"),
+        ("host: localhost:1\naliases: {a: b}\nmax_queue: one\n", "takes a whole number"),
+        ("host: localhost:1\naliases: {a: b}\nkeepalive: 1\n", "is no setting of Runner"),
+    ],
+)
+def test_the_rest_of_a_file_can_be_used(content: str, said: str, environ: dict[str, str], file: Path) -> None:
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        load(environ=environ)
+    found, problem = config.load_usable(environ=environ)
+    assert problem == str(caught.value)
+    assert "\n" not in problem
+    assert found.host.port == 1
+    assert found.max_queue == 512
+    assert found.aliases == {"a": "b"}
+
+
+def test_environment_and_flags_must_be_usable(environ: dict[str, str], file: Path) -> None:
+    file.write_text("host: localhost\n")
+    with pytest.raises(ConfigError, match="max_queue"):
+        config.load_usable(environ=environ | {"RUNNER_MAX_QUEUE": "one"})
+    with pytest.raises(ConfigError, match="flag --host"):
+        config.load_usable({"host": ":99999"}, environ=environ)
 
 
 @pytest.mark.parametrize("content", ["", "# nothing yet\n", "---\n"])

@@ -267,3 +267,22 @@ def test_why_a_gpu_is_not_used(
     found = missing(DeviceSurvey(devices=(cpu,), backends=backends), environment, tmp_path)
     assert len(found) == bool(said)
     assert not said or said in found[0]
+
+
+async def test_who_asks_what_a_load_would_take_waits_for_a_reading(probes: Probes, inventory: Inventory) -> None:
+    async def is_read() -> bool:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return asked.done()
+
+    asked = asyncio.create_task(inventory.read())
+    assert not await is_read()
+    await probes.end(survey("two nvidia"))
+    assert await is_read()
+    await inventory.read()  # at once, while the reading is young
+    probes.now += MOST_AGE + 1
+    asked = asyncio.create_task(inventory.read())
+    assert not await is_read()
+    await probes.end(ProbeFailed("killed"))
+    assert await is_read()
+    assert len(probes.under_way) == 2

@@ -211,3 +211,14 @@ def test_where_a_newcomer_would_stand() -> None:
     assert (first.model, count) == ("a", 2)
     bench.load("a", sequences=2)
     assert (bench.scheduler.view.prospect("a").waiting, bench.scheduler.view.prospect("a").eta) == (0, 0.0)
+
+
+def test_pins_are_told_once_each() -> None:
+    bench = Bench()
+    bench.scheduler.pin("a")
+    bench.scheduler.pin("a")
+    bench.submit(want("a", has_work=False))
+    bench.load("a")
+    assert bench.scheduler.unpin("a")
+    assert not bench.scheduler.unpin("a")
+    assert whats(bench, "a") == ["pinned", "loading", "loaded", "unpinned"]

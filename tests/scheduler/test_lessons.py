@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from runner.protocol.devices import Placement
 from runner.protocol.events import Ready
 from runner.protocol.options import LoadOptions
 from runner.scheduler.lessons import Lessons, load
-from runner.scheduler.memory import Block, Correction, Footprint, Graph, need
+from runner.scheduler.memory import Block, Correction, Footprint, Graph, measured, need
 from runner.scheduler.memory.calibrate import MOST_MODELS, Calibration, correction, learn, shape_of
 from runner.scheduler.memory.need import NONE
 from runner.scheduler.memory.takes import CPU, Takes, lanes, takes
@@ -58,6 +59,18 @@ def test_a_load_corrects_the_next_of_another_length() -> None:
     before, after = need(MODEL, longer), need(MODEL, longer, None, found)
     assert after.weights == pytest.approx(1.1 * before.weights, rel=1e-3)
     assert after.moving - before.moving == pytest.approx(0.6 * told(longer).compute, rel=0.05)
+
+
+def test_adapters_are_not_what_a_model_is_corrected_by() -> None:
+    """They come with requests, and what a worker reports is from before that."""
+    tuned = replace(MODEL, weights=MODEL.weights + 512 * MIB, adapters=512 * MIB)
+    found = learn(tuned, options(), None, reports(options()))
+    assert found is not None
+    assert found.weights == 1.0
+    plain, planned = need(MODEL, options()), need(tuned, options(), None, replace(found, weights=2.0))
+    assert need(tuned, options()).total == plain.total + 512 * MIB
+    assert planned.total == plain.total + plain.weights + 512 * MIB
+    assert measured(reports(options()), planned).total == pytest.approx(plain.total + 512 * MIB, rel=0.02)
 
 
 def test_what_cannot_be_of_this_model_teaches_nothing() -> None:

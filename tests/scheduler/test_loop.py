@@ -355,6 +355,26 @@ class TestOtherLimits:
         bench.load("a", sequences=4)
         assert all(heard.admissions for heard in waiting)
 
+    def test_idle_models_beyond_a_smaller_limit_go_at_once_and_busy_ones_later(self) -> None:
+        bench = Bench(models=4)
+        heard = {}
+        for model in ("pinned", "old", "young", "busy"):
+            heard[model] = bench.submit(want(model))
+            bench.load(model)
+            bench.advance(1)
+            if model != "busy":
+                bench.done(heard[model])
+        bench.scheduler.pin("pinned")
+        bench.scheduler.relimit(Limits(models=3, queue=100, keep_alive=300))
+        states = [bench.state(model) for model in ("pinned", "old", "young", "busy")]
+        assert states == ["ready", "stopping", "ready", "ready"]
+        bench.scheduler.relimit(Limits(models=1, queue=100, keep_alive=300))
+        assert (bench.state("pinned"), bench.state("young"), bench.state("busy")) == ("ready", "stopping", "ready")
+        bench.done(heard["busy"])
+        assert (bench.state("pinned"), bench.state("busy")) == ("ready", "stopping")
+        told = bench.scheduler.view.history.of("young")[-1]
+        assert (told.what, told.words) == ("evicted", "no more than 1 may be loaded at once now (max_loaded_models)")
+
     def test_room_for_more_models_is_used_at_once(self) -> None:
         bench = Bench(models=1)
         bench.submit(want("a"))
@@ -363,6 +383,62 @@ class TestOtherLimits:
         assert bench.state("b") == "absent"
         bench.scheduler.relimit(Limits(models=2, queue=100, keep_alive=300))
         assert bench.state("b") == "loading"
+
+
+class TestAnotherLoadBySettings:
+    """A model's load is another one from a generation of the settings on; its key differs then."""
+
+    def test_who_came_before_is_served_and_leaves_nothing_behind(self) -> None:
+        bench = Bench(models=1)
+        running = bench.submit(want("b"))
+        bench.load("b")
+        early = bench.submit(want("a", keep_alive=math.inf))  # waits for room
+        bench.scheduler.change("a", 1)
+        bench.done(running)
+        bench.exit("b", 0)
+        bench.load("a")
+        assert early.admissions
+        bench.done(early)
+        assert bench.state("a") == "stopping"
+
+    def test_who_comes_after_has_another_worker_which_a_latecomer_does_not_end(self) -> None:
+        bench = Bench(models=2)
+        bench.scheduler.change("a", 1)
+        late = bench.submit(want("a", key="old"))  # read before the settings changed, handed over after
+        later = bench.submit(want("a", key="new", generation=1))
+        for member in bench.scheduler.view.residents():
+            bench.scheduler.events(member.run, [ready()])
+        old, new = bench.scheduler.view.residents()
+        assert (old.inside, new.inside) == ({late.id}, {later.id})
+        bench.done(later)
+        bench.done(late)
+        assert (old.state, new.state, new.keep_alive) == ("stopping", "ready", 300.0)
+
+    def test_what_is_loaded_goes_and_a_pinned_one_is_missed(self) -> None:
+        bench = Bench(models=2)
+        lost: list[str] = []
+        bench.scheduler.on_lost = lost.append
+        bench.scheduler.pin("a")
+        bench.submit(want("a", has_work=False))
+        bench.load("a")
+        bench.submit(want("b", key="a", has_work=False))
+        bench.scheduler.change("a", 1)  # its worker goes on for the other
+        assert (bench.state("b"), lost) == ("ready", ["a"])
+        bench.submit(want("a", key="a", has_work=False, generation=1))
+        bench.scheduler.change("b", 2)
+        bench.scheduler.change("a", 2)
+        assert (bench.state("a"), lost) == ("stopping", ["a", "a"])
+        bench.exit("a", 0)
+        assert lost == ["a", "a"]
+
+    def test_a_pin_keeps_the_worker_of_today_only(self) -> None:
+        bench = Bench(models=2, keep_alive=10)
+        bench.scheduler.pin("a")
+        for key in ("before", "after"):  # the model was made anew under its name
+            bench.submit(want("a", key=key, has_work=False))
+            bench.scheduler.events(bench.scheduler.view.residents()[-1].run, [ready()])
+        bench.advance(20)
+        assert {m.key: m.state for m in bench.scheduler.view.residents()} == {"before": "stopping", "after": "ready"}
 
 
 class TestUnload:

@@ -15,10 +15,10 @@ from runner.errors import (
     WorkerCrashed,
 )
 from runner.protocol.commands import Generate, Resumed
-from runner.protocol.events import Done, Failed, Started
+from runner.protocol.events import Done, Failed, Started, Vectors
 from runner.scheduler.failures import Exit
 from runner.scheduler.memory import Footprint
-from tests.fakes.scheduling import GIB, Bench, want
+from tests.fakes.scheduling import GIB, Bench, embedding, want
 
 
 class TestCancel:
@@ -75,6 +75,24 @@ class TestCancel:
         bench.done(other)
         assert isinstance(other.outcome, Done)
 
+    def test_and_those_beside_it_that_it_gives_up_then_get_another(self) -> None:
+        bench = Bench()
+        stuck, other = bench.submit(want("a")), bench.submit(want("a", text="other"))
+        bench.load("a", sequences=4)
+        bench.text(other)
+        bench.cancel(stuck)
+        bench.advance(60)
+        for heard in (stuck, other):  # the worker hears that it is to end, and obeys
+            bench.done(heard, "cancelled")
+        assert other.outcome is None
+        bench.exit("a", 0)
+        bench.load("a")
+        (*_, (_, work)) = bench.effects.sent
+        assert isinstance(work, Generate)
+        assert work.resumed == (Resumed((1,), 1),)
+        bench.done(other)
+        assert isinstance(other.outcome, Done)
+
 
 class TestQueueLimit:
     def test_more_than_may_wait_are_told_when_to_come_back(self) -> None:
@@ -97,6 +115,42 @@ class TestQueueLimit:
         bench.load("a", sequences=8)
         for _ in range(15):
             assert bench.submit(want("a")).admissions
+
+    def test_whom_a_worker_had_already_is_not_sent_away_by_newcomers(self) -> None:
+        bench = Bench(queue=3)
+        bench.submit(want("a", has_work=False))
+        bench.load("a", sequences=4)
+        streams = [bench.submit(want("a", client="x", text=f"{number}")) for number in range(6)]
+        for heard in streams:
+            bench.text(heard)
+        bench.exit("a", -9)
+        newcomers = [bench.submit(want("a", client="y")) for _ in range(3)]
+        with pytest.raises(ServerBusy):
+            bench.submit(want("a", client="y"))
+        bench.load("a", sequences=4)
+        for heard in [*streams, *newcomers]:
+            bench.done(heard)
+            assert isinstance(heard.outcome, Done)
+
+    @pytest.mark.parametrize("has_begun", [True, False])
+    def test_nor_by_time(self, has_begun: bool) -> None:
+        bench = Bench(queue_timeout=20.0)
+        heard = bench.submit(want("a"))
+        bench.load("a")
+        if has_begun:
+            bench.text(heard)
+        bench.advance(30)
+        bench.exit("a", -9)
+        newcomer = bench.submit(want("a", text="new"))
+        bench.advance(15)
+        assert heard.outcome is None
+        assert bench.effects.wake_at == 50.0
+        bench.advance(5)
+        assert heard.outcome is None
+        assert isinstance(newcomer.outcome, ServerBusy)
+        bench.load("a")
+        bench.done(heard)
+        assert isinstance(heard.outcome, Done)
 
 
 class TestDeath:
@@ -157,7 +211,7 @@ class TestDeath:
         assert bench.worked_on(bench.run("a")) == [first.id, second.id]
         assert not third.admissions
 
-    def test_who_may_have_done_it_goes_first_and_alone(self) -> None:
+    def test_who_may_have_done_it_goes_alone_and_before_those_who_have_not_begun(self) -> None:
         bench = Bench()
         heard = [bench.submit(want("a", text=f"{number}")) for number in range(6)]
         bench.load("a", sequences=8)
@@ -166,14 +220,20 @@ class TestDeath:
         bench.exit("a", -9)
         bench.load("a", sequences=8)
         run = bench.run("a")
-        assert bench.worked_on(run) == [heard[2].id]
+        assert bench.worked_on(run) == [heard[0].id], "in the middle of its answer, and no suspect"
+        bench.text(heard[0])
+        assert bench.worked_on(run) == [heard[0].id, heard[2].id]
         bench.text(heard[2])
-        assert bench.worked_on(run) == [heard[2].id, heard[4].id]
+        assert bench.worked_on(run) == [heard[0].id, heard[2].id, heard[4].id]
         late = bench.submit(want("a", text="late"))
         assert not late.admissions
         bench.exit("a", -9)
         bench.load("a", sequences=8)
-        assert bench.worked_on(bench.run("a")) == [heard[4].id], "counted, and so tried again before all others"
+        assert bench.worked_on(bench.run("a")) == [heard[0].id, heard[2].id]
+        bench.text(heard[2])
+        assert len(bench.worked_on(bench.run("a"))) == 2, "if it dies now, nobody knows of whom"
+        bench.text(heard[0])
+        assert bench.worked_on(bench.run("a"))[2:] == [heard[4].id], "counted, and so tried again before all others"
         bench.exit("a", -9)
         assert isinstance(heard[4].outcome, Quarantined)
         bench.load("a", sequences=8)
@@ -185,7 +245,7 @@ class TestDeath:
         bench = Bench()
         slow, other = bench.submit(want("a", text="slow")), bench.submit(want("a", text="other"))
         bench.load("a", sequences=2)
-        bench.text(other)
+        bench.started(slow)
         bench.exit("a", -9)
         bench.load("a", sequences=2)
         assert bench.worked_on(bench.run("a")) == [slow.id]
@@ -194,6 +254,64 @@ class TestDeath:
         assert bench.effects.wake_at == 10.0
         bench.advance(1)
         assert bench.worked_on(bench.run("a")) == [slow.id, other.id]
+
+    def test_nor_a_suspect_for_those_in_the_middle_of_an_answer(self) -> None:
+        bench = Bench()
+        suspect, stream = bench.submit(want("a", text="suspect")), bench.submit(want("a", text="stream"))
+        bench.load("a", sequences=2)
+        bench.text(stream)
+        bench.exit("a", -9)
+        bench.load("a", sequences=2)
+        bench.advance(9)
+        assert bench.worked_on(bench.run("a")) == [stream.id]
+        assert bench.effects.wake_at == 10.0
+        bench.advance(1)
+        assert bench.worked_on(bench.run("a")) == [stream.id, suspect.id]
+
+    def test_embeddings_are_tried_together_and_then_alone(self) -> None:
+        bench = Bench()
+        stream = bench.submit(want("a", text="stream"))
+        inputs = [bench.submit(embedding("a", f"{number}")) for number in range(6)]
+        bench.load("a", sequences=8)
+        bench.text(stream)
+        bench.exit("a", -9)
+        bench.load("a", sequences=8)
+        late = bench.submit(want("a", text="late"))
+        assert bench.worked_on(bench.run("a")) == [stream.id], "nobody who reads waits for them"
+        bench.text(stream)
+        assert bench.worked_on(bench.run("a")) == [stream.id, *(heard.id for heard in inputs)]
+        bench.vectors(inputs[5])
+        bench.exit("a", -9)
+        killer, quick = inputs[0], inputs[1:5]
+        bench.load("a", sequences=8)
+        bench.text(stream)
+        for _ in range(2):
+            assert bench.worked_on(bench.run("a")) == [stream.id, killer.id]
+            bench.exit("a", -9)
+            bench.load("a", sequences=8)
+            bench.text(stream)
+        assert isinstance(killer.outcome, Quarantined)
+        for heard in quick:
+            assert bench.worked_on(bench.run("a"))[-1] == heard.id
+            bench.vectors(heard)
+        for heard in (stream, late):
+            bench.done(heard)
+        assert all(isinstance(heard.outcome, Vectors) for heard in inputs[1:])
+        assert isinstance(stream.outcome, Done)
+        assert isinstance(late.outcome, Done)
+
+    def test_one_embedding_that_kills_is_no_crash_loop(self) -> None:
+        bench = Bench()
+        killer, *others = [bench.submit(embedding("a", f"{number}")) for number in range(6)]
+        for _ in range(4):
+            bench.load("a", sequences=8)
+            assert killer.id in bench.worked_on(bench.run("a"))
+            bench.exit("a", -9)
+        assert isinstance(killer.outcome, Quarantined)
+        bench.load("a", sequences=8)
+        for heard in others:
+            bench.vectors(heard)
+        assert all(isinstance(heard.outcome, Vectors) for heard in others)
 
     def test_of_a_loading_worker_is_worth_one_more_load(self) -> None:
         bench = Bench()

@@ -112,10 +112,52 @@ def test_what_was_asked_for_is_kept() -> None:
     assert (split.devices, split.split) == (("CUDA0", "CUDA1"), (0.75, 0.25))
 
 
+def test_devices_count_in_the_order_in_which_they_were_named() -> None:
+    devices, free = [gpu(), gpu("CUDA1")], {"CUDA0": 24.0, "CUDA1": 24.0}
+    turned = "CUDA1,CUDA0"
+    one = place(footprint(), devices, options=asked(device=turned, split_mode="none", main_gpu=0), **free).placement
+    assert one.devices == ("CUDA1",)
+    split = place(footprint(), devices, options=asked(device=turned, tensor_split="3,1"), **free)
+    assert (split.placement.devices, split.placement.split) == (("CUDA1", "CUDA0"), (0.75, 0.25))
+    assert split.need.devices["CUDA1"] > 2 * split.need.devices["CUDA0"]
+
+
 def test_a_number_of_layers_that_does_not_fit_is_said() -> None:
-    found = place(footprint(), [gpu(total=4)], options=asked(num_gpu=33), CUDA0=4)
+    found = place(footprint(), [gpu(total=4)], options=asked(num_gpu=32), CUDA0=4)
     assert found.placement.devices == ()
-    assert any("num_gpu 33 does not fit on CUDA0" in word for word in found.words)
+    assert any("num_gpu 32 does not fit on CUDA0" in word for word in found.words)
+    kept = place(footprint(), [gpu()], options=asked(num_gpu=10), CUDA0=24)
+    assert "10 of 33 layers on CUDA0, the others on the CPU: num_gpu is 10" in kept.words
+    full = place(footprint(), [gpu(total=1)], CUDA0=0.25)
+    assert "not one layer fits on CUDA0" in full.words
+
+
+@pytest.mark.parametrize("host", [64, 4.5])  # with and without room for all of it
+def test_a_number_as_large_as_the_model_means_as_many_layers_as_fit(host: float) -> None:
+    by_itself = place(footprint(), [gpu(total=4)], host=host, CUDA0=4)
+    assert 0 < by_itself.placement.gpu_layers < LAYERS
+    for number in (LAYERS + 1, 99, 2**31 - 1):
+        found = place(footprint(), [gpu(total=4)], host=host, options=asked(num_gpu=number), CUDA0=4)
+        assert found.placement == by_itself.placement
+        assert any("more do not fit" in word for word in found.words)
+
+
+def test_the_pool_that_lacks_is_told_by_itself() -> None:
+    def lack(host: float, *devices: Device, **options: object) -> memory.Lack:
+        room = {HOST: round(host * GIB), "CUDA0": 4 * GIB}
+        return memory.lack(footprint(), asked(**options), [CPU_DEVICE, *devices], room)
+
+    alone = lack(4)
+    assert (alone.pool, alone.have, alone.beside, alone.fits) == (HOST, 4 * GIB, (), False)
+    assert 5 * GIB < alone.need < 7 * GIB
+    shared = lack(1, gpu(total=4))  # as many layers as fit are with the GPU, and the others have no room
+    assert (shared.pool, shared.have, shared.beside, shared.fits) == (HOST, GIB, ("CUDA0",), False)
+    assert GIB < shared.need < alone.need - 2 * GIB
+    assert lack(1, gpu(total=4), num_gpu=99) == shared
+    asking = lack(3, gpu(total=4), num_gpu=30)  # neither these layers with the GPU, nor all of them without it
+    assert (asking.pool, asking.fits) == ("CUDA0", False)
+    assert asking.have < 4 * GIB < asking.need
+    assert lack(64).fits
 
 
 def test_discrete_devices_of_one_native_backend_are_preferred() -> None:

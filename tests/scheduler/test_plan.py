@@ -169,7 +169,7 @@ def test_refuses_what_only_pinned_models_leave_no_room_for_and_names_them() -> N
     lines = needs(Footprint(2 * GIB, 0, 0, 1000, 64))
     assert plan(Snapshot(lines, fleet, 5, {"host": 4 * GIB}, fits)) == [Refuse(1, ("pinned",))]
     places = [loaded(model, is_pinned=True) for model in "ab"]
-    assert plan(snapshot([(1, "c")], places, limit=2)) == [Refuse(1, ("a", "b"))]
+    assert plan(snapshot([(1, "c")], places, limit=2)) == [Refuse(1, ("a", "b"), is_full=True)]
 
 
 def test_evicts_what_is_cheapest_to_have_been_wrong_about() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from runner.errors import LoadFailed, Quarantined, ServerBusy
-from runner.protocol.commands import Cancel
+from runner.protocol.commands import Cancel, Embed, Generate
 from runner.protocol.events import Done, Loading, Usage
 from runner.scheduler.fleet import Member
 from runner.scheduler.ticket import Priority
@@ -27,23 +27,28 @@ MODELS = tuple(KEYS)
 SIZES = {"a": SMALL, "b": SMALL, "c": replace(SMALL, weights=GIB), "d": replace(SMALL, weights=6 * GIB)}
 OUTCOMES = (
     "Done",
+    "Vectors",
     "str",
     "LoadFailed",
     "ServerBusy",
     "WorkerCrashed",
     "Quarantined",
     "InsufficientMemory",
-    "Cancelled",
 )
 COUNTS: Counter[str] = Counter()
 
 
 class Storm(RuleBasedStateMachine):
-    @initialize(models=st.integers(1, 3), queue=st.sampled_from([3, 50]), memory=st.sampled_from([2 * GIB, 64 * GIB]))
-    def begin(self, models: int, queue: int, memory: int) -> None:
+    @initialize(
+        models=st.integers(1, 3),
+        queue=st.sampled_from([3, 50]),
+        memory=st.sampled_from([2 * GIB, 64 * GIB]),
+        queue_timeout=st.sampled_from([20.0, 600.0]),
+    )
+    def begin(self, models: int, queue: int, memory: int, queue_timeout: float) -> None:
         self.limit = models
         self.queue = queue
-        self.bench = Bench(models=models, queue=queue, keep_alive=30, memory=memory, queue_timeout=600.0)
+        self.bench = Bench(models=models, queue=queue, keep_alive=30, memory=memory, queue_timeout=queue_timeout)
         self.heard: list[Heard] = []
         self.sequences: dict[int, int] = {}
         self.were_pinned: dict[int, bool] = {}
@@ -54,7 +59,7 @@ class Storm(RuleBasedStateMachine):
         models=st.lists(st.sampled_from(MODELS), min_size=1, max_size=8),
         num_ctx=st.sampled_from([1024, 1024, 1024, 4096]),
         keep_alive=st.sampled_from([None, None, 0.0, 5.0, math.inf]),
-        has_work=st.sampled_from([True, True, True, False]),
+        work=st.sampled_from(["text", "text", "embedding", None]),
         client=st.sampled_from("xyz"),
         priority=st.sampled_from(["interactive", "interactive", "batch"]),
     )
@@ -63,7 +68,7 @@ class Storm(RuleBasedStateMachine):
         models: list[str],
         num_ctx: int,
         keep_alive: float | None,
-        has_work: bool,
+        work: str | None,
         client: str,
         priority: Priority,
     ) -> None:
@@ -71,9 +76,11 @@ class Storm(RuleBasedStateMachine):
             text = f"number {len(self.heard)}"
             key = KEYS[model]
             wanted = want(
-                model, key=key, num_ctx=num_ctx, keep_alive=keep_alive, has_work=has_work, footprint=SIZES[key],
+                model, key=key, num_ctx=num_ctx, keep_alive=keep_alive, has_work=work is not None, footprint=SIZES[key],
                 client=client, priority=priority, text=text,
             )  # fmt: skip
+            if work == "embedding":
+                wanted = replace(wanted, work=Embed(0, (text,)))
             members = [member for member in self.bench.scheduler.view.residents() if member.key == key]
             self.unloaded |= {m.run for m in members if not wanted.is_served_by(m.digest, m.load)}
             with suppress(ServerBusy, LoadFailed, Quarantined):
@@ -115,7 +122,7 @@ class Storm(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1000))
     def answer(self, which: int) -> None:
-        inside = self._inside()
+        inside = [heard for heard in self._inside() if isinstance(heard.want.work, Generate)]
         if inside:
             self.bench.text(inside[which % len(inside)])
 
@@ -123,17 +130,38 @@ class Storm(RuleBasedStateMachine):
     def finish(self, which: int) -> None:
         inside = self._inside()
         if inside:
-            self.bench.done(inside[which % len(inside)])
+            self._answer(inside[which % len(inside)])
+
+    @rule(sequences=st.integers(1, 2))
+    def get_on(self, sequences: int) -> None:
+        """As things go where nothing is wrong: workers load, and everybody inside one has something new."""
+        for model in self._in_state("loading"):
+            self.sequences[self.bench.run(model)] = sequences
+            self.bench.load(model, sequences)
+        for heard in self._inside():
+            if isinstance(heard.want.work, Generate):
+                self.bench.text(heard)
+
+    @rule(which=st.integers(0, 1000))
+    def hang_at_one(self, which: int) -> None:
+        """A worker doesn't let go of a request that nobody waits for."""
+        inside = self._inside()
+        if inside:
+            self.bench.cancel(inside[which % len(inside)])
+            self.bench.advance(61.0)
 
     @rule()
     def obey_cancels(self) -> None:
         self._obey_cancels()
 
-    @rule(which=st.integers(0, 1000))
-    def crash(self, which: int) -> None:
+    @rule(which=st.integers(0, 1000), how=st.sampled_from(["killed", "starved", "hung"]))
+    def crash(self, which: int, how: str) -> None:
         members = self.bench.scheduler.view.residents()
         if members:
-            self.bench.exit(members[which % len(members)].model, -9)
+            fault = "it has shown no sign of life for 4 s" if how == "hung" else None
+            model = members[which % len(members)].model
+            self.bench.exit(model, -9, fault, starved=how == "starved", hung=how == "hung")
+            COUNTS[how] += 1
 
     @rule()
     def exit_when_told(self) -> None:
@@ -146,6 +174,8 @@ class Storm(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.1, 6.0, 61.0]))
     def wait(self, seconds: float) -> None:
+        given_up = {heard.id for heard in self.heard if heard.deaf}  # who keeps one hangs, and is ended
+        self.unloaded |= {member.run for member in self.bench.scheduler.view.residents() if member.inside & given_up}
         self.bench.advance(seconds)
 
     @invariant()
@@ -155,9 +185,15 @@ class Storm(RuleBasedStateMachine):
         assert sum(member.need.total for member in members) <= self.bench.memory
         for member in members:
             assert len(member.inside) <= 2 * self.sequences.get(member.run, 0)
-        assert (
-            sum(self.bench.scheduler.view.waiting(model) for model in MODELS) <= self.queue + 12
-        )  # replays come on top
+        newcomers = [heard for heard in self._live() if not heard.admissions and self._waits(heard)]
+        assert len(newcomers) <= self.queue  # those whose worker died come on top
+
+    @invariant()
+    def nobody_is_sent_away_whom_a_worker_had(self) -> None:
+        for heard in self.heard:
+            if heard.want.work is not None and heard.admissions:
+                assert not isinstance(heard.outcome, ServerBusy)
+            COUNTS["answers begun and seen"] += bool(heard.events)
 
     @invariant()
     def nobody_waits_for_nothing(self) -> None:
@@ -175,7 +211,8 @@ class Storm(RuleBasedStateMachine):
         pinned = self.bench.scheduler.view.pinned()
         for member in self.bench.scheduler.view.residents():
             is_pinned = pinned.intersection(member.models)
-            if is_pinned and member.state == "stopping" and member.run not in self.unloaded:
+            is_hung = bool(member.inside)  # nobody is evicted who is busy
+            if is_pinned and member.state == "stopping" and member.run not in self.unloaded and not is_hung:
                 assert self.were_pinned.get(member.run) is not True, "it went while it was pinned"
         self.were_pinned = {
             member.run: bool(pinned.intersection(member.models))
@@ -204,7 +241,7 @@ class Storm(RuleBasedStateMachine):
                 self.sequences[self.bench.run(model)] = 2
                 self.bench.load(model, 2)
             for heard in self._inside():
-                self.bench.done(heard)
+                self._answer(heard)
             self._obey_cancels()
             self._exit_when_told()
             self.bench.advance(1.0)
@@ -231,6 +268,12 @@ class Storm(RuleBasedStateMachine):
     def _in_state(self, state: str) -> list[str]:
         return [member.model for member in self.bench.scheduler.view.residents() if member.state == state]
 
+    def _answer(self, heard: Heard) -> None:
+        if isinstance(heard.want.work, Embed):
+            self.bench.vectors(heard)
+        else:
+            self.bench.done(heard)
+
     def _waits(self, heard: Heard) -> bool:
         standing = self.bench.scheduler.view.standing(heard.id)
         return not heard.deaf and standing is not None and standing.position > 0
@@ -255,6 +298,9 @@ class Storm(RuleBasedStateMachine):
     def _exit_when_told(self) -> None:
         for member in self.bench.scheduler.view.residents():
             if member.run in self.bench.effects.stopped:
+                for request in sorted(member.inside):  # it hangs at one of them, and gives the others up
+                    COUNTS["given up"] += 1
+                    self.bench.scheduler.events(member.run, [Done(request, "cancelled", Usage())])
                 self.bench.exit(member.model, 0)
 
 

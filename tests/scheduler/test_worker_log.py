@@ -47,6 +47,17 @@ def test_tail_is_the_end_in_whole_lines(tmp_path: Path) -> None:
     assert all(line.startswith("line ") for line in lines)
 
 
+def test_the_tail_can_begin_anew(tmp_path: Path) -> None:
+    log = WorkerLog(tmp_path / "a.log")
+    log.write(b"warned while it loaded\n")
+    log.begin_tail()
+    assert log.tail == ""
+    log.write(b"died later\n")
+    log.close()
+    assert log.tail == "died later"
+    assert (tmp_path / "a.log").read_text() == "warned while it loaded\ndied later\n"
+
+
 def test_a_disk_that_refuses_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
     log = WorkerLog(tmp_path / "file" / "a.log")

@@ -177,6 +177,14 @@ class TestLoading:
             assert (await at.ask(want("say:dry", how="flood"))).text == "dry"
         assert sum(file.stat().st_size for file in (tmp_path / "logs").iterdir()) < 9 * 2**20
 
+    async def test_what_a_load_wrote_explains_no_later_death(self, tmp_path: Path) -> None:
+        async with house(tmp_path) as at:
+            await at.ask(want(f"once:{tmp_path}/died:die:SIGSEGV", how="flood"))
+            (died,) = [each for each in at.scheduler.view.history.of("a") if each.what == "died"]
+            assert died.detail == "about to die of SIGSEGV"
+            (measured,) = at.scheduler.view.measured()
+            assert (measured.meters.deaths, measured.meters.last_death) == (1, "killed by SIGSEGV")
+
     async def test_a_program_that_is_not_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         async with house(tmp_path) as at:
             monkeypatch.setattr(at.workers, "_command", lambda: [str(tmp_path / "nothing")])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
-from runner.api import adapters, forms, values
+from runner.api import adapters, forms, loading, values
 from runner.api.anthropic import tools, turns, wire
 from runner.conversation import ThinkLevel
 from runner.errors import InvalidRequest
@@ -24,7 +23,8 @@ def messages(body: wire.MessagesRequest, *, can_think: bool) -> Chat:
         raise InvalidRequest("max_tokens is required", field="max_tokens")
     if body.max_tokens < 1:
         raise InvalidRequest("max_tokens must be at least 1", field="max_tokens")
-    options: dict[str, Any] = {name: value for name in wire.OPTIONS if (value := getattr(body, name)) is not None}
+    options = loading.options(body)
+    options |= {name: value for name in wire.OPTIONS if (value := getattr(body, name)) is not None}
     options["num_predict"] = body.max_tokens
     if body.stop_sequences:
         options["stop"] = body.stop_sequences
@@ -45,7 +45,7 @@ def prompt(body: wire.CountRequest, *, can_think: bool) -> Chat:
         tools=offered,
         tool_choice=tools.choice(body.tool_choice, offered),
         think=_think(body.thinking, level, can_think=can_think),
-        options={} if body.num_ctx is None else {"num_ctx": body.num_ctx},
+        options=loading.options(body),
         keep_alive=values.keep_alive(body.keep_alive),
         variables={} if body.thinking or level is None else {"reasoning_effort": level},
         constraint=forms.only(_formats(body)),

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from runner.api import adapters
+from runner.api import adapters, loading
 from runner.api.fields import Answers, Fields
 
 
@@ -84,8 +84,8 @@ class OutputConfig(msgspec.Struct, kw_only=True):
     format: Format | None = None
 
 
-class CountRequest(msgspec.Struct, kw_only=True):
-    """What makes up a prompt; from `keep_alive` on, fields that Anthropic doesn't have."""
+class CountRequest(loading.Loading, kw_only=True):
+    """What makes up a prompt; up to `num_cpu_moe`, and from `keep_alive` on, fields that Anthropic doesn't have."""
 
     model: str | None = None
     messages: list[Message] | None = None
@@ -98,7 +98,6 @@ class CountRequest(msgspec.Struct, kw_only=True):
     mcp_servers: Any = None
     container: Any = None
     keep_alive: Any = None
-    num_ctx: int | None = None
     lora: list[adapters.Adapter] | None = None
 
 
@@ -111,7 +110,7 @@ class MessagesRequest(CountRequest, kw_only=True):
     top_k: int | None = None
 
 
-OPTIONS: tuple[str, ...] = ("temperature", "top_p", "top_k", "num_ctx")
+OPTIONS: tuple[str, ...] = ("temperature", "top_p", "top_k")
 """Wire fields that Runner's table of parameters calls the same."""
 
 _NO_ACCOUNT = "Runner keeps no accounts and no records of requests"

@@ -29,6 +29,7 @@ from runner.api.native import read, wire
 from runner.api.native.write import moment
 from runner.api.provenance import layers_of, recipe_of, source_of
 from runner.errors import InvalidRequest
+from runner.inference.adapters import Worn
 from runner.inference.models import Models
 from runner.inference.residents import Overview, Resident
 from runner.inference.service import Service
@@ -88,10 +89,12 @@ class Inventory:
         body = await read_body(request, wire.ShowRequest)
         values.refuse(body, wire.FIELDS["/api/show"].later)
         name, verbose = read.model_of(body), bool(body.verbose)
-        stored, header = _instead(await self._models.show(name), body), await self._models.header(name)
-        projector = await self._models.projector(name) if stored.projector else None
+        found, worn = await self._models.worn(name)  # as a request of this name is answered: `model:adapter` too
+        stored, its = _instead(found, body), str(found.name)
+        header = await self._models.header(its)
+        projector = await self._models.projector(its) if stored.projector else None
         # With `verbose`, a vocabulary is decoded: too long for the event loop.
-        return json_response(await asyncio.to_thread(lambda: to_json(_shown(stored, header, projector, verbose))))
+        return json_response(await asyncio.to_thread(lambda: to_json(_shown(stored, worn, header, projector, verbose))))
 
     async def copy(self, request: web.Request) -> web.Response:
         """Give a model another name as well."""
@@ -245,7 +248,9 @@ def _instead(stored: StoredModel, body: wire.ShowRequest) -> StoredModel:
     return replace(stored, system=body.system or stored.system, parameters={**stored.parameters, **options})
 
 
-def _shown(stored: StoredModel, header: Header, projector: Header | None, verbose: bool) -> wire.Shown:
+def _shown(
+    stored: StoredModel, worn: Sequence[Worn], header: Header, projector: Header | None, verbose: bool
+) -> wire.Shown:
     template = choose(stored.template, facts(header))
     return wire.Shown(
         license="\n".join(stored.licenses),
@@ -269,6 +274,7 @@ def _shown(stored: StoredModel, header: Header, projector: Header | None, verbos
         source=source_of(stored),
         recipe=recipe_of(stored),
         layers=layers_of(stored),
+        adapters=[wire.AdapterInfo(name=each.name, scale=each.scale) for each in worn],
     )
 
 

@@ -461,10 +461,18 @@ class Running(msgspec.Struct, kw_only=True):
     engine: Engine | UnsetType = UNSET
 
 
+class AdapterInfo(msgspec.Struct, kw_only=True):
+    """A LoRA adapter that a request of this name is computed with: a stored model that has it, as `lora` names it."""
+
+    name: str
+    scale: float
+
+
 class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
     """All of /api/show. `tensors` comes with `verbose` only. `template_source` (modelfile, gguf, family or none) and
     `template_reason` are Runner's own: where the template is from, and why that one is used. So are `digest` (the
-    model's own), `source` (of a model that was pulled), `recipe` (of one that was created) and `layers`.
+    model's own), `source` (of a model that was pulled), `recipe` (of one that was created), `layers` and
+    `adapters`.
     `projector_info` comes with a model that has a projector."""
 
     license: str = ""
@@ -486,6 +494,7 @@ class Shown(msgspec.Struct, kw_only=True, omit_defaults=True):
     source: Source | UnsetType = UNSET
     recipe: Recipe | UnsetType = UNSET
     layers: list[LayerInfo]
+    adapters: list[AdapterInfo] = []
 
 
 class Status(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from runner.api import forms
+from runner.api import forms, loading
 from runner.errors import InvalidRequest, Unsupported
 from runner.protocol.commands import Constraint
 
@@ -41,7 +41,7 @@ class StructuredOutputs(msgspec.Struct, kw_only=True):
     structural_tag: Any = None
 
 
-class Form(msgspec.Struct, kw_only=True):
+class Form(loading.Loading, kw_only=True):
     """The fields of a request that ask for a form: one of these."""
 
     response_format: ResponseFormat | None = None

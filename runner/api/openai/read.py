@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from msgspec import structs
 
-from runner.api import adapters, tools, values
+from runner.api import adapters, loading, tools, values
 from runner.api.openai import calling, forms, variables, wire
 from runner.conversation import Message, Role, ThinkLevel, ToolCall
 from runner.errors import InvalidRequest, Unsupported
@@ -92,6 +92,7 @@ def embeddings(body: wire.EmbeddingsRequest) -> Embed:
         model=model,
         inputs=_texts_or_tokens(body.input, "input"),
         dimensions=body.dimensions,
+        options=loading.options(body),
         keep_alive=values.keep_alive(body.keep_alive),
         priority=values.priority(None, body.priority),
         truncate=False,
@@ -107,7 +108,7 @@ def _text_logprobs(value: int | bool | None) -> int | None:
 
 def _options(body: wire.Sampling, longest: int | None, field: str, *, least: int = 1) -> Mapping[str, Any]:
     given = {ours: getattr(body, theirs) for theirs, ours in wire.OPTIONS.items()}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = loading.options(body) | {name: value for name, value in given.items() if value is not None}
     if body.stop:
         options["stop"] = [body.stop] if isinstance(body.stop, str) else body.stop
     if longest is not None:

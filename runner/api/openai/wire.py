@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from runner.api import adapters
+from runner.api import adapters, loading
 from runner.api.fields import Answers, Fields
 from runner.api.openai import calling
 from runner.api.openai.forms import Form
@@ -68,7 +68,7 @@ class Reasoning(msgspec.Struct):
 
 
 class Sampling(Form, kw_only=True):
-    """What both kinds of completion have in common; from `top_k` on, fields that OpenAI doesn't have."""
+    """What both kinds of completion have in common; OpenAI lacks the fields of `Loading` and those from `top_k` on."""
 
     model: str | None = None
     stream: bool | None = None
@@ -85,7 +85,6 @@ class Sampling(Form, kw_only=True):
     top_k: int | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
-    num_ctx: int | None = None
     ignore_eos: bool | None = None
     min_tokens: int | None = None
     draft_num_predict: int | None = None
@@ -140,7 +139,7 @@ class CompletionRequest(Sampling, kw_only=True):
     logprobs: int | bool | None = None
 
 
-class EmbeddingsRequest(msgspec.Struct, kw_only=True):
+class EmbeddingsRequest(loading.Loading, kw_only=True):
     """`input` takes what `prompt` takes."""
 
     model: str | None = None
@@ -161,7 +160,6 @@ OPTIONS: Mapping[str, str] = {
     "top_k": "top_k",
     "min_p": "min_p",
     "repetition_penalty": "repeat_penalty",
-    "num_ctx": "num_ctx",
     "ignore_eos": "ignore_eos",
     "min_tokens": "min_tokens",
     "draft_num_predict": "draft_num_predict",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +64,9 @@ class PlannedRow(msgspec.Struct, kw_only=True):
 
 
 class Planned(msgspec.Struct, kw_only=True):
-    """`verdict` is loaded, fits, evicts (those in `evicts` go first), waits (for busy ones to end) or no. `words` say
-    in short facts what decided. `automatic`: nobody named the context. `trained` is the longest the model was made for,
+    """`verdict` is loaded, fits, evicts (those in `evicts` go first), reloads (it is loaded in another way, and goes
+    first), waits (for busy ones to end), pinned (pinned models leave no room) or no. `words` say in short facts what
+    decided. `automatic`: nobody named the context. `trained` is the longest the model was made for,
     0 where it doesn't say; `cells` are tokens that `sequences` share. `place` is null where the model doesn't fit."""
 
     model: str
@@ -102,7 +102,7 @@ class Planning:
         """Tell what a load would come to."""
         body = await read(request, PlanRequest)
         model = values.required(body.model, "model")
-        found = await asyncio.to_thread(self._plans.plan, model, body.options)
+        found = await self._plans.plan(model, body.options)
         return json_response(to_json(_planned(found)))
 
 

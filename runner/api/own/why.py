@@ -78,6 +78,13 @@ class Template(msgspec.Struct, kw_only=True):
     sha256: str
 
 
+class Adapter(msgspec.Struct, kw_only=True):
+    """A LoRA adapter that such a request is computed with: a stored model that has it, and its strength."""
+
+    name: str
+    scale: float
+
+
 class FlagSet(msgspec.Struct, kw_only=True):
     """How the worker runs, one thing at a time."""
 
@@ -87,8 +94,8 @@ class FlagSet(msgspec.Struct, kw_only=True):
 
 
 class Happened(msgspec.Struct, kw_only=True):
-    """`what` is loading, loaded, failed, refused, evicted, replaced, expired, unloaded, died, resumed, paused or
-    stepped_down. `detail` is what the worker wrote last, where that tells something."""
+    """`what` is loading, loaded, failed, refused, evicted, replaced, expired, unloaded, pinned, unpinned, died,
+    resumed, paused or stepped_down. `detail` is what the worker wrote last, where that tells something."""
 
     what: str
     words: str
@@ -123,6 +130,7 @@ class Reasons(msgspec.Struct, kw_only=True):
     context: Window
     options: list[Option]
     template: Template
+    adapters: list[Adapter]
     flags: list[FlagSet]
     history: list[Happened]
     error: Happened | None
@@ -172,6 +180,7 @@ def _reasons(found: Explained) -> Reasons:
         template=Template(
             source=template.source, reason=template.why, language=template.language or "", sha256=template.digest
         ),
+        adapters=[Adapter(name=each.name, scale=each.scale) for each in found.adapters],
         flags=[FlagSet(name=each.name, value=each.value, words=each.words) for each in found.flags],
         history=[_happened(each) for each in found.history],
         error=_happened(found.error) if found.error else None,

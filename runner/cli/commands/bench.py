@@ -19,7 +19,7 @@ from runner.bench import shape
 from runner.bench.shape import Goals, Level, Plan, Target, Workload
 from runner.cli import output
 from runner.cli.arguments import AsJson, Host
-from runner.cli.connect import daemon, settings
+from runner.cli.connect import daemon, usable_settings
 from runner.cli.failures import Exit, Failure, Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def command(
         limit=longest,
         goals=goals,
     )
-    history = None if no_history else settings(host).folders.state / "bench" / "history.jsonl"
+    history = None if no_history else usable_settings(host)[0].folders.state / "bench" / "history.jsonl"
     _measure(plan, _Wanted(as_json, plot, history))
 
 
@@ -283,7 +283,7 @@ def _targets(
 def _daemon(host: str | None) -> Target:
     client = daemon(host)
     client.get("/api/version")  # starts it where that is wanted
-    return Target("runner", f"{client.address.url}/v1", key=settings(host).api_key)
+    return Target("runner", f"{client.address.url}/v1", key=usable_settings(host)[0].api_key)
 
 
 def _keys(given: Iterable[str], names: list[str]) -> dict[str, str]:

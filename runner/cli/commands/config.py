@@ -26,7 +26,7 @@ _SECRET = "api_key"
 _ASK = 5.0  # seconds
 _WHEN = {
     "now": "in force",
-    "load": "in force; a loaded model that it concerns is loaded anew at its next request",
+    "load": "in force; a loaded model that it concerns is let go, and loaded anew at its next request",
     "start": "waits until the daemon is started again: `runner shutdown`, then `runner serve`",
 }
 _SPANS = ("queue_timeout", "keep_alive", "load_timeout")
@@ -64,7 +64,7 @@ def command(
 def _reload(action: str, as_json: bool, host: str | None) -> None:
     if action != "reload":
         raise Failure(f"config takes nothing or reload, not {action!r}", Exit.USAGE)
-    change = daemon(host, autostart=False).post("/runner/config/reload", {})
+    change = daemon(host, autostart=False, warns=False).post("/runner/config/reload", {})
     if as_json:
         output.data(change)
         return

@@ -9,7 +9,7 @@ from runner.cli.arguments import AsJson, Host
 from runner.cli.checks import with_daemon, without_daemon
 from runner.cli.client import Client
 from runner.cli.failures import Exit, Failure
-from runner.config import ConfigError, load
+from runner.config import ConfigError, load_usable
 from runner.protocol.checkup import Finding
 
 EXAMPLES = """
@@ -17,6 +17,7 @@ runner doctor
 runner doctor --json
 """
 _STEP = "what to do: "
+_CORRECT = "correct it; `runner config` shows all settings"
 
 
 def command(as_json: AsJson = False, host: Host = None) -> None:
@@ -39,16 +40,19 @@ def command(as_json: AsJson = False, host: Host = None) -> None:
 
 def _findings(host: str | None) -> Iterator[Finding]:
     try:
-        settings = load({"host": host})
+        settings, problem = load_usable({"host": host})
     except ConfigError as error:
-        yield Finding("settings", "fail", str(error), "correct it; `runner config` shows all settings")
+        yield Finding("settings", "fail", str(error), _CORRECT)
         return
+    if problem is not None:  # a daemon that runs goes on with what it had, and is looked at
+        yield Finding("settings", "fail", problem, _CORRECT)
     client = Client(settings.host, settings.api_key)
     told = with_daemon(client)
     if told is not None:
-        yield from told
+        yield from (each for each in told if problem is None or problem not in each.said)
         return
-    yield Finding("settings", "ok", "nothing is wrong with them")
+    if problem is None:
+        yield Finding("settings", "ok", "nothing is wrong with them")
     yield from without_daemon(settings)
 
 

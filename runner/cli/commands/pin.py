@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.cli import output
 from runner.cli.arguments import Host, Models
 from runner.cli.connect import daemon
 from runner.cli.each import each
@@ -21,6 +22,7 @@ def command(models: Models, host: Host = None) -> None:
     client = daemon(host)
 
     def pin(model: str) -> None:
-        client.post("/runner/pin", {"model": model})
+        client.post("/runner/pin", {"model": model}, timeout=None)  # a load takes its time
+        output.say(f'{model} is loaded and stays until "runner unpin {model}"')
 
     each(models, pin)

@@ -8,14 +8,20 @@ import typer
 
 from runner.cli import memorycard, output
 from runner.cli.arguments import AsJson, Host, Model, options
+from runner.cli.client import Client, Json
 from runner.cli.connect import daemon
-from runner.cli.failures import Exit, Failure
+from runner.cli.failures import Exit, Failure, Refused
 
 EXAMPLES = """
 runner plan demo
 runner plan qwen3:8b --num-ctx 32768
 runner plan qwen3:8b --option kv_cache_type=q8_0 --json
 """
+
+_FAILURES = {
+    "no": "{model} does not fit on this machine",
+    "pinned": "{model} cannot be loaded beside the models that are pinned",
+}
 
 
 def command(
@@ -29,18 +35,28 @@ def command(
 ) -> None:
     """Tell where a model would go, and what that takes.
 
-    And who would be unloaded for it. Nothing is loaded. Exit code 1 if it doesn't fit on this machine at all.
+    And who would be unloaded for it. Nothing is loaded. Exit code 1 if it doesn't fit on this machine at all,
+    or not beside the models that are pinned.
     """
     asked: dict[str, Any] = options(option or ())
     if num_ctx is not None:
         asked["num_ctx"] = num_ctx
-    found = daemon(host).post("/runner/plan", {"model": model, "options": asked})
+    found = _planned(daemon(host), model, asked)
     if as_json:
         output.data(found)
     else:
-        for line in memorycard.card(found):
+        for line in memorycard.card(found, model):
             output.line(line)
         output.line("")
         output.table(*memorycard.pools(found))
-    if found.get("verdict") == "no":
-        raise Failure(f"{model} does not fit on this machine", Exit.FAILED)
+    if (why := _FAILURES.get(str(found.get("verdict")))) is not None:
+        raise Failure(why.format(model=model), Exit.FAILED)
+
+
+def _planned(client: Client, model: str, asked: Json) -> Json:
+    try:
+        return client.post("/runner/plan", {"model": model, "options": asked})
+    except Refused as absent:
+        if absent.status == 404:
+            absent.detail = f"`runner pull --dry-run {model}` tells its size and whether it would run here"
+        raise

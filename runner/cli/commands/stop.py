@@ -5,7 +5,6 @@ from __future__ import annotations
 from runner.cli.arguments import Host, Models
 from runner.cli.connect import daemon
 from runner.cli.each import each
-from runner.cli.failures import Failure, Refused
 
 EXAMPLES = """
 runner stop qwen3
@@ -18,11 +17,6 @@ def command(models: Models, host: Host = None) -> None:
     client = daemon(host, autostart=False)
 
     def stop(model: str) -> None:
-        try:
-            client.post("/api/generate", {"model": model, "keep_alive": 0, "stream": False})
-        except Refused as refusal:
-            if refusal.status != 404:
-                raise
-            raise Failure(f"couldn't find model {model!r} to stop: {refusal.message}") from None
+        client.post("/api/generate", {"model": model, "keep_alive": 0, "stream": False})
 
     each(models, stop)

@@ -20,7 +20,9 @@ def command(models: Models, host: Host = None) -> None:
     client = daemon(host, autostart=False)
 
     def unpin(model: str) -> None:
-        if not client.post("/runner/unpin", {"model": model})["changed"]:
+        if client.post("/runner/unpin", {"model": model})["changed"]:
+            output.say(f"{model} is pinned no more: it goes when its time is over, or others need its room")
+        else:
             output.say(f"{model} was not pinned")
 
     each(models, unpin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -37,4 +37,4 @@ def command(
     if as_json:
         output.data(found)
     else:
-        output.line(whycard.card(found, shutil.get_terminal_size().columns, datetime.now(UTC)))
+        output.line(whycard.card(found, model, shutil.get_terminal_size().columns, datetime.now().astimezone()))

@@ -11,10 +11,21 @@ from runner.scheduler.memory.calibrate import Calibration, Lesson, learn
 from runner.scheduler.memory.fit import MOST_SEQUENCES, ORDINARY_REQUEST, Room, fit
 from runner.scheduler.memory.footprint import KV_TYPES, Block, Correction, Footprint, Graph
 from runner.scheduler.memory.need import Need, Parts, measured, need
-from runner.scheduler.memory.place import CPU_DEVICE, Fitted, capacity, least, missing, place, room_with, smallest
+from runner.scheduler.memory.place import (
+    CPU_DEVICE,
+    Fitted,
+    Lack,
+    capacity,
+    lack,
+    least,
+    missing,
+    place,
+    room_with,
+    smallest,
+)
 
 __all__ = [
     "CPU_DEVICE", "HOST", "KV_TYPES", "MOST_SEQUENCES", "ORDINARY_REQUEST", "Block", "Calibration", "Correction",
-    "Fitted", "Footprint", "Graph", "Lesson", "Need", "Parts", "Room", "capacity", "fit", "learn", "least", "measured",
-    "missing", "need", "place", "room_with", "smallest",
+    "Fitted", "Footprint", "Graph", "Lack", "Lesson", "Need", "Parts", "Room", "capacity", "fit", "lack", "learn",
+    "least", "measured", "missing", "need", "place", "room_with", "smallest",
 ]  # fmt: skip

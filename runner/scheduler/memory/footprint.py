@@ -90,8 +90,9 @@ class Footprint:
 
     `weights` is everything in its files. Where `blocks` says how that is divided: `tables` are looked up and stay with
     the CPU, `output` gives the logits (its size also where it `is_tied` to the first table and takes nothing of its
-    own), `output_packed` of it is kept in another order by a CPU, and what is left is adapters. `edges` is how much of
-    what is packed lies at the file's ends, where it needn't be mapped. `prefixes` is what may be kept of prompts.
+    own), and `output_packed` of it is kept in another order by a CPU. `edges` is how much of what is packed lies at the
+    file's ends, where it needn't be mapped. `adapters` are among `weights`: the request's, and read into memory for it
+    when the worker is there. `prefixes` is what may be kept of prompts.
     """
 
     weights: int
@@ -106,6 +107,7 @@ class Footprint:
     is_tied: bool = False
     output_packed: int = 0
     edges: int = 0
+    adapters: int = 0
     graph: Graph | None = None
     prefixes: int = 0
     trained: int = 0  # tokens of the longest text it was made for; 0 where nobody says
@@ -119,7 +121,8 @@ class Footprint:
         return len(self.blocks) + 1 if self.blocks else 0
 
     @property
-    def adapters(self) -> int:
-        """Bytes of its files that belong to no layer, table or output."""
+    def rest(self) -> int:
+        """Bytes of its own files that belong to no layer, table or output."""
         known = sum(block.weights for block in self.blocks) + self.tables + (0 if self.is_tied else self.output)
+        known += self.adapters
         return max(0, self.weights - known) if self.blocks else 0

@@ -28,7 +28,6 @@ _LOOKING = 1.5  # of a projector's file: it is read into memory, and computes wi
 _SEEN = 256 * 2**20  # embeddings of images that a worker remembers
 _PROCESS = 96 * 2**20  # interpreter, libraries and the tokenizer's tables
 _DRIVER = 300 * 2**20  # what a driver takes of a device for each process
-_PACKED = "_REPACK"  # how a buffer's name ends that holds weights in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +119,12 @@ def apart(
     first, later = _taken(footprint, options, placement or CPU, correction, shared)
     return {
         pool: Parts(
-            weights=round((part.mapped - part.twice + part.copied) * correction.weights),
+            weights=round((part.mapped - part.twice + part.copied) * correction.weights)
+            + (footprint.adapters if pool == HOST else 0),
             cache=round(part.kv * correction.kv),
             compute=round(part.compute * correction.compute),
             waits=later.get(pool, 0) + (kept if pool == HOST else 0),
-            other=_beside(footprint) if pool == HOST else _DRIVER,
+            other=_beside(footprint) - footprint.adapters if pool == HOST else _DRIVER,
         )
         for pool, part in first.items()
     }
@@ -148,8 +148,9 @@ def _taken(
 
 
 def _beside(footprint: Footprint) -> int:
+    """Bytes of the host's that no worker reports when it is ready, so that nothing is learnt of them."""
     sight = round(_LOOKING * footprint.projector) + _SEEN if footprint.projector else 0
-    return _PROCESS + sight
+    return _PROCESS + sight + footprint.adapters
 
 
 def corrected(part: Takes, correction: Correction) -> tuple[int, int]:
@@ -195,17 +196,16 @@ def measured(ready: Ready, planned: Need) -> Need:
             by_pool[pool] = by_pool.get(pool, 0) + size
     if not by_pool:
         return planned
-    mapped, packed = 0, 0
+    weights = 0
     for name, size in ready.weights_bytes.items():
         pool = pool_of_buffer(name, planned.devices)
-        if pool != HOST:
-            by_pool[pool] = by_pool.get(pool, 0) + size
-        elif name.endswith(_PACKED):
-            packed += size
+        if pool == HOST:
+            weights += size
         else:
-            mapped += size
-    # Beside what is packed, the file's pages may be let go.
-    mapped = min(mapped, planned.weights) if packed else mapped
+            by_pool[pool] = by_pool.get(pool, 0) + size
+    packed = min(ready.packed_bytes, weights)
+    # Those pages of the file that are packed as well are of no more use.
+    mapped = min(weights - packed, planned.weights) if packed else weights
     devices = {pool: by_pool.get(pool, 0) + _DRIVER + planned.devices_later.get(pool, 0) for pool in planned.devices}
     return Need(
         mapped or planned.weights,

@@ -14,14 +14,15 @@ from typing import Literal
 import msgspec
 
 from modelfiles.sizes import human_bytes
-from runner.protocol.devices import HOST, Device, Placement
+from runner.errors import InvalidRequest
+from runner.protocol.devices import HOST, Device, DeviceSurvey, Placement
 from runner.protocol.options import LoadOptions
 from runner.scheduler.memory.calibrate import correction
 from runner.scheduler.memory.fit import Room, fit
 from runner.scheduler.memory.footprint import Footprint
 from runner.scheduler.memory.need import Need, Parts, apart, need
 from runner.scheduler.memory.takes import CPU
-from runner.scheduler.selection import automatic
+from runner.scheduler.selection import selected
 
 CPU_DEVICE = Device(name="CPU", backend="cpu", kind="cpu")
 _MARGIN = 512 * 2**20  # of a device's memory, for what nobody can foresee: other programs, fragmentation
@@ -51,6 +52,22 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """The pool that decides whether a load fits: bytes that one request takes of it, and that may be taken. `beside`
+    are the devices that hold the rest of it."""
+
+    pool: str
+    need: int
+    have: int
+    beside: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether it does."""
+        return self.need <= self.have
+
+
+@dataclass(frozen=True, slots=True)
 class _Try:
     """A placement, its smallest need, and whether that fits the devices and the host."""
 
@@ -77,8 +94,10 @@ def place(
     if not found.fits:
         return None
     if gpus and not found.placement.devices and options.num_gpu != 0:
-        what = f"num_gpu {options.num_gpu} does" if options.num_gpu > 0 else "not one layer does"
-        words += (f"{what} not fit on {_names(gpus)}",)
+        number = (
+            f"num_gpu {options.num_gpu} does not fit on" if _is_part(footprint, options) else "not one layer fits on"
+        )
+        words += (f"{number} {_names(gpus)}",)
     shared = _shared(gpus)
     kept = min(footprint.prefixes, room.get(HOST, 0) - found.need.host)
     rooms = {pool: _usable(pool, size) for pool, size in room.items() if pool == HOST or pool in found.need.devices}
@@ -93,7 +112,7 @@ def place(
         settled,
         found.placement,
         wanted,
-        (*words, *_words(footprint, found.placement, wanted, room)),
+        (*words, *_words(footprint, options, found.placement, wanted, room)),
         apart(
             footprint,
             settled,
@@ -115,32 +134,48 @@ def smallest(
     return (found.placement, found.need) if found.fits else None
 
 
+def lack(footprint: Footprint, options: LoadOptions, devices: Sequence[Device], room: Room) -> Lack:
+    """What decides whether a load for one request fits: the pool in which most is lacking for the best placement, or,
+    where that fits, the one of which it takes most."""
+    gpus = _chosen(options, devices)[0] if missing(options, devices) is None else ()
+    found = _search(footprint, options, gpus, room)
+    have = {pool: max(0, _usable(pool, room.get(pool, 0))) for pool in found.need.pools}
+    pool, size = max(found.need.pools.items(), key=lambda each: (max(0, each[1] - have[each[0]]), each[1]))
+    return Lack(pool, size, have[pool], found.placement.devices if pool == HOST else ())
+
+
 def _search(footprint: Footprint, options: LoadOptions, gpus: Sequence[Device], room: Room) -> _Try:
-    """The best placement for one sequence: on these devices, else with the CPU, whether that fits or not."""
+    """The best placement for one sequence: on these devices, else with the CPU. If neither fits, what was tried first,
+    since that is what was meant."""
     found = _Placing(footprint, options, gpus, room).best() if gpus else None
-    return found or _Try(CPU, *_smallest(footprint, options, CPU, (), room))
+    if found is not None and found.fits:
+        return found
+    alone = _Try(CPU, *_smallest(footprint, options, CPU, (), room))
+    return alone if alone.fits or found is None else found
+
+
+def _is_part(footprint: Footprint, options: LoadOptions) -> bool:
+    """Whether a number of layers was asked for. One that is as large as the model means as many as fit: clients send
+    99 for that."""
+    return 0 < options.num_gpu < footprint.layers
 
 
 def least(footprint: Footprint, options: LoadOptions, devices: Sequence[Device] = ()) -> Need:
-    """The smallest load that serves a request at this context length: one sequence, on the CPU unless all layers were
-    asked to be elsewhere."""
+    """The smallest load that serves a request at this context length: one sequence, on the CPU unless a number of
+    layers was asked to be elsewhere."""
     gpus = _chosen(options, devices)[0] if devices and missing(options, devices) is None else ()
     where = CPU
-    if gpus and options.num_gpu > 0:
+    if gpus and _is_part(footprint, options):
         where = _placement(footprint, options, gpus, options.num_gpu)
     return replace(_need(footprint, _alone(options), where, _shared(gpus)), kept=0)
 
 
 def missing(options: LoadOptions, devices: Iterable[Device]) -> str | None:
     """What the options name that isn't there, in words; None if all is."""
-    known = list(devices)
-    usable = [device for device in known if device.kind in ("gpu", "igpu")]
-    have = ", ".join(sorted({device.name for device in usable})) or "no GPU"
-    if options.device not in ("auto", "cpu"):
-        for name in options.device.split(","):
-            if not any(_is_called(device, name) for device in known):
-                return f"there is no device {name.strip()!r} here; llama.cpp sees {have}"
-    chosen = _chosen(options, known)[0] if usable else ()
+    try:
+        chosen = _chosen(options, tuple(devices))[0]
+    except InvalidRequest as error:
+        return error.message
     if chosen and options.split_mode == "none" and options.main_gpu >= len(chosen):
         return f"main_gpu is {options.main_gpu}, and there are {len(chosen)} devices: {_names(chosen)}"
     return None
@@ -174,7 +209,8 @@ class _Placing:
         self._experts = sum(1 for block in footprint.blocks if block.experts)
 
     def best(self) -> _Try | None:
-        """The best placement with at least one layer on a device, or None."""
+        """The best placement with at least one layer on a device, or None. A number of layers that was asked for is not
+        less, whether it fits or not; what is on devices may be too large for the host."""
         asked = self._options.num_gpu
         if asked == 0 or not self._footprint.blocks:
             return None
@@ -185,7 +221,7 @@ class _Placing:
             sets = [[largest], self._gpus]  # one device alone has nothing to wait for
         for gpus in sets:
             if (found := self._try(gpus, most, max(0, self._options.num_cpu_moe))).on_devices:
-                return found if found.on_host else None
+                return found
         return self._less(sets[-1], most)
 
     def _less(self, gpus: Sequence[Device], most: int) -> _Try | None:
@@ -194,19 +230,16 @@ class _Placing:
             layers = len(self._footprint.blocks)
             if self._try(gpus, most, layers).on_devices:
                 fewest = _fewest(1, layers, lambda count: self._try(gpus, most, count).on_devices)
-                return self._if_host(self._try(gpus, most, fewest))
+                return self._try(gpus, most, fewest)
             moe = layers
-        if self._options.num_gpu > 0:
-            return None  # a number that was asked for is not less
+        if _is_part(self._footprint, self._options):
+            return self._try(gpus, most, moe)
         count = most - _fewest(0, most, lambda less: self._try(gpus, most - less, moe).on_devices)
-        return self._if_host(self._try(gpus, count, moe)) if count > 0 else None
+        return self._try(gpus, count, moe) if count > 0 else None
 
     def _try(self, gpus: Sequence[Device], layers: int, moe: int) -> _Try:
         placement = _placement(self._footprint, self._options, gpus, layers, moe, self._room)
         return _Try(placement, *_smallest(self._footprint, self._options, placement, _shared(gpus), self._room))
-
-    def _if_host(self, found: _Try) -> _Try | None:
-        return found if found.fits else None
 
 
 def _smallest(
@@ -248,23 +281,18 @@ def _shares(options: LoadOptions, gpus: Sequence[Device], room: Room) -> tuple[f
 
 
 def _chosen(options: LoadOptions, devices: Sequence[Device]) -> tuple[Sequence[Device], tuple[str, ...]]:
-    """Devices to offload to, and what there is to say about the choice."""
-    usable = [device for device in devices if device.kind in ("gpu", "igpu")]
+    """Devices to offload to, in the order in which they count, and what there is to say about the choice. Raises
+    InvalidRequest for one that isn't there."""
+    gpus = selected(options.device, _survey(devices))
     if options.device == "cpu":
         return (), ("the CPU was asked for",)
     if options.num_gpu == 0:
         return (), ("num_gpu 0 keeps everything with the CPU",)
-    if options.device != "auto":
-        names = options.device.split(",")
-        return [device for device in usable if any(_is_called(device, name) for name in names)], ()
-    if not usable:
-        return (), ("no GPU was found",)
-    return automatic(usable), ()
+    return gpus, () if gpus else ("no GPU was found",)
 
 
-def _is_called(device: Device, name: str) -> bool:
-    wanted = name.strip().lower()
-    return wanted in (device.name.lower(), device.backend)
+def _survey(devices: Sequence[Device]) -> DeviceSurvey:
+    return DeviceSurvey(devices=tuple(devices), backends=tuple(dict.fromkeys(each.backend for each in devices)))
 
 
 def _usable(pool: str, free: int) -> int:
@@ -295,7 +323,9 @@ def _fewest(low: int, high: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _words(footprint: Footprint, placement: Placement, wanted: Need, room: Room) -> tuple[str, ...]:
+def _words(
+    footprint: Footprint, options: LoadOptions, placement: Placement, wanted: Need, room: Room
+) -> tuple[str, ...]:
     words: list[str] = []
     layers = footprint.layers
     if not placement.devices or not placement.gpu_layers:
@@ -305,9 +335,8 @@ def _words(footprint: Footprint, placement: Placement, wanted: Need, room: Room)
         if placement.gpu_layers >= layers:
             words.append(f"all {layers} layers on {where}")
         else:
-            words.append(
-                f"{placement.gpu_layers} of {layers} layers on {where}, the others on the CPU: more do not fit"
-            )
+            why = f"num_gpu is {options.num_gpu}" if _is_part(footprint, options) else "more do not fit"
+            words.append(f"{placement.gpu_layers} of {layers} layers on {where}, the others on the CPU: {why}")
         if placement.cpu_moe:
             words.append(f"the experts of {placement.cpu_moe} layers stay with the CPU")
     for pool, size in wanted.pools.items():

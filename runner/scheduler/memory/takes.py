@@ -112,7 +112,7 @@ def parts(footprint: Footprint, placement: Placement) -> list[tuple[str, tuple[B
 def weights(footprint: Footprint, placement: Placement) -> dict[str, Takes]:
     """Weights by pool. Layers on a device are copied there; a CPU maps them, and keeps what it packs once more."""
     if not footprint.blocks:
-        return {HOST: Takes(mapped=footprint.weights)}
+        return {HOST: Takes(mapped=footprint.weights - footprint.adapters)}
     found: dict[str, Takes] = {}
     first = len(footprint.blocks) + 1 - placement.gpu_layers if placement.devices else len(footprint.blocks) + 1
     mapped = footprint.tables
@@ -140,7 +140,7 @@ def weights(footprint: Footprint, placement: Placement) -> dict[str, Takes]:
     from_file = packed - tied
     twice = max(0, from_file - footprint.edges)
     found[HOST] = Takes(mapped=mapped - from_file + twice, copied=packed, twice=twice)
-    found[HOST] = replace(found[HOST], mapped=found[HOST].mapped + footprint.adapters)
+    found[HOST] = replace(found[HOST], mapped=found[HOST].mapped + footprint.rest)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from runner.api import adapters, forms, values
+from runner.api import adapters, forms, loading, values
 from runner.api.body import to_json
 from runner.api.openai.responses import tools, wire
 from runner.api.openai.responses.store import Kept, ResponseStore
@@ -130,7 +130,7 @@ def _messages(instructions: str | None, before: Iterable[Kept], items: Iterable[
 
 def _options(body: wire.CountRequest) -> Mapping[str, Any]:
     given = {ours: getattr(body, theirs) for theirs, ours in wire.OPTIONS.items()}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = loading.options(body) | {name: value for name, value in given.items() if value is not None}
     if body.stop:
         options["stop"] = [body.stop] if isinstance(body.stop, str) else body.stop
     if body.max_output_tokens is not None:

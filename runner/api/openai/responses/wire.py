@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from runner.api import adapters
+from runner.api import adapters, loading
 from runner.api.fields import Fields
 
 
@@ -101,9 +101,9 @@ class TextConfig(msgspec.Struct, kw_only=True, omit_defaults=True):
     verbosity: str | None = None
 
 
-class CountRequest(msgspec.Struct, kw_only=True):
-    """What a prompt is made of, and how it is gone on from. From `frequency_penalty` on, fields that OpenAI doesn't
-    have here, as the other endpoints take them."""
+class CountRequest(loading.Loading, kw_only=True):
+    """What a prompt is made of, and how it is gone on from. Up to `num_cpu_moe`, and from `frequency_penalty` on,
+    fields that OpenAI doesn't have here, as the other endpoints take them."""
 
     model: str | None = None
     input: str | list[Item] | None = None
@@ -131,7 +131,6 @@ class CountRequest(msgspec.Struct, kw_only=True):
     top_k: int | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
-    num_ctx: int | None = None
     keep_alive: Any = None
     lora: list[adapters.Adapter] | None = None
     service_tier: str | None = None
@@ -156,7 +155,6 @@ OPTIONS: Mapping[str, str] = {
     "top_k": "top_k",
     "min_p": "min_p",
     "repetition_penalty": "repeat_penalty",
-    "num_ctx": "num_ctx",
 }
 """Wire fields and what Runner's table of parameters calls them."""
 

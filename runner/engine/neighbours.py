@@ -1,0 +1,62 @@
+"""How much of the processor other programs use, so that a worker takes no more threads than get to run.
+
+Threads that compute together wait for each other many times in each token, and spin while they do. One of them without
+a core holds up all: two threads on two cores, one of which something else is using, are many times slower than one.
+Reads what the kernel counts; on Linux through a file that is opened once, because a worker shuts itself in later.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+
+from runner.llama.cores import Cores
+
+_IDLE = (3, 4)  # of the first line's numbers in /proc/stat: idle, and waiting for the disk
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+Reading = tuple[float, float, float]
+"""Seconds: the time, what all cores have worked, and what this process has of it."""
+
+
+class Neighbours:
+    """Tells `cores`, at each look, what others have left since the look before."""
+
+    def __init__(self, cores: Cores, read: Callable[[], Reading] | None = None, count: int | None = None) -> None:
+        self._cores = cores
+        self._read = read or _reader()
+        self._count = count or os.cpu_count() or 1
+        self._last = self._read()
+
+    def look(self) -> None:
+        """To be called once in a while."""
+        now, all_cores, own = self._read()
+        then, all_then, own_then = self._last
+        if now - then < 0.1:
+            return
+        self._last = now, all_cores, own
+        others = max(0.0, (all_cores - all_then) - (own - own_then)) / (now - then)
+        self._cores.leave(int(self._count - others + 0.5))
+
+
+def _reader() -> Callable[[], Reading]:
+    if sys.platform != "linux":
+        return lambda: (time.monotonic(), _worked(), time.process_time())
+    stat = os.open("/proc/stat", os.O_RDONLY | os.O_CLOEXEC)
+
+    def read() -> Reading:
+        line = os.pread(stat, 256, 0).split(b"\n", 1)[0]
+        ticks = [int(number) for number in line.split()[1:9]]
+        worked = sum(ticks) - sum(ticks[place] for place in _IDLE)
+        return time.monotonic(), worked / _TICKS, time.process_time()
+
+    return read
+
+
+def _worked() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.system)
