@@ -133,8 +133,9 @@ class Recovery:
         return any(was)
 
     def answered(self, ticket: Ticket) -> None:
-        """It is done. What has no tokens to show has got on by that."""
-        if _is_silent(ticket):
+        """It is done, and a worker that brings work to its end is in no crash loop, though nobody inside may have a new
+        token when it dies. What has no tokens to show has got on by its end."""
+        if ticket.advanced or _is_silent(ticket):
             self._breaker.worked(ticket.want.key)
 
     def _tidy(self, key: str) -> None:

@@ -52,8 +52,10 @@ def worker_of(daemon: Daemon, but: set[int]) -> psutil.Process | None:
     return next((worker for worker in daemon.workers() if worker.pid not in but), None)
 
 
-def are_loaded(daemon: Daemon, again: int) -> bool:
-    """Whether each victim has been loaded, to the end, once more than so often."""
+def are_loaded(daemon: Daemon, crowds: list[Crowd], again: int) -> bool:
+    """Whether each victim has been loaded, to the end, once more than so often, or somebody saw something wrong."""
+    if any(each.seen.wrong for each in crowds):
+        return True
     return all(crowd.counted(daemon, "model_load_seconds_count", f"{name}:latest") > again for name in VICTIMS)
 
 
@@ -62,6 +64,18 @@ def got_on(crowds: list[Crowd], seen: list[int]) -> bool:
     return any(each.seen.wrong for each in crowds) or all(
         each.seen.pieces >= least for each, least in zip(crowds, seen, strict=True)
     )
+
+
+def tokens(daemon: Daemon) -> list[int]:
+    """What the daemon has got of each victim's workers so far. Its clients may read it after the next one is there."""
+    return [int(crowd.counted(daemon, "generation_tokens_total", f"{name}:latest")) for name in VICTIMS]
+
+
+def have_worked(daemon: Daemon, crowds: list[Crowd], least: list[int]) -> bool:
+    """Whether there are so many tokens of each victim, or somebody saw something wrong."""
+    if any(each.seen.wrong for each in crowds):
+        return True
+    return all(now >= wanted for now, wanted in zip(tokens(daemon), least, strict=True))
 
 
 def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> None:
@@ -82,10 +96,10 @@ def test_kills_under_streams(daemon: Daemon, tally: Callable[[str], None]) -> No
     while kills < KILLS:
         # Somewhere in an answer, or before one, but with something new in each, which is not what the worker before had
         # left behind: one that dies before it has done anything, over and over, is a crash loop, which is left alone.
-        wait_for(partial(are_loaded, daemon, rounds), 120, "workers that are ready", step=0.05)
+        wait_for(partial(are_loaded, daemon, [*victims, *callers], rounds), 120, "workers that are ready", step=0.05)
         rounds += 1
-        least = [each.seen.pieces + lots.randrange(1, 25) for each in victims]
-        wait_for(partial(got_on, victims, least), 120, "answers go on")
+        least = [count + lots.randrange(1, 25) for count in tokens(daemon)]
+        wait_for(partial(have_worked, daemon, [*victims, *callers], least), 120, "answers go on")
         wrong = [each.seen.wrong[:3] for each in [*victims, *callers] if each.seen.wrong]
         assert not wrong, wrong
         killed = [worker for worker in daemon.workers() if worker.pid != calm_worker.pid]

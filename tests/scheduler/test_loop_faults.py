@@ -509,3 +509,21 @@ class TestShutdown:
         bench.exit("a", -9)
         assert isinstance(running.outcome, WorkerCrashed)
         assert bench.state("a") == "absent"
+
+
+def test_a_worker_that_ended_answers_is_in_no_crash_loop() -> None:
+    """Who is inside when it dies may have come just now."""
+    bench = Bench()
+    for _ in range(6):
+        first = bench.submit(want("a"))
+        if bench.state("a") == "loading":
+            bench.load("a", 2)
+        bench.text(first)
+        bench.done(first)
+        late = bench.submit(want("a"))
+        bench.exit("a", -9)
+        assert bench.state("a") == "loading"
+        bench.load("a", 2)
+        bench.text(late)
+        bench.done(late)
+        assert isinstance(late.outcome, Done)
