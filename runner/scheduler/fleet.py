@@ -5,7 +5,7 @@ Changed by the scheduler's loop alone. Time is a number of monotonic seconds tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -169,10 +169,10 @@ class Fleet:
         """Idle members whose time is over."""
         return tuple(m for m in self if m.expires is not None and m.expires <= now)
 
-    def beyond(self, limit: int, pinned: set[str]) -> tuple[Member, ...]:
+    def beyond(self, limit: int, pinned: Container[str]) -> tuple[Member, ...]:
         """The idle members that are too many where `limit` may be there, the longest unused; pinned models stay."""
         there = [m for m in self if m.state != "stopping"]
-        idle = [m for m in there if m.expires is not None and not pinned.intersection(m.models)]
+        idle = [m for m in there if m.expires is not None and not any(name in pinned for name in m.models)]
         return tuple(sorted(idle, key=lambda m: m.last_used)[: max(0, len(there) - max(1, limit))])
 
     def next_expiry(self, pinned: set[str]) -> float | None:
