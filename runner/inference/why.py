@@ -283,7 +283,7 @@ def _flags(options: LoadOptions, ready: Ready | None) -> tuple[Flag, ...]:
         Flag(
             "threads",
             str(options.num_thread or physical_cores()),
-            "" if options.num_thread else "as many as physical cores",
+            "" if options.num_thread else "as many as physical cores, fewer while others compute",
         ),
         Flag("mmap", "on" if options.use_mmap else "off", "weights stay in the page cache" if options.use_mmap else ""),
         Flag("sequences", str(options.num_parallel or "auto"), "decoded together at most"),
