@@ -29,8 +29,8 @@ What: TypeAlias = Literal[
 ]
 ASIDE: frozenset[What] = frozenset({"loading", "refused", "pinned", "unpinned"})
 """What doesn't end a model's stay in memory, nor begin it."""
-TROUBLE: frozenset[What] = frozenset({"failed", "refused", "died", "paused"})
-"""What people call an error."""
+TROUBLE: frozenset[What] = frozenset({"failed", "refused", "died"})
+"""What people call an error; a pause only follows from some."""
 
 _KEPT = 40  # of one key: a model that comes and goes every minute shows its last half hour
 _KEYS = 256  # those that something happened to last

@@ -200,7 +200,7 @@ def test_one_that_is_waited_for_one_that_loads_and_one_that_keeps_dying(ask: Ask
     assert (why.resident and why.resident.state, why.next.would) == ("paused", "pause")
     assert why.words.startswith("It is left alone for another ")
     assert why.error is not None
-    assert why.error.what == "paused"
+    assert (why.error.what, why.error.words) == ("died", "killed by SIGKILL")
 
 
 def test_one_that_fits_nowhere(ask: Ask) -> None:
