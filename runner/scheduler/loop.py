@@ -204,6 +204,7 @@ class Scheduler:
         self._limits = limits
         self._fleet.relimit(limits.keep_alive)
         self._survey.limit = self._outlook.limit = limits.models
+        self._survey.forget()
         self._reception.length, self._reception.timeout = limits.queue, limits.queue_timeout
         self._settle()
 

@@ -153,7 +153,7 @@ class Recovery:
         fruitless = [ticket for ticket in inside if not ticket.advanced]
         known = any(ticket.counted for ticket in fruitless)  # the request explains this one, too,
         known |= len(fruitless) > 1 and all(t.fruitless and _is_silent(t) for t in fruitless)  # or one of these does
-        blamed = self._blame([t for t in fruitless if not _is_acquitted(t, now)] or fruitless)
+        blamed = self._blame(key, [t for t in fruitless if not _is_acquitted(t, now)] or fruitless)
         for ticket in fruitless:
             ticket.fruitless += 1
         for ticket in inside:
@@ -184,16 +184,16 @@ class Recovery:
         elif ticket.told and ticket.id not in suspects:
             returning[ticket.id] = ticket
 
-    @staticmethod
-    def _blame(fruitless: Sequence[Ticket]) -> list[Ticket]:
+    def _blame(self, key: str, fruitless: Sequence[Ticket]) -> list[Ticket]:
         """Who may have killed the worker, of those who had no new token; counted if there is one only.
 
-        Who was being computed is likelier to have done it than who was being prepared; but nobody stays behind another
-        twice.
+        A suspect on trial is likelier to have done it than an answer that went on beside it, and who was being computed
+        than who was being prepared; but nobody stays behind another twice.
         """
-        if len(fruitless) == 1:
-            fruitless[0].counted += 1
-            return [*fruitless]
+        on_trial = [ticket for ticket in fruitless if ticket.id in self._suspects.get(key, {})]
+        if len(only := on_trial if len(on_trial) == 1 else fruitless) == 1:
+            only[0].counted += 1
+            return [*only]
         began = [ticket for ticket in fruitless if ticket.began or ticket.fruitless]
         return began or [*fruitless]
 

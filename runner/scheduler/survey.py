@@ -95,6 +95,10 @@ class Survey:
         ]
         return replace(found, lines=[[Waiting(_NOBODY, want)]], fleet=fleet, capacity=self._capacity)
 
+    def forget(self) -> None:
+        """What was read may not hold any more: how much models may take has been changed."""
+        self._measured = frozenset(), -math.inf
+
     def allowed(self, decisions: Sequence[Decision]) -> list[Decision]:
         """Those that may be carried out now. By a reading that is too old nobody is loaded for, evicted or refused: a
         new one is on its way. Everybody keeps his turn, and workers that are there go on."""

@@ -546,3 +546,13 @@ def test_stats_are_kept_for_whoever_asks() -> None:
     member = bench.member("a")
     assert member is not None
     assert member.stats == stats
+
+
+def test_a_limit_of_memory_that_has_changed_counts_at_once() -> None:
+    bench = Bench(memory=1)
+    refused = bench.submit(want("a"))
+    assert isinstance(refused.outcome, InsufficientMemory)
+    bench.memory = 64 * GIB
+    bench.scheduler.relimit(Limits(1, 100, 300.0))
+    bench.submit(want("a"))
+    assert bench.state("a") == "loading"
