@@ -56,9 +56,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
             path = tmp_path / f"{model}.gguf"
             at = data.index(name) + len(name)
             path.write_bytes(data[: at + 3] + str(number).encode() + data[at + 4 :])
-            running.create(
-                model, path, "FROM {path}\nPARAMETER num_ctx 512\nPARAMETER num_gpu 0\nPARAMETER num_thread 1\n"
-            )
+            running.create(model, path, "FROM {path}\nPARAMETER num_ctx 512\nPARAMETER num_gpu 0\n")
             path.unlink()
         (host,) = running.post("/runner/plan", {"model": MODELS[0], "options": {"num_gpu": 0}})["pools"]
         running.stop()
