@@ -7,6 +7,7 @@ from typing import Any
 from runner.api.anthropic import wire as anthropic
 from runner.api.fields import Answers, Dialect
 from runner.api.llamacpp import wire as llamacpp
+from runner.api.native import answers
 from runner.api.native import wire as native
 from runner.api.openai import rerank
 from runner.api.openai import wire as openai
@@ -15,7 +16,7 @@ from runner.api.openai.responses.wire import FIELDS as RESPONSE_FIELDS
 from runner.api.own import tables as own
 
 DIALECTS = (
-    Dialect("ollama", "Ollama's", native.Error, native.FIELDS, native.ANSWERS, streams="application/x-ndjson"),
+    Dialect("ollama", "Ollama's", answers.Error, native.FIELDS, answers.ANSWERS, streams="application/x-ndjson"),
     Dialect(
         "openai",
         "OpenAI's",
@@ -35,7 +36,7 @@ DIALECTS = (
     Dialect(
         "runner",
         "Runner's own",
-        native.Error,
+        answers.Error,
         own.FIELDS,
         {**own.ANSWERS, "/metrics": Answers("text/plain"), "/openapi.json": Answers(dict[str, Any])},
         streams="application/x-ndjson",

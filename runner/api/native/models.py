@@ -25,7 +25,7 @@ from runner import __version__
 from runner.api import values
 from runner.api.body import json_response, to_json
 from runner.api.body import read as read_body
-from runner.api.native import read, wire
+from runner.api.native import answers, read, wire
 from runner.api.native.write import moment
 from runner.api.provenance import layers_of, recipe_of, source_of
 from runner.errors import InvalidRequest
@@ -67,13 +67,13 @@ class Inventory:
 
     async def version(self, request: web.Request) -> web.Response:
         """Whom clients talk to."""
-        return json_response(to_json(wire.Version(version=OLLAMA, runner=__version__)))
+        return json_response(to_json(answers.Version(version=OLLAMA, runner=__version__)))
 
     async def tags(self, request: web.Request) -> web.Response:
         """Every stored model, the newest first."""
         stored = sorted(await self._models.list(), key=lambda each: each.modified_at, reverse=True)
-        broken = [wire.Broken(name=str(each.name), reason=each.reason) for each in await self._models.broken()]
-        told = wire.Listing(models=[_listed(each) for each in stored], broken=broken or UNSET)
+        broken = [answers.Broken(name=str(each.name), reason=each.reason) for each in await self._models.broken()]
+        told = answers.Listing(models=[_listed(each) for each in stored], broken=broken or UNSET)
         return json_response(to_json(told))
 
     async def ps(self, request: web.Request) -> web.Response:
@@ -82,7 +82,7 @@ class Inventory:
         seen = self._service.overview()
         running = [_running(each, configs.get(each.name)) for each in seen.residents]
         running.sort(key=lambda each: each.expires_at, reverse=True)
-        return json_response(to_json(wire.Loaded(models=running, totals=_totals(seen))))
+        return json_response(to_json(answers.Loaded(models=running, totals=_totals(seen))))
 
     async def show(self, request: web.Request) -> web.Response:
         """All that is known of one model."""
@@ -101,7 +101,7 @@ class Inventory:
         body = await read_body(request, wire.CopyRequest)
         source = values.required(body.source, "source")
         replaced = await self._models.copy(source, values.required(body.destination, "destination"))
-        return json_response(to_json(wire.Copied(replaced=replaced))) if body.report else web.Response()
+        return json_response(to_json(answers.Copied(replaced=replaced))) if body.report else web.Response()
 
     async def delete(self, request: web.Request) -> web.Response:
         """Unload a model and remove its name."""
@@ -109,11 +109,11 @@ class Inventory:
         gone = await self._models.remove(read.model_of(body))
         if not body.report:
             return web.Response()
-        return json_response(to_json(wire.Removed(freed=gone.freed, shared=gone.shared, from_hub=gone.from_hub)))
+        return json_response(to_json(answers.Removed(freed=gone.freed, shared=gone.shared, from_hub=gone.from_hub)))
 
 
-def _listed(stored: StoredModel) -> wire.Listed:
-    return wire.Listed(
+def _listed(stored: StoredModel) -> answers.Listed:
+    return answers.Listed(
         name=str(stored.name),
         model=str(stored.name),
         modified_at=moment(stored.modified_at),
@@ -124,8 +124,8 @@ def _listed(stored: StoredModel) -> wire.Listed:
     )
 
 
-def _details(config: ModelConfig) -> wire.Details:
-    return wire.Details(
+def _details(config: ModelConfig) -> answers.Details:
+    return answers.Details(
         parent_model=config.parent or "",
         format=config.format,
         family=config.family,
@@ -137,8 +137,8 @@ def _details(config: ModelConfig) -> wire.Details:
     )
 
 
-def _running(resident: Resident, config: ModelConfig | None) -> wire.Running:
-    return wire.Running(
+def _running(resident: Resident, config: ModelConfig | None) -> answers.Running:
+    return answers.Running(
         name=resident.name,
         model=resident.name,
         size=resident.size,
@@ -156,17 +156,19 @@ def _running(resident: Resident, config: ModelConfig | None) -> wire.Running:
         estimate=resident.estimate,
         progress=round(resident.progress, 3),
         memory=[
-            wire.MemoryHeld(device=each.device, pool=each.pool, weights=each.weights, kv=each.kv, compute=each.compute)
+            answers.MemoryHeld(
+                device=each.device, pool=each.pool, weights=each.weights, kv=each.kv, compute=each.compute
+            )
             for each in resident.memory
         ],
-        placement=wire.Lies(
+        placement=answers.Lies(
             devices=resident.devices,
             gpu_layers=resident.gpu_layers,
             layers=resident.layers + 1 if resident.layers else 0,
             words=resident.placement,
         ),
         context_source=resident.context_from,
-        kv=wire.Cells(total=resident.cells, used=resident.cells_used, busy=resident.cells_busy),
+        kv=answers.Cells(total=resident.cells, used=resident.cells_used, busy=resident.cells_busy),
         decode_rate=round(resident.rate.decode, 2),
         prefill_rate=round(resident.rate.prefill, 2),
         loaded_at=moment(resident.loaded_at) if resident.loaded_at else None,
@@ -178,7 +180,7 @@ def _running(resident: Resident, config: ModelConfig | None) -> wire.Running:
     )
 
 
-def _totals(seen: Overview) -> wire.Whole:
+def _totals(seen: Overview) -> answers.Whole:
     held: Counter[str] = Counter()
     workers: set[int] = set()
     for each in seen.residents:
@@ -186,8 +188,8 @@ def _totals(seen: Overview) -> wire.Whole:
             held.update(by_pool(each.memory))
         if each.pid is not None:
             workers.add(each.pid)
-    return wire.Whole(
-        memory=[wire.PoolOf(name=each.name, free=each.free, total=each.total) for each in seen.pools],
+    return answers.Whole(
+        memory=[answers.PoolOf(name=each.name, free=each.free, total=each.total) for each in seen.pools],
         held=dict(held),
         queued=seen.queued,
         queue_limit=seen.most_queued,
@@ -195,14 +197,14 @@ def _totals(seen: Overview) -> wire.Whole:
     )
 
 
-def _engine(measured: Measured) -> wire.Engine:
+def _engine(measured: Measured) -> answers.Engine:
     meters, engine = measured.meters, measured.engine
     stats = measured.member.stats if measured.member else None
     requests: Counter[str] = Counter()
     for (_, outcome), count in meters.outcomes.items():
         requests[outcome] += count
     waits = meters.queue.spread()
-    return wire.Engine(
+    return answers.Engine(
         requests=dict(requests),
         prompt_tokens=meters.prompt_tokens,
         cached_tokens=meters.cached_tokens,
@@ -250,9 +252,9 @@ def _instead(stored: StoredModel, body: wire.ShowRequest) -> StoredModel:
 
 def _shown(
     stored: StoredModel, worn: Sequence[Worn], header: Header, projector: Header | None, verbose: bool
-) -> wire.Shown:
+) -> answers.Shown:
     template = choose(stored.template, facts(header))
-    return wire.Shown(
+    return answers.Shown(
         license="\n".join(stored.licenses),
         modelfile=_modelfile(stored),
         parameters=_parameters(stored.parameters),
@@ -261,7 +263,7 @@ def _shown(
         template_reason=template.why,
         system=stored.system or "",
         details=_details(stored.config),
-        messages=[wire.Turn(role=role, content=content) for role, content in stored.messages],
+        messages=[answers.Turn(role=role, content=content) for role, content in stored.messages],
         model_info=_model_info(header.metadata, stored, verbose),
         projector_info=_info(projector.metadata, verbose) if projector else UNSET,
         tensors=[{"name": each.name, "type": each.type.name, "shape": each.shape} for each in header.tensors]
@@ -274,7 +276,7 @@ def _shown(
         source=source_of(stored),
         recipe=recipe_of(stored),
         layers=layers_of(stored),
-        adapters=[wire.AdapterInfo(name=each.name, scale=each.scale) for each in worn],
+        adapters=[answers.AdapterInfo(name=each.name, scale=each.scale) for each in worn],
     )
 
 

@@ -13,13 +13,13 @@ from runner.api import streams, values
 from runner.api.body import chunks, json_response, to_json
 from runner.api.body import read as read_body
 from runner.api.guard import is_from_this_machine
-from runner.api.native import read, wire, write
+from runner.api.native import answers, read, wire, write
 from runner.api.native.create import creation
 from runner.errors import InvalidRequest
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
 
-_DONE = wire.Status(status="success")
+_DONE = answers.Status(status="success")
 
 
 class Transfers:
@@ -96,7 +96,7 @@ async def _lines(progress: AsyncIterator[Progress]) -> AsyncIterator[bytes]:
         async for step in progress:
             last = step.status
             yield write.line(
-                wire.Status(
+                answers.Status(
                     status=step.status,
                     digest=str(step.digest) if step.digest else "",
                     total=step.total or None,

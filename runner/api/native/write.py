@@ -16,7 +16,7 @@ import msgspec
 
 from runner.api.body import to_json
 from runner.api.failures import Failure
-from runner.api.native import context, wire
+from runner.api.native import answers, context
 from runner.api.streams import NOTHING, Call, Calls, Choice, Framing, Whole, closing
 from runner.inference.requests import AnswerPart, Embedded, Finished, Piece, Told
 from runner.protocol.events import Logprob
@@ -24,7 +24,7 @@ from runner.protocol.events import Logprob
 
 def error(failure: Failure) -> bytes:
     """An error as the whole body."""
-    return to_json(wire.Error(error=failure.message, code=failure.code))
+    return to_json(answers.Error(error=failure.message, code=failure.code))
 
 
 def _error_line(failure: Failure) -> bytes:
@@ -56,7 +56,7 @@ async def generate_lines(
             elif isinstance(part, Piece) and _says_something(part):
                 texts.append(part.text)
                 yield line(
-                    wire.Generated(
+                    answers.Generated(
                         model=model,
                         created_at=moment(),
                         response=part.text,
@@ -76,14 +76,16 @@ async def chat_lines(model: str, parts: AsyncIterator[AnswerPart]) -> AsyncItera
                 yield line(_chatted_end(model, part))
             elif isinstance(part, Piece) and part.call is not None:
                 if call := calls.take(part.call):
-                    yield _chat_line(model, wire.Turn(role="assistant", content="", tool_calls=_calls([call])))
+                    yield _chat_line(model, answers.Turn(role="assistant", content="", tool_calls=_calls([call])))
             elif isinstance(part, Piece) and _says_something(part):
-                turn = wire.Turn(role="assistant", content=part.text, thinking=part.thinking)
+                turn = answers.Turn(role="assistant", content=part.text, thinking=part.thinking)
                 yield _chat_line(model, turn, part.logprobs)
 
 
-def _chat_line(model: str, turn: wire.Turn, logprobs: Sequence[Logprob] = ()) -> bytes:
-    return line(wire.Chatted(model=model, created_at=moment(), message=turn, logprobs=_logprobs(logprobs), done=False))
+def _chat_line(model: str, turn: answers.Turn, logprobs: Sequence[Logprob] = ()) -> bytes:
+    return line(
+        answers.Chatted(model=model, created_at=moment(), message=turn, logprobs=_logprobs(logprobs), done=False)
+    )
 
 
 def generated(model: str, whole: Whole, begun: context.Turns | None = None) -> bytes:
@@ -99,33 +101,33 @@ def chatted(model: str, whole: Whole) -> bytes:
 
 def generate_residency(model: str, reason: str) -> bytes:
     """What /api/generate says when it only loaded or unloaded."""
-    return to_json(wire.Generated(model=model, created_at=moment(), response="", done=True, done_reason=reason))
+    return to_json(answers.Generated(model=model, created_at=moment(), response="", done=True, done_reason=reason))
 
 
 def chat_residency(model: str, reason: str) -> bytes:
     """What /api/chat says when it only loaded or unloaded."""
-    turn = wire.Turn(role="assistant", content="")
-    return to_json(wire.Chatted(model=model, created_at=moment(), message=turn, done=True, done_reason=reason))
+    turn = answers.Turn(role="assistant", content="")
+    return to_json(answers.Chatted(model=model, created_at=moment(), message=turn, done=True, done_reason=reason))
 
 
 def generate_preview(model: str, prompt: Told, images: int) -> bytes:
     """What /api/generate says when it only renders the prompt."""
-    shown = wire.DebugInfo(rendered_template=prompt.text, image_count=images)
-    return to_json(wire.Generated(model=model, created_at=moment(), response="", done=False, debug_info=shown))
+    shown = answers.DebugInfo(rendered_template=prompt.text, image_count=images)
+    return to_json(answers.Generated(model=model, created_at=moment(), response="", done=False, debug_info=shown))
 
 
 def chat_preview(model: str, prompt: Told, images: int) -> bytes:
     """What /api/chat says when it only renders the prompt."""
-    shown = wire.DebugInfo(rendered_template=prompt.text, image_count=images)
-    turn = wire.Turn(role="assistant", content="")
-    return to_json(wire.Chatted(model=model, created_at=moment(), message=turn, done=False, debug_info=shown))
+    shown = answers.DebugInfo(rendered_template=prompt.text, image_count=images)
+    turn = answers.Turn(role="assistant", content="")
+    return to_json(answers.Chatted(model=model, created_at=moment(), message=turn, done=False, debug_info=shown))
 
 
 def embedded(model: str, vectors: Embedded | None) -> bytes:
     """All of /api/embed; None where there was nothing to embed."""
     timings = vectors.timings if vectors else None
     return to_json(
-        wire.Embedded(
+        answers.Embedded(
             model=model,
             embeddings=rows(vectors) if vectors else [],
             total_duration=timings.total if timings else 0,
@@ -137,7 +139,7 @@ def embedded(model: str, vectors: Embedded | None) -> bytes:
 
 def embedding(vectors: Embedded | None) -> bytes:
     """All of /api/embeddings."""
-    return to_json(wire.Vector(embedding=rows(vectors)[0] if vectors else []))
+    return to_json(answers.Vector(embedding=rows(vectors)[0] if vectors else []))
 
 
 def rows(vectors: Embedded) -> list[list[float]]:
@@ -183,8 +185,8 @@ def _context(begun: context.Turns | None, said: str) -> list[int]:
     return [] if begun is None else context.pack((*begun, ("assistant", said)))
 
 
-def _generated_end(model: str, end: Finished, said: Choice = NOTHING, *, context: list[int]) -> wire.Generated:
-    return wire.Generated(
+def _generated_end(model: str, end: Finished, said: Choice = NOTHING, *, context: list[int]) -> answers.Generated:
+    return answers.Generated(
         model=model,
         created_at=moment(),
         response=said.text,
@@ -197,11 +199,13 @@ def _generated_end(model: str, end: Finished, said: Choice = NOTHING, *, context
     )
 
 
-def _chatted_end(model: str, end: Finished, said: Choice = NOTHING) -> wire.Chatted:
-    return wire.Chatted(
+def _chatted_end(model: str, end: Finished, said: Choice = NOTHING) -> answers.Chatted:
+    return answers.Chatted(
         model=model,
         created_at=moment(),
-        message=wire.Turn(role="assistant", content=said.text, thinking=said.thinking, tool_calls=_calls(said.calls)),
+        message=answers.Turn(
+            role="assistant", content=said.text, thinking=said.thinking, tool_calls=_calls(said.calls)
+        ),
         logprobs=_logprobs(said.thought_logprobs + said.logprobs),
         done=True,
         done_reason=_reason(end),
@@ -214,12 +218,12 @@ def _reason(end: Finished) -> str:
     return "stop" if end.reason == "tool_calls" else end.reason
 
 
-def _calls(calls: Sequence[Call]) -> list[wire.Call]:
+def _calls(calls: Sequence[Call]) -> list[answers.Call]:
     """Those that are whole: of one that broke off there is no object to show, and done_reason says why."""
     return [
-        wire.Call(
+        answers.Call(
             id=call.id,
-            function=wire.CalledFunction(
+            function=answers.CalledFunction(
                 index=call.index,
                 name=call.name,
                 # As the model wrote it, but in one line.
@@ -235,15 +239,15 @@ def _says_something(part: Piece) -> bool:
     return bool(part.text or part.thinking or any(not logprob.is_end for logprob in part.logprobs))
 
 
-def _logprobs(logprobs: Sequence[Logprob]) -> list[wire.Logprob]:
+def _logprobs(logprobs: Sequence[Logprob]) -> list[answers.Logprob]:
     """Of the tokens of a thought and of the answer; the one that ended it is not told."""
     return [
-        wire.Logprob(
+        answers.Logprob(
             token=_written(each.token),
             logprob=each.logprob or 0.0,
             bytes=list(each.token),
             top_logprobs=[
-                wire.Alternative(token=_written(other.token), logprob=other.logprob, bytes=list(other.token))
+                answers.Alternative(token=_written(other.token), logprob=other.logprob, bytes=list(other.token))
                 for other in each.top
             ],
         )
