@@ -5,33 +5,25 @@ Reads the store and headers, so it is called off the event loop. Knows no worker
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from modelfiles.parameters import Value
 from registry import manifest as media
-from registry.errors import BadName, NotFound, RegistryError, StorageFault
-from registry.gguf.facts import Facts, facts
-from registry.gguf.reader import read_header
+from registry.gguf.facts import Facts
 from registry.store import Store
 from registry.stored import StoredModel
-from runner.errors import InvalidRequest, LoadFailed, RunnerError, UnknownModel, Unsupported
+from runner.errors import InvalidRequest, RunnerError, Unsupported
 from runner.inference import options as merge
 from runner.inference import placing, prompts
-from runner.inference.adapters import AdapterFinder, Worn, described
-from runner.inference.adapters import own as own_adapters
+from runner.inference.adapters import Worn, described
 from runner.inference.aliases import Aliases
 from runner.inference.contexts import Contexts, unbounded
 from runner.inference.defaults import Defaults
+from runner.inference.finding import Finder, Source
 from runner.inference.footprints import footprint_of
 from runner.inference.origins import Chosen, Origin, all_chosen
 from runner.inference.prefixes import PrefixFolders
@@ -40,7 +32,7 @@ from runner.inference.sharing import worker_key
 from runner.inference.templates import Choice, choose
 from runner.protocol import commands, image_file
 from runner.protocol.codec import BadFrame, pack_command
-from runner.protocol.commands import Adapters, Load, PrefixStore, Prompt
+from runner.protocol.commands import Load, PrefixStore, Prompt
 from runner.protocol.devices import DeviceSurvey
 from runner.protocol.options import LoadOptions
 from runner.scheduler import machine
@@ -49,39 +41,6 @@ from runner.scheduler.lessons import Lessons
 from runner.scheduler.memory import Footprint
 from runner.scheduler.offer import Offer
 from runner.scheduler.ticket import Want
-
-log = logging.getLogger(__name__)
-
-_REMEMBERED = 64  # headers' facts
-_NAMED = 5  # models that an error names
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A model as a request found it, with the facts of its header and the options already merged."""
-
-    asked: str
-    model: StoredModel
-    facts: Facts
-    own: Mapping[str, Any]  # the request's options, checked
-    configured: Mapping[str, Any]  # the settings'
-    merged: Mapping[str, Any]
-    defaults: Defaults
-    draft: tuple[Path, ...] = ()  # files of the model that drafts for it
-    draft_facts: Facts | None = None
-    adapters: Adapters = ()
-    others: Callable[[str], Sequence[str]] = lambda capability: ()  # stored models that have a capability
-
-    def has(self, capability: str) -> bool:
-        return capability in self.model.config.capabilities
-
-    def need(self, capability: str, what: str, field: str | None = "model") -> None:
-        if not self.has(capability):
-            instead = "; it ranks documents, and takes only /v1/rerank" if self.has("rerank") else ""
-            others = self.others(capability)
-            more = ", and others" if len(others) > _NAMED else ""
-            who = f"; {', '.join(others[:_NAMED])}{more} can" if others else "; no model that is stored can"
-            raise Unsupported(f'"{self.asked}" does not support {what}{instead}{who}', field=field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +96,11 @@ class Resolver:
         self._survey = survey
         self._aliases = aliases or Aliases()
         self._prefixes = prefixes
-        self._adapters = AdapterFinder(self._whole)
+        self._finder = Finder(store, self._aliases)
         self.defaults = defaults or Defaults(context_length, num_parallel)
         self._lessons = lessons or Lessons()
         self._contexts = Contexts(self._lessons, look)
         self._packs = machine.packed_types()
-        self._facts: OrderedDict[str, Facts] = OrderedDict()
-        self._lock = threading.Lock()
 
     def chat(self, request: Chat) -> Want:
         """What a Chat wants. Raises UnknownModel, InvalidRequest and its kinds, LoadFailed."""
@@ -223,7 +180,10 @@ class Resolver:
         worn = described(source.adapters, self._store.list()) if source.adapters else ()
         return Account(want, source.facts, choose(source.model.template, source.facts), chosen, worn)
 
-    def _generation(self, source: _Source, request: Chat | Complete, prompt: Prompt) -> Want:
+    def _find(self, asked: str, options: Mapping[str, Any], lora: tuple[Lora, ...] | None = None) -> Source:
+        return self._finder.find(asked, options, self.defaults, lora)
+
+    def _generation(self, source: Source, request: Chat | Complete, prompt: Prompt) -> Want:
         fixed = self._load(source)
         work = commands.Generate(
             0,
@@ -240,7 +200,7 @@ class Resolver:
         )
         return self._want(source, fixed, work, request.keep_alive)
 
-    def _want(self, source: _Source, fixed: _Fixed, work: commands.Work | None, keep_alive: float | None) -> Want:
+    def _want(self, source: Source, fixed: _Fixed, work: commands.Work | None, keep_alive: float | None) -> Want:
         if work is not None:
             _check_sendable(work)
         return Want(
@@ -258,7 +218,7 @@ class Resolver:
             generation=source.defaults.generation,
         )
 
-    def _load(self, source: _Source, *, keeps: bool = True) -> _Fixed:
+    def _load(self, source: Source, *, keeps: bool = True) -> _Fixed:
         """With `keeps`, a context that is chosen is remembered."""
         model, defaults = source.model, source.defaults
         wanted, origin, words = _named_context(source)
@@ -266,7 +226,7 @@ class Resolver:
         footprint = self._lessons.applied(str(model.digest), self._footprint(source))
         if not wanted:
             configured = defaults.context_length
-            own = None if _is_plain(source) else lambda: self._own(model)
+            own = None if source.is_plain else lambda: self._own(model)
             chosen, why = self._contexts.choose(str(model.digest), footprint, options, configured, own=own, keeps=keeps)
             options, words = msgspec.structs.replace(options, num_ctx=chosen), (*words, *why)
             origin = (
@@ -283,7 +243,7 @@ class Resolver:
         )
         return _Fixed(load, footprint, automatic=not wanted, words=words, context_from=origin)
 
-    def _settled(self, source: _Source, num_ctx: int) -> LoadOptions:
+    def _settled(self, source: Source, num_ctx: int) -> LoadOptions:
         options = merge.load_options(source.merged, num_ctx=num_ctx or 1, num_parallel=source.defaults.num_parallel)
         return placing.settled(options, source.facts, self._survey())
 
@@ -297,7 +257,7 @@ class Resolver:
         except RunnerError:
             return None
 
-    def _footprint(self, source: _Source) -> Footprint:
+    def _footprint(self, source: Source) -> Footprint:
         """What the model takes, as its header tells it."""
         model = source.model
         draft = None
@@ -319,78 +279,8 @@ class Resolver:
             draft=draft,
         )
 
-    def _find(self, asked: str, options: Mapping[str, Any], lora: tuple[Lora, ...] | None = None) -> _Source:
-        own = merge.checked(options)
-        with _as_request_errors(self._aliases.meant(asked) or asked):
-            model, adapters = self._model(asked)
-            adapters = adapters if lora is None else self._adapters.of(model, lora)
-            found = self._facts_of(str(model.digest), model.weights)
-        defaults = self.defaults  # the same ones for all of this request
-        configured = defaults.options_of(model.name)
-        merged = merge.recommended(found.sampling) | configured | dict(model.parameters) | own
-        draft = self._draft_of(model, merged.get("draft_model"))
-        with _as_request_errors(asked):
-            draft_facts = self._facts_of(str(draft[0]), draft) if draft else None
-        return _Source(
-            asked, model, found, own, configured, merged, defaults, draft, draft_facts, adapters, self._having
-        )
 
-    def _whole(self, name: str) -> StoredModel:
-        """The model of this name, its files checked. Raises as `Store.show` and `Store.check` do."""
-        model = self._aliases.find(self._store, name)
-        self._store.check(model)
-        try:
-            return self._store.keep_adapters(model)
-        except StorageFault as error:  # a worker that isn't shut in can read it where it lies
-            log.warning(
-                'an adapter of "%s" stays in another place, where workers may not see it: %s', model.name, error
-            )
-            return model
-
-    def _model(self, asked: str) -> tuple[StoredModel, Adapters]:
-        """The model of this name and its adapters, or else what the name means as `model:adapter`."""
-        try:
-            model = self._whole(asked)
-        except (BadName, NotFound):
-            split = self._adapters.split(asked)
-            if split is None:
-                raise
-            return split
-        return model, own_adapters(model)
-
-    def _having(self, capability: str) -> Sequence[str]:
-        return [str(each.name) for each in self._store.list() if capability in each.config.capabilities]
-
-    def _draft_of(self, model: StoredModel, named: Value | None) -> tuple[Path, ...]:
-        """Files of the model that drafts: the one named in the options, or else the model's own."""
-        if named is None:
-            return model.draft
-        try:
-            drafting = self._store.show(str(named))
-            self._store.check(drafting)
-        except RegistryError as error:
-            raise InvalidRequest(f"option draft_model: {error}", field="options.draft_model") from error
-        return drafting.weights
-
-    def _facts_of(self, key: str, paths: Sequence[Path]) -> Facts:
-        with self._lock:
-            if known := self._facts.get(key):
-                self._facts.move_to_end(key)
-                return known
-        found = facts(read_header(paths[0]), [read_header(path) for path in paths[1:]])
-        with self._lock:
-            self._facts[key] = found
-            while len(self._facts) > _REMEMBERED:
-                self._facts.popitem(last=False)
-        return found
-
-
-def _is_plain(source: _Source) -> bool:
-    """Whether the request says nothing of how the model is loaded, nor with which adapters."""
-    return not merge.named_for_loading(source.own) and source.adapters == own_adapters(source.model)
-
-
-def _voiced(source: _Source, prompt: Prompt) -> Prompt:
+def _voiced(source: Source, prompt: Prompt) -> Prompt:
     """The prompt with the model's template, unless the worker finds that in the GGUF by itself."""
     if not isinstance(prompt, commands.ChatPrompt | commands.InfillPrompt):
         return prompt
@@ -398,7 +288,7 @@ def _voiced(source: _Source, prompt: Prompt) -> Prompt:
     return prompt if template.is_own else msgspec.structs.replace(prompt, usual=template.text)
 
 
-def _named_context(source: _Source) -> tuple[int, Origin, tuple[str, ...]]:
+def _named_context(source: Source) -> tuple[int, Origin, tuple[str, ...]]:
     """The context that the request, the Modelfile or the settings' options ask for (0: none of them), where it is
     from, and what there is to say about it.
 
@@ -431,12 +321,12 @@ def _check_sendable(work: commands.Work) -> None:
         raise InvalidRequest(f"this request cannot be passed on to the model: {error}") from error
 
 
-def _check_extras(source: _Source, think: object) -> None:
+def _check_extras(source: Source, think: object) -> None:
     if think:
         source.need("thinking", "thinking", field="think")
 
 
-def _check_pictures(source: _Source, request: Chat | Complete, field: str) -> None:
+def _check_pictures(source: Source, request: Chat | Complete, field: str) -> None:
     """Whether the model sees, and whether what it is shown are images that may be decoded."""
     pictures = prompts.pictures_of(request)
     if not pictures:
@@ -452,7 +342,7 @@ def _check_pictures(source: _Source, request: Chat | Complete, field: str) -> No
         image_file.check(image, name)
 
 
-def _check_tools(source: _Source, request: Chat) -> None:
+def _check_tools(source: Source, request: Chat) -> None:
     """Whether the choice among the tools can be made. Raises Unsupported, InvalidRequest."""
     choice = request.tool_choice
     if request.tools and choice.mode != "none":
@@ -468,16 +358,3 @@ def _check_tools(source: _Source, request: Chat) -> None:
             "an answer cannot keep to a form and be a call of a tool: leave out one of them, or let the model choose",
             field="tool_choice",
         )
-
-
-@contextmanager
-def _as_request_errors(asked: str) -> Iterator[None]:
-    """The registry's errors about a model that a request names, in the words of requests."""
-    try:
-        yield
-    except NotFound as error:
-        raise UnknownModel(asked, error.near) from error
-    except BadName as error:
-        raise InvalidRequest(str(error), field="model") from error
-    except RegistryError as error:
-        raise LoadFailed(str(error)) from error
