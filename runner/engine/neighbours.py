@@ -33,8 +33,11 @@ class Neighbours:
         self._last = self._read()
 
     def look(self) -> None:
-        """To be called once in a while."""
-        now, all_cores, own = self._read()
+        """To be called once in a while. Where nothing can be read, all stays as it is."""
+        try:
+            now, all_cores, own = self._read()
+        except (OSError, ValueError, psutil.Error):
+            return
         then, all_then, own_then = self._last
         if now - then < 0.1:
             return

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from modelfiles.embedded import demo_gguf, demo_modelfile
 from tests.benchmarks.daemon import Daemon
+from tests.clients.conftest import watched
 from tests.clients.shapes import differences
 
 pytestmark = pytest.mark.clients
@@ -26,6 +31,26 @@ EXCHANGES = [
     for path in sorted(FOLDER.glob("*.json"))
     for exchange in json.loads(path.read_text(encoding="utf-8"))["exchanges"]
 ]
+
+
+LENGTH = b"llama.context_length" + struct.pack("<I", 4)  # a key of the GGUF's header and its type
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """With a demo model whose header says that it was made for 32,768 tokens, as models are that these clients are used
+    with: they ask for so many, and more than a model was made for is refused."""
+    running, connections = watched(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("watch"))
+    data, path = demo_gguf().read_bytes(), tmp_path_factory.mktemp("model") / "demo.gguf"
+    at = data.index(LENGTH) + len(LENGTH)
+    path.write_bytes(data[:at] + struct.pack("<I", 32_768) + data[at + 4 :])
+    modelfile = demo_modelfile()
+    with running:
+        text = re.sub("^FROM .*", f"FROM {path}\nPARAMETER num_ctx 32768", modelfile, count=1, flags=re.MULTILINE)
+        asked = {"model": "demo", "modelfile": text, "stream": False}
+        assert running.post("/api/create", asked) == {"status": "success"}
+        yield running
+    assert set(connections.read_text(encoding="utf-8").split()) == {"127.0.0.1"}
 
 
 @dataclass(frozen=True, slots=True)

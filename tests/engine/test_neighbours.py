@@ -69,6 +69,17 @@ def test_workers_and_neighbours_count_together_and_a_number_that_was_asked_for_s
     assert Machine(8, asked=8).second(1.0, 7.0) == 8
 
 
+def test_what_cannot_be_read_changes_nothing() -> None:
+    at = Machine(2)
+    assert at.second(0.0, 2.0) == 1
+
+    def broken() -> Reading:
+        raise OSError(5, "Input/output error")
+
+    at.neighbours._read = broken
+    assert at.second(2.0, 0.0) == 1
+
+
 def test_the_kernels_counts() -> None:
     """Beside programs that keep every core busy there is room for one thread."""
     options = LoadOptions(num_ctx=256, num_parallel=1)
