@@ -16,7 +16,8 @@ import psutil
 
 from runner.llama.cores import Cores
 
-_IDLE = (3, 4)  # of the first line's numbers in /proc/stat: idle, and waiting for the disk
+_IDLE = (3, 4)  # of a core's numbers in /proc/stat: idle, and waiting for the disk
+_WHOLE = 1 << 18  # bytes, more than the lines of all cores have
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 Reading = tuple[float, float, float]
@@ -29,7 +30,7 @@ class Neighbours:
     def __init__(self, cores: Cores, read: Callable[[], Reading] | None = None, count: int | None = None) -> None:
         self._cores = cores
         self._read = read or _reader()
-        self._count = count or os.cpu_count() or 1
+        self._count = count or _cores()
         self._last = self._read()
 
     def look(self) -> None:
@@ -46,6 +47,11 @@ class Neighbours:
         self._cores.leave(int(self._count - others + 0.5))
 
 
+def _cores() -> int:
+    """Those that this process may be on. What a quota leaves of them isn't known here."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _reader() -> Callable[[], Reading]:
     if sys.platform != "linux":
         return lambda: (time.monotonic(), _worked(), time.process_time())
@@ -54,10 +60,12 @@ def _reader() -> Callable[[], Reading]:
     except OSError:  # a strange container: then nothing is known, and all cores are taken
         return lambda: (0.0, 0.0, 0.0)
 
+    ours = {f"cpu{number}".encode() for number in os.sched_getaffinity(0)}
+
     def read() -> Reading:
-        line = os.pread(stat, 256, 0).split(b"\n", 1)[0]
-        ticks = [int(number) for number in line.split()[1:9]]
-        worked = sum(ticks) - sum(ticks[place] for place in _IDLE)
+        rows = [line.split() for line in os.pread(stat, _WHOLE, 0).splitlines() if line.startswith(b"cpu")]
+        ticks = [[int(number) for number in row[1:9]] for row in rows if row[0] in ours]
+        worked = sum(sum(row) - sum(row[place] for place in _IDLE) for row in ticks)
         return time.monotonic(), worked / _TICKS, time.process_time()
 
     return read

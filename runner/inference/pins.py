@@ -59,8 +59,9 @@ class Pins:
         self._changed.set()
 
     def _lost(self, model: str) -> None:
-        self._missing.setdefault(model, _AGAIN)
-        self._changed.set()
+        if model not in self._missing:  # else it is being tried already
+            self._missing[model] = _AGAIN
+            self._changed.set()
 
     async def _load(self, name: str) -> None:
         if name not in self._names and name not in self._service.pinned():

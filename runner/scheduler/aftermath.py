@@ -121,7 +121,7 @@ class Aftermath:
     def _step_down(self, member: Member, now: float) -> bool:
         """Whether the model's next load is a smaller one for having run out of memory."""
         wants = [ticket.want for ticket in self._waiting_for(member)]
-        least = max(map(self._survey.least, wants), default=0)
+        least = max([member.least, *map(self._survey.least, wants)])
         small = self._recovery.step_down(member.key, member.model, member.need, least, now)
         if small is not None:
             log.warning("%s", small.words)

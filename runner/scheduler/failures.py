@@ -7,6 +7,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from modelfiles.sizes import human_bytes
 from runner.errors import BY_CODE, ContextOverflow, InsufficientMemory, RunnerError
 from runner.protocol.devices import HOST
 from runner.protocol.events import Failed
@@ -79,12 +80,12 @@ def insufficient(model: str, lack: Lack, pinned: Sequence[str], limit: int = 0) 
         )
     if pinned:
         return InsufficientMemory(
-            f'there is no room for "{model}", which needs about {gibibytes(lack.need)} of {what}, beside what is '
-            f"pinned: {names}. Unpin one of these models to make room"
+            f'there is no room for "{model}", which needs about {human_bytes(lack.need)} of {what}, beside what is '
+            f"pinned: {names}. They leave {human_bytes(lack.have)}. Unpin one of these models to make room"
         )
     beside = f" beside what {' and '.join(lack.beside)} can hold" if lack.beside else ""
     return InsufficientMemory(
-        f'"{model}" needs about {gibibytes(lack.need)} of {what}{beside}, and {gibibytes(lack.have)} is available. '
+        f'"{model}" needs about {human_bytes(lack.need)} of {what}{beside}, and {human_bytes(lack.have)} is available. '
         "A smaller num_ctx or a smaller quantization may fit"
     )
 

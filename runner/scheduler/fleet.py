@@ -38,7 +38,9 @@ class Member:
     idle_since: float | None = None
     last_used: float = 0.0
     why: Why = "idle"  # it is stopping
-    generation: int = 0  # the latest of the settings by which its load is right
+    generations: dict[str, int] = field(default_factory=dict)  # by model: of the settings that its load is right by
+    least: int = 0  # bytes of the smallest load that would have served as well
+    is_dismissed: bool = False  # it was let go by its name
 
     @property
     def model(self) -> str:
@@ -112,7 +114,7 @@ class Fleet:
 
     def is_former(self, member: Member, model: str) -> bool:
         """Whether a worker was loaded for a model in a way that the settings don't say any more."""
-        return member.generation < self._changed.get(model, 0)
+        return member.generations.get(model, 0) < self._changed.get(model, 0)
 
     def is_kept(self, member: Member, pinned: Container[str]) -> bool:
         """Whether a pinned model has its worker in this one."""
@@ -133,7 +135,8 @@ class Fleet:
         One of settings that are past serves those who came under them, and stays no longer.
         """
         self._runs += 1
-        member = Member(self._runs, key, model, digest, load, need, now, last_used=now, generation=generation)
+        member = Member(self._runs, key, model, digest, load, need, now, last_used=now)
+        member.generations[model] = generation
         member.names[model] = 0.0 if self.is_former(member, model) else self._keep_alive
         self._by_key[key] = self._by_run[member.run] = member
         return member
@@ -154,10 +157,10 @@ class Fleet:
         member.last_used = now
         if member.idle_since is not None:
             member.idle_since = now
-        if max(member.generation, generation) < self._changed.get(model, 0):  # it came before the settings changed
+        member.generations[model] = max(member.generations.get(model, 0), generation)
+        if generation < self._changed.get(model, 0):  # it came before the settings changed
             member.names.setdefault(model, 0.0)
             return
-        member.generation = max(member.generation, generation)
         for other in self._by_key.values():
             if other is not member and model in other.names:
                 self._abandon(other, model)

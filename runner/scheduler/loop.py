@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -146,6 +146,8 @@ class Scheduler:
                 self._fail(other, error)
             else:
                 del self._tickets[ticket.id]
+            self._settle()  # whom it held up may be served now
+            if other is ticket:
                 raise error
         return ticket.id
 
@@ -164,23 +166,30 @@ class Scheduler:
             self._effects.send(ticket.run, commands.Cancel(request))
             self._given_up[request] = self._clock() + _PATIENCE
         self._settle()
+        self._miss((ticket.want.model,))
 
     def unload(self, model: str) -> bool:
         """Let a model, by its full name, go once the requests inside it have ended. False if it isn't loaded.
 
         A worker that serves other names as well goes on for those.
         """
-        was_loaded = self._residency.let_go(model, "by request")
+        member = self._fleet.serving(model)
+        if member is None or member.state == "stopping":
+            return False
+        self._residency.let_go(member, model, "by request")
         self._settle()
-        return was_loaded
+        return True
 
     def change(self, model: str, generation: int) -> None:
         """From this generation of the settings on, a model, by its full name, is loaded in another way: let go what is
         loaded. Requests that came before are served as they were taken in, and leave nothing behind."""
         self._fleet.change(model, generation)
-        was_loaded = self._residency.let_go(model, "the settings of its load have changed")
+        former = [m for m in self._fleet if model in m.models and self._fleet.is_former(m, model)]
+        for member in former:
+            if member.state != "stopping":
+                self._residency.let_go(member, model, "the settings of its load have changed")
         self._settle()
-        if was_loaded and model in self._pinned:
+        if former and model in self._pinned and not self._is_coming(model):
             self.on_lost(model)
 
     def pin(self, model: str) -> None:
@@ -253,9 +262,8 @@ class Scheduler:
         if died:
             self._aftermath.died(member, inside, how, self._clock(), closing=self._closing)
         self._settle()
-        for model in self._pinned.intersection(member.models):
-            if died and not self._closing:
-                self.on_lost(model)
+        if not member.is_dismissed:
+            self._miss(member.models)
 
     def tick(self) -> None:
         """Time has passed."""
@@ -300,6 +308,18 @@ class Scheduler:
         for run, workers in self._sharing.changes(self._fleet):
             self._effects.send(run, commands.Share(workers))
         self._effects.wake(self._next_time(now), self.tick)
+
+    def _miss(self, models: Iterable[str]) -> None:
+        """Say which pinned ones of these models are gone, with nobody there to bring them back."""
+        for model in self._pinned.intersection(models):
+            if not self._closing and not self._is_coming(model):
+                self.on_lost(model)
+
+    def _is_coming(self, model: str) -> bool:
+        """Whether a worker has this model, as it should be, or somebody waits for it."""
+        member = self._fleet.serving(model)
+        is_there = member is not None and member.state != "stopping" and not self._fleet.is_former(member, model)
+        return is_there or self._queue.waiting(model) > 0
 
     def _next_time(self, now: float) -> float | None:
         """When something is to be done even if nothing happens until then."""

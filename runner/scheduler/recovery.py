@@ -2,9 +2,9 @@
 
 A request goes back to its place and on behind what was told of it. Whoever had no new token when the worker died may
 have killed it. Such suspects go first into the next worker, one at a time, each until it has a new token, and with
-the first of them whoever was in the middle of an answer; but a suspect that is counted goes alone. What has no tokens
-to show (embeddings, say) is tried together once, and then by itself too. Who is twice the only one without a new token
-when a worker dies is not tried again. Carrying out is the loop's; time is a number that it brings.
+the first of them whoever was in the middle of an answer; but with a suspect that is counted nobody enters. What has no
+tokens to show (embeddings, say) is tried together once, and then by itself too. Who is twice the only one without a new
+token when a worker dies is not tried again. Carrying out is the loop's; time is a number that it brings.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class Residency:
         want, options, need, room = ticket.want, fitted.options, fitted.need, self._survey.left()
         load = msgspec.structs.replace(want.load, options=options, placement=fitted.placement)
         member = self._fleet.begin(want.key, want.model, want.digest, load, need, now, want.generation)
+        member.least = self._survey.least(want)
         self._queue.load_begins(ticket)
         log.info(
             'loading "%s": %d sequences, context %d, about %s',
@@ -107,22 +108,16 @@ class Residency:
                 self._history.note(member.key, member.model, "evicted", telling.beyond(limit))
                 self.stop(member)
 
-    def let_go(self, model: str, why: str) -> bool:
-        """Unload a model, by its full name, once the requests inside its worker have ended. False if it isn't loaded.
-
-        A worker that serves other names as well goes on for those.
-        """
-        member = self._fleet.serving(model)
-        if member is None or member.state == "stopping":
-            return False
+    def let_go(self, member: Member, model: str, why: str) -> None:
+        """Take a model, by its full name, out of a worker, which ends without one once the requests inside have."""
         self._history.note(member.key, model, "unloaded", why)
         if not self._fleet.forget(member, model):
             log.info('"%s" is unloaded; its worker goes on with "%s"', model, '", "'.join(member.models))
         elif member.state == "loading" and self._queue.line(member.key):
             member.names[model] = 0.0  # those who wait for this load are served first
         else:
+            member.is_dismissed = True
             self.stop(member)
-        return True
 
     def stop(self, member: Member, why: Why = "idle") -> None:
         """End a worker, once nobody is inside."""

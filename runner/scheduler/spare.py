@@ -51,7 +51,7 @@ class Spare:
 
     def answered(self) -> None:
         """A worker has something to say to somebody, so the longest wait is over."""
-        if self._wanted and self._standing is None:
+        if self._wanted and self._standing is None and not self._deaths:  # else it is known when to try again
             self._begin_in(PAUSE)
 
     def touch(self) -> None:

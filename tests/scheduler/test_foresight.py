@@ -45,8 +45,8 @@ def test_a_model_that_pins_leave_no_room_for_is_told_what_is_left_of_it() -> Non
     foreseen = bench.scheduler.view.foresee(want("b", footprint=LARGE))
     assert (foreseen.is_full, foreseen.lack.fits, foreseen.lack.have) == (False, False, foreseen.room[HOST])
     assert foreseen.room[HOST] < GIB - 600 * MIB
-    assert "of memory, beside what is pinned: " in refused(bench.submit(want("b", footprint=LARGE)))
-    assert '"c" needs about 4.1 GiB of memory, and 1.0 GiB is available' in refused(
+    assert 'of memory, beside what is pinned: "a". They leave ' in refused(bench.submit(want("b", footprint=LARGE)))
+    assert '"c" needs about 4.4 GB of memory, and 1.1 GB is available' in refused(
         bench.submit(want("c", footprint=replace(SMALL, weights=4 * GIB)))
     )
 

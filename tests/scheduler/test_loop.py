@@ -431,6 +431,32 @@ class TestAnotherLoadBySettings:
         bench.exit("a", 0)
         assert lost == ["a", "a"]
 
+    def test_who_came_by_the_new_ones_before_they_were_told_keeps_its_worker(self) -> None:
+        bench = Bench(models=3)
+        bench.submit(want("a", key="before", has_work=False))
+        bench.scheduler.events(bench.run("a"), [ready()])
+        bench.submit(want("a", key="after", num_batch=64, generation=1, has_work=False))
+        bench.scheduler.change("a", 1)
+        before, after = bench.scheduler.view.residents()
+        assert (before.state, after.state, after.keep_alive) == ("stopping", "loading", 300.0)
+
+    def test_who_waited_in_a_shared_worker_takes_nothing_back(self) -> None:
+        bench = Bench(models=3)
+        first = bench.submit(want("a", key="shared", client="x"))
+        bench.load("a")
+        second = bench.submit(want("b", key="shared", client="x"))
+        old = bench.submit(want("a", key="shared", client="x"))
+        bench.scheduler.change("a", 1)
+        new = bench.submit(want("a", key="after", num_batch=64, generation=1))
+        bench.scheduler.events(bench.scheduler.view.residents()[-1].run, [ready()])
+        bench.done(new)
+        other = bench.submit(want("b", key="shared", generation=1))  # the worker is right for this one
+        for each in (first, second, old, other):
+            bench.done(each)
+        bench.advance(1)
+        shared, after = bench.scheduler.view.residents()
+        assert (shared.names["a"], after.state, after.keep_alive) == (0.0, "ready", 300.0)
+
     def test_a_pin_keeps_the_worker_of_today_only(self) -> None:
         bench = Bench(models=2, keep_alive=10)
         bench.scheduler.pin("a")
@@ -556,3 +582,44 @@ def test_a_limit_of_memory_that_has_changed_counts_at_once() -> None:
     bench.scheduler.relimit(Limits(1, 100, 300.0))
     bench.submit(want("a"))
     assert bench.state("a") == "loading"
+
+
+class TestAPinnedModelThatIsGone:
+    def bench(self) -> tuple[Bench, list[str]]:
+        bench, lost = Bench(models=2), list[str]()
+        bench.scheduler.on_lost = lost.append
+        bench.scheduler.pin("a")
+        bench.submit(want("a", has_work=False))
+        bench.load("a")
+        return bench, lost
+
+    def test_is_missed_when_its_load_for_somebody_is_refused(self) -> None:
+        bench, lost = self.bench()
+        bench.submit(want("a", num_ctx=4096))
+        bench.exit("a", 0)
+        assert lost == []  # somebody waits for it
+        bench.refuse("a")
+        bench.exit("a", 1)
+        assert lost == ["a"]
+
+    def test_is_missed_when_nobody_waits_for_it_any_more(self) -> None:
+        bench, lost = self.bench()
+        longer = bench.submit(want("a", num_ctx=4096))
+        bench.cancel(longer)
+        assert lost == ["a"]
+
+    def test_is_missed_when_it_had_to_be_ended(self) -> None:
+        bench, lost = self.bench()
+        stuck = bench.submit(want("a"))
+        bench.cancel(stuck)
+        bench.advance(100)
+        assert bench.state("a") == "stopping"
+        bench.done(stuck, "cancelled")
+        bench.exit("a", 0)
+        assert lost == ["a"]
+
+    def test_is_left_alone_where_it_was_unloaded(self) -> None:
+        bench, lost = self.bench()
+        bench.scheduler.unload("a")
+        bench.exit("a", 0)
+        assert lost == []

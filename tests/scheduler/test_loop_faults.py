@@ -425,6 +425,20 @@ class TestOutOfMemory:
         bench.done(heard)
         assert isinstance(heard.outcome, Done)
 
+    @pytest.mark.parametrize("is_idle", [True, False])
+    def test_of_a_worker_that_could_not_have_been_smaller_leaves_the_model_as_it_is(self, is_idle: bool) -> None:
+        big = Footprint(weights=GIB, kv=2**16, state=0, vocabulary=1000, width=64)
+        bench = Bench(memory=int(1.75 * GIB))
+        heard = bench.submit(want("a", num_ctx=8192, footprint=big))
+        bench.load("a")
+        bench.text(heard)
+        if is_idle:
+            bench.done(heard)
+        bench.scheduler.exited(bench.run("a"), Exit(-9, starved=True))
+        bench.memory = 64 * GIB
+        again = bench.submit(want("a", num_ctx=8192, footprint=big)) if is_idle else heard
+        assert (again.outcome, bench.state("a")) == (None, "loading")
+
     def test_a_load_that_is_the_smallest_already_fails(self) -> None:
         bench = Bench(memory=16 * GIB)
         heard = bench.submit(want("a", footprint=self.BIG, num_parallel=1))
@@ -437,8 +451,8 @@ class TestMemory:
         bench = Bench(memory=4 * GIB)
         heard = bench.submit(want("a", footprint=Footprint(8 * GIB, 1024, 0, 1000, 64)))
         assert isinstance(heard.outcome, InsufficientMemory)
-        assert "8.1 GiB" in heard.outcome.message
-        assert "4.0 GiB" in heard.outcome.message
+        assert "8.7 GB" in heard.outcome.message
+        assert "4.3 GB" in heard.outcome.message
         assert bench.state("a") == "absent"
 
     def test_idle_models_go_until_it_fits(self) -> None:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from runner.scheduler import spare
+from runner.scheduler.spare import Spare
 from tests.fakes.processes import House, house, want
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the fake worker dies by POSIX signals")
@@ -79,6 +80,19 @@ async def test_one_that_dies_is_replaced_and_nobody_hears_of_it(at: House) -> No
     assert (await at.ask(want("say:two", "b"))).text == "two"
     assert at.pid("b") != ready
     assert all(measured.meters.deaths == 0 for measured in at.scheduler.view.measured())
+
+
+async def test_answers_do_not_hurry_one_that_keeps_dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spare, "PAUSE", 0.01)
+    made = Spare(lambda: [sys.executable, "-c", ""], dict)
+    made.want()
+    made.answered()
+    await until(lambda: made._deaths > 0)
+    monkeypatch.setattr(spare, "PAUSE", 0.0)
+    planned = made._begin
+    made.answered()
+    assert made._begin is planned
+    await made.close()
 
 
 async def test_it_goes_when_nothing_is_asked_for_and_comes_back_with_the_next_request(
