@@ -110,7 +110,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         resolver,
         threads,
         fetch=fetching(settings.image_urls),
-        around=_surroundings(live, workers, inventory),
+        around=_surroundings(live, workers, inventory, look),
         inventory=inventory,
     )
     models = Models(store, threads, service.unload, prefixes, aliases)
@@ -131,7 +131,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         service,
         live,
         settings.folders.state / "logs",
-        lambda: inventory.room()[HOST],
+        lambda: next(pool.free for pool in _pools(live, inventory, look) if pool.name == HOST),
         inventory.devices,
         inventory.problems,
     )
@@ -154,18 +154,21 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
     return Daemon(app, scheduler, inventory, workers, jobs, sources, pins)
 
 
-def _pools(inventory: Inventory) -> tuple[Pool, ...]:
-    """What there is of each pool of memory."""
+def _pools(live: Live, inventory: Inventory, look: Callable[[], Offer]) -> tuple[Pool, ...]:
+    """What there is of each pool of memory. Under a limit free is what it leaves beside all that loaded models need."""
     whole = {device.pool: device.total for device in inventory.devices()} | {HOST: machine.total_memory()}
-    return tuple(Pool(name, free, whole[name]) for name, free in inventory.room().items())
+    room = dict(inventory.room())
+    if live.settings.max_memory:
+        room[HOST] = min(room[HOST], look().free[HOST])
+    return tuple(Pool(name, free, whole[name]) for name, free in room.items())
 
 
-def _surroundings(live: Live, workers: Workers, inventory: Inventory) -> Surroundings:
+def _surroundings(live: Live, workers: Workers, inventory: Inventory, look: Callable[[], Offer]) -> Surroundings:
     """What those who look see of the machine."""
     logs = live.settings.folders.state / "logs"
     return Surroundings(
         pid=workers.pid,
-        pools=lambda: _pools(inventory),
+        pools=lambda: _pools(live, inventory, look),
         devices=inventory.devices,
         problems=inventory.problems,
         log_of=lambda model: worker_log.path_of(logs, model),

@@ -33,7 +33,7 @@ def card(found: Json, asked: str, width: int, now: datetime) -> str:
         ("Options", _options(found.get("options") or ())),
         ("Template", _template(found.get("template") or {}, width)),
         ("Adapters", _columns([(str(each.get("name")), f"scale {each.get('scale', 1):g}") for each in _worn(found)])),
-        ("Worker", _worker(found)),
+        ("Worker", _worker(found, width)),
         ("History", _history(found, now, width)),
         ("Last error", _error(found.get("error"), now, width)),
     ]
@@ -101,7 +101,7 @@ def _worn(found: Json) -> Iterable[Json]:
     return found.get("adapters") or ()
 
 
-def _worker(found: Json) -> list[str]:
+def _worker(found: Json, width: int) -> list[str]:
     rows = [
         (str(each.get("name")), str(each.get("value")), str(each.get("words"))) for each in found.get("flags") or ()
     ]
@@ -109,7 +109,7 @@ def _worker(found: Json) -> list[str]:
         rows.append(("process", str(found["pid"]), ""))
     if shared := found.get("shared_with"):
         rows.append(("shared with", " ".join(str(each) for each in shared), ""))
-    lines = _columns(rows)
+    lines = _hanging(rows, width, _INDENT)
     if log := found.get("log"):
         lines.append(on_one_line(f"log: {log}"))  # a path isn't wrapped: people copy it
     return lines
@@ -140,16 +140,16 @@ def _error(error: Json | None, now: datetime, width: int) -> list[str]:
     return lines + [f"  {on_one_line(line)}" for line in tail[-_TAIL:]]
 
 
-def _hanging(rows: Sequence[tuple[str, str, str]], width: int) -> list[str]:
+def _hanging(rows: Sequence[tuple[str, str, str]], width: int, gap: str = "  ") -> list[str]:
     """Three columns, of which the last goes on below itself."""
     if not rows:
         return []
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
-    left = first + second + 4
+    left = first + second + 2 * len(gap)
     lines = []
     for when, what, words in rows:
         rest = textwrap.wrap(on_one_line(words), max(20, width - len(_INDENT) - left)) or [""]
-        lines.append(f"{when:<{first}}  {what:<{second}}  {rest[0]}".rstrip())
+        lines.append(f"{when:<{first}}{gap}{what:<{second}}{gap}{rest[0]}".rstrip())
         lines += [" " * left + line for line in rest[1:]]
     return lines
 

@@ -112,6 +112,8 @@ class Mailbox:
         limit = min(command.context_length or self._context_length, self._context_length)
         tokens, in_thought, lost, pictures = self._prompt(command, limit, given_up)
         if not tokens:
+            if lost:  # all of it had to be cut away
+                raise ContextOverflow(lost, limit, field="prompt")
             raise InvalidRequest("the prompt is empty", field="prompt")
         self._check_sampling(command.sampling)
         echo = self._echo(command, tokens)

@@ -105,7 +105,15 @@ def explain(
     mine = next((each for each in residents if each.name == want.model), None)
     if mine is None and member is not None:  # its worker is there, for another name
         theirs = next(each for each in residents if each.name == member.model)
-        mine = replace(theirs, name=want.model, shared_with=member.models, running=0, waiting=0, queued=0)
+        mine = replace(
+            theirs,
+            name=want.model,
+            shared_with=member.models,
+            running=0,
+            waiting=0,
+            queued=0,
+            is_pinned=want.model in scheduler.view.pinned(),
+        )
     happened = scheduler.view.history.of(want.model, want.key)
     return Explained(
         model=want.model,

@@ -339,3 +339,8 @@ def test_an_empty_input_is_refused_and_no_input_is_none() -> None:
         mailbox().inputs(Embed(7, ("a", ())))
     assert caught.value.field == "input[1]"
     assert mailbox().inputs(Embed(7, ())).inputs == []
+
+
+def test_a_prompt_of_which_nothing_would_be_left_is_too_long_and_not_empty() -> None:
+    with pytest.raises(ContextOverflow, match="too long"):
+        mailbox().sequence(generate(TextPrompt("abc"), truncate=True, context_length=1))

@@ -224,6 +224,17 @@ def test_two_names_for_one_worker(ask: Ask) -> None:
     assert seen.residents[0].pid == seen.residents[1].pid
 
 
+def test_a_name_is_not_pinned_because_its_workers_other_one_is(ask: Ask) -> None:
+    bench = Bench()
+    bench.submit(replace(want("a", has_work=False), key="b"))
+    loaded(bench, "a")
+    bench.scheduler.pin("a")
+    why = ask(bench, "b")
+    assert why.resident is not None
+    assert (why.resident.shared_with, why.resident.is_pinned) == (("a",), False)
+    assert "pinned" not in why.words
+
+
 def test_what_is_seen_of_a_worker_that_computes() -> None:
     bench = Bench()
     bench.submit(want("a"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator
 
 from runner.cli import output, wording
@@ -17,7 +20,7 @@ runner doctor
 runner doctor --json
 """
 _STEP = "what to do: "
-_CORRECT = "correct it; `runner config` shows all settings"
+_CORRECT = "correct it; docs/configuration.md has all settings"
 
 
 def command(as_json: AsJson = False, host: Host = None) -> None:
@@ -57,6 +60,14 @@ def _findings(host: str | None) -> Iterator[Finding]:
 
 
 def _tell(finding: Finding) -> None:
-    output.line(f"{finding.state:<4}  {finding.check:<9}  {output.on_one_line(finding.said)}")
+    _hang(f"{finding.state:<4}  {finding.check:<9}  ", output.on_one_line(finding.said))
     if finding.advice and finding.state != "ok":
-        output.line(" " * 17 + _STEP + output.on_one_line(finding.advice))
+        _hang(" " * 17 + _STEP, output.on_one_line(finding.advice))
+
+
+def _hang(head: str, text: str) -> None:
+    """Text that goes on below itself where a terminal is narrow; a pipe gets one line. Paths stay whole."""
+    width = shutil.get_terminal_size().columns - len(head) if sys.stdout.isatty() else len(text)
+    rows = textwrap.wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False) or [""]
+    for number, row in enumerate(rows):
+        output.line((" " * len(head) if number else head) + row)
