@@ -35,7 +35,7 @@ def test_no_limit_is_the_whole_machine(tmp_path: Path, monkeypatch: pytest.Monke
     assert machine.available_memory() > 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what threads of another process do")
 def test_who_computes_would_run_and_who_is_stopped_or_waits_would_not() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "print(1, flush=True)\nwhile True: pass"], stdout=subprocess.PIPE

@@ -137,10 +137,14 @@ async def test_workers_go_on_while_a_reading_is_awaited_and_nobody_loses_his_tur
 async def test_a_card_that_ran_out_of_memory_is_given_much_less_of_a_load(card: Card) -> None:
     bench = card.bench
     bench.submit(want("a", footprint=MODEL, num_ctx=8192))
-    had = bench.member("a").need  # type: ignore[union-attr]
+    first = bench.member("a")
+    assert first is not None
+    had = first.need
     bench.scheduler.exited(bench.run("a"), Exit(-6, tail="cudaMalloc failed: out of memory"))
     bench.scheduler.tick()
-    small = bench.member("a").need  # type: ignore[union-attr]
+    second = bench.member("a")
+    assert second is not None
+    small = second.need
     assert card.layers("a") < 9
     assert small.devices.get("CUDA0", 0) <= 0.6 * had.devices["CUDA0"]
     assert small.host > had.host  # where the layers went
