@@ -131,7 +131,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         service,
         live,
         settings.folders.state / "logs",
-        lambda: next(pool.free for pool in _pools(live, inventory, look) if pool.name == HOST),
+        lambda: _free(live, inventory, look)[HOST],
         inventory.devices,
         inventory.problems,
     )
@@ -155,12 +155,17 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
 
 
 def _pools(live: Live, inventory: Inventory, look: Callable[[], Offer]) -> tuple[Pool, ...]:
-    """What there is of each pool of memory. Under a limit free is what it leaves beside all that loaded models need."""
+    """What there is of each pool of memory."""
     whole = {device.pool: device.total for device in inventory.devices()} | {HOST: machine.total_memory()}
-    room = dict(inventory.room())
+    return tuple(Pool(name, free, whole[name]) for name, free in _free(live, inventory, look).items())
+
+
+def _free(live: Live, inventory: Inventory, look: Callable[[], Offer]) -> dict[str, int]:
+    """Bytes free by pool. Under a limit that is what it leaves beside all that loaded models need."""
+    room = inventory.room()
     if live.settings.max_memory:
         room[HOST] = min(room[HOST], look().free[HOST])
-    return tuple(Pool(name, free, whole[name]) for name, free in room.items())
+    return room
 
 
 def _surroundings(live: Live, workers: Workers, inventory: Inventory, look: Callable[[], Offer]) -> Surroundings:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+from modelfiles.sizes import human_bytes
 from runner.errors import InsufficientMemory, RunnerError, WorkerCrashed
 from runner.scheduler import telling
-from runner.scheduler.failures import Exit, gibibytes
+from runner.scheduler.failures import Exit
 from runner.scheduler.fleet import Member
 from runner.scheduler.history import History
 from runner.scheduler.meters import Meters
@@ -110,7 +111,7 @@ class Aftermath:
         """A load took more memory than there was: once more with less, if less will do."""
         if self._step_down(member, now):
             return
-        needed, had = gibibytes(member.need.total), gibibytes(self._survey.whole())
+        needed, had = human_bytes(member.need.total), human_bytes(self._survey.whole())
         self._send_away(
             member,
             InsufficientMemory(

@@ -88,8 +88,3 @@ def insufficient(model: str, lack: Lack, pinned: Sequence[str], limit: int = 0) 
         f'"{model}" needs about {human_bytes(lack.need)} of {what}{beside}, and {human_bytes(lack.have)} is available. '
         "A smaller num_ctx or a smaller quantization may fit"
     )
-
-
-def gibibytes(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 / 10 else f"{count / 2**20:.0f} MiB"

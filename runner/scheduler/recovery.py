@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from modelfiles.sizes import human_bytes
 from runner.errors import LoadFailed, RunnerError, WorkerCrashed
 from runner.protocol.commands import Generate
 from runner.scheduler.breaker import Breaker, CrashLoop
-from runner.scheduler.failures import Exit, gibibytes
+from runner.scheduler.failures import Exit
 from runner.scheduler.memory import HOST, Need, Room
 from runner.scheduler.quarantine import Quarantine
 from runner.scheduler.ticket import Ticket, Want
@@ -260,9 +261,9 @@ def _is_acquitted(ticket: Ticket, now: float) -> bool:
 def _told(pools: Room) -> str:
     """Bytes by pool for people; where there is the host alone, without its name."""
     if len(pools) == 1:
-        return gibibytes(sum(pools.values()))
+        return human_bytes(sum(pools.values()))
     there = sorted(pools.items(), key=lambda item: (item[0] == HOST, item[0]))
-    return " and ".join(f"{gibibytes(size)} of {'memory' if pool == HOST else pool}" for pool, size in there)
+    return " and ".join(f"{human_bytes(size)} of {'memory' if pool == HOST else pool}" for pool, size in there)
 
 
 def _waiting(tickets: Mapping[int, Ticket]) -> list[Ticket]:

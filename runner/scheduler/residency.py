@@ -12,11 +12,11 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
+from modelfiles.sizes import human_bytes
 from runner.protocol.commands import Load, Why
 from runner.protocol.events import Ready
 from runner.scheduler import telling
 from runner.scheduler.effects import Effects, Reports
-from runner.scheduler.failures import gibibytes
 from runner.scheduler.fleet import Fleet, Member
 from runner.scheduler.history import History, What
 from runner.scheduler.memory import Fitted
@@ -61,7 +61,7 @@ class Residency:
         self._queue.load_begins(ticket)
         log.info(
             'loading "%s": %d sequences, context %d, about %s',
-            want.model, options.num_parallel, options.num_ctx, gibibytes(need.total),
+            want.model, options.num_parallel, options.num_ctx, human_bytes(need.total),
         )  # fmt: skip
         self._history.ordered(
             member.key, member.model, telling.ordered(member),
@@ -95,7 +95,7 @@ class Residency:
         self._meters[member.loaded_for].loads.add(now - member.began)
         self._history.note(member.key, member.model, "loaded", telling.loaded(member, ready, now))
         self._learn(member.digest, member.load, ready)
-        log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, gibibytes(member.need.total))
+        log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, human_bytes(member.need.total))
 
     def tidy(self, now: float, limit: int, pinned: AbstractSet[str]) -> None:
         """Stop those whose time is over, and idle ones beyond the limit where it became less."""

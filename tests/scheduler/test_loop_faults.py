@@ -410,7 +410,7 @@ class TestOutOfMemory:
         assert "ran out of memory" in bench.scheduler.view.smaller("a")
         self.starve(bench, how)
         assert isinstance(heard.outcome, InsufficientMemory)
-        assert "16.0 GiB available" in heard.outcome.message
+        assert "17 GB available" in heard.outcome.message
         assert bench.state("a") == "absent"
         assert not bench.scheduler.view.crash_loops()
 
