@@ -25,13 +25,14 @@ Reading = tuple[float, float, float]
 
 
 class Neighbours:
-    """Tells `cores`, at each look, what others have left since the look before."""
+    """Tells `cores`, at each look, what others have left since the look before, and between the two before as well."""
 
     def __init__(self, cores: Cores, read: Callable[[], Reading] | None = None, count: int | None = None) -> None:
         self._cores = cores
         self._read = read or _reader()
         self._count = count or _cores()
         self._last = self._read()
+        self._before = 0.0  # cores that others used between the two looks before
 
     def look(self) -> None:
         """To be called once in a while. Where nothing can be read, all stays as it is."""
@@ -44,7 +45,9 @@ class Neighbours:
             return
         self._last = now, all_cores, own
         others = max(0.0, (all_cores - all_then) - (own - own_then)) / (now - then)
-        self._cores.leave(int(self._count - others + 0.5))
+        # One busy second may be the end of another worker, or a compiler's: only what lasts takes a thread away.
+        lasting, self._before = min(others, self._before), others
+        self._cores.leave(int(self._count - lasting + 0.5))
 
 
 def _cores() -> int:

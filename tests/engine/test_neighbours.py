@@ -48,16 +48,25 @@ class Machine:
     ],
 )
 def test_what_others_leave(cores: int, own: float, others: float, threads: int) -> None:
-    assert Machine(cores).second(own, others) == threads
+    at = Machine(cores)
+    at.second(own, others)
+    assert at.second(own, others) == threads
+
+
+def test_one_busy_second_takes_no_thread_away() -> None:
+    at = Machine(4)
+    assert [at.second(1.0, 3.0), at.second(4.0, 0.0), at.second(1.0, 3.0), at.second(1.0, 3.0)] == [4, 4, 4, 1]
 
 
 def test_all_come_back_when_the_others_are_gone() -> None:
     at = Machine(4)
+    at.second(1.0, 3.0)
     assert [at.second(1.0, 3.0), at.second(1.0, 1.0), at.second(3.0, 0.0)] == [1, 3, 4]
 
 
 def test_a_look_right_after_another_says_nothing() -> None:
     at = Machine(2)
+    at.second(0.0, 2.0)
     assert at.second(0.0, 2.0, seconds=0.01) == 2
     assert at.second(0.0, 2.0) == 1
 
@@ -65,13 +74,15 @@ def test_a_look_right_after_another_says_nothing() -> None:
 def test_workers_and_neighbours_count_together_and_a_number_that_was_asked_for_stays() -> None:
     at = Machine(8)
     at.cores.share(2)
-    assert at.second(4.0, 1.0) == 4
-    assert at.second(3.0, 5.0) == 3
-    assert Machine(8, asked=8).second(1.0, 7.0) == 8
+    assert [at.second(4.0, 1.0), at.second(4.0, 1.0)] == [4, 4]
+    assert [at.second(3.0, 5.0), at.second(3.0, 5.0)] == [4, 3]
+    asked = Machine(8, asked=8)
+    assert [asked.second(1.0, 7.0), asked.second(1.0, 7.0)] == [8, 8]
 
 
 def test_what_cannot_be_read_changes_nothing() -> None:
     at = Machine(2)
+    at.second(0.0, 2.0)
     assert at.second(0.0, 2.0) == 1
 
     def broken() -> Reading:
