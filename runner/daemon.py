@@ -42,6 +42,7 @@ from runner.inference.aliases import Aliases
 from runner.inference.checkup import Checkup
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
+from runner.inference.ledger import Ledger
 from runner.inference.models import Models
 from runner.inference.pins import Pins
 from runner.inference.plans import Plans
@@ -148,6 +149,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         Plans(resolver, scheduler.view, inventory.devices, inventory.read),
         live,
         checkup,
+        Ledger(settings.request_log, bodies=settings.request_bodies, watcher=scheduler.view),
     )
     app = build_app(services)
     live.tell(tuning.Parts(scheduler, workers, service, resolver, prefixes, aliases, sources, pins).take)

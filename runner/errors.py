@@ -21,6 +21,7 @@ gives each code its status, and each dialect its wording. The registry has a tre
     ├── WorkerCrashed                worker_crashed           the worker process died under the request
     │   └── Quarantined              request_quarantined      workers die of this very request
     └── Cancelled                    cancelled                nobody waits for the answer any more
+        └── RequestCancelled         request_cancelled        somebody had this very request ended
 """
 
 from __future__ import annotations
@@ -125,6 +126,10 @@ class Quarantined(WorkerCrashed):
 
 class Cancelled(RunnerError):
     code = "cancelled"
+
+
+class RequestCancelled(Cancelled):
+    code = "request_cancelled"
 
 
 # The failures that a worker may report by code; everything else it says arrives as RunnerError.

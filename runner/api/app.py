@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from runner.api import callers, failures, guard, trace
+from runner.api import callers, failures, guard, recording, trace
 from runner.api.anthropic.routes import Anthropic
 from runner.api.anthropic.write import STATUSES as ANTHROPIC_STATUSES
 from runner.api.anthropic.write import error as anthropic_error
 from runner.api.dialects import DIALECTS
-from runner.api.inflight import IN_FLIGHT, InFlight
+from runner.api.inflight import IN_FLIGHT, InFlight, shutting_down
 from runner.api.llamacpp.routes import Llamacpp
 from runner.api.llamacpp.write import error as llamacpp_error
 from runner.api.metrics import Metrics
@@ -33,6 +33,7 @@ from runner.api.own.look import Looking
 from runner.api.own.origins import Origins
 from runner.api.own.pin import Pinning
 from runner.api.own.plan import Planning
+from runner.api.own.requests import Requests
 from runner.api.own.search import Searching
 from runner.api.own.verify import Upkeep
 from runner.api.own.why import Why
@@ -46,6 +47,7 @@ from runner.inference.adoptions import Adoptions
 from runner.inference.checkup import Checkup
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
+from runner.inference.ledger import Ledger
 from runner.inference.models import Models
 from runner.inference.plans import Plans
 from runner.inference.service import Service
@@ -77,6 +79,7 @@ class Services:
     plans: Plans
     live: Live | None = None  # where the settings may change
     checkup: Checkup | None = None
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 def build_app(services: Services, patience: Patience | None = None) -> web.Application:
@@ -88,12 +91,14 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
             traffic.middleware,
             failures.middleware(_wording, _statuses),
             guard.middleware(rules),
+            recording.middleware,
             callers.middleware,
             _lost,
         ],
         client_max_size=services.settings.max_body,
     )
     app[IN_FLIGHT] = InFlight()
+    app[recording.LEDGER] = services.ledger
     app[PATIENCE] = patience or Patience()
     app[UNKNOWN] = unknown = Unknown(DIALECTS)
     app.on_response_prepare.append(trace.add_headers)
@@ -117,6 +122,7 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Searching(services.discovery),
         Why(services.service),
         Planning(services.plans),
+        Requests(services.ledger, services.live or Live(services.settings)),
         Metrics(services.service, traffic, unknown),
         OpenAPI(),
     ):
@@ -136,6 +142,7 @@ def _following(rules: guard.Rules, services: Services) -> Apply:
     async def take(_old: Settings, new: Settings) -> None:
         rules.take(new)
         services.responses.resize(new.stored_responses, new.stored_responses_size)
+        services.ledger.take(new.request_log, bodies=new.request_bodies)
         services.service.fetch_by(fetching(new.image_urls))
 
     return take
@@ -177,7 +184,7 @@ async def _name_for_anthropic(request: web.Request, response: web.StreamResponse
 async def _lost(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Say more about a path that isn't there, and turn newcomers away from a server that is closing."""
     if request.app[IN_FLIGHT].closing:
-        raise failures.shutting_down()
+        raise shutting_down()
     missing = request.match_info.http_exception
     if isinstance(missing, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(missing.allowed_methods))

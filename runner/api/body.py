@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from runner.api.inflight import RECORD
+from runner.api.redact import keep
 from runner.api.unknown import UNKNOWN
 from runner.errors import InvalidRequest, TooLarge
 
@@ -61,6 +63,8 @@ async def read(request: web.Request, shape: type[_T]) -> _T:
     """
     data = await _whole(request)
     request[_LENGTH] = len(data)
+    if (entry := request.get(RECORD)) is not None and entry.texts is not None:
+        await keep(entry, data)
     if len(data) > _LARGE:  # the loop has others to serve meanwhile
         value = await asyncio.to_thread(decode, data, shape)
     else:

@@ -23,14 +23,15 @@ async def middleware(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Say who asks, for as long as the request is handled. Raises InvalidRequest for a priority that there isn't."""
-    token = CALLER.set(Caller(_client(request), _priority(request)))
+    token = CALLER.set(Caller(client_of(request), _priority(request)))
     try:
         return await handler(request)
     finally:
         CALLER.reset(token)
 
 
-def _client(request: web.Request) -> str:
+def client_of(request: web.Request) -> str:
+    """Whose request it is: the same for all requests of one client."""
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     key = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
     if not key:

@@ -20,7 +20,7 @@ from aiohttp.typedefs import Middleware
 from modelfiles.errors import ModelfileError, ParameterError
 from registry import errors as registry
 from runner import errors as runner
-from runner.api.inflight import IN_FLIGHT, note
+from runner.api.inflight import IN_FLIGHT, note_failure
 from runner.log import request_id
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ _TABLE: Mapping[type[BaseException], _Row] = MappingProxyType(
             (runner.WorkerCrashed, 500, True),
             (runner.Quarantined, 500, False),
             (runner.Cancelled, 499, False),
+            (runner.RequestCancelled, 499, False),
         )
     }
     | {
@@ -108,6 +109,7 @@ _HTTP_CODES = {
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",
+    409: "conflict",
     413: "request_too_large",
     415: "unsupported_encoding",
     431: "request_too_large",
@@ -191,14 +193,15 @@ def middleware(
         try:
             return await handler(request)
         except asyncio.CancelledError:
-            if not request.app[IN_FLIGHT].accept_expulsion():
+            told = request.app[IN_FLIGHT].accept_expulsion()
+            if told is None:
                 raise
-            failure = failure_of(shutting_down())
+            failure = failure_of(told)
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 - the edge: everything is answered, and the unexpected is logged
             failure = failure_of(error)
-        note(request, f"failed={failure.code}")
+        note_failure(request, failure.code, failure.message)
         return web.Response(
             body=wording(request)(failure),
             status=statuses(request).get(failure.code, failure.status),
@@ -208,8 +211,3 @@ def middleware(
         )
 
     return answer
-
-
-def shutting_down() -> runner.ShuttingDown:
-    """What a request is told that the end of the daemon cuts short, or finds at its door."""
-    return runner.ShuttingDown("Runner is shutting down", retry_after=2)

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from runner.api.failures import ClientGone, Failure, failure_of, shutting_down
-from runner.api.inflight import IN_FLIGHT, note
+from runner.api.failures import ClientGone, Failure, failure_of
+from runner.api.inflight import IN_FLIGHT, RECORD, note, note_end, note_failure
 from runner.errors import Cancelled, RunnerError
 from runner.inference.requests import AnswerPart, CallPart, ChoiceEnded, Finished, Outcome, Piece
 from runner.protocol.events import Logprob
@@ -52,6 +52,8 @@ async def send(request: web.Request, frames: AsyncIterator[bytes], framing: Fram
     Until the first frame, for at most `Patience.hold`, no header is sent: an error in that time is raised, and so gets
     a status of its own. A later one is told in the stream.
     """
+    if (entry := request.get(RECORD)) is not None:
+        entry.is_stream = True
     out = _Out(request, framing)
     watching = asyncio.create_task(out.watch())
     try:
@@ -70,13 +72,15 @@ async def _pour(request: web.Request, frames: AsyncIterator[bytes], out: _Out) -
         async with closing(frames):
             async for frame in frames:
                 await out.write(frame)
+        note_end(request)
         await out.end()
     except ClientGone:
         raise
     except asyncio.CancelledError:
-        if not request.app[IN_FLIGHT].accept_expulsion():
+        told = request.app[IN_FLIGHT].accept_expulsion()
+        if told is None:
             raise
-        await out.fail(shutting_down())
+        await out.fail(told)
     except Exception as error:  # noqa: BLE001 - the edge: after the headers an error can only be told in-band
         await out.fail(error)
 
@@ -117,7 +121,7 @@ class _Out:
         if not self.response.prepared:
             raise error
         failure = failure_of(error)
-        note(self._request, f"failed={failure.code}")
+        note_failure(self._request, failure.code, failure.message)
         await self.write(self._framing.failed(failure))
 
     async def finish(self) -> None:

@@ -1,4 +1,5 @@
-"""What an answer took, under llama-server's names: the same block in every dialect that tells it."""
+"""What an answer took, under llama-server's names: the same block in every dialect that tells it. And how times are
+rounded in Runner's own."""
 
 from __future__ import annotations
 
@@ -50,6 +51,11 @@ def timings_of(ends: Sequence[Finished]) -> Timings:
         queue_ms=queue,
         load_ms=load,
     )
+
+
+def milliseconds(seconds: float | None) -> float | None:
+    """As times are told elsewhere: to a tenth."""
+    return None if seconds is None else round(1000 * seconds, 1)
 
 
 def _ratio(one: float, other: float) -> float:

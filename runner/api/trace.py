@@ -1,5 +1,5 @@
 """The outermost layer: a request's id, the headers that every answer carries, its way through the queue, and one line
-in the log.
+in the log, and the end of its entry in the ledger.
 
 Knows nothing of what was asked; prompts and answers never come here.
 """
@@ -17,7 +17,8 @@ from aiohttp import web
 
 from runner.api.failures import ClientGone
 from runner.api.guard import ALLOWED_ORIGIN
-from runner.api.inflight import IN_FLIGHT, NOTE
+from runner.api.inflight import FAILED, IN_FLIGHT, NOTE, RECORD
+from runner.api.recording import LEDGER, fields_of
 from runner.inference.passage import PASSAGE, Passage
 from runner.log import request_id
 
@@ -57,10 +58,15 @@ async def middleware(
         status = _GONE
         raise
     finally:
+        entry = request.get(RECORD)
+        if entry is not None:
+            request.app[LEDGER].end(entry, status, request.get(FAILED))
         level = logging.DEBUG if request.path in _QUIET else logging.INFO
         note = request.get(NOTE, "")
         spent = 1000 * (time.monotonic() - start)
-        log.log(level, "%s %s %d %.0fms%s", request.method, request.path, status, spent, note)
+        if log.isEnabledFor(level):
+            extra = {"fields": fields_of(request, identity, status, spent)}
+            log.log(level, "%s %s %d %.0fms%s", request.method, request.path, status, spent, note, extra=extra)
         request_id.reset(token)
         PASSAGE.reset(opened)
 

@@ -103,6 +103,20 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "stored_responses_size", parse_size, "64MB", "memory for them; the longest unused are forgotten first", "now"
     ),
+    Setting(
+        "request_log",
+        whole(0, 10_000),
+        200,
+        "ended requests to keep a record of, without their texts; 0 keeps none",
+        "now",
+    ),
+    Setting(
+        "request_bodies",
+        boolean,
+        False,
+        "keep what they asked and were answered as well: prompts, answers and JSON, in memory only",
+        "now",
+    ),
     Setting("load_timeout", parse_duration, "5m", "how long a load may go on without a sign of progress", "now"),
     Setting(
         "sandbox",
@@ -181,6 +195,8 @@ class Settings:
     per_model: Mapping[str, ModelSettings]
     stored_responses: int
     stored_responses_size: int  # bytes
+    request_log: int
+    request_bodies: bool
     load_timeout: float  # seconds
     sandbox: SandboxMode
     spare_worker: bool

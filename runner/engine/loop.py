@@ -299,6 +299,7 @@ class Loop:
                 continue
             request.admitted_ns = time.monotonic_ns()
             request.cached_tokens = min(sequence.computed, sequence.prompt_tokens)
+            shown, request.shown = request.shown, None
             events.append(
                 Started(
                     id=sequence.id,
@@ -308,6 +309,8 @@ class Loop:
                     in_thought=sequence.in_thought,
                     thinking=sequence.voice.thinking if sequence.voice else None,
                     calls=sequence.voice.calls if sequence.voice else None,
+                    prompt=shown.text if shown else None,
+                    prompt_cut=shown.cut if shown else 0,
                 )
             )
         return events

@@ -27,6 +27,7 @@ from runner.engine.pairs import pairing
 from runner.engine.pictures import Pictures
 from runner.engine.resume import go_on, going_on, told_of
 from runner.engine.sequence import Request, Sequence
+from runner.engine.shown import Shown, shown
 from runner.engine.sight import Sight, has_images
 from runner.engine.text import TextStream
 from runner.engine.voice import Voices
@@ -129,7 +130,7 @@ class Mailbox:
             sampler=choosers[0],
             text=TextStream(command.sampling.stop, position=len(echo.text) if echo else 0),
             arrived_ns=arrived,
-            request=Request(choosers[1:], echo),
+            request=Request(choosers[1:], echo, shown=self._shown(command, tokens, lost)),
             speculation=self._speculation(command, tokens) if not pictures else None,  # drafts know only text
             pictures=pictures,
             voice=self._voices.of(command.prompt),
@@ -225,6 +226,22 @@ class Mailbox:
             case InfillPrompt():
                 gap = self._gap(prompt)
                 return gap.text, gap.tokens()
+
+    def _shown(self, command: Generate, tokens: list[int], lost: int) -> Shown | None:
+        """The prompt that is computed, for whoever asked to see it. One that was cut has only its tokens."""
+        if not command.show:
+            return None
+        prompt, text = command.prompt, None
+        if isinstance(prompt, ChatPrompt) and not lost:
+            seen = self._sight is not None and has_images(prompt)
+            text = self._sight.measure(prompt).text if seen and self._sight else self._render(prompt).text
+        elif isinstance(prompt, TextPrompt) and not lost:
+            text = prompt.text
+        return shown(text if text is not None else self._spelt(tokens), command.show)
+
+    def _spelt(self, tokens: list[int]) -> str:
+        pieces = (self._model.spelling(token) for token in tokens if token >= 0)
+        return b"".join(pieces).decode("utf-8", "replace")
 
     def _check_sampling(self, sampling: SampleOptions) -> None:
         for token in sampling.logit_bias:

@@ -15,6 +15,7 @@ from runner.engine.draft import Speculation
 from runner.engine.echo import Echo
 from runner.engine.pictures import Pictures
 from runner.engine.shelf import Awaited
+from runner.engine.shown import Shown
 from runner.engine.text import TextStream
 from runner.engine.voice import Voice
 from runner.llama.model import Model
@@ -37,6 +38,7 @@ class Request:
     echo: Echo | None = None
     echoed: frozenset[int] = frozenset()  # choices that an earlier worker told the echo of
     numbers: list[int] = field(default_factory=list)
+    shown: Shown | None = None  # the prompt, where it is to be told back; until then
     incomplete: int = field(init=False)  # choices that have not ended
     completion_tokens: int = 0  # of those that have
     cached_tokens: int = 0

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable
 
 from runner.errors import InvalidRequest, RunnerError
+from runner.inference.entry import Leg
 from runner.inference.passage import submit
 from runner.inference.requests import Embedded, Timings
 from runner.protocol.events import Vectors
@@ -25,25 +26,28 @@ async def embedded(
     scheduler: Scheduler, want: Want, dimensions: int | None, arrived_ns: int, clock_ns: Callable[[], int]
 ) -> Embedded:
     """Submit an Embed and normalise its vectors. Raises what the scheduler or the worker fails it with."""
-    vectors, admission = await pooled(scheduler, want)
+    vectors, admission, leg = await pooled(scheduler, want)
     data, width = await _normalised(vectors, dimensions)
     timings = timings_of(vectors, admission, clock_ns() - arrived_ns)
-    return Embedded(data, vectors.count, width, vectors.usage.prompt_tokens, timings)
+    made = Embedded(data, vectors.count, width, vectors.usage.prompt_tokens, timings)
+    leg.take(made)
+    return made
 
 
-async def pooled(scheduler: Scheduler, want: Want) -> tuple[Vectors, Admission | None]:
-    """Submit what ends in Vectors, and wait for them. Raises what the scheduler or the worker fails it with."""
-    request, stream = submit(scheduler, want)
+async def pooled(scheduler: Scheduler, want: Want) -> tuple[Vectors, Admission | None, Leg]:
+    """Submit what ends in Vectors, and wait for them; with them comes who hears what becomes of them. Raises what the
+    scheduler or the worker fails it with."""
+    submitted = submit(scheduler, want)
     admission: Admission | None = None
     try:
-        while items := await stream.take():
+        while items := await submitted.stream.take():
             for item in items:
                 if isinstance(item, Admission):
                     admission = item
                 elif isinstance(item, Vectors):
-                    return item, admission
+                    return item, admission, submitted.leg
     finally:
-        scheduler.cancel(request)
+        scheduler.cancel(submitted.id)
     raise RunnerError("the worker ended without vectors")
 
 

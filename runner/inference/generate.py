@@ -24,28 +24,33 @@ async def answer(
     scheduler: Scheduler, want: Want, arrived_ns: int, clock_ns: Callable[[], int]
 ) -> AsyncGenerator[AnswerPart, None]:
     """Submit a Generate and give its answer as it comes. Raises what the scheduler or the worker fails it with."""
-    request, stream = submit(scheduler, want)
+    submitted = submit(scheduler, want)
+    leg = submitted.leg
     try:
         assert isinstance(want.work, Generate)  # what is wanted of a service that answers
-        reply = _Reply(arrived_ns, clock_ns, want.work)
+        reply = _Reply(arrived_ns, clock_ns, want.work, leg.started)
         is_first = True
-        while items := await stream.take():
+        while items := await submitted.stream.take():
             for part in reply.take(items):
+                leg.take(part)
                 yield replace(part, begun=reply.begun) if is_first and isinstance(part, Piece) else part
                 is_first = False
                 if isinstance(part, Finished):
                     return
     finally:
-        scheduler.cancel(request)  # of no effect once it has ended
+        scheduler.cancel(submitted.id)  # of no effect once it has ended
 
 
 class _Reply:
     """An answer as far as it has come."""
 
-    def __init__(self, arrived_ns: int, clock_ns: Callable[[], int], work: Generate) -> None:
+    def __init__(
+        self, arrived_ns: int, clock_ns: Callable[[], int], work: Generate, hear: Callable[[Started], None]
+    ) -> None:
         self._arrived_ns = arrived_ns
         self._clock_ns = clock_ns
         self._work = work
+        self._hear = hear
         self._admission: Admission | None = None
         self._started: Started | None = None
         self._started_ns = arrived_ns
@@ -65,6 +70,7 @@ class _Reply:
                     self._admission = item
                 case Started():
                     self._started = item
+                    self._hear(item)
                     self._started_ns = self._clock_ns()
                     self._choices.clear()
                     self._going = self._work.choices

@@ -1,7 +1,7 @@
 """How far one caller's request has come on its way to a worker: its place at arrival, how long it waited, cold or warm.
 
 Whoever serves a request opens a Passage for it (`PASSAGE`); what is submitted in that context is noted there. So an
-answer's head can tell it, whichever endpoint was called. Knows no wire.
+answer's head can tell it, whichever endpoint was called; the ledger's entry hears of it as well. Knows no wire.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from runner.inference.entry import ENTRY, Leg
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.stream import Stream
 from runner.scheduler.ticket import Admission, Want
@@ -53,18 +54,38 @@ class Passage:
 PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
 
 
-def submit(scheduler: Scheduler, want: Want) -> tuple[int, Stream]:
-    """Submit a request; its id and where its events come. Raises as `Scheduler.submit` does."""
-    passage = PASSAGE.get()
-    if passage is None:
-        stream = Stream()
-        return scheduler.submit(want, stream), stream
-    passage.arrives(is_loaded=scheduler.view.is_ready(want.key))
-    stream = Stream(passage.admitted)
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A request that the scheduler has: its id, where its events come, and what the ledger is told of it."""
+
+    id: int
+    stream: Stream
+    leg: Leg
+
+
+def submit(scheduler: Scheduler, want: Want) -> Submitted:
+    """Submit a request. Raises as `Scheduler.submit` does."""
+    passage, entry = PASSAGE.get(), ENTRY.get()
+    leg = entry.ride(want.model, want.priority) if entry is not None else Leg()
+    if passage is not None:
+        passage.arrives(is_loaded=scheduler.view.is_ready(want.key))
+
+    def admitted(admission: Admission) -> None:
+        leg.admitted(admission)
+        if passage is not None:
+            passage.admitted(admission)
+
+    stream = Stream(admitted)
     request = scheduler.submit(want, stream)
+    leg.ticket = scheduler.view.ticket(request)
+    if passage is not None:
+        _note_place(passage, scheduler, request)
+    return Submitted(request, stream, leg)
+
+
+def _note_place(passage: Passage, scheduler: Scheduler, request: int) -> None:
     standing = scheduler.view.standing(request)
     if standing is None or not standing.position:  # a worker has it already, so nobody was ahead
         passage.stands(0, 0.0)
     else:
         passage.stands(standing.position - 1, standing.eta_seconds)
-    return request, stream

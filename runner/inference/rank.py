@@ -20,9 +20,11 @@ from runner.scheduler.ticket import Want
 
 async def ranked(scheduler: Scheduler, want: Want, arrived_ns: int, clock_ns: Callable[[], int]) -> Ranked:
     """Submit a Rank and read its scores. Raises what the scheduler or the worker fails it with."""
-    vectors, admission = await pooled(scheduler, want)
+    vectors, admission, leg = await pooled(scheduler, want)
     scores = scores_of(vectors.data, vectors.width)
-    return Ranked(scores, vectors.usage.prompt_tokens, timings_of(vectors, admission, clock_ns() - arrived_ns))
+    made = Ranked(scores, vectors.usage.prompt_tokens, timings_of(vectors, admission, clock_ns() - arrived_ns))
+    leg.take(made)
+    return made
 
 
 def scores_of(data: bytes, width: int) -> tuple[float, ...]:

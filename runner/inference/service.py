@@ -14,12 +14,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import msgspec
+
 from registry.errors import BadName
 from registry.names import Name
 from runner.errors import InvalidRequest
 from runner.inference.caller import CALLER
 from runner.inference.elsewhere import Fetch, with_images
 from runner.inference.embed import embedded
+from runner.inference.entry import ENTRY
 from runner.inference.generate import answer
 from runner.inference.passage import submit
 from runner.inference.rank import ranked
@@ -40,7 +43,9 @@ from runner.inference.requests import (
 from runner.inference.residents import Overview, Resident, Surroundings, overview
 from runner.inference.resolve import Resolver
 from runner.inference.tell import told
+from runner.inference.texts import MOST_OF_A_KIND
 from runner.inference.why import Explained, explain
+from runner.protocol.commands import Generate, Work
 from runner.scheduler.breaker import CrashLoop
 from runner.scheduler.devices import Inventory
 from runner.scheduler.loop import Scheduler
@@ -98,6 +103,7 @@ class Service:
             await self.load(request.model, options=request.options, keep_alive=request.keep_alive)
             return Embedded(b"", 0, 0, 0, Timings(total=self._clock_ns() - arrived))
         want = await self._want(self._resolver.embed, request, priority=request.priority)
+        _keep_inputs(request)
         return await embedded(self._scheduler, want, request.dimensions, arrived, self._clock_ns)
 
     def fetch_by(self, fetch: Fetch | None) -> None:
@@ -146,12 +152,12 @@ class Service:
         return mine is not None and self._scheduler.unpin(mine)
 
     async def _make_resident(self, want: Want) -> None:
-        request, stream = submit(self._scheduler, want)
+        submitted = submit(self._scheduler, want)
         try:
-            while await stream.take():
+            while await submitted.stream.take():
                 pass
         finally:
-            self._scheduler.cancel(request)
+            self._scheduler.cancel(submitted.id)
 
     async def unload(self, model: str) -> bool:
         """Let a model go; returns when that is decided, running requests finish first. False if it isn't loaded."""
@@ -196,11 +202,34 @@ class Service:
             await self._inventory.known()
         caller = CALLER.get()
         want = await self._in_thread(read, *args)
-        return replace(want, client=caller.client, priority=caller.priority or priority or "interactive")
+        return replace(
+            want,
+            work=_to_be_shown(want.work),
+            client=caller.client,
+            priority=caller.priority or priority or "interactive",
+        )
 
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, function, *args)
+
+
+def _to_be_shown(work: Work | None) -> Work | None:
+    """What is to be done; where texts are kept, the worker is to tell the rendered prompt."""
+    entry = ENTRY.get()
+    if entry is None or entry.texts is None or not isinstance(work, Generate):
+        return work
+    return msgspec.structs.replace(work, show=MOST_OF_A_KIND)
+
+
+def _keep_inputs(request: Embed) -> None:
+    """Where texts are kept, what vectors are made of is what a prompt is elsewhere."""
+    entry = ENTRY.get()
+    if entry is None or entry.texts is None:
+        return
+    for number, given in enumerate(request.inputs):
+        text = given if isinstance(given, str) else " ".join(map(str, given))
+        entry.texts.add("prompt", text, (number, 0))
 
 
 def _key_of(model: str) -> tuple[str, str, str, str]:

@@ -12,12 +12,12 @@ from runner.scheduler.ticket import Want
 
 async def told(scheduler: Scheduler, want: Want) -> Told:
     """Submit a question and wait for its answer. Raises what the scheduler or the worker fails it with."""
-    request, stream = submit(scheduler, want)
+    submitted = submit(scheduler, want)
     try:
-        while items := await stream.take():
+        while items := await submitted.stream.take():
             for item in items:
                 if isinstance(item, events.Told):
                     return Told(item.tokens, item.pieces, item.text)
     finally:
-        scheduler.cancel(request)
+        scheduler.cancel(submitted.id)
     raise RunnerError("the worker ended without an answer")

@@ -129,7 +129,8 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     log-probability of every token and of that many alternatives. With `echo` the text begins with the prompt's. A
     `constraint` holds for the answer, not for the thought before it. `prediction` is what the client expects the answer
     to be much like: drafts are taken from it. `resumed` holds, for each choice, what an earlier worker told of it: the
-    answer goes on behind that, and no character of it is told again. `adapters` are this request's.
+    answer goes on behind that, and no character of it is told again. `adapters` are this request's. `show` is how many
+    bytes of the rendered prompt are to be told back.
     """
 
     id: int
@@ -144,6 +145,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     prediction: str | None = None
     resumed: tuple[Resumed, ...] = ()
     adapters: Adapters = ()
+    show: int = 0
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):

@@ -52,7 +52,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready", kw_only=True):
 
 class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
     """The request has a sequence and its prefill begins. `thinking` and `calls` say how the model that was asked for
-    writes thoughts and tool calls, as far as its template tells."""
+    writes thoughts and tool calls, as far as its template tells. `prompt` is the rendered one, if that was asked for,
+    without its last `prompt_cut` bytes."""
 
     id: int
     prompt_tokens: int
@@ -61,6 +62,8 @@ class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
     in_thought: bool = False  # the prompt itself opened a thought
     thinking: Thinking | None = None
     calls: CallFormat | None = None
+    prompt: str | None = None
+    prompt_cut: int = 0
 
 
 class Alternative(msgspec.Struct, frozen=True, array_like=True):

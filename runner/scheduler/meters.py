@@ -72,9 +72,11 @@ class Journey:
     kind: Kind
     arrived: float
     is_running: bool = False  # a worker computes it
-    _began: bool = False
+    began_at: float | None = None  # when a worker began to, for the first time,
+    prompt_tokens: int = 0  # and what it said of the prompt then
+    cached_tokens: int = 0
+    told: int = 0  # tokens of the answer that have left
     _ended: bool = False
-    _told: int = 0  # tokens
     _last: dict[int, float] = field(default_factory=dict)  # when each choice was last heard of
 
     @classmethod
@@ -90,9 +92,10 @@ class Journey:
     def started(self, event: Started, now: float) -> None:
         """A worker has begun to compute it."""
         self.is_running = True
-        if self._began:
+        if self.began_at is not None:
             return
-        self._began = True
+        self.began_at = now
+        self.prompt_tokens, self.cached_tokens = event.prompt_tokens, event.cached_tokens
         self.meters.queue.add(now - self.arrived)
         self.meters.prompt_tokens += event.prompt_tokens
         self.meters.looked_up += event.prompt_tokens
@@ -103,9 +106,9 @@ class Journey:
         """A part of the answer, or of an echo of the prompt, which has no tokens of the answer."""
         if not event.tokens:
             return
-        if not self._told:
+        if not self.told:
             self.meters.first_token.add(now - self.arrived)
-        self._told += event.tokens
+        self.told += event.tokens
         self.meters.completion_tokens += event.tokens
         last = self._last.get(event.choice)
         if last is not None:
@@ -146,8 +149,8 @@ class Journey:
             meters.prompts.add(outcome.usage.prompt_tokens)
 
     def _count_rest(self, usage: Usage) -> None:
-        rest = max(0, usage.completion_tokens - self._told)
-        self._told += rest
+        rest = max(0, usage.completion_tokens - self.told)
+        self.told += rest
         self.meters.completion_tokens += rest
 
 

@@ -66,6 +66,15 @@ class View:
             return None
         return Standing(0, 0, 0.0) if ticket not in self._queue else self._outlook.of(ticket, self._clock())
 
+    def ticket(self, request: int) -> Ticket | None:
+        """A request's ticket, to be read and never changed; None once it has ended."""
+        return self._tickets.get(request)
+
+    def is_loading(self, key: str) -> bool:
+        """Whether a worker with this key is being loaded."""
+        member = self._fleet.of(key)
+        return member is not None and member.state == "loading"
+
     def residents(self) -> tuple[Member, ...]:
         """The workers there are. They belong to the scheduler: to be read at once and not kept."""
         return tuple(self._fleet)

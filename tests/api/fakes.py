@@ -46,6 +46,7 @@ from runner import errors
 from runner.inference.adapters import Worn
 from runner.inference.adoptions import Adoptable, Shelf
 from runner.inference.caller import CALLER, Caller
+from runner.inference.entry import ENTRY, Leg
 from runner.inference.models import Removed
 from runner.inference.origins import Chosen
 from runner.inference.passage import PASSAGE
@@ -75,7 +76,7 @@ from runner.inference.templates import Choice
 from runner.inference.why import Context, Explained, Flag, Next, Place
 from runner.protocol.checkup import Finding
 from runner.protocol.devices import Placement
-from runner.protocol.events import Alternative, Logprob
+from runner.protocol.events import Alternative, Logprob, Started
 from runner.protocol.options import LoadOptions
 from runner.scheduler.history import Happening
 from runner.scheduler.memory import Parts
@@ -173,12 +174,27 @@ class FakeService:
         "bug": KeyError("a secret of the program"),
     }
 
-    def _queue(self, model: str) -> None:
+    def _queue(self, model: str) -> Leg:
         """Two were ahead; a worker takes it after 30 ms."""
+        admission = Admission(ready(), LoadOptions(num_ctx=1, num_parallel=1), 30_000_000, 0)
         if (passage := PASSAGE.get()) is not None:
             passage.arrives(is_loaded=model != "embedder")
             passage.stands(2, 1.5)
-            passage.admitted(Admission(ready(), LoadOptions(num_ctx=1, num_parallel=1), 30_000_000, 0))
+            passage.admitted(admission)
+        leg = self._ride(model)
+        leg.admitted(admission)
+        return leg
+
+    def _ride(self, model: str) -> Leg:
+        entry = ENTRY.get()
+        return entry.ride(f"{model}:latest", CALLER.get().priority or "interactive") if entry is not None else Leg()
+
+    def _render(self, request: Chat | Complete, leg: Leg) -> None:
+        """What a worker tells back where texts are kept."""
+        entry = ENTRY.get()
+        if entry is not None and entry.texts is not None:
+            text = request.messages[-1].content if isinstance(request, Chat) else str(request.prompt)
+            leg.started(Started(id=1, prompt_tokens=7, prompt=f"<user>{text}"))
 
     async def generate(self, request: Chat | Complete) -> AsyncIterator[AnswerPart]:
         self.seen.append(request)
@@ -187,8 +203,10 @@ class FakeService:
             if (passage := PASSAGE.get()) is not None:
                 passage.arrives(is_loaded=False)
                 passage.stands(2, None)
+            leg = self._ride(request.model)
         else:
-            self._queue(request.model)
+            leg = self._queue(request.model)
+            self._render(request, leg)
         self.under_way += 1
         self.started.set()
         try:
@@ -201,6 +219,7 @@ class FakeService:
             begun: Begun | None = Begun(7, 3)
             async for part in self._say(request):
                 self.pieces += 1
+                leg.take(part)
                 yield replace(part, begun=begun) if isinstance(part, Piece) else part
                 begun = None
         finally:
@@ -265,13 +284,15 @@ class FakeService:
 
     async def embed(self, request: Embed) -> Embedded:
         self.seen.append(request)
-        self._queue(request.model)
+        leg = self._queue(request.model)
         if request.model in self.FAILURES:
             raise self.FAILURES[request.model]
         width = request.dimensions or 4
         rows = [[index + place / 8 for place in range(width)] for index in range(len(request.inputs))]
         data = b"".join(struct.pack(f"<{width}f", *row) for row in rows)
-        return Embedded(data, len(rows), width, 5 * len(rows), TIMINGS)
+        made = Embedded(data, len(rows), width, 5 * len(rows), TIMINGS)
+        leg.take(made)
+        return made
 
     async def rerank(self, request: Rerank) -> Ranked:
         self.seen.append(request)

@@ -19,6 +19,7 @@ from runner.api.openai.responses.store import ResponseStore
 from runner.api.server import listen, serve
 from runner.api.streams import Patience
 from runner.config import Address, load
+from runner.inference.ledger import Ledger
 from tests.api.fakes import (
     FakeAdoptions,
     FakeCheckup,
@@ -89,6 +90,7 @@ class Served:
         self.port: int = self.sockets[0].getsockname()[1]
         self.settings = load({"host": str(Address(said or host, self.port)), **flags})
         self.shutdowns = 0
+        self.ledger = Ledger(self.settings.request_log, bodies=self.settings.request_bodies)
         self._host, self._patience, self._grace = host, patience, grace
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="server")
@@ -110,6 +112,7 @@ class Served:
             self.discovery,  # type: ignore[arg-type]
             self.plans,  # type: ignore[arg-type]
             checkup=self.checkup,  # type: ignore[arg-type]
+            ledger=self.ledger,
         )
         self._app = build_app(services, self._patience)
         await serve(

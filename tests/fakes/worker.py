@@ -190,7 +190,9 @@ class Worker:
         return None
 
     def say(self, request: int, words: list[str]) -> None:
-        send(Started(id=request, prompt_tokens=2, thinking=THINKING[0], calls=CALLS))
+        command = self.asked[request]
+        shown = text_of(command)[: command.show] if command.show else None
+        send(Started(id=request, prompt_tokens=2, thinking=THINKING[0], calls=CALLS, prompt=shown))
         self.finish(request, words)
 
     def say_some(self, request: int, argument: str) -> None:

@@ -12,9 +12,8 @@ from aiohttp import web
 
 from runner import __version__
 from runner.api.body import json_response, to_json
-from runner.api.failures import shutting_down
 from runner.api.fields import Answers
-from runner.api.inflight import IN_FLIGHT
+from runner.api.inflight import IN_FLIGHT, shutting_down
 from runner.config import SETTINGS, Address, Applies, ConfigError, ModelSettings, Places
 from runner.config.live import Live
 from runner.errors import InvalidRequest

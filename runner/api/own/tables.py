@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.api.fields import Answers, Fields
-from runner.api.own import adopt, daemon, doctor, look, origins, pin, plan, search, verify, why
+from runner.api.own import adopt, daemon, doctor, look, origins, pin, plan, requests, search, verify, why
 
 FIELDS: Mapping[str, Fields] = {
     **look.FIELDS,
@@ -26,6 +26,7 @@ ANSWERS: Mapping[str, Answers] = {
     **origins.ANSWERS,
     **pin.ANSWERS,
     **plan.ANSWERS,
+    **requests.ANSWERS,
     **verify.ANSWERS,
     **why.ANSWERS,
 }
