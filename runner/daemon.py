@@ -60,11 +60,13 @@ from runner.scheduler.lessons import Lessons
 from runner.scheduler.loop import Scheduler
 from runner.scheduler.offer import Offer, offer
 from runner.scheduler.workers import Workers
+from runner.service.notify import Supervisor
 
 _log = logging.getLogger("runner.daemon")
 
 GRACE = 5.0  # seconds for requests to finish once the daemon is told to end
 _JOBS_GRACE = 3.0  # seconds for pulls to leave what they have in good order
+_FAREWELL = 20.0  # seconds that the end takes at most, workers and all
 _USAGE, _IO, _BUSY, _NOT_ALLOWED = 2, 74, 75, 77  # exit codes
 
 
@@ -229,14 +231,15 @@ def _check_exposure(settings: Settings) -> None:
 
 async def _run(live: Live, store: Store, sockets: Sequence[socket]) -> int:
     """Serve until a signal or a request ends it; then the exit status."""
-    settings, stop = live.settings, asyncio.Event()
+    settings, stop, supervisor = live.settings, asyncio.Event(), Supervisor()
     threads = ThreadPoolExecutor(4, "store")
     asyncio.get_running_loop().set_default_executor(threads)
     daemon = build(live, store, threads, stop.set)
     received = _end_on_signals(stop, daemon.workers)
     watching = asyncio.create_task(live.watch())
-    _reload_on_signal(live, stop)
-    closing = asyncio.create_task(_close_when(stop, daemon))
+    _reload_on_signal(live, stop, supervisor)
+    closing = asyncio.create_task(_close_when(stop, daemon, supervisor))
+    attending = asyncio.create_task(supervisor.attend(lambda: _standing(settings, daemon.scheduler)))
     daemon.inventory.start()
     keeping = asyncio.create_task(daemon.pins.keep())
     try:
@@ -245,7 +248,7 @@ async def _run(live: Live, store: Store, sockets: Sequence[socket]) -> int:
                 daemon.app,
                 settings.host,
                 stop=stop,
-                on_ready=lambda: _say_ready(settings),
+                on_ready=lambda: _say_ready(settings, supervisor),
                 grace=GRACE,
                 sockets=sockets,
             )
@@ -261,12 +264,15 @@ async def _run(live: Live, store: Store, sockets: Sequence[socket]) -> int:
             _log.warning("a pull did not end in time and is cut off; what it has fetched is kept")
             _leave(_status(received))
         daemon.sources.close()
+        attending.cancel()  # the last: a supervisor may want signs of life until then
+        supervisor.close()
     _log.info("ended")
     return _status(received)
 
 
-async def _close_when(stop: asyncio.Event, daemon: Daemon) -> None:
+async def _close_when(stop: asyncio.Event, daemon: Daemon, supervisor: Supervisor) -> None:
     await stop.wait()
+    supervisor.stopping(_FAREWELL)
     daemon.jobs.stop()  # what they have done stays; requests for answers may finish
     daemon.scheduler.close(lambda: None)
 
@@ -292,7 +298,7 @@ def _end_on_signals(stop: asyncio.Event, workers: Workers) -> list[int]:
     return received
 
 
-def _reload_on_signal(live: Live, stop: asyncio.Event) -> None:
+def _reload_on_signal(live: Live, stop: asyncio.Event, supervisor: Supervisor) -> None:
     """SIGHUP reads the settings again; unless it says that the terminal is gone in which the daemon was started."""
     if not hasattr(signal, "SIGHUP"):
         return
@@ -300,8 +306,10 @@ def _reload_on_signal(live: Live, stop: asyncio.Event) -> None:
     tasks: set[asyncio.Task[None]] = set()
 
     async def reload() -> None:
+        supervisor.reloading()
         with suppress(ConfigError):  # it is logged
             await live.reload()
+        supervisor.ready(f"listening on {live.settings.host.url}")
 
     def on_hangup() -> None:
         if attended and not os.isatty(2):
@@ -334,7 +342,16 @@ def _announced(settings: Settings) -> Iterator[None]:
             _announcement(settings).unlink()
 
 
-def _say_ready(settings: Settings) -> None:
+def _standing(settings: Settings, scheduler: Scheduler) -> str:
+    """In a line, for whoever asks the supervisor."""
+    members = scheduler.view.residents()
+    loaded, busy = sum(member.state == "ready" for member in members), sum(len(member.inside) for member in members)
+    models = "1 model" if loaded == 1 else f"{loaded} models"
+    requests = "1 request" if busy == 1 else f"{busy} requests"
+    return f"listening on {settings.host.url}; {models} loaded, {requests} under way"
+
+
+def _say_ready(settings: Settings, supervisor: Supervisor) -> None:
     """Tell people and programs where the daemon is."""
     about = {
         "pid": os.getpid(),
@@ -352,6 +369,7 @@ def _say_ready(settings: Settings) -> None:
     except OSError as error:
         _log.warning("%s cannot be written: %s", path, error.strerror)
     _log.info("Runner %s is listening on %s; models are in %s", __version__, settings.host.url, settings.models)
+    supervisor.ready(f"listening on {settings.host.url}")
 
 
 def _announcement(settings: Settings) -> Path:

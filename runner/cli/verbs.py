@@ -40,6 +40,8 @@ VERBS = (
     "bench",
     "serve",
     "shutdown",
+    "service",
+    "generate",
     "config",
 )
 ALIASES = {"ls": "list"}

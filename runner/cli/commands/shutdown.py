@@ -8,6 +8,7 @@ import psutil
 
 from runner.cli import output
 from runner.cli.arguments import Host
+from runner.cli.client import Client
 from runner.cli.connect import daemon, is_local
 from runner.cli.failures import Exit, Failure
 
@@ -22,13 +23,18 @@ _POLL = 0.05  # seconds
 def command(host: Host = None) -> None:
     """End the daemon, and wait until it is gone. (`runner stop` unloads a model.)"""
     client = daemon(host, autostart=False)
+    end(client)
+    output.say(f"The daemon at {client.address.url} has ended")
+
+
+def end(client: Client) -> None:
+    """End the daemon that answers there, and wait until it is gone. Raises Failure."""
     pid = client.post("/runner/shutdown", {}).get("pid")
     deadline = time.monotonic() + _GONE
     while client.is_listening() or (isinstance(pid, int) and is_local(client) and is_alive(pid)):
         if time.monotonic() > deadline:
             raise Failure(f"the daemon at {client.address.url} has not ended after {_GONE:.0f} seconds", Exit.BUSY)
         time.sleep(_POLL)
-    output.say(f"The daemon at {client.address.url} has ended")
 
 
 def is_alive(pid: int) -> bool:

@@ -1,0 +1,161 @@
+"""`runner generate`: files that run models elsewhere or as a service. The table KINDS says which; the texts come from
+`runner.service`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from runner.cli import output
+from runner.cli.failures import Exit, Failure
+from runner.config import PORT
+
+EXAMPLES = """
+runner generate compose qwen3:0.6b > compose.yaml
+runner generate quadlet qwen3:0.6b --gpu cuda --output ~/.config/containers/systemd
+runner generate kube qwen3:0.6b nomic-embed-text --name models
+runner generate systemd qwen3:0.6b
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says. `words` are what follows the kind: models, for most of them."""
+
+    words: tuple[str, ...]
+    port: int
+    host: str
+    gpu: str
+    image: str
+    name: str
+    key_file: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of file: `file` is its name under --output, given the service's name."""
+
+    said: str
+    make: Callable[[Asked], str]
+    file: Callable[[Asked], str]
+
+
+def _container(of: str) -> Callable[[Asked], str]:
+    def make(asked: Asked) -> str:
+        from runner.service import containers  # on use: a shell's completion has no need of it
+
+        if asked.gpu not in get_args(containers.Gpu):
+            raise ValueError(f"--gpu takes {', '.join(get_args(containers.Gpu))}, not {asked.gpu!r}")
+        if not asked.words:
+            raise ValueError(f"generate {of} takes the names of models")
+        wish = containers.Wish(
+            asked.words,
+            asked.name or containers.NAME,
+            asked.image,
+            asked.host,
+            asked.port,
+            asked.gpu,  # type: ignore[arg-type]  # it has just been looked at
+            asked.key_file,
+            asked.secret,
+        )
+        return str(getattr(containers, of)(wish))
+
+    return make
+
+
+def _systemd(asked: Asked) -> str:
+    """The unit that `runner service install` would write, which also sees to these models."""
+    from dataclasses import replace
+
+    from runner.config import Address, folders, load
+    from runner.service import units
+    from runner.service.installation import of_user
+
+    for name, given in (("--image", asked.image), ("--gpu", asked.gpu != "none"), ("--secret", asked.secret)):
+        if given:
+            raise ValueError(f"{name} is for containers")
+    if not asked.words:
+        raise ValueError("generate systemd takes the names of models")
+    settings = load()
+    made = of_user(settings, os.environ, Path.home(), asked.words)
+    told = dict(made.environment)
+    if (asked.host, asked.port) != ("127.0.0.1", PORT):
+        told["RUNNER_HOST"] = str(Address(asked.host, asked.port))
+    file = Path(asked.key_file).expanduser().absolute() if asked.key_file else folders().config / "service.env"
+    return units.systemd_user(replace(made, environment=told, environment_file=file))
+
+
+KINDS: Mapping[str, Kind] = {
+    "compose": Kind("a compose file, for docker and podman", _container("compose"), lambda asked: "compose.yaml"),
+    "quadlet": Kind(
+        "a unit of podman's (quadlet)", _container("quadlet"), lambda asked: f"{asked.name or 'runner'}.container"
+    ),
+    "systemd": Kind(
+        "a unit of systemd's, without a container", _systemd, lambda asked: f"{asked.name or 'runner'}.service"
+    ),
+    "kube": Kind(
+        "for Kubernetes, or podman kube play", _container("kube"), lambda asked: f"{asked.name or 'runner'}.yaml"
+    ),
+}
+"""What can be generated."""
+
+
+def command(
+    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to generate.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL...", help="Models: pulled at the start, and kept loaded.")
+    ] = None,
+    port: Annotated[int, typer.Option("--port", metavar="PORT", help="Where it is reached on the machine.")] = PORT,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--publish", metavar="ADDRESS", help="The address it is reached at; beyond loopback with 0.0.0.0."
+        ),
+    ] = "127.0.0.1",
+    gpu: Annotated[str, typer.Option("--gpu", metavar="cuda|rocm|vulkan|none", help="The GPU to hand over.")] = "none",
+    image: Annotated[
+        str, typer.Option("--image", metavar="IMAGE", help="The image; made of installer/Containerfile.")
+    ] = "",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What it is called; runner without it.")] = "",
+    key_file: Annotated[
+        str,
+        typer.Option(
+            "--api-key-file", metavar="FILE", help="The file with the key (compose), or with variables (systemd)."
+        ),
+    ] = "",
+    secret: Annotated[
+        str,
+        typer.Option(
+            "--secret", metavar="NAME", help="The secret with the key (quadlet, kube); NAME-api-key without it."
+        ),
+    ] = "",
+    folder: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="DIR", help="Write it there, instead of printing it.")
+    ] = None,
+) -> None:
+    """Generate a file that runs models: for containers, Kubernetes or systemd.
+
+    Nothing is started and no daemon is asked. What is generated holds no key; its first lines say where to put one.
+    """
+    row = KINDS.get(kind)
+    if row is None:
+        raise Failure(f"generate takes {', '.join(KINDS)}, not {kind!r}", Exit.USAGE)
+    asked = Asked(tuple(words or ()), port, host, gpu, image, name, key_file, secret)
+    try:
+        text = row.make(asked)
+    except ValueError as error:
+        raise Failure(str(error), Exit.USAGE) from None
+    if folder is None:
+        output.write(text)
+        return
+    path = Path(folder).expanduser() / row.file(asked)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    output.line(str(path))

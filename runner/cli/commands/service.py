@@ -1,0 +1,380 @@
+"""`runner service`: have the system start Runner by itself. From flags to `runner.service`, and its words to people."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runner.cli import output
+from runner.cli.arguments import AsJson
+from runner.cli.client import Client
+from runner.cli.commands.shutdown import end
+from runner.cli.failures import Exit, Failure
+from runner.config import ConfigError, Settings, folders, load
+from runner.service import carried, steps
+from runner.service.installation import (
+    SYSTEM_ENVIRONMENT,
+    SYSTEM_HOME,
+    Installation,
+    environment_file,
+    hidden_part,
+    of_machine,
+    of_user,
+)
+from runner.service.steps import Refused, Remove, Step, Write
+from runner.service.system import Standing, System, of_this_machine
+
+EXAMPLES = """
+runner service install
+runner service status
+sudo runner service install --system
+runner service install --dry-run
+runner service uninstall
+"""
+_ACTIONS = ("install", "start", "stop", "restart", "status", "uninstall")
+_USERS_OWN = ("RUNNER_MODELS", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH", "OLLAMA_MODELS", "DOCKER_CONFIG")
+_GPU_GROUPS = ("render", "video")
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def command(
+    action: Annotated[
+        str, typer.Argument(metavar="[" + "|".join(_ACTIONS) + "]", help="What to do; status without one.")
+    ] = "status",
+    machine: Annotated[
+        bool, typer.Option("--system", help="The machine's service, which starts at boot; needs root.")
+    ] = False,
+    user: Annotated[
+        bool, typer.Option("--user", help="The service of this user, as without it; root has to say so.")
+    ] = False,
+    account: Annotated[
+        str | None, typer.Option("--as", metavar="USER", help="With --system: run as this user, not as one made up.")
+    ] = None,
+    as_json: AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print files and commands, and do nothing.")] = False,
+) -> None:
+    """Have this system start Runner by itself, and watch over it.
+
+    systemd on Linux, launchd on macOS, the Task Scheduler on Windows. What is set in the shell (RUNNER_*, HF_TOKEN,
+    proxies) is taken along into a file that only its owner reads. status ends with 0 if it runs, else with 1.
+    """
+    if action not in _ACTIONS:
+        raise Failure(f"service takes {', '.join(_ACTIONS)}, not {action!r}", Exit.USAGE)
+    if machine and user:
+        raise Failure("--system and --user exclude each other", Exit.USAGE)
+    if account and not machine:
+        raise Failure("--as goes with --system", Exit.USAGE)
+    if as_json and action != "status":
+        raise Failure("--json goes with status", Exit.USAGE)
+    try:
+        if action == "status":
+            _status(_Place.of(machine, account), as_json)
+            return
+        if not machine and not user and sys.platform != "win32" and os.geteuid() == 0 and not dry_run:
+            raise Failure(
+                "as root, this would be a service of root's own",
+                Exit.DENIED,
+                "For the whole machine: runner service ... --system\n"
+                "For yourself: the same command without sudo. If root is meant: --user",
+            )
+        place = _Place.of(machine, account)
+        _DO[action](place, dry_run)
+    except Refused as refused:
+        raise Failure(refused.message, Exit.DENIED if refused.denied else Exit.FAILED, refused.detail) from None
+    except PermissionError as error:
+        words = "; the machine's services need root" if machine else ""
+        raise Failure(f"{error.filename} cannot be written: {error.strerror}{words}", Exit.DENIED) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The service that is meant, and everything that it is made of. `client` calls where it listens."""
+
+    machine: bool
+    account: str | None
+    system: System
+    settings: Settings
+    told: dict[str, str]  # what goes into the environment file
+    installation: Installation
+    client: Client
+
+    @classmethod
+    def of(cls, machine: bool, account: str | None) -> _Place:
+        """Raises Failure for settings that can't be used, Refused where this system has no such service."""
+        system = of_this_machine(machine=machine, environ=os.environ, home=Path.home())
+        file = SYSTEM_ENVIRONMENT if machine else environment_file(folders())
+        told: dict[str, str] = {}
+        with suppress(PermissionError):  # root's, and somebody else only asks how it stands
+            told = carried.read(file)
+        told |= carried.of_shell(os.environ)
+        environ = dict(os.environ) | told
+        if machine:
+            told = {name: value for name, value in told.items() if name not in _USERS_OWN}
+            environ = {"RUNNER_HOME": str(SYSTEM_HOME)} | told
+        try:
+            settings = load(environ=environ)
+        except ConfigError as error:
+            raise Failure(str(error), Exit.USAGE) from None
+        made = _of_machine(account) if machine else of_user(settings, os.environ, Path.home())
+        host = settings.host
+        client = Client(replace(host, host=_ANY.get(host.host, host.host)), settings.api_key)
+        return cls(machine, account, system, settings, told, made, client)
+
+    @property
+    def flag(self) -> str:
+        return " --system" if self.machine else ""
+
+    def steps(self) -> tuple[Step, ...]:
+        """What makes an installation."""
+        file = self.installation.environment_file
+        try:
+            secrets = (Write(file, carried.written(self.told), 0o600, secret=True),) if self.told else ()
+        except ValueError as error:
+            raise Failure(str(error), Exit.USAGE) from None
+        return (*secrets, *self.system.install(self.installation))
+
+
+def _of_machine(account: str | None) -> Installation:
+    named = os.environ.get("RUNNER_MODELS")
+    models = Path(named).expanduser().absolute() if named else None
+    if models is not None and account is None:
+        raise Refused(
+            f"RUNNER_MODELS is {models}, which a user that systemd makes up can't own",
+            "Name the user who owns that folder: --as USER. Or leave RUNNER_MODELS out; models are in "
+            f"{SYSTEM_HOME}/models then.",
+        )
+    return of_machine(models, account, _gpu_groups())
+
+
+def _gpu_groups() -> tuple[str, ...]:
+    """Those of this machine that may use a GPU; a unit that names another one doesn't start."""
+    try:
+        import grp
+    except ImportError:
+        return ()
+    known = {each.gr_name for each in grp.getgrall()}
+    return tuple(name for name in _GPU_GROUPS if name in known)
+
+
+def _install(place: _Place, dry_run: bool) -> None:
+    if dry_run:
+        _show((*place.steps(), *place.system.start()))
+        return
+    place.system.check(steps.run)
+    _check_program(place)
+    before = place.system.ask(steps.run)
+    changed = steps.carry_out(place.steps(), steps.run)
+    _take_over(place, before)
+    runs = before.active == "running"
+    if not runs or changed:
+        _begin(place, place.system.restart() if runs else place.system.start())
+    again = "again, with what has changed" if before.installed and changed else "now"
+    if runs and not changed:
+        output.line("Runner is installed as a service and runs; nothing has changed")
+    else:
+        output.line(f"Runner is installed as a service and runs {again}, at {place.client.address.url}")
+    _tell(place)
+
+
+def _tell(place: _Place) -> None:
+    output.line(f"  unit:  {place.system.unit}")
+    if place.told:
+        output.line(f"  taken along: {', '.join(sorted(place.told))}, in {place.installation.environment_file}")
+    output.line(f"  logs:  {place.system.logs}")
+    for note in place.system.notes(steps.run):
+        output.line(f"  note:  {note}")
+
+
+def _check_program(place: _Place) -> None:
+    """The machine's service runs as somebody who has to be able to read this very program."""
+    if not place.machine or place.account:
+        return
+    for path in (Path(sys.prefix), Path(sys.base_prefix), Path(steps.__file__).resolve()):
+        if hidden := hidden_part(path):
+            raise Refused(
+                f"the service's own user couldn't read this Runner: only its owner may enter {hidden}",
+                "Install Runner where everybody may read it, such as /opt/runner, or name a user who may: --as USER",
+            )
+
+
+def _take_over(place: _Place, before: Standing) -> None:
+    """A daemon that runs at the service's address and isn't the service's own is ended in order."""
+    client = place.client
+    if before.active in ("running", "starting") or not client.is_listening():
+        return
+    url = client.address.url
+    try:
+        theirs = client.get("/api/version").get("runner")
+    except Failure as failure:
+        raise Failure(f"something answers at {url} that can't be ended: {failure.message}", failure.code) from None
+    if not isinstance(theirs, str):
+        raise Failure(
+            f"something else than Runner answers at {url}",
+            Exit.BUSY,
+            "End it, or give Runner another port: RUNNER_HOST=127.0.0.1:11500 runner service install",
+        )
+    output.say(f"A Runner daemon that no service started runs at {url}; ending it, so that the service takes its place")
+    end(client)
+
+
+def _begin(place: _Place, done: Iterable[Step]) -> None:
+    """Start, and say where to look when that fails."""
+    try:
+        steps.carry_out(done, steps.run)
+    except Refused as refused:
+        log = steps.run((*place.system.logs.split(), "-n", "5", "--no-pager", "-o", "cat")).out.strip()
+        words = "\n".join(filter(None, (log or refused.detail, f"More: {place.system.logs}")))
+        raise Refused("the service did not start", words) from None
+
+
+def _start(place: _Place, dry_run: bool) -> None:
+    if dry_run:
+        _show(place.system.start())
+        return
+    before = _installed(place)
+    if before.active == "running":
+        output.line(f"The service runs already, at {place.client.address.url}")
+        return
+    _take_over(place, before)
+    _begin(place, place.system.start())
+    output.line(f"The service runs, at {place.client.address.url}")
+
+
+def _restart(place: _Place, dry_run: bool) -> None:
+    if dry_run:
+        _show(place.system.restart())
+        return
+    _take_over(place, _installed(place))
+    _begin(place, place.system.restart())
+    output.line(f"The service runs anew, at {place.client.address.url}")
+
+
+def _stop(place: _Place, dry_run: bool) -> None:
+    if dry_run:
+        _show(place.system.stop())
+        return
+    before = _installed(place)
+    if before.active in ("stopped", "failed"):
+        output.line("The service doesn't run")
+        if place.client.is_listening():
+            output.line(f"What answers at {place.client.address.url} was not started by it: runner shutdown")
+        return
+    _end_where_nobody_else_does(place)
+    steps.carry_out(place.system.stop(), steps.run)
+    output.line(f"The service has ended; it starts again with: runner service start{place.flag}")
+
+
+def _uninstall(place: _Place, dry_run: bool) -> None:
+    file = Remove(place.installation.environment_file)
+    if dry_run:
+        _show((*place.system.uninstall(), file))
+        return
+    there = place.system.unit.exists()
+    if there:
+        with suppress(Refused):  # without its manager there is still the file to remove
+            place.system.check(steps.run)
+            _end_where_nobody_else_does(place)
+        try:
+            steps.carry_out(place.system.uninstall(), steps.run)
+        except Refused:
+            place.system.unit.unlink(missing_ok=True)
+    file.path.unlink(missing_ok=True)
+    output.line("The service is uninstalled" if there else "No service was installed")
+    home = place.settings.folders
+    for name, path in (
+        ("models", place.settings.models),
+        ("logs", home.state / "logs"),
+        ("settings", home.config / "config.yaml"),
+    ):
+        if path.exists():
+            output.line(f"  {name} stay in {path}")
+    if place.machine and file.path.parent.is_dir() and not any(file.path.parent.iterdir()):
+        file.path.parent.rmdir()
+
+
+def _end_where_nobody_else_does(place: _Place) -> None:
+    """The Task Scheduler knows only how to kill."""
+    if sys.platform == "win32" and place.client.is_listening():
+        end(place.client)
+
+
+def _installed(place: _Place) -> Standing:
+    place.system.check(steps.run)
+    standing = place.system.ask(steps.run)
+    if not standing.installed:
+        raise Refused(f"the service is not installed; install it with: runner service install{place.flag}")
+    return standing
+
+
+def _status(place: _Place, as_json: bool) -> None:
+    problem = ""
+    try:
+        if not place.machine:
+            place.system.check(steps.run)
+        standing = place.system.ask(steps.run)
+    except Refused as refused:
+        standing, problem = Standing(place.system.unit.exists(), active="unknown"), refused.message
+    answers = place.client.is_listening()
+    active = standing.active
+    if active == "unknown" and not problem and standing.installed:  # Windows' tells nothing that a program understands
+        active = "running" if answers else "stopped"
+    if as_json:
+        output.data(_as_data(place, standing, active, answers, problem))
+    else:
+        _print_status(place, standing, active, answers, problem)
+    if active != "running":
+        raise typer.Exit(Exit.FAILED)
+
+
+def _as_data(place: _Place, standing: Standing, active: str, answers: bool, problem: str) -> dict[str, Any]:
+    return {
+        "system": place.system.name,
+        "scope": "machine" if place.machine else "user",
+        "installed": standing.installed,
+        "enabled": standing.enabled,
+        "active": active,
+        "pid": standing.pid,
+        "said": standing.said,
+        "restarts": standing.restarts,
+        "unit": str(place.system.unit),
+        "address": str(place.client.address),
+        "answers": answers,
+        "logs": place.system.logs,
+        "problem": problem or None,
+    }
+
+
+def _print_status(place: _Place, standing: Standing, active: str, answers: bool, problem: str) -> None:
+    if problem:
+        output.line(f"service:  {'installed, but ' if standing.installed else 'not installed: '}{problem}")
+    elif not standing.installed:
+        output.line(f"service:  not installed; install it with: runner service install{place.flag}")
+    else:
+        process = f", process {standing.pid}" if standing.pid else ""
+        output.line(f"service:  {active}{process} ({place.system.name})")
+        output.line(f"starts:   {'by itself' if standing.enabled else 'only when it is told to'}")
+        if standing.said:
+            output.line(f"says:     {output.on_one_line(standing.said)}")
+        if standing.restarts:
+            output.line(f"restarts: {standing.restarts}")
+        output.line(f"unit:     {place.system.unit}")
+        output.line(f"logs:     {place.system.logs}")
+        for note in place.system.notes(steps.run):
+            output.line(f"note:     {note}")
+    if answers and active != "running":
+        output.line(f"daemon:   one that no service started answers at {place.client.address.url}")
+
+
+def _show(what: Iterable[Step]) -> None:
+    for line in steps.shown(what):
+        output.line(line)
+
+
+_DO = {"install": _install, "start": _start, "stop": _stop, "restart": _restart, "uninstall": _uninstall}

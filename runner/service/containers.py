@@ -1,0 +1,163 @@
+"""Files for containers: compose, quadlet, Kubernetes. From a few choices to text, nothing else.
+
+In a container the daemon listens on every address, so it has to have a key; outside it is published on loopback only,
+unless another address is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from runner.config import PORT
+from runner.service import fill
+
+Gpu = Literal["none", "cuda", "rocm", "vulkan"]
+IMAGE = "localhost/runner"
+NAME = "runner"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+_DEVICES: Mapping[Gpu, tuple[str, ...]] = {"rocm": ("/dev/kfd", "/dev/dri"), "vulkan": ("/dev/dri",)}
+_KUBE: Mapping[Gpu, str] = {"cuda": "nvidia.com/gpu", "rocm": "amd.com/gpu", "vulkan": "gpu.intel.com/i915"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to run. `publish` is `host:port` on this machine, `key_file` and `secret` where the key is found."""
+
+    models: tuple[str, ...] = ()
+    name: str = NAME
+    image: str = ""
+    host: str = "127.0.0.1"
+    port: int = PORT
+    gpu: Gpu = "none"
+    key_file: str = ""
+    secret: str = ""
+    storage: str = "50Gi"
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"a name takes small letters, digits and hyphens, not {self.name!r}")
+        if self.image and not _IMAGE.fullmatch(self.image):
+            raise ValueError(f"{self.image!r} is no name of an image")
+        if self.secret and not _NAME.fullmatch(self.secret):
+            raise ValueError(f"a secret's name takes small letters, digits and hyphens, not {self.secret!r}")
+        if not 0 < self.port < 65536:
+            raise ValueError(f"a port is from 1 to 65535, not {self.port}")
+        for model in self.models:
+            if not model or model.startswith(("-", "./", "/", "~")) or re.search(r"[\s\x00-\x1f]", model):
+                raise ValueError(f"{model!r} is no model that a container could pull")
+
+    @property
+    def image_name(self) -> str:
+        """The one that is named, or the one that installer/Containerfile makes for that GPU."""
+        return self.image or f"{IMAGE}:{'latest' if self.gpu == 'none' else self.gpu}"
+
+    @property
+    def publish(self) -> str:
+        """Where it is reached on the machine that runs it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def secret_name(self) -> str:
+        """Of the secret that holds the key."""
+        return self.secret or f"{self.name}-api-key"
+
+
+def compose(wish: Wish) -> str:
+    """A compose file."""
+    context = "" if wish.image else _block(4, "build:", "  context: .", "  dockerfile: installer/Containerfile")
+    if context and wish.gpu != "none":
+        context += _block(0, "", f"      args: {{GPU: {wish.gpu}}}")
+    return fill.filled(
+        "compose.yaml",
+        {
+            "name": wish.name,
+            "image": _text(wish.image_name),
+            "build": context,
+            "command": _line(4, "command", wish.models),
+            "publish": wish.publish,
+            **_compose_key(wish.key_file),
+            "gpu": _compose_gpu(wish.gpu),
+        },
+    )
+
+
+def quadlet(wish: Wish) -> str:
+    """A podman unit, `NAME.container`."""
+    devices = ("nvidia.com/gpu=all",) if wish.gpu == "cuda" else _DEVICES.get(wish.gpu, ())
+    groups = ("PodmanArgs=--group-add=keep-groups",) if wish.gpu in _DEVICES else ()
+    return fill.filled(
+        "runner.container",
+        {
+            "name": wish.name,
+            "image": wish.image_name,
+            "command": f"Exec={fill.command_words(wish.models)}" if wish.models else "",
+            "publish": wish.publish,
+            "secret": wish.secret_name,
+            "gpu": "\n".join((*(f"AddDevice={device}" for device in devices), *groups)),
+        },
+    )
+
+
+def kube(wish: Wish) -> str:
+    """A claim, a deployment and a service."""
+    resource = _KUBE.get(wish.gpu)
+    limits = _block(10, "resources:", "  limits:", f"    {resource}: 1") if resource else ""
+    return fill.filled(
+        "kube.yaml",
+        {
+            "name": wish.name,
+            "image": _text(wish.image_name),
+            "command": _line(10, "args", wish.models),
+            "secret": wish.secret_name,
+            "port": str(wish.port),
+            "storage": wish.storage,
+            "gpu": limits,
+        },
+    )
+
+
+def _compose_gpu(gpu: Gpu) -> str:
+    if gpu == "cuda":
+        return _block(
+            4, "deploy:", "  resources:", "    reservations:", "      devices:",
+            "        - driver: nvidia", "          count: all", "          capabilities: [gpu]",
+        )  # fmt: skip
+    if gpu in _DEVICES:
+        group = "${RENDER_GID:?put RENDER_GID=... into .env: what `getent group render` says}"
+        return _block(4, "devices:", *(f"  - {device}" for device in _DEVICES[gpu]), "group_add:", f'  - "{group}"')
+    return ""
+
+
+def _compose_key(file: str) -> dict[str, str]:
+    """Where the key comes from: the file `.env`, which compose reads itself, or a file that is mounted as a secret."""
+    if not file:
+        return {
+            "note": "# Needs a key in .env beside this file:\n"
+            '#     (umask 077; echo "RUNNER_API_KEY=$(openssl rand -hex 24)" > .env)',
+            "key": _block(6, 'RUNNER_API_KEY: "${RUNNER_API_KEY:?put RUNNER_API_KEY=... into .env}"'),
+            "secrets": "",
+            "secret": "",
+        }
+    return {
+        "note": f"# Needs a key in {file}, which the container's user 10001 has to be able to read.",
+        "key": _block(6, "RUNNER_API_KEY_FILE: /run/secrets/runner-api-key"),
+        "secrets": _block(4, "secrets:", "  - runner-api-key"),
+        "secret": _block(0, "secrets:", "  runner-api-key:", f"    file: {_text(file)}"),
+    }
+
+
+def _line(indent: int, key: str, words: tuple[str, ...]) -> str:
+    return f"{' ' * indent}{key}: {json.dumps(list(words))}" if words else ""
+
+
+def _block(indent: int, *lines: str) -> str:
+    return "\n".join(f"{' ' * indent}{line}" if line else "" for line in lines)
+
+
+def _text(value: str) -> str:
+    return json.dumps(value)
