@@ -54,7 +54,7 @@ from runner.inference.service import Service
 from runner.inference.sources import Sources
 from runner.inference.updates import Updates
 from runner.protocol.devices import HOST
-from runner.scheduler import machine, worker_log
+from runner.scheduler import machine
 from runner.scheduler.devices import Inventory
 from runner.scheduler.lessons import Lessons
 from runner.scheduler.loop import Scheduler
@@ -87,7 +87,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
     """Construct everything. `threads` is for what reads the store; `shutdown` asks the process to end."""
     settings, limits = live.settings, tuning.limits_of(live.settings)
     workers = Workers(
-        settings.folders.state / "logs", settings.load_timeout, time.monotonic, has_spare=settings.spare_worker
+        log.folder(settings.folders.state), settings.load_timeout, time.monotonic, has_spare=settings.spare_worker
     )
     inventory = Inventory(most=lambda: live.settings.max_memory)
     lessons = Lessons(settings.folders.state / "memory.json", threads.submit)
@@ -133,7 +133,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         store,
         service,
         live,
-        settings.folders.state / "logs",
+        log.folder(settings.folders.state),
         lambda: _free(live, inventory, look)[HOST],
         inventory.devices,
         inventory.problems,
@@ -174,13 +174,13 @@ def _free(live: Live, inventory: Inventory, look: Callable[[], Offer]) -> dict[s
 
 def _surroundings(live: Live, workers: Workers, inventory: Inventory, look: Callable[[], Offer]) -> Surroundings:
     """What those who look see of the machine."""
-    logs = live.settings.folders.state / "logs"
+    logs = log.folder(live.settings.folders.state)
     return Surroundings(
         pid=workers.pid,
         pools=lambda: _pools(live, inventory, look),
         devices=inventory.devices,
         problems=inventory.problems,
-        log_of=lambda model: worker_log.path_of(logs, model),
+        log_of=lambda model: log.worker_file(logs, model),
         most_loaded=lambda: tuning.limits_of(live.settings).models,
         most_queued=lambda: tuning.limits_of(live.settings).queue,
     )
@@ -200,6 +200,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(f"refusing to listen on {settings.host}: {error}", _NOT_ALLOWED)
     try:
         with Store.open(settings.models) as store:
+            # Not before: whoever has the store has the log.
+            file = log.daemon_file(settings.folders.state)
+            log.keep(log.Keeping(file, settings.log_size, settings.log_files, settings.log_format))
             sockets = listen(settings.host)
             _put_in_demo(store)
             listening = _with_port_of(settings, sockets)
@@ -312,6 +315,7 @@ def _reload_on_signal(live: Live, stop: asyncio.Event, supervisor: Supervisor) -
         supervisor.ready(f"listening on {live.settings.host.url}")
 
     def on_hangup() -> None:
+        log.reopen()
         if attended and not os.isatty(2):
             stop.set()
             return

@@ -16,12 +16,14 @@ from typing import IO, Any
 import runner
 from runner.cli.failures import Exit, Failure, Unavailable
 from runner.config import Settings
+from runner.log.places import daemon_file, early_file
 
 _READY = 60.0  # seconds until a daemon that lives must answer
 _OTHER = 15.0  # seconds until the daemon that ours gave way to must answer
 _POLL = 0.05  # seconds
 _TAIL = 10  # lines of the log to show
 _TAIL_BYTES = 8192
+_MOST = 2**20  # bytes of what daemons said beside their log
 # Other users can read a process's arguments, so this one travels in the environment.
 _SECRET = "api_key"
 
@@ -46,21 +48,24 @@ def environment(flags: Mapping[str, str], environ: Mapping[str, str] = os.enviro
 
 
 def log_file(settings: Settings) -> Path:
-    """Where a daemon in the background writes what it has to say."""
-    return settings.folders.state / "logs" / "daemon.log"
+    """Where the daemon writes what it has to say, once it has the store."""
+    return daemon_file(settings.folders.state)
 
 
 def start(settings: Settings, argv: list[str], is_ready: Callable[[], bool], say: Callable[[str], None]) -> None:
     """Run `argv` as a daemon of its own session and return when `is_ready`.
 
-    Raises Unavailable with the end of its log when it dies, or when nothing is ready in time.
+    Raises Unavailable with its last words when it dies, or when nothing is ready in time.
     """
-    log = log_file(settings)
-    say(f"Starting the Runner daemon in the background; its log is {log}")
+    early = early_file(settings.folders.state)
+    say(f"Starting the Runner daemon in the background; its log is {log_file(settings)}")
     try:
-        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        log.touch(mode=0o600)
-        with log.open("ab") as output:
+        early.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        early.touch(mode=0o600)
+        if early.stat().st_size > _MOST:
+            early.replace(early.with_name(f"{early.name}.1"))
+            early.touch(mode=0o600)
+        with early.open("ab") as output:
             begin = output.tell()
             process = _launch(argv, output)
     except OSError as error:
@@ -71,7 +76,7 @@ def start(settings: Settings, argv: list[str], is_ready: Callable[[], bool], say
         if process.returncode is None:
             process.returncode = 0  # it is meant to outlive us, of which subprocess would warn
     if problem:
-        raise Unavailable(problem, _tail(log, begin), code)
+        raise Unavailable(problem, _tail(early, begin), code)
 
 
 def _wait(process: subprocess.Popen[bytes], is_ready: Callable[[], bool], url: str) -> tuple[str, Exit]:
@@ -106,10 +111,10 @@ def _launch(argv: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _tail(log: Path, begin: int) -> str:
-    """The last lines that were written to the log since it was `begin` bytes long."""
+def _tail(path: Path, begin: int) -> str:
+    """The last lines that were written to a file since it was `begin` bytes long."""
     try:
-        with log.open("rb") as file:
+        with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(begin, end - _TAIL_BYTES))
             lines = file.read().decode("utf-8", "replace").splitlines()

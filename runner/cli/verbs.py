@@ -37,6 +37,7 @@ VERBS = (
     "update",
     "up",
     "doctor",
+    "logs",
     "bench",
     "serve",
     "shutdown",

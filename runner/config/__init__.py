@@ -13,6 +13,7 @@ from runner.config.values import (
     parse_duration,
     parse_places,
     parse_size,
+    written_size,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "parse_duration",
     "parse_places",
     "parse_size",
+    "written_size",
 ]

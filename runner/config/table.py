@@ -26,6 +26,7 @@ from runner.config.values import (
     parse_size,
     path,
     sandbox,
+    size_from,
     tools,
     whole,
     words,
@@ -137,7 +138,7 @@ SETTINGS: tuple[Setting, ...] = (
         "where images may be fetched from: host names or networks, comma-separated; * for any public address",
         "now",
     ),
-    Setting("max_body", whole(1024, 2**40), 64 * 1024 * 1024, "largest request body in bytes, blobs apart"),
+    Setting("max_body", size_from(1024), "64MB", "largest request body, blobs apart"),
     Setting(
         "registries",
         words,
@@ -158,6 +159,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "log_level", choice("debug", "info", "warning", "error"), "info", "least serious message that is logged", "now"
     ),
+    Setting("log_format", choice("json", "text"), "json", "how the daemon's log file is written: json or text", "now"),
+    Setting("log_size", parse_size, "10MB", "size of a log file before the next is begun; 0 keeps none", "now"),
+    Setting("log_files", whole(0, 1000), 5, "older log files of the daemon that are kept", "now"),
 )
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
@@ -211,4 +215,7 @@ class Settings:
     adopt_from: tuple[str, ...]
     autostart: bool
     log_level: str
+    log_format: Literal["json", "text"]
+    log_size: int  # bytes, 0 for none
+    log_files: int
     sources: Mapping[str, str]

@@ -140,6 +140,26 @@ def parse_size(value: object) -> int:
     return int(size)
 
 
+def size_from(minimum: int) -> Callable[[object], int]:
+    """A size that is never less."""
+
+    def read(value: object) -> int:
+        size = parse_size(value)
+        if size < minimum:
+            raise ValueError(f"takes a size from {minimum} bytes, not {value!r}")
+        return size
+
+    return read
+
+
+def written_size(size: int) -> str:
+    """Bytes as `parse_size` reads them again: 512MB, 64KB, 1000000."""
+    for unit, name in ((2**40, "TB"), (2**30, "GB"), (2**20, "MB"), (2**10, "KB")):
+        if size and size % unit == 0:
+            return f"{size // unit}{name}"
+    return str(size)
+
+
 def parallel(value: object) -> int:
     """0 stands for `auto`."""
     return 0 if str(value).strip().lower() == "auto" else whole(1, 256)(value)

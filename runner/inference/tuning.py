@@ -22,6 +22,7 @@ from runner.inference.prefixes import PrefixFolders
 from runner.inference.resolve import Resolver
 from runner.inference.service import Service
 from runner.inference.sources import Sources, SourceSettings
+from runner.log import settle
 from runner.protocol.commands import Load
 from runner.protocol.sandbox import Sandbox
 from runner.scheduler.loop import Limits, Scheduler
@@ -84,7 +85,7 @@ class Parts:
 
     async def take(self, old: Settings, new: Settings) -> None:
         """Go on with new settings. Streams under way survive; a model whose load differs ends when they have."""
-        logging.getLogger().setLevel(new.log_level.upper())
+        settle(new.log_level, new.log_size, new.log_files, new.log_format)
         self.sources.take(sources_of(new))
         self.workers.patience(new.load_timeout)
         if old.aliases != new.aliases:

@@ -7,17 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 LIMIT = 4 * 2**20  # bytes of a file; the one before it is kept too
 _TAIL = 4096
-
-
-def path_of(folder: Path, model: str) -> Path:
-    """The log file of a model. Characters that a file name can't carry everywhere become underscores."""
-    return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', model)}.log"
 
 
 class WorkerLog:

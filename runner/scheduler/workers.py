@@ -12,6 +12,7 @@ from contextlib import suppress
 from contextvars import Context
 from pathlib import Path
 
+from runner.log import worker_file
 from runner.protocol.commands import Command, Load, Why
 from runner.protocol.events import Event, Loading, Ready, Started, Stats
 from runner.scheduler.child import Child, worker_command
@@ -19,7 +20,7 @@ from runner.scheduler.effects import Reports
 from runner.scheduler.environment import worker_environment
 from runner.scheduler.failures import Exit
 from runner.scheduler.spare import Spare
-from runner.scheduler.worker_log import WorkerLog, path_of
+from runner.scheduler.worker_log import WorkerLog
 
 _SLOWEST = 50e6  # bytes a second that a load is granted time for, on top of `load_timeout`
 
@@ -64,7 +65,7 @@ class Workers:
 
     def start(self, run: int, model: str, load: Load, reports: Reports) -> None:
         """Spawn a worker in a task of its own."""
-        worker_log = WorkerLog(path_of(self._logs, model))
+        worker_log = WorkerLog(worker_file(self._logs, model))
         timeout = self._load_timeout + _bytes_of(load) / _SLOWEST
         child = Child(run, self._command(), load, worker_log, timeout, _Forget(self, reports))
         self._children[run] = child

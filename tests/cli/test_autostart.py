@@ -62,12 +62,13 @@ def fake_daemon(host: str) -> list[str]:
 def test_the_daemon_is_started_and_said_so_and_stays(host: str, runner_home: Path) -> None:
     first = runner(host, fake_daemon(host), "list")
     out, err = first.communicate(timeout=60)
-    log = runner_home / "state" / "logs" / "daemon.log"
+    logs = runner_home / "state" / "logs"
+    early = logs / "daemon.err"
     assert first.returncode == 0, err
     assert "demo:latest" in out
-    assert err == f"Starting the Runner daemon in the background; its log is {log}\n"
-    assert log.read_text() == "listening\n"
-    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert err == f"Starting the Runner daemon in the background; its log is {logs / 'daemon.log'}\n"
+    assert early.read_text() == "listening\n"
+    assert stat.S_IMODE(early.stat().st_mode) == 0o600
     second = runner(host, ["/nowhere"], "list")
     assert second.communicate(timeout=60) == (out, "")
 
@@ -78,7 +79,7 @@ def test_two_commands_at_once_end_up_with_one_daemon(host: str, runner_home: Pat
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         assert "demo:latest" in out
-    assert (runner_home / "state" / "logs" / "daemon.log").read_text().count("listening") == 1
+    assert (runner_home / "state" / "logs" / "daemon.err").read_text().count("listening") == 1
 
 
 def test_a_daemon_that_dies_is_said_why(host: str) -> None:

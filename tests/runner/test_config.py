@@ -60,13 +60,16 @@ GIVEN: Mapping[str, tuple[object, str, str, tuple[object, object, object]]] = {
             Places(networks=(ip_network("::1"),)),
         ),
     ),
-    "max_body": (2048, "4096", "8192", (2048, 4096, 8192)),
+    "max_body": (2048, "4096", "8KB", (2048, 4096, 8192)),
     "registries": (["hf.co"], "hf.co,ghcr.io", "x", (("hf.co",), ("hf.co", "ghcr.io"), ("x",))),
     "download_rate": (2048, "4096", "8MB", (2048, 4096, 8 * 1024 * 1024)),
     "download_connections": (1, "2", "3", (1, 2, 3)),
     "adopt_from": (["ollama"], "none", "docker, huggingface", (("ollama",), (), ("docker", "huggingface"))),
     "autostart": (False, "no", "off", (False, False, False)),
     "log_level": ("debug", "WARNING", "error", ("debug", "warning", "error")),
+    "log_format": ("text", "JSON", "text", ("text", "json", "text")),
+    "log_size": (2048, "0", "8MB", (2048, 0, 8 * 1024 * 1024)),
+    "log_files": (1, "0", "1000", (1, 0, 1000)),
 }  # fmt: skip
 DEFAULTS = {
     "host": Address("127.0.0.1", 11435),
@@ -99,6 +102,9 @@ DEFAULTS = {
     "adopt_from": ("huggingface", "ollama", "docker"),
     "autostart": True,
     "log_level": "info",
+    "log_format": "json",
+    "log_size": 10 * 2**20,
+    "log_files": 5,
 }
 NAMES = [setting.name for setting in SETTINGS]
 
@@ -222,6 +228,9 @@ BAD = [
     ("max_body", "1023", "from 1024"),
     ("autostart", "maybe", "true or false"),
     ("log_level", "loud", "debug, info, warning, error"),
+    ("log_format", "xml", "json, text"),
+    ("log_size", "much", "such as 512MB"),
+    ("log_files", "1001", "from 0 to 1000"),
 ]
 BAD_IN_FILE = [
     ("host", "[a, b]", "a text"),

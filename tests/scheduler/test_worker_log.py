@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.scheduler.worker_log import WorkerLog, path_of
+from runner.log import worker_file
+from runner.scheduler.worker_log import WorkerLog
 
 
 def test_file_names_are_safe(tmp_path: Path) -> None:
-    assert path_of(tmp_path, "hf.co/org/repo:Q4_K_M").name == "hf.co_org_repo_Q4_K_M.log"
-    assert path_of(tmp_path, "../../etc:x").parent == tmp_path
+    assert worker_file(tmp_path, "hf.co/org/repo:Q4_K_M").name == "hf.co_org_repo_Q4_K_M.log"
+    assert worker_file(tmp_path, "../../etc:x").parent == tmp_path
 
 
 def test_appends_across_workers_and_stays_private(tmp_path: Path) -> None:
