@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.markdown import ROOT, is_foreign, pages, read, target
+from tests.docs.pictures import SESSION
 
 DOCS = ROOT / "docs"
 GENERATED = {
@@ -59,6 +61,18 @@ def test_no_page_links_to_the_network_but_in_words() -> None:
     """Pictures and scripts come from the repository, so the pages are whole without a network."""
     loaded = re.compile(r"!\[[^\]]*\]\(https?:|<(?:img|script|link|iframe)[^>]+(?:src|href)=\"https?:")
     assert [path.name for path in pages() if loaded.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_the_terminal_in_the_readme_is_the_one_that_its_script_draws() -> None:
+    text = (DOCS / "images" / "terminal.txt").read_text(encoding="utf-8")
+    shown = [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]
+    assert shown == [command for command, _ in SESSION], "python -m tests.docs.pictures"
+    for typed in (each for _, lines in SESSION for each in lines):
+        assert typed in text
+    picture = (DOCS / "images" / "terminal.svg").read_text(encoding="utf-8")
+    assert "url(http" not in picture, "a picture loads no fonts"
+    drawn = html.unescape(re.sub(r"<[^>]+>", "", picture)).replace("\xa0", " ")
+    assert [command for command, _ in SESSION if command not in drawn] == []
 
 
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
