@@ -43,6 +43,7 @@ from runner.inference.checkup import Checkup
 from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.models import Models
+from runner.inference.names_file import NamesFile
 from runner.inference.pins import Pins
 from runner.inference.plans import Plans
 from runner.inference.prefixes import PrefixFolders
@@ -236,6 +237,7 @@ async def _run(live: Live, store: Store, sockets: Sequence[socket]) -> int:
     _reload_on_signal(live, stop)
     closing = asyncio.create_task(_close_when(stop, daemon))
     daemon.inventory.start()
+    NamesFile(store, settings.folders.cache / "names", threads.submit).keep()
     keeping = asyncio.create_task(daemon.pins.keep())
     try:
         with _announced(settings):
