@@ -41,6 +41,7 @@ VERBS = (
     "serve",
     "shutdown",
     "config",
+    "generate",
 )
 ALIASES = {"ls": "list"}
 
