@@ -18,9 +18,7 @@ _KINDS = ("completion",)
 
 def command(
     kind: Annotated[str, typer.Argument(metavar="[completion]", help="What to write.")],
-    subject: Annotated[
-        str, typer.Argument(metavar="[bash|zsh|fish|powershell]", help="The shell to write it for.")
-    ],
+    subject: Annotated[str, typer.Argument(metavar="[bash|zsh|fish|powershell]", help="The shell to write it for.")],
 ) -> None:
     """Write a file for another program to standard output."""
     if kind not in _KINDS:
