@@ -117,6 +117,7 @@ class Store:
         # Uploads wait for their create, by the time that they came: a clock that no one can set.
         self._awaited: dict[Digest, float] = {}
         self._moved = 0  # up to which change of references all that is remembered is right
+        self._when_names_change: Callable[[], None] = lambda: None
 
     @classmethod
     def open(cls, root: Path, disk: Disk | None = None, age: Age | None = None) -> Store:
@@ -161,6 +162,14 @@ class Store:
         """Every name whose manifest or blobs can't be used."""
         return tuple(each for each in self._scan() if isinstance(each, BrokenModel))
 
+    def names(self) -> tuple[Name, ...]:
+        """Every name, of whole models and broken ones. Raises a StorageFault where the folder can't be read."""
+        return tuple(name for name, _ in self._manifests.all())
+
+    def when_names_change(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called after each name that comes or goes, on the thread that did it; it must be quick."""
+        self._when_names_change = tell
+
     def has(self, name: Name | str) -> bool:
         """Whether there is a manifest of this name, whole or broken."""
         return self._manifests.find(_named(name)) is not None
@@ -198,6 +207,7 @@ class Store:
             own = marked([self._found(path)]) | self._remembered(path)
             self._manifests.remove(path)
             self._read.pop(path, None)
+            self._when_names_change()
             return Pruned.of(self._drop_unneeded(own))
 
     def prune(self, grace: float = DEFAULT_GRACE, dry_run: bool = False) -> Pruned:
@@ -254,6 +264,8 @@ class Store:
             else:
                 path = self._manifests.put(existing[0] if existing is not None else wanted, data)
                 self._read.pop(path, None)
+                if existing is None:
+                    self._when_names_change()
                 self._drop_unneeded(marked([replaced]))
             for layer in manifest.blobs:
                 self._awaited.pop(layer.digest, None)

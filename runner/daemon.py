@@ -44,6 +44,7 @@ from runner.inference.discovery import Discovery
 from runner.inference.jobs import Jobs
 from runner.inference.ledger import Ledger
 from runner.inference.models import Models
+from runner.inference.names_file import NamesFile
 from runner.inference.pins import Pins
 from runner.inference.plans import Plans
 from runner.inference.prefixes import PrefixFolders
@@ -244,6 +245,7 @@ async def _run(live: Live, store: Store, sockets: Sequence[socket]) -> int:
     closing = asyncio.create_task(_close_when(stop, daemon, supervisor))
     attending = asyncio.create_task(supervisor.attend(lambda: _standing(settings, daemon.scheduler)))
     daemon.inventory.start()
+    NamesFile(store, settings.folders.cache / "names", threads.submit).keep()
     keeping = asyncio.create_task(daemon.pins.keep())
     try:
         with _announced(settings):

@@ -44,6 +44,7 @@ VERBS = (
     "service",
     "generate",
     "config",
+    "generate",
 )
 ALIASES = {"ls": "list"}
 

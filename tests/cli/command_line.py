@@ -19,7 +19,7 @@ COMMAND = (sys.executable, "-m", "runner")
 _PATIENCE = 30.0  # seconds, for a machine that is busy with other things
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_=>])")
 # A process gets the terminal only by asking for it, and subprocess has no word for that.
-_TAKE_TERMINAL = (
+TAKE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
 
@@ -81,7 +81,7 @@ class CommandLine:
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         process = subprocess.Popen(
-            [sys.executable, "-c", _TAKE_TERMINAL, *COMMAND, *arguments],
+            [sys.executable, "-c", TAKE_TERMINAL, *COMMAND, *arguments],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

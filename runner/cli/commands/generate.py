@@ -1,5 +1,5 @@
-"""`runner generate`: files that run models elsewhere or as a service. The table KINDS says which; the texts come from
-`runner.service`.
+"""`runner generate`: files for other programs, which run models elsewhere or complete what is typed. The table KINDS says
+which; the texts come from `runner.service` and `cli.completion`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ runner generate compose qwen3:0.6b > compose.yaml
 runner generate quadlet qwen3:0.6b --gpu cuda --output ~/.config/containers/systemd
 runner generate kube qwen3:0.6b nomic-embed-text --name models
 runner generate systemd qwen3:0.6b
+runner generate completion fish > ~/.config/fish/completions/runner.fish
 """
 
 
@@ -78,9 +79,7 @@ def _systemd(asked: Asked) -> str:
     from runner.service import units
     from runner.service.installation import of_user
 
-    for name, given in (("--image", asked.image), ("--gpu", asked.gpu != "none"), ("--secret", asked.secret)):
-        if given:
-            raise ValueError(f"{name} is for containers")
+    _refuse_what_is_for_containers(asked)
     if not asked.words:
         raise ValueError("generate systemd takes the names of models")
     settings = load()
@@ -90,6 +89,21 @@ def _systemd(asked: Asked) -> str:
         told["RUNNER_HOST"] = str(Address(asked.host, asked.port))
     file = Path(asked.key_file).expanduser().absolute() if asked.key_file else folders().config / "service.env"
     return units.systemd_user(replace(made, environment=told, environment_file=file))
+
+
+def _refuse_what_is_for_containers(asked: Asked) -> None:
+    for name, given in (("--image", asked.image), ("--gpu", asked.gpu != "none"), ("--secret", asked.secret)):
+        if given:
+            raise ValueError(f"{name} is for containers")
+
+
+def _completion(asked: Asked) -> str:
+    from runner.cli import completion  # on use: it imports every verb
+
+    _refuse_what_is_for_containers(asked)
+    if len(asked.words) != 1 or asked.words[0] not in completion.SHELLS:
+        raise ValueError(f"generate completion takes one of {', '.join(completion.SHELLS)}")
+    return completion.script(asked.words[0])
 
 
 KINDS: Mapping[str, Kind] = {
@@ -103,6 +117,7 @@ KINDS: Mapping[str, Kind] = {
     "kube": Kind(
         "for Kubernetes, or podman kube play", _container("kube"), lambda asked: f"{asked.name or 'runner'}.yaml"
     ),
+    "completion": Kind("completion for a shell", _completion, lambda asked: f"runner.{asked.words[0]}"),
 }
 """What can be generated."""
 
@@ -110,7 +125,7 @@ KINDS: Mapping[str, Kind] = {
 def command(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to generate.")],
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="MODEL...", help="Models: pulled at the start, and kept loaded.")
+        list[str] | None, typer.Argument(metavar="MODEL...", help="Models: pulled at the start, and kept loaded; or a shell.")
     ] = None,
     port: Annotated[int, typer.Option("--port", metavar="PORT", help="Where it is reached on the machine.")] = PORT,
     host: Annotated[
@@ -140,7 +155,7 @@ def command(
         str | None, typer.Option("--output", "-o", metavar="DIR", help="Write it there, instead of printing it.")
     ] = None,
 ) -> None:
-    """Generate a file that runs models: for containers, Kubernetes or systemd.
+    """Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.
 
     Nothing is started and no daemon is asked. What is generated holds no key; its first lines say where to put one.
     """

@@ -1,0 +1,189 @@
+# shellcheck shell=bash
+# Completion of `runner` for bash, written by `runner generate completion bash`. Starts no Python: models' names
+# come from a file that the daemon keeps.
+
+_runner_verbs() { # the words that may follow a command
+    found=
+    case $1 in
+    runner) found='run pull push search create adopt list show plan ps why stop pin unpin cp rm verify prune lock outdated update up doctor bench serve shutdown config generate ls' ;;
+    esac
+}
+
+_runner_options() { # the options of a command
+    found=
+    case $1 in
+    runner) found='--version -h --help' ;;
+    'runner run') found='--system --option -o --think --no-think --hidethinking --format --keepalive --dimensions --no-stdin --verbose --show-prompt --json --host -h --help' ;;
+    'runner pull') found='--locked --file -f --as --limit-rate --insecure --dry-run --json --host -h --help' ;;
+    'runner push') found='--format --insecure --json --host -h --help' ;;
+    'runner search') found='--limit --catalog --json --host -h --help' ;;
+    'runner create') found='--file -f --quantize -q --draft-quantize --imatrix --json --host -h --help' ;;
+    'runner adopt') found='--all --list --detach -d --json --host -h --help' ;;
+    'runner list' | 'runner doctor' | 'runner config' | 'runner ls') found='--json --host -h --help' ;;
+    'runner show') found='--modelfile --parameters --system --template --license --memory --verbose -v --json --host -h --help' ;;
+    'runner plan') found='--num-ctx --option -o --json --host -h --help' ;;
+    'runner ps') found='--watch -w --interval --json --host -h --help' ;;
+    'runner why') found='--option -o --json --host -h --help' ;;
+    'runner stop' | 'runner pin' | 'runner unpin' | 'runner cp' | 'runner rm' | 'runner shutdown') found='--host -h --help' ;;
+    'runner verify') found='--repair --sample --seed --json --host -h --help' ;;
+    'runner prune') found='--grace --dry-run --json --host -h --help' ;;
+    'runner lock') found='--file -f --check --host -h --help' ;;
+    'runner outdated') found='--file -f --exit-code --insecure --json --host -h --help' ;;
+    'runner update') found='--file -f --lock --insecure --host -h --help' ;;
+    'runner up') found='--file -f --locked --check --insecure --json --host -h --help' ;;
+    'runner bench') found='--url --compare --model --api-key --concurrency --rate --burstiness --requests --duration --input-tokens --output-tokens --shared-prefix --endpoint --ignore-eos --no-ignore-eos --temperature --extra --warmup --rounds --goal --seed --timeout --limit --plot --no-history --json --host -h --help' ;;
+    'runner serve') found='--host --models --max-loaded-models --max-memory --max-queue --queue-timeout --pin --keep-alive --context-length --num-parallel --prefix-ram --prefix-disk --aliases --options --per-model --stored-responses --stored-responses-size --load-timeout --sandbox --spare-worker --api-key --origins --allowed-hosts --image-urls --max-body --registries --download-rate --download-connections --adopt-from --log-level -h --help' ;;
+    'runner generate') found='-h --help' ;;
+    esac
+}
+
+_runner_value() { # the kind of value that an option of a command takes; none for a flag
+    found=
+    case $1 in
+    'runner run --system' | 'runner run --option' | 'runner run -o' | 'runner run --keepalive' | 'runner run --dimensions' | 'runner run --host' | 'runner pull --as' | 'runner pull --limit-rate' | 'runner pull --host' | 'runner push --host' | 'runner search --limit' | 'runner search --host' | 'runner create --quantize' | 'runner create -q' | 'runner create --draft-quantize' | 'runner create --host' | 'runner adopt --host' | 'runner list --host' | 'runner show --host' | 'runner plan --num-ctx' | 'runner plan --option' | 'runner plan -o' | 'runner plan --host' | 'runner ps --interval' | 'runner ps --host' | 'runner why --option' | 'runner why -o' | 'runner why --host' | 'runner stop --host' | 'runner pin --host' | 'runner unpin --host' | 'runner cp --host' | 'runner rm --host' | 'runner verify --sample' | 'runner verify --seed' | 'runner verify --host' | 'runner prune --grace' | 'runner prune --host' | 'runner lock --host' | 'runner outdated --host' | 'runner update --host' | 'runner up --host' | 'runner doctor --host' | 'runner bench --url' | 'runner bench --compare' | 'runner bench --api-key' | 'runner bench --concurrency' | 'runner bench --rate' | 'runner bench --burstiness' | 'runner bench --requests' | 'runner bench --duration' | 'runner bench --input-tokens' | 'runner bench --output-tokens' | 'runner bench --shared-prefix' | 'runner bench --temperature' | 'runner bench --extra' | 'runner bench --warmup' | 'runner bench --rounds' | 'runner bench --goal' | 'runner bench --seed' | 'runner bench --timeout' | 'runner bench --limit' | 'runner bench --host' | 'runner serve --host' | 'runner serve --max-loaded-models' | 'runner serve --max-memory' | 'runner serve --max-queue' | 'runner serve --queue-timeout' | 'runner serve --pin' | 'runner serve --keep-alive' | 'runner serve --context-length' | 'runner serve --num-parallel' | 'runner serve --prefix-ram' | 'runner serve --prefix-disk' | 'runner serve --aliases' | 'runner serve --options' | 'runner serve --per-model' | 'runner serve --stored-responses' | 'runner serve --stored-responses-size' | 'runner serve --load-timeout' | 'runner serve --api-key' | 'runner serve --origins' | 'runner serve --allowed-hosts' | 'runner serve --image-urls' | 'runner serve --max-body' | 'runner serve --registries' | 'runner serve --download-rate' | 'runner serve --download-connections' | 'runner serve --adopt-from' | 'runner shutdown --host' | 'runner config --host' | 'runner ls --host') found='any' ;;
+    'runner run --think') found='optional =low =medium =high =max =true =false' ;;
+    'runner run --format') found='=json' ;;
+    'runner pull --file' | 'runner pull -f' | 'runner create --file' | 'runner create -f' | 'runner create --imatrix' | 'runner lock --file' | 'runner lock -f' | 'runner outdated --file' | 'runner outdated -f' | 'runner update --file' | 'runner update -f' | 'runner up --file' | 'runner up -f' | 'runner bench --plot') found='files' ;;
+    'runner push --format') found='=docker =cncf =both' ;;
+    'runner bench --model') found='models' ;;
+    'runner bench --endpoint') found='=chat =completions' ;;
+    'runner serve --models') found='folders' ;;
+    'runner serve --sandbox') found='=on =strict =off' ;;
+    'runner serve --spare-worker') found='=true =false' ;;
+    'runner serve --log-level') found='=debug =info =warning =error' ;;
+    esac
+}
+
+_runner_argument() { # the kind of word at a command's place 0, 1, ...
+    found=
+    case $1 in
+    'runner run 0') found='models =all-minilm =aya-expanse =bge-base =bge-large =bge-m3 =bge-reranker-v2-m3 =bge-small =codestral =cogito =command-r7b =deepcoder =deepseek-coder-v2 =deepseek-ocr =deepseek-r1 =devstral =dolphin3 =embeddinggemma =eurollm =falcon3 =gemma2 =gemma3 =gemma3n =gemma4 =glm-4.7-flash =gpt-oss =granite-embedding =granite3.3 =granite4 =hermes3 =hermes4 =internvl3.5 =jan-nano =jina-reranker-v1 =jina-reranker-v2 =lfm2.5 =lfm2.5-vl =llama3.1 =llama3.2 =llama3.3 =magistral =medgemma =minicpm-v =minicpm4.1 =ministral-3 =mistral =mistral-nemo =mistral-small =mistral-small3.1 =mixtral =mxbai-embed-large =nemotron-3-nano =nomic-embed-text =nomic-embed-text-v2-moe =olmo-3 =phi3.5 =phi4 =phi4-mini =pixtral =qwen2.5 =qwen2.5-coder =qwen2.5vl =qwen3 =qwen3-coder =qwen3-coder-next =qwen3-embedding =qwen3-next =qwen3-reranker =qwen3-vl =qwen3.5 =qwq =smollm2 =smollm3 =smolvlm =smolvlm2 =snowflake-arctic-embed2 =tinyllama =tulu3 =yi-coder' ;;
+    'runner push 0' | 'runner create 0' | 'runner list 0' | 'runner show 0' | 'runner plan 0' | 'runner ps 0' | 'runner why 0' | 'runner cp 0' | 'runner ls 0') found='models' ;;
+    'runner push 1' | 'runner search 0' | 'runner cp 1') found='any' ;;
+    'runner adopt 0') found='files =huggingface =ollama =lmstudio =docker' ;;
+    'runner config 0') found='=reload' ;;
+    'runner generate 0') found='=completion' ;;
+    'runner generate 1') found='=bash =zsh =fish =powershell' ;;
+    'runner run '*) found='any' ;;
+    'runner pull '*) found='models =all-minilm =aya-expanse =bge-base =bge-large =bge-m3 =bge-reranker-v2-m3 =bge-small =codestral =cogito =command-r7b =deepcoder =deepseek-coder-v2 =deepseek-ocr =deepseek-r1 =devstral =dolphin3 =embeddinggemma =eurollm =falcon3 =gemma2 =gemma3 =gemma3n =gemma4 =glm-4.7-flash =gpt-oss =granite-embedding =granite3.3 =granite4 =hermes3 =hermes4 =internvl3.5 =jan-nano =jina-reranker-v1 =jina-reranker-v2 =lfm2.5 =lfm2.5-vl =llama3.1 =llama3.2 =llama3.3 =magistral =medgemma =minicpm-v =minicpm4.1 =ministral-3 =mistral =mistral-nemo =mistral-small =mistral-small3.1 =mixtral =mxbai-embed-large =nemotron-3-nano =nomic-embed-text =nomic-embed-text-v2-moe =olmo-3 =phi3.5 =phi4 =phi4-mini =pixtral =qwen2.5 =qwen2.5-coder =qwen2.5vl =qwen3 =qwen3-coder =qwen3-coder-next =qwen3-embedding =qwen3-next =qwen3-reranker =qwen3-vl =qwen3.5 =qwq =smollm2 =smollm3 =smolvlm =smolvlm2 =snowflake-arctic-embed2 =tinyllama =tulu3 =yi-coder' ;;
+    'runner adopt '* | 'runner stop '* | 'runner pin '* | 'runner unpin '* | 'runner rm '* | 'runner verify '* | 'runner lock '* | 'runner outdated '* | 'runner update '*) found='models' ;;
+    esac
+}
+
+# The command line up to the cursor as words, as the shell will see them: readline breaks them at colons and such.
+_runner_words() {
+    local line=${COMP_LINE:0:COMP_POINT} index word blank
+    words=()
+    for ((index = 0; index <= COMP_CWORD; index++)); do
+        blank=${line%%[![:blank:]]*}
+        line=${line#"$blank"}
+        word=${COMP_WORDS[index]}
+        if ((index == COMP_CWORD)); then word=$line; fi
+        line=${line#"$word"}
+        if [[ -z $blank ]] && ((index > 0)); then
+            words[${#words[@]} - 1]+=$word
+        else
+            words+=("$word")
+        fi
+    done
+}
+
+_runner_add() { # a candidate, if it begins with what is typed; readline wants it without what it broke off
+    if [[ $1 == "$current"* ]]; then COMPREPLY+=("$lead${1#"$broken"}"); fi
+}
+
+_runner_models() {
+    local folder name
+    if [[ -n ${RUNNER_HOME-} ]]; then
+        folder=$RUNNER_HOME/cache
+    elif [[ ${XDG_CACHE_HOME-} == /* ]]; then
+        folder=$XDG_CACHE_HOME/runner
+    elif [[ $OSTYPE == darwin* ]]; then
+        folder=~/Library/Caches/runner
+    else
+        folder=~/.cache/runner
+    fi
+    [[ -r $folder/names ]] || return 0
+    while IFS= read -r name; do
+        # Nothing that a shell could take for more than a word.
+        case $name in '' | -* | *[!A-Za-z0-9._:/-]*) continue ;; esac
+        _runner_add "$name"
+    done <"$folder/names"
+}
+
+_runner_files() { # $1: -f for files, -d for folders
+    local name
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r name; do _runner_add "$name"; done < <(compgen "$1" -- "$current")
+}
+
+_runner_offer() { # what a kind stands for
+    local kind
+    for kind in $1; do
+        case $kind in
+        =*) _runner_add "${kind#=}" ;;
+        files) _runner_files -f ;;
+        folders) _runner_files -d ;;
+        models)
+            case $current in
+            ./* | ../* | /* | '~'*) _runner_files -f ;;
+            *) _runner_models ;;
+            esac
+            ;;
+        esac
+    done
+}
+
+_runner() {
+    local words current lead='' broken='' breaks='' found word each at=runner place=0 pending='' ended=''
+    COMPREPLY=()
+    _runner_words
+    current=${words[${#words[@]} - 1]}
+    if ((${#words[@]} < 2)); then return; fi
+    for word in "${words[@]:1:${#words[@]}-2}"; do
+        if [[ -n $pending ]]; then
+            pending=
+            continue
+        fi
+        if [[ -z $ended ]]; then
+            case $word in
+            --) ended=yes && continue ;;
+            --*=*) continue ;;
+            -?*)
+                _runner_value "$at $word"
+                if [[ $found != optional* ]]; then pending=$found; fi
+                continue
+                ;;
+            esac
+        fi
+        _runner_verbs "$at"
+        if [[ " $found " == *" $word "* ]]; then at+=" $word"; else ((place++)); fi
+    done
+    case $current in
+    [\"\']*) current=${current:1} ;;
+    *)
+        if [[ $COMP_WORDBREAKS == *:* ]]; then breaks=:; fi
+        if [[ $COMP_WORDBREAKS == *=* ]]; then breaks+='='; fi
+        ;;
+    esac
+    if [[ -z $pending$ended && $current == --*=* ]]; then
+        _runner_value "$at ${current%%=*}"
+        if [[ $breaks != *=* ]]; then lead=${current%%=*}=; fi
+        current=${current#*=}
+        pending=${found:-none}
+    fi
+    if [[ -n $breaks ]]; then broken=${current%"${current##*["$breaks"]}"}; fi
+    if [[ -n $pending ]]; then
+        _runner_offer "$pending"
+    elif [[ -z $ended && $current == -* ]]; then
+        _runner_options "$at"
+        for each in $found; do _runner_add "$each"; done
+    else
+        _runner_verbs "$at"
+        for each in $found; do _runner_add "$each"; done
+        _runner_argument "$at $place"
+        _runner_offer "$found"
+    fi
+}
+
+complete -F _runner runner
