@@ -36,6 +36,7 @@ VERBS = (
     "outdated",
     "update",
     "up",
+    "launch",
     "doctor",
     "logs",
     "bench",

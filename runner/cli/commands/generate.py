@@ -106,6 +106,12 @@ def _completion(asked: Asked) -> str:
     return completion.script(asked.words[0])
 
 
+def _completion_file(asked: Asked) -> str:
+    from runner.cli import completion
+
+    return completion.FILES[asked.words[0]]
+
+
 KINDS: Mapping[str, Kind] = {
     "compose": Kind("a compose file, for docker and podman", _container("compose"), lambda asked: "compose.yaml"),
     "quadlet": Kind(
@@ -117,7 +123,7 @@ KINDS: Mapping[str, Kind] = {
     "kube": Kind(
         "for Kubernetes, or podman kube play", _container("kube"), lambda asked: f"{asked.name or 'runner'}.yaml"
     ),
-    "completion": Kind("completion for a shell", _completion, lambda asked: f"runner.{asked.words[0]}"),
+    "completion": Kind("completion for a shell", _completion, _completion_file),
 }
 """What can be generated."""
 

@@ -1,0 +1,115 @@
+"""Files of any known format as text that is edited: what is set is recorded, so that it can be taken out again. Pure.
+
+Every edit is read back and compared with what it should have become, so a text that we don't understand is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from runner.assistants import jsonc, places, toml, yamltext
+from runner.assistants.errors import Clash, Unreadable
+from runner.assistants.knowledge import Format, Key
+
+_EDITORS: dict[Format, ModuleType] = {"json": jsonc, "yaml": yamltext, "toml": toml}
+_BOM = "\ufeff"
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What was set at a place: how many of its keys were there before, and with all of them the `old` value."""
+
+    at: list[Key]
+    value: Any
+    stood: int
+    old: Any = None
+
+    @property
+    def replaced(self) -> bool:
+        """True when something stood there before."""
+        return self.stood == len(self.at)
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A step with its blanks filled."""
+
+    at: list[Key]
+    value: Any
+    first: bool = False
+    missing: bool = False
+
+
+def decoded(content: bytes) -> str:
+    """A file's text. Raises Unreadable."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise Unreadable(f"line {line}: it is not UTF-8") from None
+
+
+def applied(text: str, form: Format, settings: Sequence[Setting]) -> tuple[str, list[Change]]:
+    """The text with everything set, and what that changed. Raises Unreadable and Clash; nothing in part."""
+    mark, text = _split(text)
+    editor, changes = _EDITORS[form], []
+    data = editor.parse(text)
+    for setting in settings:
+        old, stood = places.found(data, setting.at), places.standing(data, setting.at)
+        is_there = old is not places.ABSENT
+        if is_there and setting.missing:
+            continue
+        changes.append(Change(setting.at, setting.value, stood, old if is_there else None))
+        if is_there and old == setting.value and type(old) is type(setting.value):
+            continue
+        text = editor.put(text, setting.at, setting.value, setting.first)
+        data = places.put(data, setting.at, setting.value, setting.first)
+        _check(editor, text, data, setting.at)
+    return mark + text, changes
+
+
+def undone(text: str, form: Format, changes: Sequence[Change]) -> str:
+    """The text without what the changes put there. What replaced a value gives it back, unless another stands there
+    now; containers that were made are taken away when nothing else is in them. Raises Unreadable and Clash."""
+    mark, text = _split(text)
+    editor = _EDITORS[form]
+    data = editor.parse(text)
+    for change in reversed(changes):
+        now = places.found(data, change.at)
+        if now is places.ABSENT or (change.replaced and now != change.value):
+            continue
+        if change.replaced:
+            text, data = editor.put(text, change.at, change.old), places.put(data, change.at, change.old)
+        else:
+            at = change.at
+            text, data = editor.drop(text, at), places.dropped(data, at)
+            while len(at) - 1 > change.stood and not places.found(data, at[:-1]):
+                at = at[:-1]
+                text, data = editor.drop(text, at), places.dropped(data, at)
+        _check(editor, text, data, change.at)
+    return mark + text
+
+
+def merged(before: Sequence[Change], after: Sequence[Change]) -> list[Change]:
+    """The changes of two runs as one: what stood there is the first's to tell, what was put there the second's."""
+    known = {places.written(change.at): change for change in before}
+    for change in after:
+        name = places.written(change.at)
+        first = known.get(name, change)
+        known[name] = Change(change.at, change.value, first.stood, first.old)
+    return list(known.values())
+
+
+def _split(text: str) -> tuple[str, str]:
+    return (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
+
+
+def _check(editor: ModuleType, text: str, data: Any, at: Sequence[Key]) -> None:
+    try:
+        ours = editor.parse(text)
+    except Unreadable:
+        ours = places.ABSENT
+    if ours != (data if data is not None else ours):
+        raise Clash(f"is written in a way that can't be edited safely at {places.written(at)}")
