@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from runner.cli import output, wording
 from runner.cli.client import Json
+
+if TYPE_CHECKING:
+    from runner.cli.screen.live import Live
 
 _DIM, _NORMAL = "\x1b[2m", "\x1b[0m"
 
@@ -21,7 +26,33 @@ class Answer:
 
     text: str = ""
     thinking: str = ""
+    calls: list[Json] = field(default_factory=list)
     last: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an answer is shown on a terminal. Without `wrap` it is printed as it comes, and so it is elsewhere.
+
+    `hint` is what stands behind the line that a folded thought leaves.
+    """
+
+    thinking: Literal["show", "fold", "hide"] = "show"
+    wrap: bool = True
+    hint: str = ""
+
+    @property
+    def is_drawn(self) -> bool:
+        """True when the answer is drawn as Markdown, on a terminal that can."""
+        return self.wrap and output.may_style(sys.stdout)
+
+
+def prepare(look: Look) -> None:
+    """Begin to import what draws, where something will be drawn, beside whatever is done next."""
+    if look.is_drawn:
+        from runner.cli.screen import live  # on use: pipes and scripts never need it
+
+        live.prepare()
 
 
 def is_last(update: Json) -> bool:
@@ -32,31 +63,47 @@ def is_last(update: Json) -> bool:
 def collect(updates: Iterable[Json], into: Answer) -> None:
     """Read the whole answer without showing it."""
     for update in updates:
-        thinking, text = _parts(update)
-        into.thinking += thinking
-        into.text += text
-        if is_last(update):
-            into.last = update
+        _take(update, into)
 
 
-def show(updates: Iterable[Json], into: Answer, hide_thinking: bool = False) -> None:
+def show(updates: Iterable[Json], into: Answer, look: Look) -> None:
     """Print the answer as it arrives, and end it with a line break.
 
     Thoughts are framed, and dimmed where that can be; when standard output isn't a terminal they go to standard error,
     because a program that reads the answer didn't ask for them. `into` holds what came even when this is interrupted.
     """
-    page = _Page(hide_thinking)
-    try:
-        for update in updates:
-            thinking, text = _parts(update)
-            into.thinking += thinking
-            into.text += text
-            page.think(thinking)
-            page.answer(text)
-            if is_last(update):
-                into.last = update
-    finally:
-        page.end()
+    page, keys = _page(look)
+    with keys:
+        try:
+            for update in updates:
+                thinking, text = _take(update, into)
+                page.think(thinking)
+                page.answer(text)
+        finally:
+            page.end()
+
+
+def _page(look: Look) -> tuple[_Page | Live, AbstractContextManager[None]]:
+    """Where the answer goes, and what becomes of the keyboard meanwhile."""
+    if not look.is_drawn:
+        return _Page(look.thinking != "show"), nullcontext()
+    from runner.cli.screen import keys
+    from runner.cli.screen.live import Live
+
+    return Live(look.thinking, look.hint), keys.unseen()
+
+
+def _take(update: Json, into: Answer) -> tuple[str, str]:
+    """Put one object to the rest; gives its thought and its text."""
+    thinking, text = _parts(update)
+    into.thinking += thinking
+    into.text += text
+    message = update.get("message")
+    if isinstance(message, dict):
+        into.calls += message.get("tool_calls") or ()
+    if is_last(update):
+        into.last = update
+    return thinking, text
 
 
 def _parts(update: Json) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli.chat import slash
-from runner.cli.chat.repl import _is_open
+from runner.cli.chat.prompt import is_open as stays_open
 from runner.cli.chat.session import Session
 from runner.cli.client import Client
 from runner.cli.failures import Failure
@@ -180,4 +180,4 @@ def test_a_path_is_something_to_talk_about(text: str, is_command: bool) -> None:
     ],
 )
 def test_quotes_stay_open_until_they_are_closed(text: str, is_open: bool) -> None:
-    assert _is_open(text) is is_open
+    assert stays_open(text) is is_open

@@ -1,33 +1,27 @@
-"""The prompt of a conversation: reads a line, has it answered or obeyed, and reads the next.
+"""A conversation from its first prompt to its last: a line is read, and asked or obeyed.
 
-Ctrl-C stops an answer and keeps the conversation; Ctrl-D leaves. Line editing is prompt_toolkit's.
+Failures are shown, and the conversation goes on.
 """
 
 from __future__ import annotations
 
-import sys
-
-from prompt_toolkit import PromptSession
-from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-
-from runner.cli import answer, output
-from runner.cli.answer import Answer
-from runner.cli.chat import slash
+from runner.cli import answer, attachments, output
+from runner.cli.answer import Answer, Look
+from runner.cli.chat import slash, turn
+from runner.cli.chat.completion import Names
+from runner.cli.chat.prompt import Editor, results
 from runner.cli.chat.session import Session
+from runner.cli.chat.settings import unquoted
 from runner.cli.client import Client, Json
 from runner.cli.failures import Failure
-from runner.config import folders
-
-_QUOTES = '"""'
-_HINT = "Send a message (/? for help)"
 
 
-def converse(client: Client, request: Json, verbose: bool, hide_thinking: bool) -> None:
+def converse(client: Client, request: Json, abilities: list[str], look: Look, verbose: bool) -> None:
     """Talk with the model until the user leaves. `request` holds what the command line said of it.
 
     Raises Failure when the model cannot be loaded; later failures are shown, and the conversation goes on.
     """
+    answer.prepare(look)
     session = Session(
         model=request["model"],
         system=request.get("system"),
@@ -35,15 +29,19 @@ def converse(client: Client, request: Json, verbose: bool, hide_thinking: bool) 
         think=request.get("think"),
         form=request.get("format"),
         keep_alive=request.get("keep_alive"),
+        abilities=abilities,
         verbose=verbose,
-        hide_thinking=hide_thinking,
+        thinking=look.thinking,
+        wrap=look.wrap,
     )
+    names = Names(client)
+    names.refresh()
     with client.stream("/api/chat", session.load(), answer.is_last) as updates:
         answer.collect(updates, Answer())
-    lines: PromptSession[str] = PromptSession(history=_history())
+    editor = Editor(session, names)
     while True:
         try:
-            text = _read(lines)
+            text = editor.read()
         except EOFError:
             output.line("")
             return
@@ -51,67 +49,36 @@ def converse(client: Client, request: Json, verbose: bool, hide_thinking: bool) 
             output.line("Ctrl-D or /bye leaves.")
             continue
         try:
-            _turn(client, session, text)
+            _heed(client, session, text)
         except slash.Leave:
             return
+        except KeyboardInterrupt:
+            output.line("")  # in the middle of a command
+        except OSError as error:
+            output.report(Failure(": ".join(filter(None, (error.filename, error.strerror or str(error))))))
         except Failure as failure:
             output.report(failure)
+        names.refresh()
 
 
-def _turn(client: Client, session: Session, text: str) -> None:
+def _heed(client: Client, session: Session, text: str) -> None:
+    """Ask or obey one line."""
     if slash.is_command(text):
-        slash.obey(client, session, text)
+        message = slash.obey(client, session, text)
     elif text.strip():
-        _ask(client, session, text.removeprefix(_QUOTES).removesuffix(_QUOTES).strip("\n"))
+        message = _message(session, unquoted(text))
+    else:
+        return
+    if message is not None:
+        turn.take(client, session, message, results)
 
 
-def _ask(client: Client, session: Session, text: str) -> None:
-    came = Answer()
-    try:
-        with client.stream("/api/chat", session.ask(text), answer.is_last) as updates:
-            answer.show(updates, came, session.hide_thinking)
-    except KeyboardInterrupt:
-        pass  # the connection is closed, which is how the daemon hears of it
-    if came.text or came.last:
-        session.settle(text, came.text, came.thinking)
-    answer.warn(came.last)
-    if session.verbose and came.last:
-        output.line("")
-        answer.timings(came.last)
-    output.line("")
-
-
-def _read(lines: PromptSession[str]) -> str | None:
-    """One message: a line, or everything from quotes to quotes. None when Ctrl-C took it back.
-
-    Raises EOFError on Ctrl-D.
-    """
-
-    def hint() -> FormattedText:
-        style = "ansibrightblack" if output.may_style(sys.stdout) else ""
-        return FormattedText([] if lines.app.is_done else [(style, _HINT)])  # nothing of it stays behind
-
-    try:
-        text = lines.prompt(">>> ", placeholder=hint)
-        while _is_open(text):
-            text += "\n" + lines.prompt("... ")
-    except KeyboardInterrupt:
-        return None
-    return text
-
-
-def _is_open(text: str) -> bool:
-    """True while quotes were opened, by a message or by /set system, and not closed yet."""
-    start = text.removeprefix("/set system ").lstrip()
-    return start.startswith(_QUOTES) and (len(start) < 2 * len(_QUOTES) or not start.rstrip().endswith(_QUOTES))
-
-
-def _history() -> History:
-    """What was typed before, in the state folder and for nobody else's eyes; only in memory when that fails."""
-    file = folders().state / "history"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file.touch(mode=0o600)
-    except OSError:
-        return InMemoryHistory()
-    return FileHistory(file)
+def _message(session: Session, text: str) -> Json:
+    """What is sent for `text`: the files it names go with it."""
+    attached = attachments.found_in(text, session.sees)
+    for note in attached.notes:
+        output.line(note)
+    message: Json = {"role": "user", "content": attached.text}
+    if attached.images:
+        message["images"] = attached.images
+    return message

@@ -2,134 +2,121 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from runner.cli import arguments, modelcard
+from runner.cli import modelcard, wording
+from runner.cli.chat import calls, clipboard, keeping, settings
 from runner.cli.chat.session import Session
-from runner.cli.client import Client
+from runner.cli.chat.settings import QUOTES, SETTINGS
+from runner.cli.client import Client, Json
 from runner.cli.failures import Failure
-from runner.cli.output import line
+from runner.cli.output import line, table
 
-_QUOTES = '"""'
+Act = Callable[[Client, Session, str], Json | None]
+_SHOWN = ("info", *modelcard.PARTS, "thinking", "tools", "settings")
+_CODE = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)^ {0,3}\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
+KEYS = (
+    ("Enter", "Send"),
+    ("Alt-Enter, Ctrl-J", "A new line"),
+    (f"{QUOTES} ... {QUOTES}", "A message of several lines"),
+    ("Up, Down, Ctrl-R", "What was typed before; search in it"),
+    ("Tab", "Complete commands, models and paths"),
+    ("Ctrl-G", "Write the message in $VISUAL or $EDITOR"),
+    ("Ctrl-T", "Show the last thought"),
+    ("Ctrl-C", "Stop an answer, or take a line back"),
+    ("Ctrl-D", "Leave"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One row. `act` gets what follows the command's name; it prints, changes the session, or raises Failure."""
+    """One row. `act` gets what follows the command's name; it prints, changes the session, or raises Failure.
+
+    What it returns is a message to ask next. `words` are what may follow, to complete.
+    """
 
     usage: str
     help: str
-    act: Callable[[Client, Session, str], None]
+    act: Act
+    words: tuple[str, ...] | Literal["models", "models or files", "files"] = ()
 
 
 class Leave(Exception):
     """The conversation is over."""
 
 
-def obey(client: Client, session: Session, text: str) -> None:
-    """Do what a line that starts with `/` says. Raises Failure when it says nothing known, Leave when it says so."""
-    name, _, rest = text.strip().partition(" ")
-    command = _COMMANDS.get(name.lower())
+def obey(client: Client, session: Session, text: str) -> Json | None:
+    """Do what a line that starts with `/` says; gives the message that is to be asked now, if any.
+
+    Raises Failure when it says nothing known, Leave when it says so.
+    """
+    name, rest = re.match(r"(\S*)\s*(.*)", text.strip(), re.DOTALL).groups()  # type: ignore[union-attr] # always matches
+    command = COMMANDS.get(name.lower())
     if command is None:
-        raise Failure(f"unknown command {name!r}; /? lists what there is")
-    command.act(client, session, rest.strip())
+        near = difflib.get_close_matches(name.lower(), COMMANDS, 1)
+        raise Failure(f"unknown command {name!r}; " + (f"did you mean {near[0]}? " if near else "") + "/? lists them")
+    return command.act(client, session, rest.strip())
 
 
 def is_command(text: str) -> bool:
     """True for a line that is meant for us: `/set`, `/bye`. A path is something to talk about."""
     word = text.split(maxsplit=1)[0] if text.strip() else ""
-    return word.startswith("/") and "/" not in word[1:]
+    return word.startswith("/") and "/" not in word[1:] and not (len(word) > 1 and Path(word).exists())
 
 
 def _leave(client: Client, session: Session, rest: str) -> None:
     raise Leave
 
 
-def _clear(client: Client, session: Session, rest: str) -> None:
-    session.messages.clear()
-    line("Forgot what was said.")
-
-
 def _help(client: Client, session: Session, rest: str) -> None:
-    rows = [(command.usage, command.help) for command in dict.fromkeys(_COMMANDS.values())]
-    rows.append((f"{_QUOTES} ... {_QUOTES}", "A message of several lines"))
+    if rest == "set":
+        _rows([(f"/set {each.usage}", each.help) for each in SETTINGS.values()])
+    elif rest == "show":
+        line(f"  /show {'|'.join(_SHOWN)}")
+    elif rest == "shortcuts":
+        _rows(list(KEYS))
+    elif rest:
+        raise Failure("/help takes one of: set, show, shortcuts")
+    else:
+        _rows([(command.usage, command.help) for command in dict.fromkeys(COMMANDS.values())])
+        line("")
+        _rows(list(KEYS))
+        line("\n  Paths of pictures and texts in a message are read: ./photo.png, /tmp/notes.txt")
+
+
+def _rows(rows: list[tuple[str, str]]) -> None:
     width = max(len(usage) for usage, _ in rows)
     for usage, text in rows:
         first, *more = text.split("\n")
         line(f"  {usage.ljust(width)}  {first}")
-        for rest in more:
-            line(" " * (width + 4) + rest)
-    line("\n  Ctrl-C stops an answer, Ctrl-D leaves.")
+        for each in more:
+            line(" " * (width + 4) + each)
 
 
 def _set(client: Client, session: Session, rest: str) -> None:
-    what, _, value = rest.partition(" ")
-    setter = _SETTERS.get(what)
-    if setter is None:
-        raise Failure(f"/set takes one of: {', '.join(_SETTERS)}")
-    setter(session, value.strip())
-
-
-def _set_system(session: Session, value: str) -> None:
-    session.system = value.removeprefix(_QUOTES).removesuffix(_QUOTES).strip("\n") or None
-    line("Set the system message." if session.system else "The model's own system message counts again.")
-
-
-def _set_parameter(session: Session, value: str) -> None:
-    name, _, text = value.partition(" ")
-    if not text.strip():
-        raise Failure("/set parameter takes a name and a value: /set parameter temperature 0")
-    arguments.set_option(session.options, name, text.strip().strip('"'))
-    line(f"Set {name} to {session.options[name]}.")
-
-
-def _set_think(session: Session, value: str) -> None:
-    session.think = arguments.think(value or "true")
-    line("It thinks before it answers." if session.think else "It answers at once.")
-
-
-def _set_nothink(session: Session, value: str) -> None:
-    _set_think(session, "false")
-
-
-def _set_verbose(session: Session, value: str) -> None:
-    session.verbose = True
-    line("Timings follow each answer.")
-
-
-def _set_quiet(session: Session, value: str) -> None:
-    session.verbose = False
-    line("No timings.")
-
-
-def _set_format(session: Session, value: str) -> None:
-    session.form = arguments.answer_format(value or "json")
-    line("It answers in that form.")
-
-
-def _set_noformat(session: Session, value: str) -> None:
-    session.form = None
-    line("It answers as it likes.")
-
-
-_SETTERS: dict[str, Callable[[Session, str], None]] = {
-    "system": _set_system,
-    "parameter": _set_parameter,
-    "think": _set_think,
-    "nothink": _set_nothink,
-    "format": _set_format,
-    "noformat": _set_noformat,
-    "verbose": _set_verbose,
-    "quiet": _set_quiet,
-}
+    settings.change(session, rest)
 
 
 def _show(client: Client, session: Session, rest: str) -> None:
-    if rest not in ("", "info", *modelcard.PARTS):
-        raise Failure(f"/show takes one of: info, {', '.join(modelcard.PARTS)}")
-    info = client.post("/api/show", {"model": session.model})
+    if rest not in ("", *_SHOWN):
+        raise Failure(f"/show takes one of: {', '.join(_SHOWN)}")
+    if rest == "thinking":
+        line(session.last("thinking").rstrip("\n") or "Nothing was thought.")
+    elif rest == "tools":
+        _show_tools(session)
+    elif rest == "settings":
+        _show_settings(session)
+    else:
+        _show_model(client.post("/api/show", {"model": session.model}), session, rest)
+
+
+def _show_model(info: Json, session: Session, rest: str) -> None:
     if rest in ("", "info"):
         line(modelcard.card(info, shutil.get_terminal_size().columns))
         return
@@ -141,14 +128,137 @@ def _show(client: Client, session: Session, rest: str) -> None:
         line("\n".join(("Set here:", *(f"{name}  {value}" for name, value in session.options.items()))))
 
 
+def _show_tools(session: Session) -> None:
+    for tool in session.tools:
+        line(f"{tool['function']['name']}  {tool['function'].get('description') or ''}".rstrip())
+    if not session.tools:
+        line("No tools are offered; /tools FILE.json offers some.")
+
+
+def _show_settings(session: Session) -> None:
+    chosen = {
+        "model": session.model,
+        "system": session.system or "the model's own",
+        "parameters": ", ".join(f"{name}={value}" for name, value in session.options.items()) or "the model's own",
+        "think": {None: "the model's own way", True: "yes", False: "no"}.get(session.think, session.think),  # type: ignore[arg-type]
+        "thinking": session.thinking,
+        "format": "any" if session.form is None else "json" if session.form == "json" else "a schema",
+        "tools": str(len(session.tools)),
+        "messages": str(len(session.messages)),
+        "timings": "yes" if session.verbose else "no",
+        "history": "yes" if session.history else "no",
+    }
+    _rows([(name, str(value)) for name, value in chosen.items()])
+
+
+def _system(client: Client, session: Session, rest: str) -> None:
+    if rest:
+        settings.system(session, rest)
+    else:
+        _show(client, session, "system")
+
+
+def _format(client: Client, session: Session, rest: str) -> None:
+    if rest == "off":
+        settings.no_format(session, "")
+    else:
+        settings.answer_format(session, rest)
+
+
+def _load(client: Client, session: Session, rest: str) -> None:
+    line(keeping.load(client, session, _needed(rest, "/load takes a model, or a session's file: /load chat.json")))
+
+
+def _save(client: Client, session: Session, rest: str) -> None:
+    line(keeping.save(client, session, _needed(rest, "/save takes a name for the model")))
+
+
+def _export(client: Client, session: Session, rest: str) -> None:
+    line(keeping.export(session, _needed(rest, "/export takes a file: /export chat.md, or chat.json to load again")))
+
+
+def _needed(rest: str, words: str) -> str:
+    if not rest:
+        raise Failure(words)
+    return rest.strip("'\"")
+
+
+def _model(client: Client, session: Session, rest: str) -> None:
+    if rest:
+        keeping.use(client, session, rest)
+    line(f"Talking with {session.model}.")
+
+
+def _list(client: Client, session: Session, rest: str) -> None:
+    models = client.get("/api/tags").get("models") or ()
+    table(("NAME", "SIZE"), [(str(each.get("name")), wording.size(each.get("size") or 0)) for each in models])
+
+
+def _tools(client: Client, session: Session, rest: str) -> None:
+    if rest == "off":
+        session.tools = []
+    elif rest:
+        tools = calls.offered(Path(rest.strip("'\"")).expanduser())
+        if session.abilities and "tools" not in session.abilities:
+            raise Failure(f"{session.model!r} calls no tools")
+        session.tools = tools
+    _show_tools(session)
+
+
+def _clear(client: Client, session: Session, rest: str) -> None:
+    session.messages.clear()
+    session.unanswered = None
+    line("Forgot what was said.")
+
+
+def _undo(client: Client, session: Session, rest: str) -> None:
+    taken = session.undo()
+    if taken is None:
+        raise Failure("nothing was said yet")
+    first = " ".join(str(taken["content"]).split())
+    line(f"Took back: {first[:60]}{'...' if len(first) > 60 else ''}")
+
+
+def _retry(client: Client, session: Session, rest: str) -> Json:
+    taken = session.undo()
+    if taken is None:
+        raise Failure("nothing was asked yet")
+    return taken
+
+
+def _copy(client: Client, session: Session, rest: str) -> None:
+    text = session.last("content")
+    if rest == "code":
+        found = _CODE.findall(text)
+        text = found[-1][1] if found else ""
+    elif rest:
+        raise Failure("/copy takes nothing, or: code")
+    if not text:
+        raise Failure("there is no code in the last answer" if rest else "nothing was answered yet")
+    line(clipboard.copy(text))
+
+
 _BYE = Command("/bye", "Leave (also /exit)", _leave)
-_HELP = Command("/?", "Show this (also /help)", _help)
-_COMMANDS = {
-    "/set": Command("/set WHAT [VALUE]", f"Change how it answers:\n{', '.join(_SETTERS)}", _set),
-    "/show": Command("/show [WHAT]", f"Show the model:\ninfo, {', '.join(modelcard.PARTS)}", _show),
+_HELP = Command(
+    "/? [WHAT]", "Show this (also /help); WHAT is set, show or shortcuts", _help, ("set", "show", "shortcuts")
+)
+COMMANDS = {
+    "/set": Command("/set WHAT [VALUE]", "Change how it answers; /? set lists what", _set, tuple(SETTINGS)),
+    "/show": Command("/show [WHAT]", f"Show the model:\n{', '.join(_SHOWN)}", _show, _SHOWN),
+    "/system": Command("/system [TEXT]", "Replace the system message, or show it", _system),
+    "/format": Command("/format [json|SCHEMA|off]", "Form of the answers", _format, ("json", "off")),
+    "/model": Command("/model [NAME]", "Talk with another model, and keep what was said", _model, "models"),
+    "/load": Command("/load NAME|FILE.json", "Begin anew with a model, or go on from a file", _load, "models or files"),
+    "/save": Command("/save NAME", "Make a model that goes on from here", _save, "models"),
+    "/list": Command("/list", "List the models in the store", _list),
+    "/tools": Command("/tools [FILE.json|off]", "Offer tools; you type their results", _tools, "files"),
+    "/undo": Command("/undo", "Take back the last question and its answer", _undo),
+    "/retry": Command("/retry", "Ask the last question again", _retry),
     "/clear": Command("/clear", "Forget what was said", _clear),
-    "/bye": _BYE,
-    "/exit": _BYE,
+    "/copy": Command("/copy [code]", "Copy the last answer, or the last code in it", _copy, ("code",)),
+    "/export": Command("/export FILE.md|.json", "Write down what was said", _export, "files"),
     "/?": _HELP,
     "/help": _HELP,
+    "/bye": _BYE,
+    "/exit": _BYE,
 }

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from runner.cli import answer, arguments, output
-from runner.cli.answer import Answer
+from runner.cli import abilities, answer, arguments, output
+from runner.cli.answer import Answer, Look
 from runner.cli.arguments import Host, Model
 from runner.cli.client import Client, Json
 from runner.cli.connect import daemon
-from runner.cli.failures import Exit, Failure, Refused
-from runner.cli.transfer import pull
+from runner.cli.failures import Exit, Failure
 
 EXAMPLES = """
 runner run demo
 runner run demo "How do I pull a model?"
+runner run qwen3 --file report.md "What is missing in it?"
 cat notes.txt | runner run qwen3 "Summarise this:"
 runner run qwen3 --think=high --verbose "How many primes are below 50?"
 runner run qwen3 --show-prompt "Hello"
@@ -45,6 +45,13 @@ def command(
     keepalive: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long it stays loaded: 5m, 1h, 0, or -1 for ever.")
     ] = None,
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", metavar="FILE", help="Put a text, or a picture, to the prompt.")
+    ] = None,
+    image: Annotated[list[Path] | None, typer.Option("--image", metavar="FILE", help="Show it a picture.")] = None,
+    no_wrap: Annotated[
+        bool, typer.Option("--nowordwrap", help="Print the answer as it comes, on a terminal too.")
+    ] = False,
     dimensions: Annotated[
         int | None, typer.Option(metavar="N", help="Length of the vector, for an embedding model.")
     ] = None,
@@ -67,21 +74,25 @@ def command(
     _put(request, "think", False if no_think else arguments.think(think))
     _put(request, "format", arguments.answer_format(form))
     _put(request, "keep_alive", arguments.keep_alive(keepalive))
+    look = Look("hide" if hide_thinking else "show", wrap=not no_wrap)
     text = _text(prompt or [], reads_stdin=not no_stdin and not sys.stdin.isatty())
+    answer.prepare(look)
     client = daemon(host)
-    abilities = _abilities(client, model)
+    can = abilities.of(client, model)
+    if file or image:
+        text = _with_files(request, file or [], image or [], text, "vision" in can)
     if show_prompt:
         _show_prompt(client, request, text, as_json)
-    elif "embedding" in abilities and "completion" not in abilities:
+    elif abilities.only_embeds(can):
         _embed(client, request, text, dimensions)
     elif text is None and sys.stdin.isatty() and sys.stdout.isatty() and not as_json:
         from runner.cli.chat.repl import converse  # on use: the line editor takes longer to import than all the rest
 
-        converse(client, request, verbose, hide_thinking)
+        converse(client, request, can, look, verbose)
     elif text is None and sys.stdin.isatty():
         raise Failure(f"what shall {model!r} answer? Give a prompt, or pipe one in", Exit.USAGE)
     else:
-        _answer(client, {**request, "prompt": text or ""}, verbose, hide_thinking, as_json)
+        _answer(client, {**request, "prompt": text or ""}, look, verbose, as_json)
 
 
 def _put(request: Json, name: str, value: Any) -> None:
@@ -98,34 +109,22 @@ def _text(prompt: list[str], reads_stdin: bool) -> str | None:
     return "\n".join(part for part in parts if part.strip()) or None
 
 
-def _abilities(client: Client, model: str) -> list[str]:
-    """What the model can do; it is pulled first when it isn't there."""
-    try:
-        return list(client.post("/api/show", {"model": model}).get("capabilities") or ())
-    except Refused as absent:
-        if absent.status != 404:
-            raise
-        try:
-            pull(client, model)
-        except Failure as failure:
-            failure.message += _meant(absent.message, failure.message)
-            raise
-    return list(client.post("/api/show", {"model": model}).get("capabilities") or ())
+def _with_files(request: Json, files: list[Path], images: list[Path], text: str | None, sees: bool) -> str:
+    """The prompt with the texts before it; pictures go into the request."""
+    from runner.cli import attachments  # on use
+
+    attached = attachments.given(files, images, sees)
+    _put(request, "images", attached.images or None)
+    return "\n\n".join(part for part in (attached.text, text) if part)
 
 
-def _meant(absent: str, failed: str) -> str:
-    """The near names that the store knows, when the source that was asked next didn't name any."""
-    hint = re.search(r"\(did you mean [^()]*\)", absent)
-    return f" {hint.group()}" if hint and "did you mean" not in failed else ""
-
-
-def _answer(client: Client, request: Json, verbose: bool, hide_thinking: bool, as_json: bool) -> None:
+def _answer(client: Client, request: Json, look: Look, verbose: bool, as_json: bool) -> None:
     came = Answer()
     with client.stream("/api/generate", {**request, "stream": True}, answer.is_last) as updates:
         if as_json:
             answer.collect(updates, came)
         else:
-            answer.show(updates, came, hide_thinking)
+            answer.show(updates, came, look)
     if as_json:
         output.data({**came.last, "response": came.text, "thinking": came.thinking or None})
     answer.warn(came.last)

@@ -1,0 +1,95 @@
+"""The line editor of a conversation: its keys, its history, its completion. Reads one message; obeys nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from prompt_toolkit import PromptSession, prompt
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import has_focus
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+from runner.cli import output
+from runner.cli.chat.calls import name_of, result
+from runner.cli.chat.completion import Names, Words
+from runner.cli.chat.past import past
+from runner.cli.chat.session import Session
+from runner.cli.chat.settings import QUOTES
+from runner.cli.client import Json
+
+_HINT = "Send a message (/? for help)"
+_QUOTABLE = ("/set system ", "/system ")
+
+
+class Editor:
+    """Reads messages of a session. `names` are completed."""
+
+    def __init__(self, session: Session, names: Names) -> None:
+        self._lines: PromptSession[str] = PromptSession(
+            history=past(lambda: session.history),
+            completer=Words(names),
+            complete_while_typing=False,
+            key_bindings=_keys(lambda: session.last("thinking")),
+            multiline=True,
+            prompt_continuation="... ",
+            tempfile_suffix=".md",
+        )
+
+    def read(self) -> str | None:
+        """One message. None when Ctrl-C took it back. Raises EOFError on Ctrl-D."""
+        try:
+            return self._lines.prompt(">>> ", placeholder=self._hint)
+        except KeyboardInterrupt:
+            return None
+
+    def _hint(self) -> FormattedText:
+        style = "ansibrightblack" if output.may_style(sys.stdout) else ""
+        return FormattedText([] if self._lines.app.is_done else [(style, _HINT)])  # nothing of it stays behind
+
+
+def results(calls: Sequence[Json]) -> list[Json] | None:
+    """What the user says that the calls gave; None when Ctrl-C or Ctrl-D says that there will be nothing."""
+    try:
+        return [result(call, prompt(f"result of {output.on_one_line(name_of(call))}> ")) for call in calls]
+    except (KeyboardInterrupt, EOFError):
+        return None
+
+
+def is_open(text: str) -> bool:
+    """True while quotes were opened, by a message or by a system message, and not closed yet."""
+    for begin in _QUOTABLE:
+        text = text.removeprefix(begin)
+    start = text.lstrip()
+    return start.startswith(QUOTES) and (len(start) < 2 * len(QUOTES) or not start.rstrip().endswith(QUOTES))
+
+
+def _keys(thought: Callable[[], str]) -> KeyBindings:
+    keys = KeyBindings()
+    typing = has_focus(DEFAULT_BUFFER)
+
+    @keys.add("enter", filter=typing)
+    def send(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if is_open(buffer.text):
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter", filter=typing)
+    @keys.add("c-j", filter=typing)
+    def new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add("c-g", filter=typing)
+    def edit(event: KeyPressEvent) -> None:
+        event.current_buffer.open_in_editor()
+
+    @keys.add("c-t", filter=typing)
+    def show_thought(event: KeyPressEvent) -> None:
+        said = thought().rstrip("\n")
+        run_in_terminal(lambda: output.line(said or "Nothing was thought yet."))
+
+    return keys
