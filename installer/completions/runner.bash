@@ -5,7 +5,7 @@
 _runner_verbs() { # the words that may follow a command
     found=
     case $1 in
-    runner) found='run pull push search create adopt list show plan ps why stop pin unpin cp rm verify prune lock outdated update up doctor bench serve shutdown config generate ls' ;;
+    runner) found='run pull push search create adopt list show plan ps why stop pin unpin cp rm verify prune lock outdated update up launch doctor logs bench serve shutdown service generate config generate ls' ;;
     esac
 }
 
@@ -13,7 +13,7 @@ _runner_options() { # the options of a command
     found=
     case $1 in
     runner) found='--version -h --help' ;;
-    'runner run') found='--system --option -o --think --no-think --hidethinking --format --keepalive --dimensions --no-stdin --verbose --show-prompt --json --host -h --help' ;;
+    'runner run') found='--system --option -o --think --no-think --hidethinking --format --keepalive --file --image --nowordwrap --dimensions --no-stdin --verbose --show-prompt --json --host -h --help' ;;
     'runner pull') found='--locked --file -f --as --limit-rate --insecure --dry-run --json --host -h --help' ;;
     'runner push') found='--format --insecure --json --host -h --help' ;;
     'runner search') found='--limit --catalog --json --host -h --help' ;;
@@ -31,26 +31,30 @@ _runner_options() { # the options of a command
     'runner outdated') found='--file -f --exit-code --insecure --json --host -h --help' ;;
     'runner update') found='--file -f --lock --insecure --host -h --help' ;;
     'runner up') found='--file -f --locked --check --insecure --json --host -h --help' ;;
+    'runner launch') found='--model -m --config --restore --force --dry-run --json --host -h --help' ;;
+    'runner logs') found='--request --follow -f --lines -n --level --since --json --host -h --help' ;;
     'runner bench') found='--url --compare --model --api-key --concurrency --rate --burstiness --requests --duration --input-tokens --output-tokens --shared-prefix --endpoint --ignore-eos --no-ignore-eos --temperature --extra --warmup --rounds --goal --seed --timeout --limit --plot --no-history --json --host -h --help' ;;
-    'runner serve') found='--host --models --max-loaded-models --max-memory --max-queue --queue-timeout --pin --keep-alive --context-length --num-parallel --prefix-ram --prefix-disk --aliases --options --per-model --stored-responses --stored-responses-size --load-timeout --sandbox --spare-worker --api-key --origins --allowed-hosts --image-urls --max-body --registries --download-rate --download-connections --adopt-from --log-level -h --help' ;;
-    'runner generate') found='-h --help' ;;
+    'runner serve') found='--host --models --max-loaded-models --max-memory --max-queue --queue-timeout --pin --keep-alive --context-length --num-parallel --prefix-ram --prefix-disk --aliases --options --per-model --stored-responses --stored-responses-size --request-log --request-bodies --load-timeout --sandbox --spare-worker --api-key --origins --allowed-hosts --image-urls --max-body --registries --download-rate --download-connections --adopt-from --log-level --log-format --log-size --log-files -h --help' ;;
+    'runner service') found='--system --user --as --json --dry-run -h --help' ;;
+    'runner generate' | 'runner generate') found='--port --publish --gpu --image --name --api-key-file --secret --output -o -h --help' ;;
     esac
 }
 
 _runner_value() { # the kind of value that an option of a command takes; none for a flag
     found=
     case $1 in
-    'runner run --system' | 'runner run --option' | 'runner run -o' | 'runner run --keepalive' | 'runner run --dimensions' | 'runner run --host' | 'runner pull --as' | 'runner pull --limit-rate' | 'runner pull --host' | 'runner push --host' | 'runner search --limit' | 'runner search --host' | 'runner create --quantize' | 'runner create -q' | 'runner create --draft-quantize' | 'runner create --host' | 'runner adopt --host' | 'runner list --host' | 'runner show --host' | 'runner plan --num-ctx' | 'runner plan --option' | 'runner plan -o' | 'runner plan --host' | 'runner ps --interval' | 'runner ps --host' | 'runner why --option' | 'runner why -o' | 'runner why --host' | 'runner stop --host' | 'runner pin --host' | 'runner unpin --host' | 'runner cp --host' | 'runner rm --host' | 'runner verify --sample' | 'runner verify --seed' | 'runner verify --host' | 'runner prune --grace' | 'runner prune --host' | 'runner lock --host' | 'runner outdated --host' | 'runner update --host' | 'runner up --host' | 'runner doctor --host' | 'runner bench --url' | 'runner bench --compare' | 'runner bench --api-key' | 'runner bench --concurrency' | 'runner bench --rate' | 'runner bench --burstiness' | 'runner bench --requests' | 'runner bench --duration' | 'runner bench --input-tokens' | 'runner bench --output-tokens' | 'runner bench --shared-prefix' | 'runner bench --temperature' | 'runner bench --extra' | 'runner bench --warmup' | 'runner bench --rounds' | 'runner bench --goal' | 'runner bench --seed' | 'runner bench --timeout' | 'runner bench --limit' | 'runner bench --host' | 'runner serve --host' | 'runner serve --max-loaded-models' | 'runner serve --max-memory' | 'runner serve --max-queue' | 'runner serve --queue-timeout' | 'runner serve --pin' | 'runner serve --keep-alive' | 'runner serve --context-length' | 'runner serve --num-parallel' | 'runner serve --prefix-ram' | 'runner serve --prefix-disk' | 'runner serve --aliases' | 'runner serve --options' | 'runner serve --per-model' | 'runner serve --stored-responses' | 'runner serve --stored-responses-size' | 'runner serve --load-timeout' | 'runner serve --api-key' | 'runner serve --origins' | 'runner serve --allowed-hosts' | 'runner serve --image-urls' | 'runner serve --max-body' | 'runner serve --registries' | 'runner serve --download-rate' | 'runner serve --download-connections' | 'runner serve --adopt-from' | 'runner shutdown --host' | 'runner config --host' | 'runner ls --host') found='any' ;;
+    'runner run --system' | 'runner run --option' | 'runner run -o' | 'runner run --keepalive' | 'runner run --dimensions' | 'runner run --host' | 'runner pull --as' | 'runner pull --limit-rate' | 'runner pull --host' | 'runner push --host' | 'runner search --limit' | 'runner search --host' | 'runner create --quantize' | 'runner create -q' | 'runner create --draft-quantize' | 'runner create --host' | 'runner adopt --host' | 'runner list --host' | 'runner show --host' | 'runner plan --num-ctx' | 'runner plan --option' | 'runner plan -o' | 'runner plan --host' | 'runner ps --interval' | 'runner ps --host' | 'runner why --option' | 'runner why -o' | 'runner why --host' | 'runner stop --host' | 'runner pin --host' | 'runner unpin --host' | 'runner cp --host' | 'runner rm --host' | 'runner verify --sample' | 'runner verify --seed' | 'runner verify --host' | 'runner prune --grace' | 'runner prune --host' | 'runner lock --host' | 'runner outdated --host' | 'runner update --host' | 'runner up --host' | 'runner launch --host' | 'runner doctor --host' | 'runner logs --request' | 'runner logs --lines' | 'runner logs -n' | 'runner logs --level' | 'runner logs --since' | 'runner logs --host' | 'runner bench --url' | 'runner bench --compare' | 'runner bench --api-key' | 'runner bench --concurrency' | 'runner bench --rate' | 'runner bench --burstiness' | 'runner bench --requests' | 'runner bench --duration' | 'runner bench --input-tokens' | 'runner bench --output-tokens' | 'runner bench --shared-prefix' | 'runner bench --temperature' | 'runner bench --extra' | 'runner bench --warmup' | 'runner bench --rounds' | 'runner bench --goal' | 'runner bench --seed' | 'runner bench --timeout' | 'runner bench --limit' | 'runner bench --host' | 'runner serve --host' | 'runner serve --max-loaded-models' | 'runner serve --max-memory' | 'runner serve --max-queue' | 'runner serve --queue-timeout' | 'runner serve --pin' | 'runner serve --keep-alive' | 'runner serve --context-length' | 'runner serve --num-parallel' | 'runner serve --prefix-ram' | 'runner serve --prefix-disk' | 'runner serve --aliases' | 'runner serve --options' | 'runner serve --per-model' | 'runner serve --stored-responses' | 'runner serve --stored-responses-size' | 'runner serve --request-log' | 'runner serve --request-bodies' | 'runner serve --load-timeout' | 'runner serve --api-key' | 'runner serve --origins' | 'runner serve --allowed-hosts' | 'runner serve --image-urls' | 'runner serve --max-body' | 'runner serve --registries' | 'runner serve --download-rate' | 'runner serve --download-connections' | 'runner serve --adopt-from' | 'runner serve --log-format' | 'runner serve --log-size' | 'runner serve --log-files' | 'runner shutdown --host' | 'runner service --as' | 'runner generate --port' | 'runner generate --publish' | 'runner generate --image' | 'runner generate --name' | 'runner generate --secret' | 'runner config --host' | 'runner generate --port' | 'runner generate --publish' | 'runner generate --image' | 'runner generate --name' | 'runner generate --secret' | 'runner ls --host') found='any' ;;
     'runner run --think') found='optional =low =medium =high =max =true =false' ;;
     'runner run --format') found='=json' ;;
-    'runner pull --file' | 'runner pull -f' | 'runner create --file' | 'runner create -f' | 'runner create --imatrix' | 'runner lock --file' | 'runner lock -f' | 'runner outdated --file' | 'runner outdated -f' | 'runner update --file' | 'runner update -f' | 'runner up --file' | 'runner up -f' | 'runner bench --plot') found='files' ;;
+    'runner run --file' | 'runner run --image' | 'runner pull --file' | 'runner pull -f' | 'runner create --file' | 'runner create -f' | 'runner create --imatrix' | 'runner lock --file' | 'runner lock -f' | 'runner outdated --file' | 'runner outdated -f' | 'runner update --file' | 'runner update -f' | 'runner up --file' | 'runner up -f' | 'runner bench --plot' | 'runner generate --api-key-file' | 'runner generate --api-key-file') found='files' ;;
     'runner push --format') found='=docker =cncf =both' ;;
-    'runner bench --model') found='models' ;;
+    'runner launch --model' | 'runner launch -m' | 'runner bench --model') found='models' ;;
     'runner bench --endpoint') found='=chat =completions' ;;
-    'runner serve --models') found='folders' ;;
+    'runner serve --models' | 'runner generate --output' | 'runner generate -o' | 'runner generate --output' | 'runner generate -o') found='folders' ;;
     'runner serve --sandbox') found='=on =strict =off' ;;
     'runner serve --spare-worker') found='=true =false' ;;
     'runner serve --log-level') found='=debug =info =warning =error' ;;
+    'runner generate --gpu' | 'runner generate --gpu') found='=cuda =rocm =vulkan =none' ;;
     esac
 }
 
@@ -58,15 +62,15 @@ _runner_argument() { # the kind of word at a command's place 0, 1, ...
     found=
     case $1 in
     'runner run 0') found='models =all-minilm =aya-expanse =bge-base =bge-large =bge-m3 =bge-reranker-v2-m3 =bge-small =codestral =cogito =command-r7b =deepcoder =deepseek-coder-v2 =deepseek-ocr =deepseek-r1 =devstral =dolphin3 =embeddinggemma =eurollm =falcon3 =gemma2 =gemma3 =gemma3n =gemma4 =glm-4.7-flash =gpt-oss =granite-embedding =granite3.3 =granite4 =hermes3 =hermes4 =internvl3.5 =jan-nano =jina-reranker-v1 =jina-reranker-v2 =lfm2.5 =lfm2.5-vl =llama3.1 =llama3.2 =llama3.3 =magistral =medgemma =minicpm-v =minicpm4.1 =ministral-3 =mistral =mistral-nemo =mistral-small =mistral-small3.1 =mixtral =mxbai-embed-large =nemotron-3-nano =nomic-embed-text =nomic-embed-text-v2-moe =olmo-3 =phi3.5 =phi4 =phi4-mini =pixtral =qwen2.5 =qwen2.5-coder =qwen2.5vl =qwen3 =qwen3-coder =qwen3-coder-next =qwen3-embedding =qwen3-next =qwen3-reranker =qwen3-vl =qwen3.5 =qwq =smollm2 =smollm3 =smolvlm =smolvlm2 =snowflake-arctic-embed2 =tinyllama =tulu3 =yi-coder' ;;
-    'runner push 0' | 'runner create 0' | 'runner list 0' | 'runner show 0' | 'runner plan 0' | 'runner ps 0' | 'runner why 0' | 'runner cp 0' | 'runner ls 0') found='models' ;;
-    'runner push 1' | 'runner search 0' | 'runner cp 1') found='any' ;;
+    'runner push 0' | 'runner create 0' | 'runner list 0' | 'runner show 0' | 'runner plan 0' | 'runner ps 0' | 'runner why 0' | 'runner cp 0' | 'runner logs 0' | 'runner ls 0') found='models' ;;
+    'runner push 1' | 'runner search 0' | 'runner cp 1' | 'runner launch 0') found='any' ;;
     'runner adopt 0') found='files =huggingface =ollama =lmstudio =docker' ;;
+    'runner service 0') found='=install =start =stop =restart =status =uninstall' ;;
+    'runner generate 0' | 'runner generate 0') found='=compose =quadlet =systemd =kube =completion' ;;
     'runner config 0') found='=reload' ;;
-    'runner generate 0') found='=completion' ;;
-    'runner generate 1') found='=bash =zsh =fish =powershell' ;;
-    'runner run '*) found='any' ;;
+    'runner run '* | 'runner launch '*) found='any' ;;
     'runner pull '*) found='models =all-minilm =aya-expanse =bge-base =bge-large =bge-m3 =bge-reranker-v2-m3 =bge-small =codestral =cogito =command-r7b =deepcoder =deepseek-coder-v2 =deepseek-ocr =deepseek-r1 =devstral =dolphin3 =embeddinggemma =eurollm =falcon3 =gemma2 =gemma3 =gemma3n =gemma4 =glm-4.7-flash =gpt-oss =granite-embedding =granite3.3 =granite4 =hermes3 =hermes4 =internvl3.5 =jan-nano =jina-reranker-v1 =jina-reranker-v2 =lfm2.5 =lfm2.5-vl =llama3.1 =llama3.2 =llama3.3 =magistral =medgemma =minicpm-v =minicpm4.1 =ministral-3 =mistral =mistral-nemo =mistral-small =mistral-small3.1 =mixtral =mxbai-embed-large =nemotron-3-nano =nomic-embed-text =nomic-embed-text-v2-moe =olmo-3 =phi3.5 =phi4 =phi4-mini =pixtral =qwen2.5 =qwen2.5-coder =qwen2.5vl =qwen3 =qwen3-coder =qwen3-coder-next =qwen3-embedding =qwen3-next =qwen3-reranker =qwen3-vl =qwen3.5 =qwq =smollm2 =smollm3 =smolvlm =smolvlm2 =snowflake-arctic-embed2 =tinyllama =tulu3 =yi-coder' ;;
-    'runner adopt '* | 'runner stop '* | 'runner pin '* | 'runner unpin '* | 'runner rm '* | 'runner verify '* | 'runner lock '* | 'runner outdated '* | 'runner update '*) found='models' ;;
+    'runner adopt '* | 'runner stop '* | 'runner pin '* | 'runner unpin '* | 'runner rm '* | 'runner verify '* | 'runner lock '* | 'runner outdated '* | 'runner update '* | 'runner generate '* | 'runner generate '*) found='models' ;;
     esac
 }
 

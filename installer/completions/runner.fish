@@ -4,7 +4,7 @@
 function __runner_taking -a at # the options of a command whose value is the next word
     switch $at
         case 'runner run'
-            echo -- --system --option -o --format --keepalive --dimensions --host
+            echo -- --system --option -o --format --keepalive --file --image --dimensions --host
         case 'runner pull'
             echo -- --file -f --as --limit-rate --host
         case 'runner push'
@@ -27,17 +27,25 @@ function __runner_taking -a at # the options of a command whose value is the nex
             echo -- --grace --host
         case 'runner lock' 'runner outdated' 'runner update' 'runner up'
             echo -- --file -f --host
+        case 'runner launch'
+            echo -- --model -m --host
+        case 'runner logs'
+            echo -- --request --lines -n --level --since --host
         case 'runner bench'
             echo -- --url --compare --model --api-key --concurrency --rate --burstiness --requests --duration --input-tokens --output-tokens --shared-prefix --endpoint --temperature --extra --warmup --rounds --goal --seed --timeout --limit --plot --host
         case 'runner serve'
-            echo -- --host --models --max-loaded-models --max-memory --max-queue --queue-timeout --pin --keep-alive --context-length --num-parallel --prefix-ram --prefix-disk --aliases --options --per-model --stored-responses --stored-responses-size --load-timeout --sandbox --spare-worker --api-key --origins --allowed-hosts --image-urls --max-body --registries --download-rate --download-connections --adopt-from --log-level
+            echo -- --host --models --max-loaded-models --max-memory --max-queue --queue-timeout --pin --keep-alive --context-length --num-parallel --prefix-ram --prefix-disk --aliases --options --per-model --stored-responses --stored-responses-size --request-log --request-bodies --load-timeout --sandbox --spare-worker --api-key --origins --allowed-hosts --image-urls --max-body --registries --download-rate --download-connections --adopt-from --log-level --log-format --log-size --log-files
+        case 'runner service'
+            echo -- --as
+        case 'runner generate' 'runner generate'
+            echo -- --port --publish --gpu --image --name --api-key-file --secret --output -o
     end
 end
 
 function __runner_verbs -a at # the words that may follow a command
     switch $at
         case 'runner'
-            echo -- run pull push search create adopt list show plan ps why stop pin unpin cp rm verify prune lock outdated update up doctor bench serve shutdown config generate ls
+            echo -- run pull push search create adopt list show plan ps why stop pin unpin cp rm verify prune lock outdated update up launch doctor logs bench serve shutdown service generate config generate ls
     end
 end
 
@@ -128,12 +136,16 @@ complete -c runner -n '__runner_at \'runner\'' -a 'lock' -d 'Write down which fi
 complete -c runner -n '__runner_at \'runner\'' -a 'outdated' -d 'Show what the sources of pulled models have now'
 complete -c runner -n '__runner_at \'runner\'' -a 'update' -d 'Pull what is outdated, and keep the lock in step.'
 complete -c runner -n '__runner_at \'runner\'' -a 'up' -d 'Pull and create what runner.yaml declares.'
+complete -c runner -n '__runner_at \'runner\'' -a 'launch' -d 'Point a coding assistant at Runner, and start it.'
 complete -c runner -n '__runner_at \'runner\'' -a 'doctor' -d 'Look whether all is well, and say what to do where not.'
+complete -c runner -n '__runner_at \'runner\'' -a 'logs' -d 'Show what was logged.'
 complete -c runner -n '__runner_at \'runner\'' -a 'bench' -d 'Measure how fast a server is, and for how many.'
 complete -c runner -n '__runner_at \'runner\'' -a 'serve' -d 'Run the daemon in the foreground.'
 complete -c runner -n '__runner_at \'runner\'' -a 'shutdown' -d 'End the daemon, and wait until it is gone'
+complete -c runner -n '__runner_at \'runner\'' -a 'service' -d 'Have this system start Runner by itself, and watch over it.'
+complete -c runner -n '__runner_at \'runner\'' -a 'generate' -d 'Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.'
 complete -c runner -n '__runner_at \'runner\'' -a 'config' -d 'Show every setting, and where its value comes from.'
-complete -c runner -n '__runner_at \'runner\'' -a 'generate' -d 'Write a file for another program to standard output.'
+complete -c runner -n '__runner_at \'runner\'' -a 'generate' -d 'Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.'
 complete -c runner -n '__runner_at \'runner\'' -a 'ls' -d 'List the models in the store'
 complete -c runner -n '__runner_within \'runner\'' -l version -d 'Print Runner\'s version.'
 complete -c runner -n '__runner_within \'runner\'' -s h -l help -d 'Show what it does and takes.'
@@ -144,6 +156,9 @@ complete -c runner -n '__runner_within \'runner run\'' -l no-think -d 'The same 
 complete -c runner -n '__runner_within \'runner run\'' -l hidethinking -d 'Don\'t print its thoughts.'
 complete -c runner -n '__runner_within \'runner run\'' -l format -x -a 'json' -d 'Form of the answer: json, or a JSON Schema.'
 complete -c runner -n '__runner_within \'runner run\'' -l keepalive -x -d 'How long it stays loaded: 5m, 1h, 0, or -1 for ever.'
+complete -c runner -n '__runner_within \'runner run\'' -l file -r -F -d 'Put a text, or a picture, to the prompt.'
+complete -c runner -n '__runner_within \'runner run\'' -l image -r -F -d 'Show it a picture.'
+complete -c runner -n '__runner_within \'runner run\'' -l nowordwrap -d 'Print the answer as it comes, on a terminal too.'
 complete -c runner -n '__runner_within \'runner run\'' -l dimensions -x -d 'Length of the vector, for an embedding model.'
 complete -c runner -n '__runner_within \'runner run\'' -l no-stdin -d 'Never read standard input.'
 complete -c runner -n '__runner_within \'runner run\'' -l verbose -d 'Print timings after the answer.'
@@ -276,9 +291,26 @@ complete -c runner -n '__runner_within \'runner up\'' -l insecure -d 'Allow plai
 complete -c runner -n '__runner_within \'runner up\'' -l json -d 'Print JSON.'
 complete -c runner -n '__runner_within \'runner up\'' -l host -x -d 'Address of the daemon.'
 complete -c runner -n '__runner_within \'runner up\'' -s h -l help -d 'Show what it does and takes.'
+complete -c runner -n '__runner_within \'runner launch\'' -l model -s m -x -a '(__runner_models)' -d 'The model it is to use.'
+complete -c runner -n '__runner_within \'runner launch\'' -l config -d 'Only write its settings, so that it uses Runner by default.'
+complete -c runner -n '__runner_within \'runner launch\'' -l restore -d 'Put its settings back as they were.'
+complete -c runner -n '__runner_within \'runner launch\'' -l force -d 'With --restore: also where a file was changed since; that change stays.'
+complete -c runner -n '__runner_within \'runner launch\'' -l dry-run -d 'Only show what would be written and run.'
+complete -c runner -n '__runner_within \'runner launch\'' -l json -d 'Print JSON.'
+complete -c runner -n '__runner_within \'runner launch\'' -l host -x -d 'Address of the daemon.'
+complete -c runner -n '__runner_within \'runner launch\'' -s h -l help -d 'Show what it does and takes.'
 complete -c runner -n '__runner_within \'runner doctor\'' -l json -d 'Print JSON.'
 complete -c runner -n '__runner_within \'runner doctor\'' -l host -x -d 'Address of the daemon.'
 complete -c runner -n '__runner_within \'runner doctor\'' -s h -l help -d 'Show what it does and takes.'
+complete -c runner -n '__runner_within \'runner logs\'' -l request -x -d 'All lines of one request; the beginning of its id will do.'
+complete -c runner -n '__runner_within \'runner logs\'' -l follow -s f -d 'Go on with what is written from now on.'
+complete -c runner -n '__runner_within \'runner logs\'' -l lines -s n -x -d 'Last lines, or all. [default: 50]'
+complete -c runner -n '__runner_within \'runner logs\'' -l level -x -d 'At least this serious: debug, info, warning, error.'
+complete -c runner -n '__runner_within \'runner logs\'' -l since -x -d 'Not older than 10m, 2h, or a time of ISO 8601.'
+complete -c runner -n '__runner_within \'runner logs\'' -l json -d 'Print a JSON object a line.'
+complete -c runner -n '__runner_within \'runner logs\'' -l host -x -d 'Address of the daemon.'
+complete -c runner -n '__runner_within \'runner logs\'' -s h -l help -d 'Show what it does and takes.'
+complete -c runner -n '__runner_at \'runner logs\' 0' -a '(__runner_models)'
 complete -c runner -n '__runner_within \'runner bench\'' -l url -x -d 'Server to measure: [NAME=]URL[#MODEL]. [default: the daemon]'
 complete -c runner -n '__runner_within \'runner bench\'' -l compare -x -d 'Another server, in turns with the first; repeatable.'
 complete -c runner -n '__runner_within \'runner bench\'' -l model -x -a '(__runner_models)' -d 'Model, where a URL names none.'
@@ -323,6 +355,8 @@ complete -c runner -n '__runner_within \'runner serve\'' -l options -x -d 'optio
 complete -c runner -n '__runner_within \'runner serve\'' -l per-model -x -d 'options, keep_alive and pin for single models, by name'
 complete -c runner -n '__runner_within \'runner serve\'' -l stored-responses -x -d 'answers of /v1/responses to keep in memory; 0 keeps none [default: 1000]'
 complete -c runner -n '__runner_within \'runner serve\'' -l stored-responses-size -x -d 'memory for them; the longest unused are forgotten first [default: 64MB]'
+complete -c runner -n '__runner_within \'runner serve\'' -l request-log -x -d 'ended requests to keep a record of, without their texts; 0 keeps none [default: 200]'
+complete -c runner -n '__runner_within \'runner serve\'' -l request-bodies -x -d 'keep what they asked and were answered as well: prompts, answers and JSON, in memory only [default: False]'
 complete -c runner -n '__runner_within \'runner serve\'' -l load-timeout -x -d 'how long a load may go on without a sign of progress [default: 5m]'
 complete -c runner -n '__runner_within \'runner serve\'' -l sandbox -x -a 'on strict off' -d 'keep the processes that run models to their own files, off the network: on (as far as this system can), strict (or load nothing), off [default: on]'
 complete -c runner -n '__runner_within \'runner serve\'' -l spare-worker -x -a 'true false' -d 'while models are in use, have a process ready that loads the next one [default: True]'
@@ -330,22 +364,51 @@ complete -c runner -n '__runner_within \'runner serve\'' -l api-key -x -d 'key t
 complete -c runner -n '__runner_within \'runner serve\'' -l origins -x -d 'web origins allowed beside loopback ones, comma-separated'
 complete -c runner -n '__runner_within \'runner serve\'' -l allowed-hosts -x -d 'host names accepted in the Host header beside loopback ones'
 complete -c runner -n '__runner_within \'runner serve\'' -l image-urls -x -d 'where images may be fetched from: host names or networks, comma-separated; * for any public address'
-complete -c runner -n '__runner_within \'runner serve\'' -l max-body -x -d 'largest request body in bytes, blobs apart [default: 67108864]'
+complete -c runner -n '__runner_within \'runner serve\'' -l max-body -x -d 'largest request body, blobs apart [default: 64MB]'
 complete -c runner -n '__runner_within \'runner serve\'' -l registries -x -d 'hosts that models may come from and go to, such as runner.local,hf.co,ghcr.io; empty for any'
 complete -c runner -n '__runner_within \'runner serve\'' -l download-rate -x -d 'bytes a second that downloads take at most; 0 for no limit [default: 0]'
 complete -c runner -n '__runner_within \'runner serve\'' -l download-connections -x -d 'connections to one host at once while pulling and pushing [default: 8]'
 complete -c runner -n '__runner_within \'runner serve\'' -l adopt-from -x -d 'tools on this machine whose files a pull may use: huggingface, ollama, docker, comma-separated; none for none [default: huggingface,ollama,docker]'
 complete -c runner -n '__runner_within \'runner serve\'' -l log-level -x -a 'debug info warning error' -d 'least serious message that is logged [default: info]'
+complete -c runner -n '__runner_within \'runner serve\'' -l log-format -x -d 'how the daemon\'s log file is written: json or text [default: json]'
+complete -c runner -n '__runner_within \'runner serve\'' -l log-size -x -d 'size of a log file before the next is begun; 0 keeps none [default: 10MB]'
+complete -c runner -n '__runner_within \'runner serve\'' -l log-files -x -d 'older log files of the daemon that are kept [default: 5]'
 complete -c runner -n '__runner_within \'runner serve\'' -s h -l help -d 'Show what it does and takes.'
 complete -c runner -n '__runner_within \'runner shutdown\'' -l host -x -d 'Address of the daemon.'
 complete -c runner -n '__runner_within \'runner shutdown\'' -s h -l help -d 'Show what it does and takes.'
+complete -c runner -n '__runner_within \'runner service\'' -l system -d 'The machine\'s service, which starts at boot; needs root.'
+complete -c runner -n '__runner_within \'runner service\'' -l user -d 'The service of this user, as without it; root has to say so.'
+complete -c runner -n '__runner_within \'runner service\'' -l as -x -d 'With --system: run as this user, not as one made up.'
+complete -c runner -n '__runner_within \'runner service\'' -l json -d 'Print JSON.'
+complete -c runner -n '__runner_within \'runner service\'' -l dry-run -d 'Print files and commands, and do nothing.'
+complete -c runner -n '__runner_within \'runner service\'' -s h -l help -d 'Show what it does and takes.'
+complete -c runner -n '__runner_at \'runner service\' 0' -a 'install start stop restart status uninstall'
+complete -c runner -n '__runner_within \'runner generate\'' -l port -x -d 'Where it is reached on the machine.'
+complete -c runner -n '__runner_within \'runner generate\'' -l publish -x -d 'The address it is reached at; beyond loopback with 0.0.0.0.'
+complete -c runner -n '__runner_within \'runner generate\'' -l gpu -x -a 'cuda rocm vulkan none' -d 'The GPU to hand over.'
+complete -c runner -n '__runner_within \'runner generate\'' -l image -x -d 'The image; made of installer/Containerfile.'
+complete -c runner -n '__runner_within \'runner generate\'' -l name -x -d 'What it is called; runner without it.'
+complete -c runner -n '__runner_within \'runner generate\'' -l api-key-file -r -F -d 'The file with the key (compose), or with variables (systemd).'
+complete -c runner -n '__runner_within \'runner generate\'' -l secret -x -d 'The secret with the key (quadlet, kube); NAME-api-key without it.'
+complete -c runner -n '__runner_within \'runner generate\'' -l output -s o -x -a '(__fish_complete_directories)' -d 'Write it there, instead of printing it.'
+complete -c runner -n '__runner_within \'runner generate\'' -s h -l help -d 'Show what it does and takes.'
+complete -c runner -n '__runner_at \'runner generate\' 0' -a 'compose quadlet systemd kube completion'
+complete -c runner -n '__runner_at \'runner generate\' 1 more' -a '(__runner_models)'
 complete -c runner -n '__runner_within \'runner config\'' -l json -d 'Print JSON.'
 complete -c runner -n '__runner_within \'runner config\'' -l host -x -d 'Address of the daemon.'
 complete -c runner -n '__runner_within \'runner config\'' -s h -l help -d 'Show what it does and takes.'
 complete -c runner -n '__runner_at \'runner config\' 0' -a 'reload'
+complete -c runner -n '__runner_within \'runner generate\'' -l port -x -d 'Where it is reached on the machine.'
+complete -c runner -n '__runner_within \'runner generate\'' -l publish -x -d 'The address it is reached at; beyond loopback with 0.0.0.0.'
+complete -c runner -n '__runner_within \'runner generate\'' -l gpu -x -a 'cuda rocm vulkan none' -d 'The GPU to hand over.'
+complete -c runner -n '__runner_within \'runner generate\'' -l image -x -d 'The image; made of installer/Containerfile.'
+complete -c runner -n '__runner_within \'runner generate\'' -l name -x -d 'What it is called; runner without it.'
+complete -c runner -n '__runner_within \'runner generate\'' -l api-key-file -r -F -d 'The file with the key (compose), or with variables (systemd).'
+complete -c runner -n '__runner_within \'runner generate\'' -l secret -x -d 'The secret with the key (quadlet, kube); NAME-api-key without it.'
+complete -c runner -n '__runner_within \'runner generate\'' -l output -s o -x -a '(__fish_complete_directories)' -d 'Write it there, instead of printing it.'
 complete -c runner -n '__runner_within \'runner generate\'' -s h -l help -d 'Show what it does and takes.'
-complete -c runner -n '__runner_at \'runner generate\' 0' -a 'completion'
-complete -c runner -n '__runner_at \'runner generate\' 1' -a 'bash zsh fish powershell'
+complete -c runner -n '__runner_at \'runner generate\' 0' -a 'compose quadlet systemd kube completion'
+complete -c runner -n '__runner_at \'runner generate\' 1 more' -a '(__runner_models)'
 complete -c runner -n '__runner_within \'runner ls\'' -l json -d 'Print JSON.'
 complete -c runner -n '__runner_within \'runner ls\'' -l host -x -d 'Address of the daemon.'
 complete -c runner -n '__runner_within \'runner ls\'' -s h -l help -d 'Show what it does and takes.'

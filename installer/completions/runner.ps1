@@ -3,7 +3,7 @@
 
 $script:RunnerCommands = @{
     'runner' = @{
-        Verbs = @(@('run', 'Ask a model, or chat with it.'), @('pull', 'Bring a model into the store.'), @('push', 'Publish a model in a container registry.'), @('search', 'Find models to pull.'), @('create', 'Create a model from a Modelfile'), @('adopt', 'Use models that other tools have, without a copy.'), @('list', 'List the models in the store'), @('show', 'Show what is known about a model.'), @('plan', 'Tell where a model would go, and what that takes.'), @('ps', 'List the models that are loaded or waited for.'), @('why', 'Say why a model is where it is, and what comes next.'), @('stop', 'Unload models; what they are answering ends first.'), @('pin', 'Load models and keep them in memory.'), @('unpin', 'No longer keep models in memory.'), @('cp', 'Give a model a second name'), @('rm', 'Remove models from the store.'), @('verify', 'Hold the store''s files against their digests.'), @('prune', 'Remove the files that no model uses any more.'), @('lock', 'Write down which files the models are made of.'), @('outdated', 'Show what the sources of pulled models have now'), @('update', 'Pull what is outdated, and keep the lock in step.'), @('up', 'Pull and create what runner.yaml declares.'), @('doctor', 'Look whether all is well, and say what to do where not.'), @('bench', 'Measure how fast a server is, and for how many.'), @('serve', 'Run the daemon in the foreground.'), @('shutdown', 'End the daemon, and wait until it is gone'), @('config', 'Show every setting, and where its value comes from.'), @('generate', 'Write a file for another program to standard output.'), @('ls', 'List the models in the store'))
+        Verbs = @(@('run', 'Ask a model, or chat with it.'), @('pull', 'Bring a model into the store.'), @('push', 'Publish a model in a container registry.'), @('search', 'Find models to pull.'), @('create', 'Create a model from a Modelfile'), @('adopt', 'Use models that other tools have, without a copy.'), @('list', 'List the models in the store'), @('show', 'Show what is known about a model.'), @('plan', 'Tell where a model would go, and what that takes.'), @('ps', 'List the models that are loaded or waited for.'), @('why', 'Say why a model is where it is, and what comes next.'), @('stop', 'Unload models; what they are answering ends first.'), @('pin', 'Load models and keep them in memory.'), @('unpin', 'No longer keep models in memory.'), @('cp', 'Give a model a second name'), @('rm', 'Remove models from the store.'), @('verify', 'Hold the store''s files against their digests.'), @('prune', 'Remove the files that no model uses any more.'), @('lock', 'Write down which files the models are made of.'), @('outdated', 'Show what the sources of pulled models have now'), @('update', 'Pull what is outdated, and keep the lock in step.'), @('up', 'Pull and create what runner.yaml declares.'), @('launch', 'Point a coding assistant at Runner, and start it.'), @('doctor', 'Look whether all is well, and say what to do where not.'), @('logs', 'Show what was logged.'), @('bench', 'Measure how fast a server is, and for how many.'), @('serve', 'Run the daemon in the foreground.'), @('shutdown', 'End the daemon, and wait until it is gone'), @('service', 'Have this system start Runner by itself, and watch over it.'), @('generate', 'Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.'), @('config', 'Show every setting, and where its value comes from.'), @('generate', 'Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.'), @('ls', 'List the models in the store'))
         Arguments = @()
         Repeats = $false
         Options = @{
@@ -25,6 +25,9 @@ $script:RunnerCommands = @{
             '--hidethinking' = @('', 'Don''t print its thoughts.')
             '--format' = @('=json', 'Form of the answer: json, or a JSON Schema.')
             '--keepalive' = @('any', 'How long it stays loaded: 5m, 1h, 0, or -1 for ever.')
+            '--file' = @('files', 'Put a text, or a picture, to the prompt.')
+            '--image' = @('files', 'Show it a picture.')
+            '--nowordwrap' = @('', 'Print the answer as it comes, on a terminal too.')
             '--dimensions' = @('any', 'Length of the vector, for an embedding model.')
             '--no-stdin' = @('', 'Never read standard input.')
             '--verbose' = @('', 'Print timings after the answer.')
@@ -317,12 +320,47 @@ $script:RunnerCommands = @{
             '-h' = @('', 'Show what it does and takes.')
         }
     }
+    'runner launch' = @{
+        Verbs = @()
+        Arguments = @('any', 'any')
+        Repeats = $true
+        Options = @{
+            '-m' = @('models', 'The model it is to use.')
+            '--model' = @('models', 'The model it is to use.')
+            '--config' = @('', 'Only write its settings, so that it uses Runner by default.')
+            '--restore' = @('', 'Put its settings back as they were.')
+            '--force' = @('', 'With --restore: also where a file was changed since; that change stays.')
+            '--dry-run' = @('', 'Only show what would be written and run.')
+            '--json' = @('', 'Print JSON.')
+            '--host' = @('any', 'Address of the daemon.')
+            '--help' = @('', 'Show what it does and takes.')
+            '-h' = @('', 'Show what it does and takes.')
+        }
+    }
     'runner doctor' = @{
         Verbs = @()
         Arguments = @()
         Repeats = $false
         Options = @{
             '--json' = @('', 'Print JSON.')
+            '--host' = @('any', 'Address of the daemon.')
+            '--help' = @('', 'Show what it does and takes.')
+            '-h' = @('', 'Show what it does and takes.')
+        }
+    }
+    'runner logs' = @{
+        Verbs = @()
+        Arguments = @('models')
+        Repeats = $false
+        Options = @{
+            '--request' = @('any', 'All lines of one request; the beginning of its id will do.')
+            '-f' = @('', 'Go on with what is written from now on.')
+            '--follow' = @('', 'Go on with what is written from now on.')
+            '-n' = @('any', 'Last lines, or all. [default: 50]')
+            '--lines' = @('any', 'Last lines, or all. [default: 50]')
+            '--level' = @('any', 'At least this serious: debug, info, warning, error.')
+            '--since' = @('any', 'Not older than 10m, 2h, or a time of ISO 8601.')
+            '--json' = @('', 'Print a JSON object a line.')
             '--host' = @('any', 'Address of the daemon.')
             '--help' = @('', 'Show what it does and takes.')
             '-h' = @('', 'Show what it does and takes.')
@@ -386,6 +424,8 @@ $script:RunnerCommands = @{
             '--per-model' = @('any', 'options, keep_alive and pin for single models, by name')
             '--stored-responses' = @('any', 'answers of /v1/responses to keep in memory; 0 keeps none [default: 1000]')
             '--stored-responses-size' = @('any', 'memory for them; the longest unused are forgotten first [default: 64MB]')
+            '--request-log' = @('any', 'ended requests to keep a record of, without their texts; 0 keeps none [default: 200]')
+            '--request-bodies' = @('any', 'keep what they asked and were answered as well: prompts, answers and JSON, in memory only [default: False]')
             '--load-timeout' = @('any', 'how long a load may go on without a sign of progress [default: 5m]')
             '--sandbox' = @('=on =strict =off', 'keep the processes that run models to their own files, off the network: on (as far as this system can), strict (or load nothing), off [default: on]')
             '--spare-worker' = @('=true =false', 'while models are in use, have a process ready that loads the next one [default: True]')
@@ -393,12 +433,15 @@ $script:RunnerCommands = @{
             '--origins' = @('any', 'web origins allowed beside loopback ones, comma-separated')
             '--allowed-hosts' = @('any', 'host names accepted in the Host header beside loopback ones')
             '--image-urls' = @('any', 'where images may be fetched from: host names or networks, comma-separated; * for any public address')
-            '--max-body' = @('any', 'largest request body in bytes, blobs apart [default: 67108864]')
+            '--max-body' = @('any', 'largest request body, blobs apart [default: 64MB]')
             '--registries' = @('any', 'hosts that models may come from and go to, such as runner.local,hf.co,ghcr.io; empty for any')
             '--download-rate' = @('any', 'bytes a second that downloads take at most; 0 for no limit [default: 0]')
             '--download-connections' = @('any', 'connections to one host at once while pulling and pushing [default: 8]')
             '--adopt-from' = @('any', 'tools on this machine whose files a pull may use: huggingface, ollama, docker, comma-separated; none for none [default: huggingface,ollama,docker]')
             '--log-level' = @('=debug =info =warning =error', 'least serious message that is logged [default: info]')
+            '--log-format' = @('any', 'how the daemon''s log file is written: json or text [default: json]')
+            '--log-size' = @('any', 'size of a log file before the next is begun; 0 keeps none [default: 10MB]')
+            '--log-files' = @('any', 'older log files of the daemon that are kept [default: 5]')
             '--help' = @('', 'Show what it does and takes.')
             '-h' = @('', 'Show what it does and takes.')
         }
@@ -409,6 +452,38 @@ $script:RunnerCommands = @{
         Repeats = $false
         Options = @{
             '--host' = @('any', 'Address of the daemon.')
+            '--help' = @('', 'Show what it does and takes.')
+            '-h' = @('', 'Show what it does and takes.')
+        }
+    }
+    'runner service' = @{
+        Verbs = @()
+        Arguments = @('=install =start =stop =restart =status =uninstall')
+        Repeats = $false
+        Options = @{
+            '--system' = @('', 'The machine''s service, which starts at boot; needs root.')
+            '--user' = @('', 'The service of this user, as without it; root has to say so.')
+            '--as' = @('any', 'With --system: run as this user, not as one made up.')
+            '--json' = @('', 'Print JSON.')
+            '--dry-run' = @('', 'Print files and commands, and do nothing.')
+            '--help' = @('', 'Show what it does and takes.')
+            '-h' = @('', 'Show what it does and takes.')
+        }
+    }
+    'runner generate' = @{
+        Verbs = @()
+        Arguments = @('=compose =quadlet =systemd =kube =completion', 'models')
+        Repeats = $true
+        Options = @{
+            '--port' = @('any', 'Where it is reached on the machine.')
+            '--publish' = @('any', 'The address it is reached at; beyond loopback with 0.0.0.0.')
+            '--gpu' = @('=cuda =rocm =vulkan =none', 'The GPU to hand over.')
+            '--image' = @('any', 'The image; made of installer/Containerfile.')
+            '--name' = @('any', 'What it is called; runner without it.')
+            '--api-key-file' = @('files', 'The file with the key (compose), or with variables (systemd).')
+            '--secret' = @('any', 'The secret with the key (quadlet, kube); NAME-api-key without it.')
+            '-o' = @('folders', 'Write it there, instead of printing it.')
+            '--output' = @('folders', 'Write it there, instead of printing it.')
             '--help' = @('', 'Show what it does and takes.')
             '-h' = @('', 'Show what it does and takes.')
         }
@@ -426,9 +501,18 @@ $script:RunnerCommands = @{
     }
     'runner generate' = @{
         Verbs = @()
-        Arguments = @('=completion', '=bash =zsh =fish =powershell')
-        Repeats = $false
+        Arguments = @('=compose =quadlet =systemd =kube =completion', 'models')
+        Repeats = $true
         Options = @{
+            '--port' = @('any', 'Where it is reached on the machine.')
+            '--publish' = @('any', 'The address it is reached at; beyond loopback with 0.0.0.0.')
+            '--gpu' = @('=cuda =rocm =vulkan =none', 'The GPU to hand over.')
+            '--image' = @('any', 'The image; made of installer/Containerfile.')
+            '--name' = @('any', 'What it is called; runner without it.')
+            '--api-key-file' = @('files', 'The file with the key (compose), or with variables (systemd).')
+            '--secret' = @('any', 'The secret with the key (quadlet, kube); NAME-api-key without it.')
+            '-o' = @('folders', 'Write it there, instead of printing it.')
+            '--output' = @('folders', 'Write it there, instead of printing it.')
             '--help' = @('', 'Show what it does and takes.')
             '-h' = @('', 'Show what it does and takes.')
         }
