@@ -45,7 +45,6 @@ VERBS = (
     "service",
     "generate",
     "config",
-    "generate",
 )
 ALIASES = {"ls": "list"}
 
