@@ -54,6 +54,7 @@ from runner.inference.resolve import Resolver
 from runner.inference.service import Service
 from runner.inference.sources import Sources
 from runner.inference.updates import Updates
+from runner.page.routes import Page
 from runner.protocol.devices import HOST
 from runner.scheduler import machine
 from runner.scheduler.devices import Inventory
@@ -154,7 +155,7 @@ def build(live: Live, store: Store, threads: ThreadPoolExecutor, shutdown: Calla
         checkup,
         Ledger(settings.request_log, bodies=settings.request_bodies, watcher=scheduler.view),
     )
-    app = build_app(services)
+    app = build_app(services, front=Page())
     live.tell(tuning.Parts(scheduler, workers, service, resolver, prefixes, aliases, sources, pins).take)
     return Daemon(app, scheduler, inventory, workers, jobs, sources, pins)
 

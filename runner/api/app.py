@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aiohttp import web
 
@@ -82,8 +83,18 @@ class Services:
     ledger: Ledger = field(default_factory=Ledger)
 
 
-def build_app(services: Services, patience: Patience | None = None) -> web.Application:
-    """The application, ready for `runner.api.server.serve`."""
+class Front(Protocol):
+    """What stands at `/` for browsers: a page, and paths of its own beside it."""
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        """Paths and handlers."""
+
+    async def front(self, request: web.Request) -> web.StreamResponse:
+        """The page itself."""
+
+
+def build_app(services: Services, patience: Patience | None = None, front: Front | None = None) -> web.Application:
+    """The application, ready for `runner.api.server.serve`. Without a `front` everybody gets a line of text at `/`."""
     traffic, rules = Traffic(), guard.Rules(services.settings)
     app = web.Application(
         middlewares=[
@@ -113,7 +124,12 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         Responses(services.service, services.responses),
         of_anthropic,
         Llamacpp(services.service, services.models),
-        Own(services.models, services.live or Live(services.settings), services.shutdown),
+        Own(
+            services.models,
+            services.live or Live(services.settings),
+            services.shutdown,
+            front.front if front is not None else None,
+        ),
         Upkeep(services.jobs, services.models),
         Origins(services.updates),
         Pinning(services.service),
@@ -127,6 +143,8 @@ def build_app(services: Services, patience: Patience | None = None) -> web.Appli
         OpenAPI(),
     ):
         app.add_routes(part.routes())
+    if front is not None:
+        app.add_routes(front.routes())
     if services.checkup is not None:
         app.add_routes(Doctor(services.checkup).routes())
     if services.live is not None:

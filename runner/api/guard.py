@@ -22,6 +22,9 @@ ALLOWED_ORIGIN = web.RequestKey("allowed_origin", str)
 """The request's Origin, once it has passed: what the answer's CORS headers name."""
 
 _KEYLESS = frozenset({"/health", "/livez"})
+_PAGE = "/page/"
+_PAGE_ITSELF = frozenset({"/", "/favicon.ico"})
+_READING = frozenset({"GET", "HEAD"})
 _UPLOADS = "/api/blobs/"  # as large as models are, so apart from the limit on bodies
 _AUTHORITY = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>\d{1,5}))?")
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#]*)")
@@ -84,7 +87,7 @@ class Guard:
         if len(origins) > 1 or (origins and not self._may_call(origins[0], host)):
             shown = origins[0][:100]
             raise NotAllowed(f"origin {shown!r} is not allowed; if you trust it, add it to RUNNER_ORIGINS")
-        if not origins and site is not None and not _from_here(site, host):
+        if not origins and site is not None and not _from_here(site, host) and not _is_visit(request):
             raise NotAllowed("another web site may not call Runner")
         if (origins or site is not None) and not is_preflight(request):
             _check_content_type(request)
@@ -101,7 +104,7 @@ class Guard:
         return found["scheme"] != "file" and any(allowed.fullmatch(origin.lower()) for allowed in self.origins)
 
     def _check_key(self, request: web.Request) -> None:
-        if self.key is None or request.path in _KEYLESS:
+        if self.key is None or request.path in _KEYLESS or _is_page(request):
             return
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         offered = [request.headers.get("x-api-key", "")]
@@ -204,6 +207,18 @@ def _from_here(site: str, host: str) -> bool:
     if site in ("none", "same-origin"):
         return True
     return site == "same-site" and _is_loopback_authority(host)
+
+
+def _is_page(request: web.Request) -> bool:
+    """The web page's files, which are the same for everybody and hold no data; what they ask for needs the key."""
+    return request.method in _READING and (request.path in _PAGE_ITSELF or request.path.startswith(_PAGE))
+
+
+def _is_visit(request: web.Request) -> bool:
+    """Somebody followed a link to the page, in a window of its own: the site that has the link sees nothing of it."""
+    headers = request.headers
+    is_window = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    return is_window and request.path == "/" and request.method in _READING
 
 
 def _check_content_type(request: web.Request) -> None:

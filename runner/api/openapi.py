@@ -22,7 +22,8 @@ from runner.api.fields import Answers, Dialect, Fields
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _EMPTY = "null, false, an empty text, list or object"
 _UPLOADS = frozenset({"/api/blobs/{digest}"})
-_KEYLESS = frozenset({"/health", "/livez"})
+_KEYLESS = frozenset({"/", "/health", "/livez"})
+_PAGE = ("/page/", "/favicon.ico")  # the web page's own, which change with it
 _HEADERS = {
     "x-should-retry": ("whether another try may end better: true or false", "string"),
     "Retry-After": ("seconds after which to try again", "integer"),
@@ -126,7 +127,7 @@ def _operations(routes: Iterable[web.AbstractRoute]) -> Iterable[tuple[str, str,
     """Path patterns and methods; not the HEAD that every GET brings along."""
     found = {(route.resource.canonical, route.method): route for route in routes if route.resource is not None}
     for (path, method), route in found.items():
-        if method != "HEAD" or (path, "GET") not in found:
+        if not path.startswith(_PAGE) and (method != "HEAD" or (path, "GET") not in found):
             yield path, method, route
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,17 @@ ANSWERS: Mapping[str, Answers] = {
 class Own:
     """Everything outside `/api` and `/v1`."""
 
-    def __init__(self, models: Models, live: Live, shutdown: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        models: Models,
+        live: Live,
+        shutdown: Callable[[], None],
+        front: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None,
+    ) -> None:
         self._models = models
         self._live = live
         self._shutdown = shutdown
+        self._front = front
 
     def routes(self) -> tuple[web.RouteDef, ...]:
         """Paths and handlers."""
@@ -96,9 +103,15 @@ class Own:
             web.post("/runner/config/reload", self.reload),
         )
 
-    async def root(self, request: web.Request) -> web.Response:
-        """What people and probes see first."""
-        return web.Response(text="Runner is running")
+    async def root(self, request: web.Request) -> web.StreamResponse:
+        """What people and probes see first: a line of text, and for browsers the page."""
+        is_browser = "text/html" in request.headers.get("Accept", "")
+        if self._front is None or not is_browser:
+            response: web.StreamResponse = web.Response(text="Runner is running")
+        else:
+            response = await self._front(request)
+        response.headers["Vary"] = "Accept"
+        return response
 
     async def alive(self, request: web.Request) -> web.Response:
         """The event loop turns."""

@@ -1,0 +1,53 @@
+// Numbers as people read them. Knows no element.
+
+export function bytes(count) {
+  if (!count) return "0 B";
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const power = Math.min(Math.floor(Math.log10(count) / 3), units.length - 1);
+  const value = count / 1000 ** power;
+  return `${value >= 100 || power < 2 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
+}
+
+export function duration(ms) {
+  if (ms === null || ms === undefined || Number.isNaN(ms)) return "–";
+  if (ms < 1) return "0 ms";
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 60) return `${minutes} min ${Math.round((ms % 60_000) / 1000)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+export const count = (number) => (number === null || number === undefined ? "–" : number.toLocaleString("en-US"));
+
+export const rate = (number) =>
+  number ? `${number >= 100 ? Math.round(number) : number.toFixed(1)} tokens/s` : "";
+
+export const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+
+/** A moment: today's as the time, others as the day. */
+export function moment(text) {
+  const at = new Date(text);
+  if (Number.isNaN(at.getTime())) return "";
+  const today = new Date().toDateString() === at.toDateString();
+  if (today) return at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return at.toLocaleDateString([], { year: "numeric", month: "short", day: "numeric" });
+}
+
+/** How long until then; models that stay for ever have a date a century away. */
+export function until(text) {
+  const left = new Date(text).getTime() - Date.now();
+  if (left > 50 * 365 * 86_400_000) return "stays";
+  return left > 0 ? `${duration(Math.round(left / 1000) * 1000)} left` : "leaving";
+}
+
+/** `demo:latest` is `demo` to everybody. */
+export const short = (name) => name.replace(/:latest$/, "");
+
+export const ordinal = (number) => {
+  const tens = number % 100;
+  const word = tens > 10 && tens < 14 ? "th" : { 1: "st", 2: "nd", 3: "rd" }[number % 10] ?? "th";
+  return `${number}${word}`;
+};
+
+export const isLater = (one, other) => new Date(one) > new Date(other);
