@@ -316,6 +316,11 @@ def test_a_long_answer_is_cut_and_says_so() -> None:
          {"text": "(left out) and (left out)"}),
         ({"token_ids": list(range(2050))}, {"token_ids": [*range(2048), "(2 more, not kept)"]}),
         ({"password": None, "key": ""}, {"password": None, "key": ""}),
+        ({"source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}, {"source": {"type": "base64",
+         "media_type": "image/png", "data": "(an image or other data: 4 characters)"}}),
+        ({"images": ["aGk="], "image_url": {"url": "data:image/png;base64,aGk="}}, {"images":
+         ["(an image or other data: 4 characters)"], "image_url": {"url": "(an image or other data: 26 characters)"}}),
+        ({"image_url": "https://example.org/a.png"}, {"image_url": "https://example.org/a.png"}),
     ],
 )  # fmt: skip
 def test_what_is_redacted(given: dict[str, Any], kept: dict[str, Any]) -> None:
