@@ -19,6 +19,8 @@ _LONGEST = 32 * 1024  # characters of one text
 _MOST_ITEMS = 2048  # of a list
 _SMALL = 2048  # bytes of a field that is kept where all of them are too much
 _ENCODED = re.compile(r"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/_=\r\n-]{256,}")
+_DATA = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
+_IMAGES = frozenset({"images", "image", "image_url", "image_data", "b64_json", "file_data"})
 _SECRET = re.compile(
     r"api[_-]?key|apikey|authorization|password|passwd|secret|credential|private[_-]?key|(?:^|[_-])token$|bearer|cookie",
     re.IGNORECASE,
@@ -63,13 +65,27 @@ def _small(value: Any) -> Any:
 
 
 def _object(value: dict[str, Any]) -> dict[str, Any]:
-    return {_text(name): _field(name, each) for name, each in value.items()}
+    is_encoded = value.get("type") == "base64"  # Anthropic's images
+    return {_text(name): _field(name, each, is_encoded and name == "data") for name, each in value.items()}
 
 
-def _field(name: str, value: Any) -> Any:
+def _field(name: str, value: Any, is_image: bool) -> Any:
     if isinstance(value, str) and value and _SECRET.search(name):
         return _LEFT_OUT
-    return _value(value)
+    if not is_image and name not in _IMAGES:
+        return _value(value)
+    if isinstance(value, list):
+        return [_image(each) if isinstance(each, str) else _value(each) for each in value[:_MOST_ITEMS]]
+    return _image(value) if isinstance(value, str) else _value(value)
+
+
+def _image(text: str) -> str:
+    """What stands where images do, unless it says where one is."""
+    return _text(text) if text[:8].lower().startswith(("http://", "https://")) else _note(text)
+
+
+def _note(text: str) -> str:
+    return f"(an image or other data: {len(text)} characters)"
 
 
 def _value(value: Any) -> Any:
@@ -85,7 +101,7 @@ def _value(value: Any) -> Any:
 
 def _text(text: str) -> str:
     """A text without what looks like a key; base64 as a note; a long one as its beginning."""
-    if len(text) >= 256 and _ENCODED.fullmatch(text):
-        return f"(an image or other data: {len(text)} characters)"
+    if _DATA.match(text) or (len(text) >= 256 and _ENCODED.fullmatch(text)):
+        return _note(text)
     text = _KEY.sub(_LEFT_OUT, text)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ({len(text) - _LONGEST} more characters, not kept)"

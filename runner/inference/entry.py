@@ -207,7 +207,7 @@ def together(legs: Iterable[Figures]) -> Figures:
         min(firsts, default=None),
         _most(each.prefill for each in figures),
         decode,
-        completion / decode if completion and decode and decode >= _SETTLED else None,
+        completion / decode if completion and decode and any(each.tokens_per_second for each in figures) else None,
     )
 
 

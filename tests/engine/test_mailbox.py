@@ -10,6 +10,7 @@ import pytest
 
 from runner.conversation import Message
 from runner.engine.mailbox import Mailbox
+from runner.engine.shown import Shown, shown
 from runner.engine.voice import Voice, Voices
 from runner.errors import ContextOverflow, InvalidRequest, TemplateFailed, Unsupported
 from runner.formats import Thinking
@@ -106,6 +107,29 @@ def test_no_bos_where_neither_model_nor_template_wants_one() -> None:
 def test_texts_and_tokens_are_taken_as_they_are() -> None:
     assert mailbox().sequence(generate(TextPrompt("hi"))).tokens == [BOS, *letters("hi")]
     assert mailbox().sequence(generate(TokenPrompt((9, 8)))).tokens == [9, 8]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        (chat("hi"), "hi|"),
+        (TextPrompt("hi"), "hi"),
+        (TokenPrompt((LETTERS + 97, EOS)), "a</s>"),
+        (chat("old" * 20, "older" * 10, "new"), "<s>new|"),  # what was left of it
+    ],
+)
+def test_a_prompt_is_told_back_to_whoever_asks(prompt: Prompt, text: str) -> None:
+    command = generate(prompt, truncate=True)
+    assert mailbox().sequence(command).request.shown is None
+    whole = mailbox().sequence(msgspec.structs.replace(command, show=100)).request.shown
+    assert whole == Shown(text, 0)
+    beginning = mailbox().sequence(msgspec.structs.replace(command, show=1)).request.shown
+    assert beginning == Shown(text[:1], len(text) - 1)
+
+
+def test_a_prompt_is_cut_between_characters() -> None:
+    assert shown("aé", 2) == Shown("a", 2)
+    assert shown("aé", 3) == Shown("aé")
 
 
 def test_infill_is_framed() -> None:
