@@ -40,6 +40,7 @@ class Setting(msgspec.Struct, frozen=True):
     value: Any
     first: bool = False
     missing: bool = False
+    frame: bool = False
 
 
 def decoded(content: bytes) -> str:
@@ -59,9 +60,10 @@ def applied(text: str, form: Format, settings: Sequence[Setting]) -> tuple[str, 
     for setting in settings:
         old, stood = places.found(data, setting.at), places.standing(data, setting.at)
         is_there = old is not places.ABSENT
-        if is_there and setting.missing:
+        if is_there and (setting.missing or setting.frame):
             continue
-        changes.append(Change(setting.at, setting.value, stood, old if is_there else None))
+        if not setting.frame:
+            changes.append(Change(setting.at, setting.value, stood, old if is_there else None))
         if is_there and old == setting.value and type(old) is type(setting.value):
             continue
         text = editor.put(text, setting.at, setting.value, setting.first)
@@ -83,13 +85,18 @@ def undone(text: str, form: Format, changes: Sequence[Change]) -> str:
         if change.replaced:
             text, data = editor.put(text, change.at, change.old), places.put(data, change.at, change.old)
         else:
-            at = change.at
-            text, data = editor.drop(text, at), places.dropped(data, at)
-            while len(at) - 1 > change.stood and not places.found(data, at[:-1]):
+            at, data = change.at, places.dropped(data, change.at)
+            while len(at) - 1 > change.stood and not _of_note(places.found(data, at[:-1]), at[-2]):
                 at = at[:-1]
-                text, data = editor.drop(text, at), places.dropped(data, at)
+                data = places.dropped(data, at)
+            text = editor.drop(text, at)
         _check(editor, text, data, change.at)
     return mark + text
+
+
+def _of_note(container: Any, key: Key) -> bool:
+    """False when nothing is left in it but what it is found by."""
+    return bool(container) and container != key
 
 
 def merged(before: Sequence[Change], after: Sequence[Change]) -> list[Change]:

@@ -67,7 +67,7 @@ def put(text: str, at: Sequence[Key], value: Any, first: bool = False) -> str:
     while rest:
         part = node.part(rest[0])
         if part is None:
-            return _inserted(text, node, rest[0], places.nested(rest[1:], value), first)
+            return _inserted(text, node, rest[0], places.entry(rest[0], places.nested(rest[1:], value)), first)
         node, rest = part.node, rest[1:]
         if node.value is None:
             break

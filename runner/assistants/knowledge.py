@@ -23,8 +23,9 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One thing that is set in a file: `value` goes to `at`, whatever stood there before.
 
     With `config`, only `--config` sets it: what makes Runner the default. With `key`, only when Runner has an API key
-    (true) or has none (false). With `missing`, only where nothing stands yet. A new entry of a list goes to its end, or
-    with `first` to its beginning.
+    (true) or has none (false). With `missing`, only where nothing stands yet; so is a `frame`,
+    without which the file would be none, and which stays when all else is taken out again. A new entry of a list goes
+    to its end, or with `first` to its beginning.
     """
 
     at: list[Key]
@@ -33,6 +34,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: bool | None = None
     first: bool = False
     missing: bool = False
+    frame: bool = False
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

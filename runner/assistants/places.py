@@ -73,9 +73,16 @@ def standing(data: Any, at: Sequence[Key]) -> int:
 
 
 def nested(at: Sequence[Key], value: Any) -> Any:
-    """`value` below containers that hold nothing else."""
+    """`value` below containers that hold nothing else, but what tells an entry of a list from others."""
     for key in reversed(at):
-        value = {key: value} if isinstance(key, str) else [value]
+        value = {key: value} if isinstance(key, str) else [entry(key, value)]
+    return value
+
+
+def entry(key: Key, value: Any) -> Any:
+    """What is new in a list, so that it is found again under `key`."""
+    if isinstance(key, dict) and isinstance(value, dict) and not key.items() <= value.items():
+        return {**key, **value}
     return value
 
 
@@ -91,10 +98,10 @@ def put(data: Any, at: Sequence[Key], value: Any, first: bool = False) -> Any:
         changed = data.copy()
         changed[place] = put(data[place], rest, value, first)
         return changed
-    entry = nested(rest, value)
+    new = entry(key, nested(rest, value))
     if isinstance(key, str):
-        return {**data, key: entry}
-    return [entry, *data] if first else [*data, entry]
+        return {**data, key: new}
+    return [new, *data] if first else [*data, new]
 
 
 def dropped(data: Any, at: Sequence[Key]) -> Any:

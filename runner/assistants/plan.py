@@ -111,7 +111,7 @@ def chosen_path(file: File, machine: Machine, read: Read) -> Path | None:
 
 def _settings(steps: Sequence[Step], blanks: dict[str, Any], has_key: bool, config: bool) -> list[Setting]:
     return [
-        Setting(fill.filled(step.at, blanks), fill.filled(step.value, blanks), step.first, step.missing)
+        Setting(fill.filled(step.at, blanks), fill.filled(step.value, blanks), step.first, step.missing, step.frame)
         for step in steps
         if (config or not step.config) and step.key in (None, has_key)
     ]

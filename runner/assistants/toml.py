@@ -7,6 +7,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import ParseError, TOMLKitError
+from tomlkit.items import Comment, Table
 
 from runner.assistants import places
 from runner.assistants.errors import Clash, Unreadable
@@ -27,8 +28,9 @@ def put(text: str, at: Sequence[Key], value: Any, first: bool = False) -> str:
     assert isinstance(name, str), "a list in TOML"
     if not isinstance(table, MutableMapping):
         raise Clash(f"holds another kind of value where a table with {name!r} belongs")
+    comments = _comments_after(table[name]) if name in table else ""
     table[name] = inner
-    return tomlkit.dumps(document)
+    return _with_comments(tomlkit.dumps(document), comments)
 
 
 def drop(text: str, at: Sequence[Key]) -> str:
@@ -36,8 +38,25 @@ def drop(text: str, at: Sequence[Key]) -> str:
     document = _read(text)
     if places.found(document, at) is places.ABSENT:
         return text
-    del _table(document, at[:-1])[at[-1]]
-    return tomlkit.dumps(document)
+    owner = _table(document, at[:-1])
+    comments = _comments_after(owner[at[-1]])
+    del owner[at[-1]]
+    return _with_comments(tomlkit.dumps(document), comments)
+
+
+def _with_comments(text: str, comments: str) -> str:
+    return text + ("\n" if comments and text.strip() else "") + comments
+
+
+def _comments_after(item: Any) -> str:
+    """The comments below a table's last value: tomlkit counts them as its own, and whoever wrote them may not."""
+    kept: list[str] = []
+    for key, part in reversed(item.value.body if isinstance(item, Table) else []):
+        if key is not None:
+            return _comments_after(part) + "".join(kept)
+        if isinstance(part, Comment):
+            kept.insert(0, part.as_string().strip() + "\n")
+    return "".join(kept)
 
 
 def _table(document: Any, at: Sequence[Key]) -> Any:

@@ -38,7 +38,8 @@ def put(text: str, at: Sequence[Key], value: Any, first: bool = False) -> str:
     while reach < len(at):
         inner = _child(node, data, at[reach])
         if inner is None:
-            return _inserted(text, node, at[reach], places.nested(at[reach + 1 :], value), first)
+            new = places.entry(at[reach], places.nested(at[reach + 1 :], value))
+            return _inserted(text, node, at[reach], new, first)
         pair, data, reach = inner, data[places.child(data, at[reach])], reach + 1
         if data is None or not isinstance(pair[-1], yaml.CollectionNode) or pair[-1].flow_style or reach == len(at):
             return _replaced(text, node, pair, at[reach - 1], places.put(data, at[reach:], value, first))
@@ -101,7 +102,9 @@ def _replaced(text: str, owner: yaml.CollectionNode, pair: tuple[yaml.Node, ...]
         raise Clash(f"has braces or brackets around {places.written([key])}; write them as lines")
     start, column = _offset(text, pair[0].start_mark), int(pair[0].start_mark.column)
     new = _dumped({key: value} if isinstance(key, str) else value, column).lstrip(" ").rstrip("\n")
-    end = max(_end(text, pair[-1]), _offset(text, pair[0].end_mark))
+    end = _end(text, pair[-1])
+    if len(pair) == 2:
+        end = max(end, _offset(text, pair[0].end_mark))
     if text[end - 1 : end] == "\n":  # a block of text ends with its line
         new += "\n"
     if len(pair) == 2 and end == _offset(text, pair[0].end_mark):  # a key without a value
