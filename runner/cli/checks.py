@@ -19,7 +19,8 @@ from runner import __version__
 from runner.cli import autostart, wording
 from runner.cli.client import Client
 from runner.cli.failures import Failure, Refused
-from runner.config import Settings
+from runner.config import Address, Settings
+from runner.log.places import folder
 from runner.protocol.checkup import MODULE, SECONDS, Finding, of_disk, of_process
 
 _EXAMINED = SECONDS + 15  # seconds: the daemon runs that process too
@@ -39,7 +40,7 @@ def _asked(client: Client) -> Iterator[Finding]:
     try:
         theirs = client.get("/api/version").get("runner")
         if not isinstance(theirs, str):
-            yield _stranger(url, "it is no Runner")
+            yield _stranger(client.address, "it is no Runner")
             return
         if theirs == __version__:
             yield Finding("daemon", "ok", f"Runner {theirs} answers at {url}")
@@ -57,15 +58,24 @@ def _asked(client: Client) -> Iterator[Finding]:
         else:
             yield Finding("daemon", "fail", refusal.message, "`runner shutdown`, and again; the daemon's log says more")
     except Failure as failure:
-        yield _stranger(url, failure.message)
+        yield _stranger(client.address, failure.message)
     except msgspec.ValidationError as error:
-        yield _stranger(url, str(error))
+        yield _stranger(client.address, str(error))
 
 
-def _stranger(url: str, why: str) -> Finding:
-    return Finding(
-        "daemon", "fail", f"something answers at {url}, but {why}", "end it, or set RUNNER_HOST to another port"
-    )
+def _stranger(address: Address, why: str) -> Finding:
+    who = (holder_of(address.port) if address.is_loopback else "") or "something"
+    said = f"{who} answers at {address.url}, but {why}"
+    return Finding("daemon", "fail", said, "end it, or set RUNNER_HOST to another port")
+
+
+def holder_of(port: int) -> str:
+    """The process that listens on a port of this machine; empty where the system doesn't tell."""
+    with suppress(psutil.Error, OSError):
+        for each in psutil.net_connections("tcp"):
+            if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid:
+                return f"{psutil.Process(each.pid).name()} (process {each.pid})"
+    return ""
 
 
 def without_daemon(settings: Settings) -> Iterator[Finding]:
@@ -79,7 +89,7 @@ def without_daemon(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("daemon", "warn", f"{none}, and autostart is off", "`runner serve`")
     yield from _store(settings.models)
-    yield from _logs(settings.folders.state / "logs")
+    yield from _logs(folder(settings.folders.state))
     available = psutil.virtual_memory().available
     said = f"{wording.size(available)} are free"
     if available < _LITTLE_MEMORY:

@@ -49,6 +49,7 @@ VERBS = (
 ALIASES = {"ls": "list"}
 
 _TWICE = re.compile(r"\[\[(.*?)\](?:\.\.\.)?\](\.\.\.)?")
+_NEGATIVE = re.compile(r"-[0-9][0-9a-z.]*")
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -158,7 +159,11 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def _with_values(arguments: list[str]) -> list[str]:
-    """`--think` alone means `--think=true`; an option whose value may be left out is not known to typer."""
+    """`--think` alone means `--think=true`; an option whose value may be left out is not known to typer. And a negative
+    number that a setting is set to is no option."""
+    if arguments[:2] == ["config", "set"] and "--" not in arguments:
+        below = [each for each in arguments if _NEGATIVE.fullmatch(each)]
+        return [*(each for each in arguments if each not in below), *(["--"] if below else []), *below]
     if arguments[:1] != ["run"]:
         return arguments
     end = arguments.index("--") if "--" in arguments else len(arguments)

@@ -5,8 +5,10 @@ inside. A line of JSON for each finding; a build that can't compute here ends it
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
@@ -18,6 +20,7 @@ from runner.engine.sandbox import places
 from runner.engine.sandbox.enter import Work, enter
 from runner.errors import RunnerError
 from runner.llama import library
+from runner.llama.devices import survey
 from runner.protocol.checkup import REINSTALL, Finding
 from runner.protocol.sandbox import NEEDED, WORDS, Mode, Promise, Sandbox
 
@@ -35,6 +38,8 @@ def main(arguments: list[str]) -> int:
         _say(answers, Finding("sandbox", "fail", error.message, "set sandbox to on, or off"))
         return 0
     _say(answers, of_promises(promises, mode))
+    with suppress(RunnerError):  # the decode will say it better
+        _say(answers, _of_build())
     began = time.monotonic()
     try:
         found = probe.decoded(model)
@@ -45,6 +50,15 @@ def main(arguments: list[str]) -> int:
     on = ", ".join(found["devices"])
     _say(answers, Finding("engine", "ok", f"llama-cpp-python {found['engine']} computes on {on} ({took:.1f} s)"))
     return 0
+
+
+def _of_build() -> Finding:
+    """What this llama.cpp was built with. Told before anything is computed, which may be its end."""
+    library.start()
+    found = survey(library.version())
+    features = " ".join(re.findall(r"(\w+) = 1", found.system)) or "nothing that it names"
+    said = f"llama-cpp-python {found.engine} with {', '.join(found.backends)}; its code for processors uses {features}"
+    return Finding("build", "ok", said)
 
 
 def of_promises(promises: tuple[Promise, ...], mode: Mode) -> Finding:

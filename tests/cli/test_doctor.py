@@ -140,7 +140,7 @@ def test_something_else_at_the_address(tmp_path: Path) -> None:
         thread.start()
         told = found(CommandLine(address, tmp_path), tmp_path, check=1)
         thread.join()
-    assert "something answers" in told["daemon"]["said"]
+    assert "but what answers" in told["daemon"]["said"]
 
 
 def test_config_reload_and_what_waits(daemon: FakeDaemon, runner: CommandLine) -> None:

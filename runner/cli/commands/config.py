@@ -1,77 +1,165 @@
-"""`runner config`: every setting, its value, and where the value comes from."""
+"""`runner config`: every setting, its value, and where the value comes from; and setting them in the file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from runner.cli import output, wording
+from runner.cli import output, settingcard, settingsfile
 from runner.cli.arguments import AsJson, Host
 from runner.cli.client import Client
-from runner.cli.connect import daemon, settings
+from runner.cli.connect import daemon, usable_settings
 from runner.cli.failures import Exit, Failure
-from runner.config import SETTINGS, Address, ModelSettings, Places, Settings
+from runner.cli.settingsfile import WHEN, Outcome
+from runner.config import SETTINGS, ConfigError, Settings, config_file
+from runner.config.naming import Named, named
 
 EXAMPLES = """
 runner config
-runner config --json
+runner config get keep_alive
+runner config set keep_alive 30m
+runner config set per_model.qwen3:0.6b.options.num_ctx 32768
+runner config unset keep_alive
 runner config reload
 """
-_SECRET = "api_key"
 _ASK = 5.0  # seconds
-_WHEN = {
-    "now": "in force",
-    "load": "in force; a loaded model that it concerns is let go, and loaded anew at its next request",
-    "start": "waits until the daemon is started again: `runner shutdown`, then `runner serve`",
-}
-_SPANS = ("queue_timeout", "keep_alive", "load_timeout")
-_SIZES = ("prefix_ram", "prefix_disk")
 
 
 def command(
     action: Annotated[
-        str | None, typer.Argument(metavar="[reload]", help="Have the daemon read config.yaml again now.")
+        str | None,
+        typer.Argument(metavar="[get|set|unset|reload]", help="Reload has the daemon read config.yaml again now."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A setting; with dots an entry of options, aliases or per_model."),
+    ] = None,
+    value: Annotated[
+        str | None, typer.Argument(metavar="[VALUE]", help="What to set it to; without it, standard input is read.")
     ] = None,
     as_json: AsJson = False,
     host: Host = None,
 ) -> None:
-    """Show every setting, and where its value comes from.
+    """Show the settings, or change them in config.yaml.
 
-    A setting is given as a flag of `runner serve`, as RUNNER_<NAME> in the environment, or in config.yaml, in this
-    order of weight. The daemon sees a change of config.yaml by itself, within a few seconds.
+    Bare, every one with its value and where that comes from. A setting is given as a flag of `runner serve`, as
+    RUNNER_<NAME> in the environment, or in config.yaml, in this order of weight. What `set` and `unset` write is
+    checked first, and all else in the file stays as it stands. The daemon sees a change of config.yaml by itself,
+    within a few seconds.
     """
-    if action is not None:
-        _reload(action, as_json, host)
-        return
-    found = settings(host)
-    values: dict[str, Any] = {row.name: _shown(row.name, getattr(found, row.name)) for row in SETTINGS}
+    takes = {None: 0, "reload": 0, "get": 1, "unset": 1, "set": 2}
+    if action not in takes:
+        raise Failure(f"config takes get, set, unset, reload or nothing, not {action!r}", Exit.USAGE)
+    given = [each for each in (name, value) if each is not None]
+    if len(given) > takes[action] or (takes[action] and name is None):
+        words = {0: "nothing more", 1: "NAME", 2: "NAME VALUE"}[takes[action]]
+        raise Failure(f"config {action} takes {words}", Exit.USAGE)
+    if action is None:
+        _show(as_json, host)
+    elif action == "reload":
+        _reload(as_json, host)
+    elif action == "get":
+        _get(str(name), as_json, host)
+    elif action == "set":
+        _set(str(name), value, as_json, host)
+    else:
+        _unset(str(name), as_json, host)
+
+
+def _show(as_json: bool, host: str | None) -> None:
+    found, problem = usable_settings(host)
+    values: dict[str, Any] = {row.name: settingcard.shown(row.name, getattr(found, row.name)) for row in SETTINGS}
     if as_json:
         output.data([{"name": name, "value": value, "source": found.sources[name]} for name, value in values.items()])
+    else:
+        output.table(
+            ("NAME", "VALUE", "FROM"),
+            ((name, settingcard.cell(value), found.sources[name]) for name, value in values.items()),
+        )
+        file = config_file(found.folders)
+        output.say(f"\nSettings file: {file}{'' if file.exists() else ' (not there)'}")
+        _tell_what_waits(found)
+    if problem is not None:
+        detail = "  what of the file can be used is shown above; a daemon that runs goes on with what it had"
+        raise Failure(problem, Exit.USAGE, detail)
+
+
+def _get(name: str, as_json: bool, host: str | None) -> None:
+    meant = _named(name)
+    found, problem = usable_settings(host)
+    if problem is not None:
+        output.say(f"Warning: {output.on_one_line(problem)}")
+    value = _value(meant, found)
+    if value is None:
+        raise Failure(f"{meant} is not set")
+    if as_json:
+        output.data({"name": str(meant), "value": value, "source": found.sources[meant.row.name]})
+    else:
+        output.line(settingcard.cell(value))
+
+
+def _set(name: str, value: str | None, as_json: bool, host: str | None) -> None:
+    meant = _named(name)
+    if value is None:
+        if sys.stdin.isatty():
+            raise Failure("config set takes NAME VALUE", Exit.USAGE)
+        value = sys.stdin.read().strip()
+    done = settingsfile.set_value(usable_settings(host)[0], meant, value)
+    _tell(meant, done, "is set in", as_json)
+
+
+def _unset(name: str, as_json: bool, host: str | None) -> None:
+    before = usable_settings(host)[0]
+    try:
+        meant = named(name)
+    except ConfigError as error:
+        if not settingsfile.drop_stranger(before, name):
+            raise Failure(str(error), Exit.USAGE) from None
+        output.say(f"{name}, which is no setting, is taken out of {config_file(before.folders)}")
         return
-    output.table(
-        ("NAME", "VALUE", "FROM"), ((name, _cell(value), found.sources[name]) for name, value in values.items())
-    )
-    file = found.folders.config / "config.yaml"
-    output.say(f"\nSettings file: {file}{'' if file.exists() else ' (not there)'}")
-    _tell_what_waits(found)
+    _tell(meant, settingsfile.unset(before, meant), "is not set in", as_json)
 
 
-def _reload(action: str, as_json: bool, host: str | None) -> None:
-    if action != "reload":
-        raise Failure(f"config takes nothing or reload, not {action!r}", Exit.USAGE)
+def _tell(meant: Named, done: Outcome, words: str, as_json: bool) -> None:
+    file, value = config_file(done.found.folders), _value(meant, done.found)
+    if as_json:
+        row = {"name": str(meant), "value": value, "source": done.found.sources[meant.row.name], "file": str(file)}
+        output.data({**row, "changed": done.changed, "daemon": done.taken})
+    else:
+        output.line(f"{meant} {words} {file}{'' if done.changed else ', as before'}")
+    for each in done.words:
+        output.say(f"{meant}: {each}")
+
+
+def _value(meant: Named, found: Settings) -> Any:
+    """As it would be written in the file; None for an entry that isn't there."""
+    value = meant.of(found)
+    if value == float("inf"):
+        return "-1"  # as it can be written; "forever" is for the eye
+    if not meant.inside:
+        return settingcard.shown(meant.row.name, value)
+    return None if value is None else settingcard.part(value, meant.inside[-1])
+
+
+def _named(name: str) -> Named:
+    try:
+        return named(name)
+    except ConfigError as error:
+        raise Failure(str(error), Exit.USAGE) from None
+
+
+def _reload(as_json: bool, host: str | None) -> None:
     change = daemon(host, autostart=False, warns=False).post("/runner/config/reload", {})
     if as_json:
         output.data(change)
         return
-    for key, words in _WHEN.items():
+    for key, words in WHEN.items():
         if names := change.get(key):
             output.line(f"{', '.join(map(str, names))}: {words}")
-    if not any(change.get(key) for key in _WHEN):
+    if not any(change.get(key) for key in WHEN):
         output.line("nothing has changed")
 
 
@@ -83,39 +171,4 @@ def _tell_what_waits(found: Settings) -> None:
             output.say(f"The daemon goes on with what it had: {said['refused']}")
         waiting = [str(row.get("name")) for row in said.get("settings", []) if row.get("waiting") is not None]
         if waiting:
-            output.say(f"{', '.join(waiting)}: {_WHEN['start']}")
-
-
-def _shown(name: str, value: Any) -> Any:
-    """A value as the configuration would write it; secrets are not shown."""
-    if name == _SECRET:
-        return "(set)" if value else ""
-    if name in _SPANS:
-        return wording.duration(value)
-    if name in _SIZES:
-        return f"{value / 2**20:g}MB"
-    if name == "num_parallel" and value == 0:
-        return "auto"
-    if isinstance(value, Address | Path | Places):
-        return str(value)
-    if name == "per_model":
-        return {model: _entry(entry) for model, entry in value.items()}
-    if isinstance(value, Mapping):
-        return [f"{name}={model}" for name, model in value.items()]
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _entry(entry: ModelSettings) -> dict[str, Any]:
-    """What is set of a model's entry."""
-    found: dict[str, Any] = {"options": dict(entry.options)} if entry.options else {}
-    if entry.keep_alive is not None:
-        found["keep_alive"] = wording.duration(entry.keep_alive)
-    return found | ({"pin": True} if entry.pin else {})
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return json.dumps(value) if value else ""
-    return ",".join(value) if isinstance(value, list) else str(value)
+            output.say(f"{', '.join(waiting)}: {WHEN['start']}")

@@ -1,0 +1,137 @@
+"""`runner config get`, `set` and `unset`: the file, what is said, and what the daemon has made of it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.config import SETTINGS
+from tests.cli.command_line import CommandLine
+from tests.cli.fake_daemon import FakeDaemon
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """With an address where nobody listens."""
+    monkeypatch.setenv("RUNNER_HOME", str(tmp_path))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return CommandLine(f"127.0.0.1:{probe.getsockname()[1]}", tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config" / "config.yaml"
+
+
+def test_set_get_and_unset(alone: CommandLine, file: Path) -> None:
+    done = alone("config", "set", "keep_alive", "30m")
+    assert done.stdout == f"keep_alive is set in {file}\n"
+    assert done.stderr == "keep_alive: counts when the daemon starts; none runs now\n"
+    assert file.read_text() == "keep_alive: 30m\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert alone("config", "get", "keep_alive").stdout == "30m\n"
+    assert json.loads(alone("config", "get", "keep_alive", "--json").stdout) == {
+        "name": "keep_alive", "value": "30m", "source": f"file {file}",
+    }  # fmt: skip
+    assert ", as before" in alone("config", "set", "keep_alive", "30m").stdout
+    alone("config", "set", "queue_timeout", "-1")
+    alone("config", "set", "per_model.qwen3:0.6b.options.num_ctx", "32768")
+    assert alone("config", "get", "per_model.qwen3:0.6b.options.num_ctx").stdout == "32768\n"
+    assert alone("config", "get", "per_model.qwen3:0.6b").stdout == '{"options": {"num_ctx": 32768}}\n'
+    assert "is not set" in alone("config", "get", "per_model.qwen3:0.6b.keep_alive", check=1).stderr
+    said = json.loads(alone("config", "unset", "keep_alive", "--json").stdout)
+    assert (said["value"], said["source"], said["changed"], said["daemon"]) == ("5m", "default", True, None)
+    assert file.read_text() == "queue_timeout: -1\nper_model:\n  qwen3:0.6b:\n    options: {num_ctx: 32768}\n"
+
+
+def test_a_key_is_never_shown_and_nobody_else_reads_it(alone: CommandLine, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text("keep_alive: 1h\n")
+    file.chmod(0o644)
+    link = file.with_name("link.yaml")
+    file.rename(link)
+    file.symlink_to(link)
+    done = alone("config", "set", "api_key", stdin="hush 123\n")
+    assert "hush" not in done.stdout + done.stderr
+    assert (file.is_symlink(), link.stat().st_mode & 0o777) == (True, 0o600)
+    assert link.read_text() == "keep_alive: 1h\napi_key: hush 123\n"
+    assert alone("config", "get", "api_key").stdout == "(set)\n"
+    assert "hush" not in alone("config", "--json").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["set", "keepalive", "1m"], "did you mean keep_alive"),
+        (["set", "keep_alive", "soon"], "keep_alive takes seconds"),
+        (["set", "per_model.demo.options.num_ctx", "much"], "num_ctx"),
+        (["get"], "config get takes NAME"),
+        (["get", "keep_alive", "1m"], "config get takes NAME"),
+        (["reload", "keep_alive"], "config reload takes nothing more"),
+        (["put", "keep_alive"], "config takes get, set"),
+    ],
+)
+def test_what_cannot_be_leaves_the_file(alone: CommandLine, file: Path, arguments: list[str], said: str) -> None:
+    assert said in alone("config", *arguments, check=2).stderr
+    assert not file.exists()
+
+
+def test_a_file_that_is_wrong_is_shown_as_far_as_it_goes_and_put_right(alone: CommandLine, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text("max_queue: 7\nkeep_alive: soon\nnonsense: 1\n")
+    shown = alone("config", check=2)
+    assert ["max_queue", "7", "file", str(file)] in [line.split() for line in shown.stdout.splitlines()]
+    assert "keep_alive" in shown.stderr.splitlines()[-2] or "nonsense" in shown.stderr.splitlines()[-2]
+    assert "the rest of the file can't be used" in alone("config", "set", "keep_alive", "5m").stderr
+    assert "is taken out" in alone("config", "unset", "nonsense").stderr
+    assert file.read_text() == "max_queue: 7\nkeep_alive: 5m\n"
+    alone("config")
+    file.write_text("max_queue: [\n")
+    assert "edit it yourself" in alone("config", "set", "max_queue", "8", check=2).stderr
+    assert file.read_text() == "max_queue: [\n"
+
+
+def test_what_outweighs_the_file_is_said(alone: CommandLine) -> None:
+    said = alone("config", "set", "keep_alive", "1h", RUNNER_KEEP_ALIVE="2h").stderr
+    assert "RUNNER_KEEP_ALIVE in the environment outweighs it here" in said
+    assert "without a key" in alone("config", "set", "host", "0.0.0.0:1", RUNNER_HOST="").stderr
+
+
+def test_what_a_daemon_made_of_it(daemon: FakeDaemon, runner: CommandLine, tmp_path: Path) -> None:
+    home = {"RUNNER_HOME": str(tmp_path)}
+    daemon.refusals["/runner/config/reload"] = (200, {"now": [], "load": [], "start": []})
+
+    def says(**row: Any) -> tuple[str, str]:
+        refused = row.pop("refused", None)
+        rows = [{"name": "keep_alive", "value": 1, "source": f"file {tmp_path}/config/config.yaml", "applies": "now"}]
+        daemon.refusals["/runner/config"] = (200, {"runner": "x", "settings": [rows[0] | row], "refused": refused})
+        done = runner("config", "set", "keep_alive", "1h", "--json", **home)
+        return json.loads(done.stdout)["daemon"], done.stderr.strip()
+
+    assert says() == ("now", "keep_alive: in force")
+    assert says(applies="load")[0] == "load"
+    assert says(waiting="x")[0] == "start"
+    assert says(source="flag --keep-alive")[0] == "outweighed"
+    assert "another file (/etc/x.yaml)" in says(source="file /etc/x.yaml")[1]
+    assert says(refused="max_queue takes\x1b[2J less") == (
+        "refused",
+        "keep_alive: the daemon goes on with what it had: max_queue takes[2J less",
+    )
+    assert len(daemon.asked("/runner/config/reload")) == 6
+
+
+def test_sizes_are_shown_as_they_are_written(alone: CommandLine) -> None:
+    rows = {row["name"]: row["value"] for row in json.loads(alone("config", "--json").stdout)}
+    assert {rows[name] for name in ("prefix_ram", "stored_responses_size", "max_body", "log_size")} == {
+        "512MB", "64MB", "10MB",
+    }  # fmt: skip
+    for row in SETTINGS:
+        if row.name not in ("api_key", "per_model"):
+            again = alone("config", "get", row.name).stdout.strip() if rows[row.name] == "forever" else rows[row.name]
+            assert row.read(again) == row.read(row.default) or row.name in ("host", "models", "autostart")
+    assert alone("config", "get", "download_rate", RUNNER_DOWNLOAD_RATE="1000000").stdout == "1000000\n"
