@@ -13,6 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pyte
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "runner")
@@ -76,10 +79,10 @@ class CommandLine:
         )
 
     @contextmanager
-    def terminal(self, *arguments: str, **env: str) -> Iterator["Terminal"]:
-        """Run on a terminal of 100 columns; killed if it is still there at the end."""
+    def terminal(self, *arguments: str, columns: int = 100, lines: int = 40, **env: str) -> Iterator["Terminal"]:
+        """Run on a terminal of that size; killed if it is still there at the end."""
         ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         process = subprocess.Popen(
             [sys.executable, "-c", TAKE_TERMINAL, *COMMAND, *arguments],
             stdin=theirs,
@@ -91,7 +94,7 @@ class CommandLine:
         )
         os.close(theirs)
         try:
-            yield Terminal(process, ours)
+            yield Terminal(process, ours, columns, lines)
         finally:
             process.kill()
             process.wait()
@@ -99,10 +102,14 @@ class CommandLine:
 
 
 class Terminal:
-    """The screen's side of a pseudo-terminal. `raw` is everything that came, `shown` the same without sequences."""
+    """The screen's side of a pseudo-terminal. `raw` is everything that came, `shown` the same without sequences.
 
-    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+    `looks` is what a person sees after all that, with what has scrolled away above it.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], descriptor: int, columns: int, lines: int) -> None:
         self._process = process
+        self._sizes = [(0, columns, lines)]  # from which byte on
         self._descriptor = descriptor
         self._seen = 0
         self._content = b""
@@ -114,6 +121,26 @@ class Terminal:
     @property
     def shown(self) -> str:
         return _SEQUENCE.sub("", self.raw).replace("\r", "")
+
+    @property
+    def looks(self) -> list[str]:
+        """The lines of a real terminal emulator, without blanks at their ends and empty lines at the end."""
+        _, columns, lines = self._sizes[0]
+        screen = pyte.HistoryScreen(columns, lines, history=10_000)
+        stream = pyte.ByteStream(screen)
+        for (begin, columns, lines), (end, *_) in zip(self._sizes, [*self._sizes[1:], (None,)], strict=True):
+            screen.resize(lines, columns)
+            stream.feed(self._content[begin:end])
+        rows: list[Any] = [*screen.history.top, *(screen.buffer[line] for line in range(screen.lines))]
+        shown = ["".join(row[column].data for column in range(screen.columns)).rstrip() for row in rows]
+        while shown and not shown[-1]:
+            shown.pop()
+        return shown
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Make the window another size."""
+        self._sizes.append((len(self._content), columns, lines))
+        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def expect(self, text: str) -> None:
         """Read until `text` is shown, after what was expected before."""

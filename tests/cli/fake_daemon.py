@@ -59,6 +59,7 @@ class FakeDaemon:
             },
         }
     )
+    says: dict[str, list[Json]] = field(default_factory=dict)  # the parts of a chat's answer, by model
     loaded: list[Json] = field(default_factory=list)
     totals: Json = field(default_factory=dict)  # of /api/ps, where Runner's own keys are wanted
     reasons: Json = field(default_factory=dict)  # what /runner/why answers
@@ -270,7 +271,13 @@ class _Handler(BaseHTTPRequestHandler):
             text, thinking = part.pop("response", ""), part.pop("thinking", "")
             return {**part, "message": {"role": "assistant", "content": text, "thinking": thinking}}
 
-        self._stream(self._said(name, body, body["messages"][-1]["content"], as_message))
+        last = body["messages"][-1]
+        if name in self.daemon.says and last["role"] != "tool":
+            end = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop", **TIMINGS}
+            parts = self.daemon.says[name]
+            self._stream(iter(parts if parts[-1].get("done") else [*parts, end]))
+        else:
+            self._stream(self._said(name, body, last["content"], as_message))
 
     def _said(self, name: str, body: Json, prompt: str, shape: Callable[[Json], Json]) -> Iterator[Json | None]:
         """The parts of an answer; None cuts the connection."""

@@ -47,7 +47,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_conversation(daemon: FakeDaemon, 
     with runner.terminal("run", "slow") as terminal:
         terminal.expect(">>> ")
         terminal.type("first\r")
-        terminal.expect("one ")
+        terminal.expect("one")
         terminal.type("\x03")
         assert daemon.hung_up.wait(30), "the daemon still answers"
         terminal.expect(">>> ")
@@ -55,7 +55,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_conversation(daemon: FakeDaemon, 
         terminal.expect("Ctrl-D or /bye leaves.")
         terminal.expect(">>> ")
         terminal.type("second\r")
-        terminal.expect("one ")
+        terminal.expect("one")
         terminal.type("\x03")
         terminal.expect(">>> ")
         terminal.type("/bye\r")
@@ -68,7 +68,7 @@ def test_several_lines_between_quotes(daemon: FakeDaemon, runner: CommandLine) -
     with runner.terminal("run", "demo") as terminal:
         terminal.expect(">>> ")
         terminal.type('"""one\r')
-        terminal.expect("... ")
+        terminal.expect("...")
         terminal.type('two"""\r')
         terminal.expect("Type runner pull.")
         terminal.expect(">>> ")

@@ -148,14 +148,17 @@ def test_control_sequences_stay_in_a_pipe_and_out_of_a_terminal(runner: CommandL
     assert runner("run", "nasty", "hi").stdout == NASTY + "\n"
     with runner.terminal("run", "nasty", "hi") as terminal:
         assert terminal.ends() == 0
+    assert terminal.looks == ["[31mred]0;title 1mend"]
+    with runner.terminal("run", "nasty", "hi", "--nowordwrap") as terminal:
+        assert terminal.ends() == 0
     assert terminal.raw.replace("\r", "") == "[31mred]0;title 1mend\n"
 
 
 def test_thoughts_are_dim_on_a_terminal(runner: CommandLine) -> None:
     with runner.terminal("run", "demo", "hi", "--think") as terminal:
         assert terminal.ends() == 0
-    assert terminal.shown == f"Thinking...\nLet me see.\n...done thinking.\n\n{ANSWER}"
-    assert "\x1b[2mLet me \x1b[0m" in terminal.raw
+    assert terminal.looks == ["Thinking...", "Let me see.", "...done thinking.", "", ANSWER.strip()]
+    assert "\x1b[2mThinking...\x1b[0m" in terminal.raw
     with runner.terminal("run", "demo", "hi", "--think", NO_COLOR="1") as terminal:
         assert terminal.ends() == 0
     assert terminal.raw.replace("\r", "") == f"Thinking...\nLet me see.\n...done thinking.\n\n{ANSWER}"

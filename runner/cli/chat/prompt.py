@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -41,6 +42,8 @@ class Editor:
     def read(self) -> str | None:
         """One message. None when Ctrl-C took it back. Raises EOFError on Ctrl-D."""
         try:
+            if is_dumb():
+                return _line_by_line()
             return self._lines.prompt(">>> ", placeholder=self._hint)
         except KeyboardInterrupt:
             return None
@@ -56,6 +59,18 @@ def results(calls: Sequence[Json]) -> list[Json] | None:
         return [result(call, prompt(f"result of {output.on_one_line(name_of(call))}> ")) for call in calls]
     except (KeyboardInterrupt, EOFError):
         return None
+
+
+def is_dumb() -> bool:
+    """True for a terminal that edits no lines, such as a window of an editor."""
+    return os.environ.get("TERM") == "dumb"
+
+
+def _line_by_line() -> str:
+    text = input(">>> ")
+    while is_open(text):
+        text += "\n" + input("... ")
+    return text
 
 
 def is_open(text: str) -> bool:

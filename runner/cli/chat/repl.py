@@ -5,15 +5,18 @@ Failures are shown, and the conversation goes on.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from runner.cli import answer, attachments, output
 from runner.cli.answer import Answer, Look
 from runner.cli.chat import slash, turn
 from runner.cli.chat.completion import Names
-from runner.cli.chat.prompt import Editor, results
+from runner.cli.chat.prompt import Editor, is_dumb, results
 from runner.cli.chat.session import Session
 from runner.cli.chat.settings import unquoted
 from runner.cli.client import Client, Json
 from runner.cli.failures import Failure
+from runner.cli.screen import keys
 
 
 def converse(client: Client, request: Json, abilities: list[str], look: Look, verbose: bool) -> None:
@@ -38,6 +41,12 @@ def converse(client: Client, request: Json, abilities: list[str], look: Look, ve
     names.refresh()
     with client.stream("/api/chat", session.load(), answer.is_last) as updates:
         answer.collect(updates, Answer())
+    with nullcontext() if is_dumb() else keys.unseen():
+        _go_on(client, session, names)
+
+
+def _go_on(client: Client, session: Session, names: Names) -> None:
+    """One line after the other, until the user leaves."""
     editor = Editor(session, names)
     while True:
         try:

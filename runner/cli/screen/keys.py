@@ -1,4 +1,4 @@
-"""The keyboard while an answer is drawn: what is typed isn't shown, and waits for the next prompt."""
+"""The keyboard while no prompt reads it: what is typed isn't shown, and waits for the next prompt."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def unseen() -> Iterator[None]:
         return
     silent = list(before)
     silent[3] &= ~(termios.ECHO | termios.ICANON)
+    silent[0] &= ~termios.ICRNL  # Enter stays Enter: a prompt takes the other for a line break
     termios.tcsetattr(descriptor, termios.TCSANOW, silent)
     try:
         yield

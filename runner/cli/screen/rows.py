@@ -59,7 +59,7 @@ class Screen:
         """Put `finished` where the open rows were, for good, and `still_open` below. `size` is columns and lines."""
         rows = [*finished, *(still_open or (BLANK,))]
         width, height = size
-        first = self._unchanged(rows) if width == self._width else 0
+        first = min(self._unchanged(rows), len(rows) - 1) if width == self._width else 0
         text = "".join(self._moves(rows, first, width, height))
         self._open, self._width = list(still_open or (BLANK,)), width
         if text:
@@ -77,9 +77,10 @@ class Screen:
     def _moves(self, rows: Sequence[Row], first: int, width: int, height: int) -> Iterator[str]:
         last = len(self._open) - 1
         if first > last:  # nothing changed so far; more comes below
-            if len(rows) > len(self._open):
-                yield "" if rows[last].soft else "\r\n"
-                yield self._joined(rows, first, width)
+            yield "" if rows[last].soft else "\r\n"
+            yield self._joined(rows, first, width)
+            return
+        if rows == self._open and width == self._width:
             return
         old, new = self._open[last], rows[first]
         if first == last and width == self._width and new.text.startswith(old.text) and old.cells < width:
@@ -92,9 +93,9 @@ class Screen:
         fresh = self._open == [BLANK]
         if not fresh:
             yield "\r" + (f"\x1b[{up}A" if up > 0 else "")
-        yield self._joined(rows, first, width, clear=not fresh)
-        if not fresh and (last - first > len(rows) - 1 - first or width != self._width):
-            yield "\x1b[J" if rows[-1].cells < width else ""
+        fewer = not fresh and (last > len(rows) - 1 or width != self._width)
+        yield "\x1b[J" if fewer else ""
+        yield self._joined(rows, first, width, clear=not fresh and not fewer)
 
     def _height(self, rows: Sequence[Row], width: int) -> int:
         """Lines that `rows` take now; terminals of today break again what has become too long for them."""
