@@ -55,7 +55,14 @@ elif [ -t 0 ]; then
     agreed 'Remove it? Models, config and logs stay.'
 fi
 
-if runner service --help; then runner service uninstall || :; fi
+if runner service --help; then
+    runner service uninstall --user || :
+    if [ "$(id -u)" -eq 0 ]; then
+        runner service uninstall --system || :
+    elif runner service status --system; then
+        die 'the whole machine has a service that runs this Runner; first: sudo runner service uninstall --system'
+    fi
+fi
 runner shutdown || :
 
 while IFS= read -r line; do

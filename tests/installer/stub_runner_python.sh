@@ -29,7 +29,10 @@ case "$*" in
 *'-m runner.engine.probe') play probe ;;
 *'-m runner --version') echo 'runner 0.1.0' ;;
 *'-m runner generate completion '*) echo "# completion for $6" ;;
-*'-m runner service '*) exit 2 ;;
+*'-m runner service '*)
+    [ -e "$STUB/service" ] || exit 2
+    play service "$5" "${6-}"
+    ;;
 *'-m runner shutdown') play shutdown ;;
 *) echo "stub python: $*" >&2 && exit 99 ;;
 esac

@@ -23,7 +23,7 @@ STUB_PYTHON = Path(__file__).with_name("stub_runner_python.sh")
 SCRIPTS = ("install.sh", "backend.sh", "prerequisites.sh", "uninstall.sh")
 SYSTEM_TOOLS = (
     *("cat", "chmod", "cksum", "cp", "date", "dirname", "find", "grep", "head", "mkdir", "mv", "readlink", "rm"),
-    *("rmdir", "sed", "sh", "sort", "tail", "tr", "uname"),
+    *("id", "rmdir", "sed", "sh", "sort", "tail", "tr", "uname"),
 )
 PORTABLE = "-DGGML_NATIVE=OFF"
 DIE_OF_ILLEGAL_INSTRUCTION = "kill -ILL $$\n"
@@ -170,6 +170,21 @@ def test_a_second_run_upgrades_and_ends_the_daemon(machine: Machine) -> None:
     assert machine.environment_in_use() != old
     assert machine.environments() == [machine.environment_in_use()]
     assert machine.parts() == [*FIRST, "shutdown"]
+
+
+def test_a_service_that_runs_is_stopped_for_the_switch_and_started_again(machine: Machine) -> None:
+    machine.run()
+    old = machine.environment_in_use()
+    machine.calls()
+    # Who calls shows whether the switch has happened.
+    machine.play("service", 'readlink "$HOME/.local/share/runner/app/current" >>"$STUB/calls"\n')
+    said = machine.run()
+    before, after = f"versions/{old.name}", f"versions/{machine.environment_in_use().name}"
+    assert machine.calls()[-7:] == [
+        *("service status --user", before, "service stop --user", before),
+        *("shutdown", "service start --user", after),
+    ]
+    assert "started again" in said
 
 
 @pytest.mark.parametrize("part", ["source", "llama", "needs", "probe"])
