@@ -250,16 +250,26 @@ print(next(each for each in metadata.requires("runner") or () if each.startswith
     version=$("$new/bin/python" -I -m runner --version) || die 'the new environment does not run; nothing was changed'
 }
 
-old_runner() { [ -x "$app/current/bin/python" ] && "$app/current/bin/python" -I -m runner "$@" >/dev/null 2>&1 9>&-; }
+# The runner of the environment in use: the old one, and after the switch the new one.
+current_runner() { [ -x "$app/current/bin/python" ] && "$app/current/bin/python" -I -m runner "$@" >/dev/null 2>&1 9>&-; }
 
 # A daemon must not find its code changed under it. A service is started again, anything else by the next command.
 end_daemon() {
-    serves=no
-    if old_runner service --help && old_runner service status; then
+    serves=no scope=--user
+    [ "$system" = no ] || scope=--system
+    if current_runner service status "$scope"; then
         serves=yes
-        old_runner service stop || :
+        current_runner service stop "$scope" || :
     fi
-    if old_runner shutdown; then say 'the running daemon has ended; the next command starts the new one'; fi
+    if current_runner shutdown; then say 'the running daemon has ended; the next command starts the new one'; fi
+}
+
+start_service() {
+    if current_runner service start "$scope"; then
+        say 'the service was started again'
+    else
+        say "Note: the service does not start; see: runner service status $scope"
+    fi
 }
 
 switch() {
@@ -277,7 +287,7 @@ os.replace(aside, link)' "versions/${new##*/}" "$app/current"
     for each in "$app"/built/*; do
         [ "$each" = "$(built_folder)" ] || rm -rf "$each"
     done
-    if [ "$serves" = yes ]; then old_runner service start && say 'the service was started again'; fi
+    [ "$serves" = no ] || start_service
 }
 
 # put FILE PLACE: copied aside and renamed, so that nobody ever reads half of it; listed for the uninstaller.

@@ -55,7 +55,14 @@ elif [ -t 0 ]; then
     agreed 'Remove it? Models, config and logs stay.'
 fi
 
-if runner service --help; then runner service uninstall || :; fi
+if runner service --help; then
+    runner service uninstall --user || :
+    if [ "$(id -u)" -eq 0 ]; then
+        runner service uninstall --system || :
+    elif runner service status --system; then
+        die 'the whole machine has a service that runs this Runner; first: sudo runner service uninstall --system'
+    fi
+fi
 runner shutdown || :
 
 while IFS= read -r line; do
@@ -72,9 +79,13 @@ while IFS= read -r line; do
     esac
 done <"$app/installed"
 
-empty() { # remove a folder and those above it, as far as nothing is in them, up to the home folder
+empty() { # remove a folder and those above it, as far as nothing is in them, up to the home or a system's folder
     at=$1
-    while [ "$at" != / ] && [ "$at" != "${HOME-}" ] && rmdir "$at" 2>/dev/null; do at=$(dirname -- "$at"); done
+    while :; do
+        case $at in / | "${HOME-}" | /usr | /usr/local | /usr/local/* | /opt | /var | /tmp) return ;; esac
+        rmdir "$at" 2>/dev/null || return 0
+        at=$(dirname -- "$at")
+    done
 }
 
 listed=$(grep -v '^edited ' "$app/installed"; sed -n 's/^edited //p' "$app/installed")

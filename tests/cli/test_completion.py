@@ -65,7 +65,7 @@ def environment(tmp_path: Path, home: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_the_installers_copies_are_what_is_generated(shell: str) -> None:
     copy = (COPIES / completion.FILES[shell]).read_text(encoding="utf-8")
-    assert copy == completion.script(shell), f"runner generate completion {shell} > installer/completions/..."
+    assert copy == completion.script(shell), "python -m runner.cli.completion installer/completions"
 
 
 def test_generate_prints_a_script_and_refuses_other_shells(runner: CommandLine) -> None:
