@@ -41,7 +41,7 @@ _MEANINGS = {
 
 def page() -> str:
     """The whole page."""
-    group = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)
     parts = [_HEAD, _overview(group), "## Exit codes\n", _codes()]
     parts += [_verb(verb, group.commands[verb]) for verb in VERBS]
     return "\n".join(parts)
