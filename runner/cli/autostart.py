@@ -79,6 +79,42 @@ def start(settings: Settings, argv: list[str], is_ready: Callable[[], bool], say
         raise Unavailable(problem, _tail(early, begin), code)
 
 
+def by_service(settings: Settings, is_ready: Callable[[], bool], say: Callable[[str], None]) -> bool:
+    """Start the service, where one is installed for this user and for these folders; True once its daemon is ready.
+
+    Where that fails, a daemon of our own is as good, and the service's state says what is wrong.
+    """
+    from runner.service import steps
+    from runner.service.system import of_this_machine
+
+    try:
+        system = of_this_machine(machine=False, environ=os.environ, home=Path.home())
+        if not system.unit.exists() or not _is_for(system.unit, os.environ.get("RUNNER_HOME")):
+            return False
+        system.check(steps.run)
+        say(f"Starting Runner's service ({system.name})")
+        steps.carry_out(system.start(), steps.run)
+    except steps.Refused as refused:
+        say(f"Warning: the service doesn't start: {refused.message}")
+        return False
+    deadline = time.monotonic() + _OTHER
+    while not is_ready():
+        if time.monotonic() > deadline:
+            say(f"Warning: the service runs, and does not answer at {settings.host.url}")
+            return False
+        time.sleep(_POLL)
+    return True
+
+
+def _is_for(unit: Path, home: str | None) -> bool:
+    """Whether the service has the folders that this command has."""
+    try:
+        text = unit.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return str(Path(home).expanduser().absolute()) in text if home else "RUNNER_HOME" not in text
+
+
 def _wait(process: subprocess.Popen[bytes], is_ready: Callable[[], bool], url: str) -> tuple[str, Exit]:
     """Nothing once a daemon is ready, and otherwise what is wrong and how to end."""
     gave_way = False

@@ -22,6 +22,8 @@ from runner.cli.failures import Failure, Refused
 from runner.config import Address, Settings
 from runner.log.places import folder
 from runner.protocol.checkup import MODULE, SECONDS, Finding, of_disk, of_process
+from runner.service import steps
+from runner.service.checkup import checkup
 
 _EXAMINED = SECONDS + 15  # seconds: the daemon runs that process too
 _LITTLE_MEMORY = 1 << 30
@@ -49,6 +51,8 @@ def _asked(client: Client) -> Iterator[Finding]:
             yield Finding("daemon", "warn", said, "`runner shutdown`; the next command starts the new one")
         for row in client.get("/runner/doctor", timeout=_EXAMINED).get("findings", []):
             yield msgspec.convert(row, Finding)
+        if client.address.is_loopback:
+            yield from _service()
     except Refused as refusal:
         if refusal.status in (401, 403):
             said = f"the daemon at {url} refuses this command: {refusal.message}"
@@ -97,6 +101,11 @@ def without_daemon(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("memory", "ok", said)
     yield from _tried_out(settings.sandbox)
+    yield from _service()
+
+
+def _service() -> tuple[Finding, ...]:
+    return checkup(os.environ, Path.home(), steps.run)
 
 
 def _store(root: Path) -> Iterator[Finding]:

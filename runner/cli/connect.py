@@ -64,4 +64,6 @@ def _start(found: Settings, host: str | None, problem: str | None) -> None:
         raise Failure(problem, Exit.USAGE)
     from runner.cli import autostart  # on use: most commands find a daemon
 
+    if host is None and autostart.by_service(found, probe.is_ready, say):
+        return
     autostart.start(found, autostart.command(flags), probe.is_ready, say)

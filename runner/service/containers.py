@@ -26,7 +26,8 @@ _KUBE: Mapping[Gpu, str] = {"cuda": "nvidia.com/gpu", "rocm": "amd.com/gpu", "vu
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to run. `publish` is `host:port` on this machine, `key_file` and `secret` where the key is found."""
+    """What is to run. `publish` is `host:port` on this machine, `key_file` and `secret` where the key is found,
+    `checkout` the folder of Runner's sources, seen from the file, if compose is to make the image."""
 
     models: tuple[str, ...] = ()
     name: str = NAME
@@ -37,6 +38,7 @@ class Wish:
     key_file: str = ""
     secret: str = ""
     storage: str = "50Gi"
+    checkout: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -69,9 +71,11 @@ class Wish:
 
 def compose(wish: Wish) -> str:
     """A compose file."""
-    context = "" if wish.image else _block(4, "build:", "  context: .", "  dockerfile: installer/Containerfile")
-    if context and wish.gpu != "none":
-        context += _block(0, "", f"      args: {{GPU: {wish.gpu}}}")
+    context = ""
+    if wish.checkout:
+        arguments = (f"  args: {{GPU: {wish.gpu}}}",) if wish.gpu != "none" else ()
+        file = "  dockerfile: installer/Containerfile"
+        context = _block(4, "build:", f"  context: {wish.checkout}", file, *arguments)
     return fill.filled(
         "compose.yaml",
         {

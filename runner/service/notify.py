@@ -28,11 +28,12 @@ class Supervisor:
         where = environ.get("NOTIFY_SOCKET", "")
         if where[:1] not in ("/", "@") or not hasattr(socket, "AF_UNIX"):
             return
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        made.setblocking(False)
         try:
-            made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            made.setblocking(False)
             made.connect("\0" + where[1:] if where[0] == "@" else where)
         except OSError as error:
+            made.close()
             log.warning("the supervisor can't be told anything: %s", error.strerror or error)
             return
         self._socket = made

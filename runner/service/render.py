@@ -46,7 +46,7 @@ def files() -> Mapping[str, str]:
         "runner-system.service": units.systemd_system(_MACHINE),
         "runner.plist": units.plist(_MAC),
         "runner-task.xml": units.task(_WINDOWS, r"COMPUTER\USER", "UTF-8"),
-        "compose.yaml": containers.compose(Wish()),
+        "compose.yaml": containers.compose(Wish(checkout="..")),
         "runner.container": containers.quadlet(Wish()),
     }
 

@@ -119,12 +119,13 @@ class Systemd:
         if told.get("ActiveState") == "activating" and told.get("SubState") == "auto-restart":
             active = "failed"
         pid = int(told.get("MainPID") or 0)
+        said = _RESULTS.get(told.get("Result", ""), "") if active == "failed" else told.get("StatusText", "")
         return Standing(
             there or loaded,
             told.get("UnitFileState") == "enabled",
             active,
             pid or None,
-            told.get("StatusText") or (_RESULTS.get(told.get("Result", ""), "") if active == "failed" else ""),
+            "" if active == "stopped" else said,  # the last word of one that ran before
             int(told.get("NRestarts") or 0),
         )
 

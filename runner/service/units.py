@@ -66,7 +66,7 @@ def plist(of: Installation) -> str:
 
 
 def task(of: Installation, user: str, encoding: str = "UTF-16") -> str:
-    """A task for `schtasks /Create /XML`, which takes UTF-16; `user` is as Windows writes it, with the machine's name."""
+    """A task for `schtasks /Create /XML`, which takes UTF-16; `user` as Windows writes it, with the machine's name."""
     program, *words = _beginning(of)
     told = [f"--set={name}={value}" for name, value in sorted(of.environment.items())]
     begin = words.index("runner.service.begin") + 1

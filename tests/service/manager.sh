@@ -1,0 +1,24 @@
+# A systemd user manager of its own, for tests: private mounts and a cgroup below this process's own. Run by manager.py
+# as root inside `unshare --mount`. Arguments: cgroup name, user id, home, Python's prefix.
+set -eu
+name=$1 uid=$2 home=$3 prefix=$4
+runtime=/run/user/$uid
+umount -l /sys/fs/cgroup 2>/dev/null || :
+mount -t cgroup2 none /sys/fs/cgroup
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/systemd/system "$runtime"
+chown "$uid:$uid" "$runtime" && chmod 700 "$runtime"
+# A Python in somebody's closed home has to be reached by another user, here and only here.
+top=/$(printf %s "$prefix" | cut -d/ -f2)
+if [ "$(stat -c %a "$top")" = 700 ]; then
+    mkdir /run/prefix && mount --bind "$prefix" /run/prefix
+    mount -t tmpfs -o mode=755 tmpfs "$top"
+    mkdir -p "$prefix" && mount --bind /run/prefix "$prefix"
+fi
+group=/sys/fs/cgroup/$name
+mkdir -p "$group"
+echo $$ >"$group/cgroup.procs"
+chown "$uid:$uid" "$group" "$group/cgroup.procs" "$group/cgroup.subtree_control" "$group/cgroup.threads"
+exec setpriv --reuid="$uid" --regid="$uid" --clear-groups --inh-caps=-all --bounding-set=-all \
+    env -i PATH="$PATH" HOME="$home" XDG_RUNTIME_DIR="$runtime" SYSTEMD_LOG_TARGET=console \
+    /lib/systemd/systemd --user

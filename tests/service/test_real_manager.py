@@ -1,0 +1,142 @@
+"""`runner service` against a real systemd, as an ordinary user: installed, killed, hung, taken over, uninstalled."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.daemon import free_port
+from tests.service.manager import Manager, lacking
+
+pytestmark = pytest.mark.skipif(bool(why := lacking()), reason=f"no systemd user manager can be started: {why}")
+_PATIENCE = 60.0
+DROP_IN = ".config/systemd/user/runner.service.d/test.conf"
+
+
+class Service:
+    """The command in the manager's world."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.manager = manager
+        self.environ = {"RUNNER_HOST": f"127.0.0.1:{free_port()}", "RUNNER_API_KEY": "sesame"}
+
+    def __call__(self, *words: str, check: int = 0) -> subprocess.CompletedProcess[str]:
+        done = self.manager(sys.executable, "-m", "runner", *words, environ=self.environ)
+        assert done.returncode == check, done
+        return done
+
+    def status(self, check: int = 0) -> dict[str, Any]:
+        found = json.loads(self("service", "status", "--json", check=check).stdout)
+        assert isinstance(found, dict)
+        return found
+
+    def becomes(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            done = self.manager(sys.executable, "-m", "runner", "service", "status", "--json", environ=self.environ)
+            if holds(found := json.loads(done.stdout)):
+                return dict(found)
+            assert time.monotonic() < deadline, found
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with Manager(tmp_path_factory.mktemp("home")) as manager:
+        yield Service(manager)
+
+
+@pytest.fixture
+def installed(service: Service) -> Iterator[Service]:
+    service("service", "install")
+    yield service
+    service("service", "uninstall")
+
+
+def test_installed_twice_answers_and_is_shut_in(installed: Service) -> None:
+    status = installed.status()
+    assert (status["active"], status["enabled"], status["answers"]) == ("running", True, True)
+    assert "nothing has changed" in installed("service", "install").stdout
+    assert installed.status()["pid"] == status["pid"]
+    assert "Runner" in installed("run", "demo", "Hello").stdout
+    told = dict(
+        line.split(":", 1)
+        for line in Path(f"/proc/{status['pid']}/status").read_text("utf-8").splitlines()
+        if ":" in line
+    )
+    assert (told["NoNewPrivs"].strip(), told["Seccomp"].strip()) == ("1", "2")
+    home = installed.manager.home
+    held = {line.split()[1]: line.split()[3] for line in Path(f"/proc/{status['pid']}/mounts").read_text().splitlines()}
+    assert "ro" in held["/"].split(",")
+    assert "rw" in held[str(home)].split(",")  # one mount: files of other tools are shared by hard links
+    assert (home / ".config/runner/service.env").stat().st_mode & 0o777 == 0o600
+    assert "sesame" not in (home / ".config/systemd/user/runner.service").read_text()
+    findings = {each["check"]: each for each in json.loads(installed("doctor", "--json").stdout)["findings"]}
+    assert findings["service"]["state"] == "ok"
+    assert findings["sandbox"]["state"] == "ok", "the unit must not take from workers what they shut themselves in with"
+
+
+def test_killed_it_comes_back(installed: Service) -> None:
+    before = installed.status()
+    os.kill(before["pid"], signal.SIGKILL)
+    after = installed.becomes(lambda found: found["active"] == "running" and found["pid"] != before["pid"])
+    assert after["restarts"] >= 1
+
+
+def test_shut_down_it_stays_away_until_a_command_needs_it(installed: Service) -> None:
+    installed("shutdown")
+    assert installed.status(check=1)["active"] == "stopped"
+    said = installed("list").stderr
+    assert "Starting Runner's service" in said
+    assert installed.status()["active"] == "running"
+
+
+def test_hung_it_is_ended_by_the_watchdog_and_comes_back(installed: Service) -> None:
+    drop_in = installed.manager.home / DROP_IN
+    drop_in.parent.mkdir(exist_ok=True)
+    drop_in.write_text("[Service]\nWatchdogSec=2\n")
+    installed("service", "restart")
+    installed.manager("systemctl", "--user", "daemon-reload")
+    installed("service", "restart")
+    pid = installed.status()["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    assert installed.becomes(lambda found: found["active"] == "running" and found["pid"] not in (pid, None))
+    drop_in.unlink()
+    drop_in.parent.rmdir()
+
+
+def test_a_daemon_that_no_service_started_makes_room(service: Service) -> None:
+    service("list")
+    assert service.status(check=1)["answers"]
+    done = service("service", "install")
+    assert "that no service started" in done.stderr
+    assert service.status()["active"] == "running"
+    assert "runs already" in service("service", "start").stdout
+    assert "has ended" in service("service", "stop").stdout
+    assert "doesn't run" in service("service", "stop").stdout
+    assert "stay in" in service("service", "uninstall").stdout
+    home = service.manager.home
+    assert not (home / ".config/systemd/user/runner.service").exists()
+    assert not (home / ".config/runner/service.env").exists()
+    assert (home / ".local/share/runner/models").is_dir()
+    assert "not installed" in service("service", "start", check=1).stderr
+    assert "No service was installed" in service("service", "uninstall").stdout
+
+
+def test_settings_that_cannot_be_are_told_and_not_tried_again(installed: Service) -> None:
+    file = installed.manager.home / ".config" / "runner" / "config.yaml"
+    file.write_text("keep_alive: soon\n")
+    os.chown(file, 1, 1)
+    failed = installed.manager("systemctl", "--user", "restart", "runner")
+    assert failed.returncode != 0
+    assert installed.manager("systemctl", "--user", "is-failed", "runner").stdout.strip() == "failed"
+    file.unlink()
+    assert "runs" in installed("service", "start").stdout
