@@ -37,7 +37,7 @@ function __runner_taking -a at # the options of a command whose value is the nex
             echo -- --host --models --max-loaded-models --max-memory --max-queue --queue-timeout --pin --keep-alive --context-length --num-parallel --prefix-ram --prefix-disk --aliases --options --per-model --stored-responses --stored-responses-size --request-log --request-bodies --load-timeout --sandbox --spare-worker --api-key --origins --allowed-hosts --image-urls --max-body --registries --download-rate --download-connections --adopt-from --log-level --log-format --log-size --log-files
         case 'runner service'
             echo -- --as
-        case 'runner generate' 'runner generate'
+        case 'runner generate'
             echo -- --port --publish --gpu --image --name --api-key-file --secret --output -o
     end
 end
@@ -45,7 +45,7 @@ end
 function __runner_verbs -a at # the words that may follow a command
     switch $at
         case 'runner'
-            echo -- run pull push search create adopt list show plan ps why stop pin unpin cp rm verify prune lock outdated update up launch doctor logs bench serve shutdown service generate config generate ls
+            echo -- run pull push search create adopt list show plan ps why stop pin unpin cp rm verify prune lock outdated update up launch doctor logs bench serve shutdown service generate config ls
     end
 end
 
@@ -144,8 +144,7 @@ complete -c runner -n '__runner_at \'runner\'' -a 'serve' -d 'Run the daemon in 
 complete -c runner -n '__runner_at \'runner\'' -a 'shutdown' -d 'End the daemon, and wait until it is gone'
 complete -c runner -n '__runner_at \'runner\'' -a 'service' -d 'Have this system start Runner by itself, and watch over it.'
 complete -c runner -n '__runner_at \'runner\'' -a 'generate' -d 'Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.'
-complete -c runner -n '__runner_at \'runner\'' -a 'config' -d 'Show every setting, and where its value comes from.'
-complete -c runner -n '__runner_at \'runner\'' -a 'generate' -d 'Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.'
+complete -c runner -n '__runner_at \'runner\'' -a 'config' -d 'Show the settings, or change them in config.yaml.'
 complete -c runner -n '__runner_at \'runner\'' -a 'ls' -d 'List the models in the store'
 complete -c runner -n '__runner_within \'runner\'' -l version -d 'Print Runner\'s version.'
 complete -c runner -n '__runner_within \'runner\'' -s h -l help -d 'Show what it does and takes.'
@@ -397,18 +396,7 @@ complete -c runner -n '__runner_at \'runner generate\' 1 more' -a '(__runner_mod
 complete -c runner -n '__runner_within \'runner config\'' -l json -d 'Print JSON.'
 complete -c runner -n '__runner_within \'runner config\'' -l host -x -d 'Address of the daemon.'
 complete -c runner -n '__runner_within \'runner config\'' -s h -l help -d 'Show what it does and takes.'
-complete -c runner -n '__runner_at \'runner config\' 0' -a 'reload'
-complete -c runner -n '__runner_within \'runner generate\'' -l port -x -d 'Where it is reached on the machine.'
-complete -c runner -n '__runner_within \'runner generate\'' -l publish -x -d 'The address it is reached at; beyond loopback with 0.0.0.0.'
-complete -c runner -n '__runner_within \'runner generate\'' -l gpu -x -a 'cuda rocm vulkan none' -d 'The GPU to hand over.'
-complete -c runner -n '__runner_within \'runner generate\'' -l image -x -d 'The image; made of installer/Containerfile.'
-complete -c runner -n '__runner_within \'runner generate\'' -l name -x -d 'What it is called; runner without it.'
-complete -c runner -n '__runner_within \'runner generate\'' -l api-key-file -r -F -d 'The file with the key (compose), or with variables (systemd).'
-complete -c runner -n '__runner_within \'runner generate\'' -l secret -x -d 'The secret with the key (quadlet, kube); NAME-api-key without it.'
-complete -c runner -n '__runner_within \'runner generate\'' -l output -s o -x -a '(__fish_complete_directories)' -d 'Write it there, instead of printing it.'
-complete -c runner -n '__runner_within \'runner generate\'' -s h -l help -d 'Show what it does and takes.'
-complete -c runner -n '__runner_at \'runner generate\' 0' -a 'compose quadlet systemd kube completion'
-complete -c runner -n '__runner_at \'runner generate\' 1 more' -a '(__runner_models)'
+complete -c runner -n '__runner_at \'runner config\' 0' -a 'get set unset reload'
 complete -c runner -n '__runner_within \'runner ls\'' -l json -d 'Print JSON.'
 complete -c runner -n '__runner_within \'runner ls\'' -l host -x -d 'Address of the daemon.'
 complete -c runner -n '__runner_within \'runner ls\'' -s h -l help -d 'Show what it does and takes.'

@@ -3,7 +3,7 @@
 
 $script:RunnerCommands = @{
     'runner' = @{
-        Verbs = @(@('run', 'Ask a model, or chat with it.'), @('pull', 'Bring a model into the store.'), @('push', 'Publish a model in a container registry.'), @('search', 'Find models to pull.'), @('create', 'Create a model from a Modelfile'), @('adopt', 'Use models that other tools have, without a copy.'), @('list', 'List the models in the store'), @('show', 'Show what is known about a model.'), @('plan', 'Tell where a model would go, and what that takes.'), @('ps', 'List the models that are loaded or waited for.'), @('why', 'Say why a model is where it is, and what comes next.'), @('stop', 'Unload models; what they are answering ends first.'), @('pin', 'Load models and keep them in memory.'), @('unpin', 'No longer keep models in memory.'), @('cp', 'Give a model a second name'), @('rm', 'Remove models from the store.'), @('verify', 'Hold the store''s files against their digests.'), @('prune', 'Remove the files that no model uses any more.'), @('lock', 'Write down which files the models are made of.'), @('outdated', 'Show what the sources of pulled models have now'), @('update', 'Pull what is outdated, and keep the lock in step.'), @('up', 'Pull and create what runner.yaml declares.'), @('launch', 'Point a coding assistant at Runner, and start it.'), @('doctor', 'Look whether all is well, and say what to do where not.'), @('logs', 'Show what was logged.'), @('bench', 'Measure how fast a server is, and for how many.'), @('serve', 'Run the daemon in the foreground.'), @('shutdown', 'End the daemon, and wait until it is gone'), @('service', 'Have this system start Runner by itself, and watch over it.'), @('generate', 'Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.'), @('config', 'Show every setting, and where its value comes from.'), @('generate', 'Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.'), @('ls', 'List the models in the store'))
+        Verbs = @(@('run', 'Ask a model, or chat with it.'), @('pull', 'Bring a model into the store.'), @('push', 'Publish a model in a container registry.'), @('search', 'Find models to pull.'), @('create', 'Create a model from a Modelfile'), @('adopt', 'Use models that other tools have, without a copy.'), @('list', 'List the models in the store'), @('show', 'Show what is known about a model.'), @('plan', 'Tell where a model would go, and what that takes.'), @('ps', 'List the models that are loaded or waited for.'), @('why', 'Say why a model is where it is, and what comes next.'), @('stop', 'Unload models; what they are answering ends first.'), @('pin', 'Load models and keep them in memory.'), @('unpin', 'No longer keep models in memory.'), @('cp', 'Give a model a second name'), @('rm', 'Remove models from the store.'), @('verify', 'Hold the store''s files against their digests.'), @('prune', 'Remove the files that no model uses any more.'), @('lock', 'Write down which files the models are made of.'), @('outdated', 'Show what the sources of pulled models have now'), @('update', 'Pull what is outdated, and keep the lock in step.'), @('up', 'Pull and create what runner.yaml declares.'), @('launch', 'Point a coding assistant at Runner, and start it.'), @('doctor', 'Look whether all is well, and say what to do where not.'), @('logs', 'Show what was logged.'), @('bench', 'Measure how fast a server is, and for how many.'), @('serve', 'Run the daemon in the foreground.'), @('shutdown', 'End the daemon, and wait until it is gone'), @('service', 'Have this system start Runner by itself, and watch over it.'), @('generate', 'Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.'), @('config', 'Show the settings, or change them in config.yaml.'), @('ls', 'List the models in the store'))
         Arguments = @()
         Repeats = $false
         Options = @{
@@ -490,29 +490,11 @@ $script:RunnerCommands = @{
     }
     'runner config' = @{
         Verbs = @()
-        Arguments = @('=reload')
+        Arguments = @('=get =set =unset =reload', 'any', 'any')
         Repeats = $false
         Options = @{
             '--json' = @('', 'Print JSON.')
             '--host' = @('any', 'Address of the daemon.')
-            '--help' = @('', 'Show what it does and takes.')
-            '-h' = @('', 'Show what it does and takes.')
-        }
-    }
-    'runner generate' = @{
-        Verbs = @()
-        Arguments = @('=compose =quadlet =systemd =kube =completion', 'models')
-        Repeats = $true
-        Options = @{
-            '--port' = @('any', 'Where it is reached on the machine.')
-            '--publish' = @('any', 'The address it is reached at; beyond loopback with 0.0.0.0.')
-            '--gpu' = @('=cuda =rocm =vulkan =none', 'The GPU to hand over.')
-            '--image' = @('any', 'The image; made of installer/Containerfile.')
-            '--name' = @('any', 'What it is called; runner without it.')
-            '--api-key-file' = @('files', 'The file with the key (compose), or with variables (systemd).')
-            '--secret' = @('any', 'The secret with the key (quadlet, kube); NAME-api-key without it.')
-            '-o' = @('folders', 'Write it there, instead of printing it.')
-            '--output' = @('folders', 'Write it there, instead of printing it.')
             '--help' = @('', 'Show what it does and takes.')
             '-h' = @('', 'Show what it does and takes.')
         }
