@@ -72,7 +72,7 @@ def _verb(verb: str, command: Any) -> str:
 
 def _told(help_text: str | None) -> tuple[str, str]:
     """The first sentence, and what follows it as paragraphs of Markdown."""
-    first, _, rest = (help_text or "").strip().partition("\n\n")
+    first, _, rest = _as_text(help_text or "").strip().partition("\n\n")
     return " ".join(first.split()), "\n\n".join(" ".join(each.split()) for each in rest.split("\n\n"))
 
 
@@ -90,13 +90,17 @@ def _rows(params: Iterable[Any]) -> Iterator[tuple[str, str]]:
 
 
 def _as_text(words: str) -> str:
-    """A help text as Markdown: a star or an angle bracket is one, and no mark-up."""
-    return re.sub(r"(?<!`)([*<])(?!`)", r"\\\1", words)
+    """A help text as Markdown: outside of backticks, a star or an angle bracket is one, and no mark-up."""
+    return re.sub(r"(`[^`]*`)|([*<])", lambda found: found[1] or f"\\{found[2]}", words)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")  # which a table takes off again, in code too
 
 
 if __name__ == "__main__":

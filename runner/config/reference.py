@@ -34,18 +34,14 @@ _COUNTS = {
 def page() -> str:
     """The whole page."""
     lines = ["| setting | default | what it is | a change counts |", "| --- | --- | --- | --- |"]
-    lines += [f"| {' | '.join(cell.replace('|', '&#124;') for cell in _row(each))} |" for each in SETTINGS]
+    lines += [f"| {' | '.join(_row(each))} |" for each in SETTINGS]
     return "\n".join((_HEAD, *lines, "", _TAIL))
 
 
 def _row(setting: Setting) -> tuple[str, ...]:
     default = str(setting.default).lower() if isinstance(setting.default, bool) else str(setting.default)
-    return (
-        f"`{setting.name}`",
-        f"`{default}`" if default else "",
-        setting.help.replace("*", "\\*"),
-        _COUNTS[setting.applies],
-    )
+    words = setting.help.replace("*", r"\*").replace("|", r"\|")
+    return f"`{setting.name}`", f"`{default}`" if default else "", words, _COUNTS[setting.applies]
 
 
 if __name__ == "__main__":

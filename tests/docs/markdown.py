@@ -30,17 +30,20 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One file of Markdown, read."""
+    """One file of Markdown, read. `tags` are what stands in angle brackets and is no link: HTML, meant or not."""
 
     path: Path
     blocks: tuple[Block, ...]
     links: tuple[tuple[str, int], ...]
     anchors: frozenset[str]
+    tags: tuple[str, ...]
 
 
 def read(path: Path) -> Page:
     tokens = MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8"))
-    return Page(path, tuple(_blocks(tokens)), tuple(_links(tokens)), frozenset(_anchors(tokens)))
+    inside = (child for token in tokens for child in token.children or ())
+    tags = tuple(each.content for each in inside if each.type == "html_inline")
+    return Page(path, tuple(_blocks(tokens)), tuple(_links(tokens)), frozenset(_anchors(tokens)), tags)
 
 
 def pages() -> list[Path]:

@@ -57,6 +57,13 @@ def test_every_link_leads_somewhere(path: Path) -> None:
     assert not lost, "\n".join(lost)
 
 
+def test_no_words_are_taken_for_tags() -> None:
+    """`<NAME>` outside of backticks would vanish."""
+    meant = {"<sup>", "</sup>", "<br>", "<kbd>", "</kbd>"}
+    lost = {str(path.relative_to(ROOT)): found for path in pages() if (found := set(read(path).tags) - meant)}
+    assert lost == {}
+
+
 def test_no_page_links_to_the_network_but_in_words() -> None:
     """Pictures and scripts come from the repository, so the pages are whole without a network."""
     loaded = re.compile(r"!\[[^\]]*\]\(https?:|<(?:img|script|link|iframe)[^>]+(?:src|href)=\"https?:")
