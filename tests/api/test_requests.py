@@ -273,7 +273,7 @@ def test_with_bodies_there_is_what_was_asked_and_answered(streamed: bool) -> Non
         body = {"model": "demo", "messages": [message], "think": True, "stream": streamed, "api_key": "hunter2"}
         server.post("/api/chat", body, X_Request_Id="mine")
         told = server.get("/runner/requests/mine").json
-    assert told["prompt"] == "<user>" + message["content"]  # as it was rendered
+    assert told["prompt"] == f"<user>{message['content']}"  # as it was rendered
     assert (told["answer"], told["thinking"]) == ("".join(TEXT), "".join(THOUGHT))
     assert (told["bodies_off"], told["cut"]) == (False, {})
     kept = told["body"]
