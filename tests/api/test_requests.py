@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import threading
 import time
@@ -217,6 +218,24 @@ def test_a_request_can_be_ended_from_outside(
     assert (row["state"], row["error"]["code"]) == ("cancelled", "request_cancelled")
     assert server.ask("DELETE", "/runner/requests/mine").status == 409
     assert server.ask("DELETE", "/runner/requests/other").status == 404
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_connection_outlives_a_request_that_was_cancelled_on_it(server: Served, streamed: bool) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT)
+    body = {"model": "paused" if streamed else "silent", "messages": HI, "stream": streamed}
+    connection.request("POST", "/api/chat", json.dumps(body), {"X-Request-Id": "mine"})
+    assert server.service.started.wait(WAIT)
+    until(lambda: not streamed or server.service.pieces >= 2)
+    server.ask("DELETE", "/runner/requests/mine")
+    assert b"was cancelled" in connection.getresponse().read()
+    socket_before = connection.sock
+    for _ in range(2):
+        connection.request("POST", "/api/chat", json.dumps({"model": "demo", "messages": HI}))
+        assert connection.getresponse().read().endswith(b"\n")
+    assert connection.sock is socket_before
+    connection.close()
+    assert [row["state"] for row in rows(server)] == ["done", "done", "cancelled"]
 
 
 def test_what_is_said_to_the_end_isnt_cancelled(server: Served) -> None:
