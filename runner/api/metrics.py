@@ -393,7 +393,7 @@ class _Everything(Collector):
         yield _family(
             "http_requests_total",
             "counter",
-            "HTTP requests that ended; status 499 stands for clients that left",
+            "HTTP requests that ended; status 499 stands for clients that left, and for requests that were cancelled",
             ("method", "route", "status"),
             traffic.requests.items(),
         )

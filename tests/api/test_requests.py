@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import threading
 import time
@@ -219,6 +220,24 @@ def test_a_request_can_be_ended_from_outside(
     assert server.ask("DELETE", "/runner/requests/other").status == 404
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_connection_outlives_a_request_that_was_cancelled_on_it(server: Served, streamed: bool) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT)
+    body = {"model": "paused" if streamed else "silent", "messages": HI, "stream": streamed}
+    connection.request("POST", "/api/chat", json.dumps(body), {"X-Request-Id": "mine"})
+    assert server.service.started.wait(WAIT)
+    until(lambda: not streamed or server.service.pieces >= 2)
+    server.ask("DELETE", "/runner/requests/mine")
+    assert b"was cancelled" in connection.getresponse().read()
+    socket_before = connection.sock
+    for _ in range(2):
+        connection.request("POST", "/api/chat", json.dumps({"model": "demo", "messages": HI}))
+        assert connection.getresponse().read().endswith(b"\n")
+    assert connection.sock is socket_before
+    connection.close()
+    assert [row["state"] for row in rows(server)] == ["done", "done", "cancelled"]
+
+
 def test_what_is_said_to_the_end_isnt_cancelled(server: Served) -> None:
     server.post("/api/chat", {"model": "demo", "messages": HI}, X_Request_Id="mine")
     refused = server.ask("DELETE", "/runner/requests/mine")
@@ -273,7 +292,7 @@ def test_with_bodies_there_is_what_was_asked_and_answered(streamed: bool) -> Non
         body = {"model": "demo", "messages": [message], "think": True, "stream": streamed, "api_key": "hunter2"}
         server.post("/api/chat", body, X_Request_Id="mine")
         told = server.get("/runner/requests/mine").json
-    assert told["prompt"] == "<user>" + message["content"]  # as it was rendered
+    assert told["prompt"] == f"<user>{message['content']}"  # as it was rendered
     assert (told["answer"], told["thinking"]) == ("".join(TEXT), "".join(THOUGHT))
     assert (told["bodies_off"], told["cut"]) == (False, {})
     kept = told["body"]
