@@ -241,6 +241,7 @@ def test_pin_and_unpin_say_what_they_did(daemon: FakeDaemon, runner: CommandLine
     assert runner("unpin", "demo").stderr.startswith("demo is pinned no more: ")
     daemon.refusals["/runner/unpin"] = (200, {"pinned": [], "changed": False})
     assert runner("unpin", "demo").stderr == "demo was not pinned\n"
+    assert 'model "nosuch" not found' in runner("unpin", "nosuch", check=1).stderr
 
 
 def test_why_names_the_adapters() -> None:

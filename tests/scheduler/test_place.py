@@ -59,6 +59,8 @@ def test_without_a_gpu_the_cpu_takes_all() -> None:
     assert found.need.devices == {}
     assert "no GPU was found" in found.words
     assert "on the CPU" in found.words
+    told = place(footprint(), [], options=asked(num_gpu=10)).words
+    assert "no GPU was found, so num_gpu 10 counts for nothing" in told
 
 
 def test_all_layers_go_to_one_device_where_they_fit() -> None:

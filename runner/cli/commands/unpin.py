@@ -23,6 +23,7 @@ def command(models: Models, host: Host = None) -> None:
         if client.post("/runner/unpin", {"model": model})["changed"]:
             output.say(f"{model} is pinned no more: it goes when its time is over, or others need its room")
         else:
+            client.post("/api/show", {"model": model})  # one that isn't there is an error, and said to be
             output.say(f"{model} was not pinned")
 
     each(models, unpin)

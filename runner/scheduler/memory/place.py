@@ -288,6 +288,8 @@ def _chosen(options: LoadOptions, devices: Sequence[Device]) -> tuple[Sequence[D
         return (), ("the CPU was asked for",)
     if options.num_gpu == 0:
         return (), ("num_gpu 0 keeps everything with the CPU",)
+    if not gpus and options.num_gpu > 0:
+        return (), (f"no GPU was found, so num_gpu {options.num_gpu} counts for nothing",)
     return gpus, () if gpus else ("no GPU was found",)
 
 
