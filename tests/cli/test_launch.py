@@ -164,7 +164,8 @@ def test_force_leaves_what_others_changed(launch: Callable[..., Any], home: Path
 
 def test_an_exec_hands_the_process_over(launch: Callable[..., Any], runner: CommandLine, home: Path) -> None:
     """The same process id, and Ctrl-C ends the assistant as it likes."""
-    catch = "import signal\ntry:\n    print('ready', flush=True)\n    signal.pause()\nexcept KeyboardInterrupt:\n    sys.exit(42)"
+    ready = "import signal\ntry:\n    print('ready', flush=True)\n    signal.pause()\n"
+    catch = f"{ready}except KeyboardInterrupt:\n    sys.exit(42)"
     told = installed(home, "goose", catch)
     process = runner.start("launch", "goose", "--model", "coder", **environment(home))
     assert process.stdout is not None
