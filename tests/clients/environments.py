@@ -37,6 +37,10 @@ NODE: Mapping[str, tuple[str, ...]] = {
     "opencode": ("opencode-ai@1.18.33",),
     "codex": ("@openai/codex@0.169.0",),
     "continue": ("@continuedev/cli@1.5.47",),
+    "claude": ("@anthropic-ai/claude-code@2.1.197",),
+    "cline": ("cline@3.0.65",),
+    "copilot": ("@github/copilot@1.0.102",),
+    "qwen": ("@qwen-code/qwen-code@0.15.10",),
 }
 
 _MINUTES = 60.0
