@@ -411,4 +411,5 @@ main() {
     say 'Try: runner run demo "How do I pull a model?"'
 }
 
-main "$@"
+# On one line, which is read before it runs: should this file change meanwhile, nothing of it is read any more.
+main "$@"; exit

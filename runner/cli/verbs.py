@@ -136,9 +136,7 @@ def runner(
 ) -> None:
     """Pull a model by name, run it, and serve it to every tool on this machine."""
     if version:
-        from runner.cli.commands.version import command
-
-        command()
+        import_module("runner.cli.commands.version").command()
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
