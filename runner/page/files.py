@@ -75,10 +75,7 @@ class Files:
 
 def answer(request: web.Request, file: File) -> web.Response:
     """The file, or 304 to who has it already."""
-    known = any(tag.value in (file.tag, "*") for tag in request.if_none_match or ())
-    response = web.Response(status=304, headers=HEADERS) if known else web.Response(body=file.body, headers=HEADERS)
-    response.etag = file.tag
-    if not known:
-        response.content_type = file.media_type
-        response.charset = "utf-8"
-    return response
+    headers = {**HEADERS, "ETag": f'"{file.tag}"'}
+    if any(tag.value in (file.tag, "*") for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=file.body, headers=headers, content_type=file.media_type, charset="utf-8")

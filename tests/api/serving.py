@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from runner.api.app import Services, build_app
+from runner.api.app import Front, Services, build_app
 from runner.api.inflight import IN_FLIGHT
 from runner.api.openai.responses.store import ResponseStore
 from runner.api.server import listen, serve
@@ -77,6 +77,7 @@ class Served:
         patience: Patience | None = None,
         grace: float = 5.0,
         service: FakeService | None = None,
+        front: Front | None = None,
         **flags: object,
     ) -> None:
         """`said` is the host that the settings give where it differs from the one that is listened on."""
@@ -91,7 +92,7 @@ class Served:
         self.settings = load({"host": str(Address(said or host, self.port)), **flags})
         self.shutdowns = 0
         self.ledger = Ledger(self.settings.request_log, bodies=self.settings.request_bodies)
-        self._host, self._patience, self._grace = host, patience, grace
+        self._host, self._patience, self._grace, self._front = host, patience, grace, front
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="server")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -114,7 +115,7 @@ class Served:
             checkup=self.checkup,  # type: ignore[arg-type]
             ledger=self.ledger,
         )
-        self._app = build_app(services, self._patience)
+        self._app = build_app(services, self._patience, self._front)
         await serve(
             self._app,
             self.settings.host,

@@ -261,7 +261,7 @@ class TestKey:
         ],
     )
     @pytest.mark.parametrize(
-        "line", ["GET /api/tags", "GET /v1/models", "GET /", "GET /readyz", "POST /runner/shutdown"]
+        "line", ["GET /api/tags", "GET /v1/models", "POST /page/render", "GET /readyz", "POST /runner/shutdown"]
     )
     def test_wrong(self, servers: dict[str, Served], header: str, line: str) -> None:
         server = servers["everywhere"]

@@ -59,6 +59,12 @@ def test_holds_the_catalog(wheel: zipfile.ZipFile) -> None:
         assert yaml.safe_load(wheel.read(name)), name
 
 
+def test_holds_the_page(wheel: zipfile.ZipFile) -> None:
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "runner" / "page" / "static").iterdir()}
+    assert "runner/page/static/index.html" in files
+    assert files - set(wheel.namelist()) == set()
+
+
 def test_leaves_the_workshop_out(wheel: zipfile.ZipFile) -> None:
     suffixes = (".pt", ".safetensors", ".ckpt", ".npy", ".npz", ".bin", ".jsonl", ".pyc")
     strays = {name for name in wheel.namelist() if "/train/" in name or name.endswith(suffixes)}

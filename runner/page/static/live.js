@@ -60,6 +60,7 @@ const workers = (models) => models.filter((each, at) => each.pid === null || mod
 
 const speed = (models) => {
   const sum = workers(models).filter((each) => each.running).reduce((all, each) => all + each.decode_rate, 0);
+  if (sum === 0) return "0";
   return sum >= 100 ? count(Math.round(sum)) : sum.toFixed(1);
 };
 

@@ -31,7 +31,7 @@ export function poolBar() {
   const update = ({ name, free, total }, held) => {
     const ours = held.reduce((sum, each) => sum + each.size, 0);
     const others = Math.max(0, total - free - ours);
-    say(title, `${name === "host" ? "Memory" : name}: ${bytes(free)} free of ${bytes(total)}`);
+    say(title, `${name === "host" ? "This machine" : name}: ${bytes(free)} free of ${bytes(total)}`);
     const shares = [...held, { name: "everything else", size: others, isOther: true }].filter((each) => each.size > 0);
     const names = shares.map((each) => each.name).join("\n");
     if (track.dataset.names !== names) {

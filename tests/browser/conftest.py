@@ -1,0 +1,98 @@
+"""A real daemon with the demo model, a loopback hub to pull from, and a real Chromium whose every page is watched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from modelfiles.embedded import demo_gguf
+from tests.benchmarks.daemon import Daemon
+from tests.browser import requests_stub
+from tests.browser.chromium import Seen, found, started
+from tests.hub import File, Hub, running
+
+pytestmark = pytest.mark.browser
+PARROT = "hf.co/tiny/parrot-GGUF:Q8_0"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here is of the browser suite."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("browser")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = found()
+    if path is None:
+        pytest.skip("Chromium is not installed: Debian's package `chromium` has it")
+    with started(path) as chromium:
+        yield chromium
+
+
+def weights(number: int) -> bytes:
+    """The demo's file with one weight changed: bytes that no store has yet."""
+    data = bytearray(demo_gguf().read_bytes())
+    data[-1 - number] ^= 1
+    return bytes(data)
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    files: dict[str, bytes | File] = {
+        "parrot-Q8_0.gguf": weights(0),
+        "parrot-Q4_0.gguf": weights(1),
+        "params": json.dumps({"temperature": 0}).encode(),
+    }
+    hub.add("tiny/parrot-GGUF", files)
+    with running(hub):
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[Daemon]:
+    """Shared by all. `rambling` is a model that never ends by itself."""
+    home = tmp_path_factory.mktemp("daemon")
+    made = Daemon(home, max_loaded_models=2)
+    made.environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home / "hf")}
+    with made:
+        made.create("rambling", demo_gguf(), "FROM {path}\nPARAMETER ignore_eos true\nPARAMETER num_predict 3500\n")
+        yield made
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def seen(daemon: Daemon) -> Iterator[Seen]:
+    """What the test's pages do. Nothing may be left on the console, and nobody else be asked."""
+    seen = Seen()
+    yield seen
+    assert seen.unexpected == []
+    assert seen.strangers(daemon.url) == set()
+
+
+@pytest.fixture
+def context(browser: Browser, seen: Seen) -> Iterator[BrowserContext]:
+    """A browser that has never been here."""
+    made = browser.new_context(viewport={"width": 1200, "height": 800}, locale="en-GB")
+    made.grant_permissions(["clipboard-read", "clipboard-write"])
+    made.set_default_timeout(20_000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, seen: Seen, daemon: Daemon) -> Page:
+    """The page, open on the chat, with a model chosen."""
+    opened = context.new_page()
+    seen.watch(opened)
+    requests_stub.put(opened, daemon)
+    opened.goto(daemon.url + "/")
+    opened.locator("#model option").first.wait_for(state="attached")
+    return opened
