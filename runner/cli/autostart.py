@@ -85,7 +85,7 @@ def by_service(settings: Settings, is_ready: Callable[[], bool], say: Callable[[
     Where that fails, a daemon of our own is as good, and the service's state says what is wrong.
     """
     from runner.service import steps
-    from runner.service.system import of_this_machine
+    from runner.service.choice import of_this_machine
 
     try:
         system = of_this_machine(machine=False, environ=os.environ, home=Path.home())

@@ -78,14 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return wrong.status
     if given.models:
         _have(given.models, ours)
-    return _become([sys.executable, "-m", "runner.daemon"], ours)
-
-
-def _become(program: Sequence[str], environ: Mapping[str, str]) -> int:
-    if sys.platform != "win32":
-        os.execve(program[0], program, environ)
-    # There, exec gives the new program another process id, and the task loses it.
-    return subprocess.run(program, env=environ, check=False).returncode
+    program = [sys.executable, "-m", "runner.daemon"]
+    if sys.platform == "win32":  # where exec gives the new program another process id, and the task loses it
+        raise SystemExit(subprocess.run(program, env=ours, check=False).returncode)
+    return os.execve(program[0], program, ours)
 
 
 def _have(models: Sequence[str], environ: Mapping[str, str]) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.protocol.checkup import Finding
+from runner.service.choice import of_this_machine
 from runner.service.steps import Refused, Run
-from runner.service.system import System, of_this_machine
+from runner.service.system import System
 
 _CHECK = "service"
 _RESTARTS = 3

@@ -1,5 +1,5 @@
 """What a service is made of on this machine: the program, what it is told, what it may write. From settings and paths
-to plain values; nothing is looked up and nothing is written here but by `of_user` and `of_machine`'s callers.
+to plain values. Writes nothing, and knows no unit's format.
 """
 
 from __future__ import annotations

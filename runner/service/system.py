@@ -1,15 +1,14 @@
-"""What every system's service manager can be asked and told, and which one this machine has."""
+"""What every system's service manager can be asked and told, whichever it is."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from runner.service.installation import Installation
-from runner.service.steps import Refused, Run, Step
+from runner.service.steps import Run, Step
 
 Active = Literal["running", "starting", "stopping", "stopped", "failed", "unknown"]
 
@@ -56,28 +55,6 @@ class System(Protocol):
 
     def notes(self, run: Run) -> Iterable[str]:
         """What a person should know of this service here, each with what to do."""
-
-
-def of_this_machine(*, machine: bool, environ: Mapping[str, str], home: Path) -> System:
-    """The manager of this system; `machine` for the one that starts services at boot. Raises Refused."""
-    if sys.platform == "darwin":
-        from runner.service.launchd import Launchd
-
-        _users_only(machine, "launchd")
-        return Launchd(home)
-    if sys.platform == "win32":
-        from runner.service.tasks import Tasks
-
-        _users_only(machine, "the Task Scheduler")
-        return Tasks(home, environ)
-    from runner.service.systemd import Systemd
-
-    return Systemd(machine=machine, environ=environ, home=home)
-
-
-def _users_only(machine: bool, name: str) -> None:
-    if machine:
-        raise Refused(f"with {name}, Runner is a service of one user; leave --system out")
 
 
 def lines(text: str, sign: str = "=") -> Iterator[tuple[str, str]]:

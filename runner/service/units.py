@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.service import fill
-from runner.service.installation import Installation
+from runner.service.installation import Installation, is_in_a_home
 
 LABEL = "runner.daemon"
 """What launchd calls it."""
@@ -34,7 +34,7 @@ def systemd_system(of: Installation) -> str:
     account = [f"User={of.user}" if of.user else "DynamicUser=yes"]
     if of.groups:
         account.append(f"SupplementaryGroups={' '.join(of.groups)}")
-    hidden = "read-only" if of.in_home or any(_is_home(each) for each in of.folders) else "yes"
+    hidden = "read-only" if of.in_home or any(is_in_a_home(each) for each in of.folders) else "yes"
     return fill.filled(
         "runner-system.service",
         {
@@ -109,10 +109,6 @@ def _writable(paths: tuple[Path, ...]) -> str:
 def _path(path: Path) -> str:
     text = str(path)
     return f"-{text}" if text == "%h" or text.startswith("%h/") else fill.unit_word(f"-{text}")
-
-
-def _is_home(path: Path) -> bool:
-    return any(path.is_relative_to(root) for root in ("/home", "/root", "/run/user"))
 
 
 def _windows_line(words: list[str]) -> str:

@@ -26,7 +26,9 @@ def says(page: Page, *texts: str, thinking: str = "") -> list[Any]:
 
 
 def _lines(texts: Sequence[str], thinking: str) -> str:
-    parts: list[dict[str, Any]] = [{"message": {"role": "assistant", "content": "", "thinking": thinking}}] if thinking else []
+    parts: list[dict[str, Any]] = (
+        [{"message": {"role": "assistant", "content": "", "thinking": thinking}}] if thinking else []
+    )
     parts += [{"message": {"role": "assistant", "content": text}, "done": False} for text in texts]
     parts.append({"message": {"role": "assistant", "content": ""}, **END})
     return "".join(json.dumps(part) + "\n" for part in parts)

@@ -149,7 +149,9 @@ class TestPhone:
 
 
 def ground(page: Page) -> list[int]:
-    return [int(each) for each in re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]]
+    return [
+        int(each) for each in re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]
+    ]
 
 
 def test_dark_and_light(page: Page) -> None:
@@ -171,7 +173,9 @@ def test_dark_and_light(page: Page) -> None:
 
 def test_little_motion_for_those_who_want_little(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
-    page.evaluate("document.getElementById('messages').append(Object.assign(document.createElement('p'), {className: 'waiting'}))")
+    page.evaluate(
+        "document.getElementById('messages').append(Object.assign(document.createElement('p'), {className: 'waiting'}))"
+    )
     assert page.evaluate("getComputedStyle(document.querySelector('.waiting'), '::before').animationName") == "none"
 
 

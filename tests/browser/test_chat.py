@@ -183,7 +183,12 @@ def test_what_a_model_writes_does_nothing(page: Page) -> None:
     ended(page, 2)
     assert asked[1]["messages"][1]["content"] == text
     assert page.evaluate("window.hit") is None
-    assert page.locator(":is(.message, #chat-list) :is(script, img, svg, iframe, [style], [onerror], [href^=javascript])").count() == 0
+    assert (
+        page.locator(
+            ":is(.message, #chat-list) :is(script, img, svg, iframe, [style], [onerror], [href^=javascript])"
+        ).count()
+        == 0
+    )
     expect(page.locator(".assistant .body").first).to_contain_text("<script>window.hit = 1</script>")
     expect(page.locator(".user .bubble").first).to_have_text(HOSTILE[1])
     link = page.get_by_role("link", name="x", exact=True).first

@@ -36,18 +36,16 @@ def lacking() -> str:
 
 
 class Manager:
-    """Started by `with`; commands run as its user, in its view of the machine."""
+    """Started by `with`; commands run as its user, in its view of the machine. `home` is that user's folder in it,
+    which goes with it; `seen` is the same from outside."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    home = Path("/run/home")
+
+    def __init__(self) -> None:
         self._name = f"runner-tests-{os.getpid()}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        os.chown(self.home, USER, USER)
-        for folder in self.home.parents:  # pytest's are closed to others
-            if not folder.stat().st_mode & 0o001:
-                folder.chmod(folder.stat().st_mode | 0o011)
         self._process = subprocess.Popen(
             [
                 *("unshare", "--mount", "--propagation", "private", "sh", str(SCRIPT)),
@@ -63,6 +61,11 @@ class Manager:
             assert time.monotonic() < deadline, f"the manager is {told or 'silent'}"
             time.sleep(0.1)
         return self
+
+    @property
+    def seen(self) -> Path:
+        assert self._process is not None
+        return Path(f"/proc/{self._process.pid}/root{self.home}")
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
@@ -87,7 +90,7 @@ class Manager:
         }
         return subprocess.run(
             [
-                *("nsenter", f"--mount=/proc/{self._process.pid}/ns/mnt", f"--wd={self.home}"),
+                *("nsenter", f"--mount=/proc/{self._process.pid}/ns/mnt", "--wd=/"),
                 *("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all"),
                 *("env", "-i", *(f"{name}={value}" for name, value in told.items()), *words),
             ],

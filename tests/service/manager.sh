@@ -6,8 +6,8 @@ runtime=/run/user/$uid
 umount -l /sys/fs/cgroup 2>/dev/null || :
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/systemd/system "$runtime"
-chown "$uid:$uid" "$runtime" && chmod 700 "$runtime"
+mkdir -p /run/systemd/system /run/systemd/unit-root "$runtime" "$home"
+chown "$uid:$uid" "$runtime" "$home" && chmod 700 "$runtime" "$home"
 # A Python in somebody's closed home has to be reached by another user, here and only here.
 top=/$(printf %s "$prefix" | cut -d/ -f2)
 if [ "$(stat -c %a "$top")" = 700 ]; then

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ class Service:
         assert done.returncode == check, done
         return done
 
+    def write(self, name: str, text: str) -> None:
+        """A file of the user's own."""
+        script = 'umask 077; mkdir -p "${1%/*}" && printf %s "$2" >"$1"'
+        assert not self.manager("sh", "-c", script, "sh", str(self.manager.home / name), text).returncode
+
     def status(self, check: int = 0) -> dict[str, Any]:
         found = json.loads(self("service", "status", "--json", check=check).stdout)
         assert isinstance(found, dict)
@@ -48,9 +54,22 @@ class Service:
             assert time.monotonic() < deadline, found
 
 
+@contextmanager
+def dropped_in(service: Service, line: str) -> Iterator[None]:
+    """One line of the unit is another for a while."""
+    file = service.manager.seen / DROP_IN
+    service.write(DROP_IN, f"[Service]\n{line}\n")
+    service.manager("systemctl", "--user", "daemon-reload")
+    service("service", "restart")
+    yield
+    file.unlink()
+    file.parent.rmdir()
+    service.manager("systemctl", "--user", "daemon-reload")
+
+
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Manager(tmp_path_factory.mktemp("home")) as manager:
+def service() -> Iterator[Service]:
+    with Manager() as manager:
         yield Service(manager)
 
 
@@ -73,15 +92,28 @@ def test_installed_twice_answers_and_is_shut_in(installed: Service) -> None:
         if ":" in line
     )
     assert (told["NoNewPrivs"].strip(), told["Seccomp"].strip()) == ("1", "2")
-    home = installed.manager.home
-    held = {line.split()[1]: line.split()[3] for line in Path(f"/proc/{status['pid']}/mounts").read_text().splitlines()}
-    assert "ro" in held["/"].split(",")
-    assert "rw" in held[str(home)].split(",")  # one mount: files of other tools are shared by hard links
+    home = installed.manager.seen
     assert (home / ".config/runner/service.env").stat().st_mode & 0o777 == 0o600
     assert "sesame" not in (home / ".config/systemd/user/runner.service").read_text()
     findings = {each["check"]: each for each in json.loads(installed("doctor", "--json").stdout)["findings"]}
     assert findings["service"]["state"] == "ok"
     assert findings["sandbox"]["state"] == "ok", "the unit must not take from workers what they shut themselves in with"
+
+
+def test_it_has_its_own_view_of_the_files_and_does_all_it_has_to(installed: Service) -> None:
+    """systemd gives a user's service one by itself since 254; told to, this one does as well."""
+    home = installed.manager.home
+    with dropped_in(installed, "PrivateUsers=yes"):
+        pid = installed.status()["pid"]
+        lines = [line.split() for line in Path(f"/proc/{pid}/mounts").read_text("utf-8").splitlines()]
+        held = {where: options.split(",") for _, where, _, options, *_ in lines}
+        assert "ro" in held["/"]
+        assert "rw" in held[max((where for where in held if home.is_relative_to(where)), key=len)]
+        assert "Runner" in installed("run", "demo", "Hello").stdout
+        findings = {each["check"]: each for each in json.loads(installed("doctor", "--json").stdout)["findings"]}
+        assert {findings[each]["state"] for each in ("sandbox", "engine", "store", "service")} == {"ok"}
+        inside = [where for where in held if where.startswith(f"{home}/")]
+        assert not inside, "hard links between the store and other tools' files end at a mount of its own"
 
 
 def test_killed_it_comes_back(installed: Service) -> None:
@@ -100,17 +132,10 @@ def test_shut_down_it_stays_away_until_a_command_needs_it(installed: Service) ->
 
 
 def test_hung_it_is_ended_by_the_watchdog_and_comes_back(installed: Service) -> None:
-    drop_in = installed.manager.home / DROP_IN
-    drop_in.parent.mkdir(exist_ok=True)
-    drop_in.write_text("[Service]\nWatchdogSec=2\n")
-    installed("service", "restart")
-    installed.manager("systemctl", "--user", "daemon-reload")
-    installed("service", "restart")
-    pid = installed.status()["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    assert installed.becomes(lambda found: found["active"] == "running" and found["pid"] not in (pid, None))
-    drop_in.unlink()
-    drop_in.parent.rmdir()
+    with dropped_in(installed, "WatchdogSec=2"):
+        pid = installed.status()["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        assert installed.becomes(lambda found: found["active"] == "running" and found["pid"] not in (pid, None))
 
 
 def test_a_daemon_that_no_service_started_makes_room(service: Service) -> None:
@@ -123,7 +148,7 @@ def test_a_daemon_that_no_service_started_makes_room(service: Service) -> None:
     assert "has ended" in service("service", "stop").stdout
     assert "doesn't run" in service("service", "stop").stdout
     assert "stay in" in service("service", "uninstall").stdout
-    home = service.manager.home
+    home = service.manager.seen
     assert not (home / ".config/systemd/user/runner.service").exists()
     assert not (home / ".config/runner/service.env").exists()
     assert (home / ".local/share/runner/models").is_dir()
@@ -132,11 +157,9 @@ def test_a_daemon_that_no_service_started_makes_room(service: Service) -> None:
 
 
 def test_settings_that_cannot_be_are_told_and_not_tried_again(installed: Service) -> None:
-    file = installed.manager.home / ".config" / "runner" / "config.yaml"
-    file.write_text("keep_alive: soon\n")
-    os.chown(file, 1, 1)
+    installed.write(".config/runner/config.yaml", "keep_alive: soon\n")
     failed = installed.manager("systemctl", "--user", "restart", "runner")
     assert failed.returncode != 0
     assert installed.manager("systemctl", "--user", "is-failed", "runner").stdout.strip() == "failed"
-    file.unlink()
+    (installed.manager.seen / ".config/runner/config.yaml").unlink()
     assert "runs" in installed("service", "start").stdout

@@ -129,7 +129,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 def command(
-    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to generate.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="What to generate.")],
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="MODEL...", help="Models: pulled at the start, and kept loaded; or a shell."),
@@ -162,9 +162,10 @@ def command(
         str | None, typer.Option("--output", "-o", metavar="DIR", help="Write it there, instead of printing it.")
     ] = None,
 ) -> None:
-    """Generate a file that runs models, for containers, Kubernetes or systemd; or one that completes what is typed.
+    """Print a file that runs models in containers or under systemd, or one that completes what is typed in a shell.
 
-    Nothing is started and no daemon is asked. What is generated holds no key; its first lines say where to put one.
+    KIND is compose, quadlet, systemd, kube or completion. Nothing is started and no daemon is asked. What is printed holds no key;
+    its first lines say where to put one.
     """
     row = KINDS.get(kind)
     if row is None:

@@ -19,6 +19,7 @@ from runner.cli.commands.shutdown import end
 from runner.cli.failures import Exit, Failure
 from runner.config import ConfigError, Settings, folders, load
 from runner.service import carried, steps
+from runner.service.choice import of_this_machine
 from runner.service.installation import (
     SYSTEM_ENVIRONMENT,
     SYSTEM_HOME,
@@ -29,7 +30,7 @@ from runner.service.installation import (
     of_user,
 )
 from runner.service.steps import Refused, Remove, Step, Write
-from runner.service.system import Standing, System, of_this_machine
+from runner.service.system import Standing, System
 
 EXAMPLES = """
 runner service install
