@@ -164,8 +164,8 @@ def command(
 ) -> None:
     """Print a file that runs models in containers or under systemd, or one that completes what is typed in a shell.
 
-    KIND is compose, quadlet, systemd, kube or completion. Nothing is started and no daemon is asked. What is printed holds no key;
-    its first lines say where to put one.
+    KIND is compose, quadlet, systemd, kube or completion. Nothing is started and no daemon is asked. What is printed
+    holds no key; its first lines say where to put one.
     """
     row = KINDS.get(kind)
     if row is None:
