@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 from aiohttp import web
 
 from runner.api.callers import client_of
 from runner.api.dialects import dialect_of
-from runner.api.inflight import FAILED, IN_FLIGHT, RECORD
+from runner.api.inflight import FAILED, IN_FLIGHT, RECORD, InFlight
 from runner.api.timings import milliseconds
 from runner.errors import RequestCancelled
 from runner.inference.entry import ENTRY, Source
@@ -46,7 +47,6 @@ RECORDED = frozenset(
     }
 )
 """Paths that are posted to for something that a model gives."""
-_CANCELLED = "this request was cancelled by whoever runs Runner"
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _GONE = 499
 
@@ -60,12 +60,11 @@ async def middleware(
     path = resource.canonical if resource is not None else ""
     if path not in RECORDED or request.method != "POST":
         return await handler(request)
-    dialect = dialect_of(path)
-    source = Source(request.method, path, dialect.name if dialect else "", _shown(client_of(request)))
-    task = asyncio.current_task()
+    app, task = request.app, asyncio.current_task()
     assert task is not None  # aiohttp's
-    stop = partial(request.app[IN_FLIGHT].expel_one, task, RequestCancelled(_CANCELLED))
-    request[RECORD] = entry = request.app[LEDGER].open(request_id.get(), source, stop)
+    source = Source(request.method, path, _dialect(path), _shown(client_of(request)))
+    stop = partial(_stop, app[IN_FLIGHT], task)
+    request[RECORD] = entry = app[LEDGER].open(request_id.get(), source, stop)
     token = ENTRY.set(entry)
     try:
         return await handler(request)
@@ -107,6 +106,17 @@ def fields_of(request: web.Request, identity: str, status: int, spent: float) ->
     else:
         fields["client"] = _shown(client_of(request))
     return fields
+
+
+def _stop(in_flight: InFlight, task: asyncio.Task[Any]) -> None:
+    in_flight.expel_one(task, RequestCancelled("this request was cancelled by whoever runs Runner"))
+
+
+@cache
+def _dialect(path: str) -> str:
+    """Whose words a recorded path speaks."""
+    dialect = dialect_of(path)
+    return dialect.name if dialect else ""
 
 
 def _shown(client: str) -> str:

@@ -58,6 +58,9 @@ class Figures:
     tokens_per_second: float | None = None
 
 
+_NOTHING = Figures()
+
+
 class Leg:
     """One of the scheduler's requests that a caller's is made of. `texts` is None while texts aren't kept."""
 
@@ -160,7 +163,7 @@ class Entry:
     legs: list[Leg] = field(default_factory=list)
     end: End | None = None
     reason: str | None = None
-    figures: Figures = field(default_factory=Figures)  # once it has ended
+    figures: Figures = _NOTHING  # once it has ended
 
     def ride(self, model: str, priority: Priority) -> Leg:
         """A request of it is about to be given to the scheduler, for a model by its full name."""
@@ -179,7 +182,7 @@ class Entry:
         """Tokens of all legs together, and the times of the slowest."""
         if self.end is not None:
             return self.figures
-        return together([leg.figures(self.began, now) for leg in self.legs])
+        return together([leg.figures(self.began, now) for leg in self.legs]) if self.legs else _NOTHING
 
     def close(self, end: End) -> None:
         """It has ended: keep the figures, and let go of everything that the scheduler had of it."""
