@@ -124,7 +124,7 @@ def failure_of(error: BaseException) -> Failure:
     row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
     if row is None:
         log.error("unexpected failure", exc_info=error)
-        text = f"internal error; Runner's log tells more about request {request_id.get()}"
+        text = f"internal error; `runner logs --request {request_id.get()}` tells more"
         return Failure(500, "internal_error", text)
     if row.status >= 500 and not isinstance(error, runner.Unavailable):  # a full queue says so ten thousand times
         log.warning("%s: %s", row.code, error)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -157,6 +158,8 @@ def wait() -> None:
         return
     watch = select.poll()
     with suppress(OSError, ValueError):  # standard output may be no file at all
-        watch.register(sys.stdout.fileno(), 0)
-    if any(event & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, event in watch.poll(_POLL * 1000)):
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):  # others can't be watched everywhere
+            watch.register(sys.stdout.fileno(), 0)
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(_POLL * 1000)):
         raise BrokenPipeError

@@ -16,9 +16,9 @@ from runner.cli import output
 from runner.cli.client import Client
 from runner.cli.connect import is_local
 from runner.cli.failures import Exit, Failure
-from runner.config import ConfigError, Settings, config_file, load_usable
+from runner.config import BY_NAME, ConfigError, Settings, config_file, load_usable
 from runner.config.editing import CannotEdit, drop, parsed, put
-from runner.config.naming import Named, spelt
+from runner.config.naming import Named, mapped, spelt
 
 WHEN = {
     "now": "in force",
@@ -72,7 +72,7 @@ def _edited(before: Settings, meant: Named, edit: Callable[[str], str]) -> Outco
     file = config_file(before.folders)
     text = _read(file)
     try:
-        after = edit(text)
+        after = edit(_opened(meant, text))
         entries = parsed(after)
         if (value := entries.get(meant.row.name)) is not None:
             meant.row.read(value)
@@ -94,6 +94,20 @@ def _edited(before: Settings, meant: Named, edit: Callable[[str], str]) -> Outco
         words.append(f"the daemon will not listen on {found.host} without a key: set api_key too")
     taken, said = _taken(before, found, meant)
     return Outcome(found, after != text, taken, (*words, said))
+
+
+def _opened(meant: Named, text: str) -> str:
+    """The file with the setting as a mapping, where one entry of it is meant: `options: num_ctx=1,seed=2` is none."""
+    mapping = mapped(meant, parsed(text).get(meant.row.name))
+    text = text if mapping is None else put(text, (meant.row.name,), mapping)
+    *outer, last = _path(meant, text)
+    if outer[2:] != ["options"]:
+        return text
+    own = (parsed(text).get(outer[0]) or {}).get(outer[1])
+    inner = own.get("options") if isinstance(own, dict) else None
+    if (mapping := mapped(Named(BY_NAME["options"], (last,)), inner)) is None:
+        return text
+    return put(text, outer, mapping)
 
 
 def _path(meant: Named, text: str) -> tuple[str, ...]:

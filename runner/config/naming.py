@@ -78,6 +78,19 @@ def named(text: str) -> Named:
     return Named(row, (found["model"], found["field"]))
 
 
+def mapped(meant: Named, value: object) -> dict[str, Any] | None:
+    """What stands for the whole setting as a text or a list, as the mapping that has entries; None where it is one.
+
+    Raises ValueError.
+    """
+    if not meant.inside or value is None or isinstance(value, Mapping):
+        return None
+    if meant.row.name == "per_model":
+        meant.row.read(value)
+        return dict(json.loads(str(value)))
+    return {name: _plain(each) for name, each in meant.row.read(value).items()}
+
+
 def spelt(models: Mapping[str, Any], name: str) -> str | None:
     """How a model is written among those there are, if it is: `demo` is `demo:latest`."""
     return next((each for each in models if _full(each) == _full(name)), None)

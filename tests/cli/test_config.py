@@ -49,6 +49,26 @@ def test_set_get_and_unset(alone: CommandLine, file: Path) -> None:
     assert file.read_text() == "queue_timeout: -1\nper_model:\n  qwen3:0.6b:\n    options: {num_ctx: 32768}\n"
 
 
+def test_an_entry_of_what_is_written_as_a_text(alone: CommandLine, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text("options: num_ctx=64,stop=x\naliases: [a=demo]\nper_model: {demo: {options: 'seed=1'}}\n")
+    alone("config", "set", "options.seed", "2")
+    alone("config", "set", "aliases.b", "demo")
+    alone("config", "set", "per_model.demo:latest.options.top_k", "3")
+    assert file.read_text() == (
+        "options: {num_ctx: 64, stop: [x], seed: 2}\n"
+        "aliases: {a: demo, b: demo}\n"
+        "per_model: {demo: {options: {seed: 1, top_k: 3}}}\n"
+    )
+    alone("config", "unset", "per_model.demo.options.seed")
+    alone("config", "unset", "aliases.a")
+    alone("config", "unset", "api_key")
+    assert "aliases: {b: demo}\nper_model: {demo: {options: {top_k: 3}}}\n" in file.read_text()
+    file.write_text("per_model:\n")
+    alone("config", "set", "per_model.demo.options.seed", "1")
+    assert file.read_text() == "per_model:\n  demo:\n    options: {seed: 1}\n"
+
+
 def test_a_key_is_never_shown_and_nobody_else_reads_it(alone: CommandLine, file: Path) -> None:
     file.parent.mkdir()
     file.write_text("keep_alive: 1h\n")

@@ -160,3 +160,22 @@ def test_a_daemon_in_the_background_writes_each_line_once(own_daemon: Daemon) ->
     done = subprocess.run([*COMMAND, "logs"], env=own_daemon.environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "outside of its log" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
+def test_a_full_disk_costs_lines_and_no_request(own_daemon: Daemon) -> None:
+    logs_folder = own_daemon.home / "state" / "logs"
+    logs_folder.mkdir(parents=True)
+    file = logs_folder / "daemon.log"
+    file.symlink_to("/dev/full")
+    own_daemon.start()
+    for number in range(5):
+        ask(own_daemon, number)
+    assert own_daemon.log.read_text().count("log lines are lost: No space left on device") == 1
+    file.unlink()
+    assert own_daemon.process is not None
+    os.kill(own_daemon.process.pid, signal.SIGHUP)
+    until(lambda: (ask(own_daemon, 6), file.exists())[1])
+    first, *rest = (json.loads(line) for line in file.read_text().splitlines())
+    assert first["message"].endswith("lines before this one are lost: the file could not be written")
+    assert any(row.get("request") == "req-0006-x" for row in rest)

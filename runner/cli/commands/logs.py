@@ -174,15 +174,20 @@ class Reading:
         if not log.exists:
             if early_file(self.settings.folders.state).exists():
                 return
-            none = (
-                "none is kept: log_size is 0" if not self.settings.log_size else "the daemon begins it when it starts"
-            )
-            raise Failure(f"there is no log at {log.path}; {none}")
+            raise Failure(f"there is no log at {log.path}; {self._none()}")
         if self.asked.request:
             oldest = deque(loglines.backwards(log.last_first()), 1)
             begin = f", which begin {oldest[0].time:%Y-%m-%d %H:%M:%S}" if oldest and oldest[0].time else ""
             raise Failure(f"no request {self.asked.request} in the daemon's logs{begin}")
         output.say("nothing was logged that is asked for")
+
+    def _none(self) -> str:
+        """Why there may be no log."""
+        if not self.settings.log_size:
+            return "none is kept: log_size is 0"
+        if Client(self.settings.host, None).is_listening():
+            return f"what runs at {self.settings.host.url} is another user's, or has another RUNNER_HOME"
+        return "the daemon begins it when it starts"
 
 
 class _Heads:
