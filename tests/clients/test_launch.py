@@ -90,6 +90,7 @@ def launched(daemon: Daemon, repository: Path, folder: Path, *arguments: str) ->
         RUNNER_HOME=str(repository.with_name("runner")),
         RUNNER_HOST=f"127.0.0.1:{daemon.port}",
         RUNNER_AUTOSTART="0",
+        CLINE_SESSION_BACKEND_MODE="local",  # or it leaves a process behind
     )
 
 

@@ -75,3 +75,9 @@ def test_leaves_the_workshop_out(wheel: zipfile.ZipFile) -> None:
 def test_installs_the_command(wheel: zipfile.ZipFile) -> None:
     [entries] = (name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
     assert "runner = runner.cli.main:main" in wheel.read(entries).decode()
+
+
+def test_holds_what_is_known_of_assistants(wheel: zipfile.ZipFile) -> None:
+    names = {name for name in wheel.namelist() if name.startswith("runner/assistants/") and name.endswith(".yaml")}
+    assert names == {path.relative_to(ROOT).as_posix() for path in (ROOT / "runner" / "assistants").glob("*.yaml")}
+    assert names

@@ -22,7 +22,7 @@ from runner.assistants.plan import Plan, Write, plan
 from runner.cli import launching, output
 from runner.cli.arguments import AsJson, Host
 from runner.cli.client import Client, Json
-from runner.cli.connect import daemon, settings
+from runner.cli.connect import daemon, usable_settings
 from runner.cli.failures import Exit, Failure
 
 EXAMPLES = """
@@ -63,7 +63,7 @@ def command(
     """
     if sum((config, undo, dry_run and undo)) > 1 or (force and not undo):
         raise Failure("--config, --restore and --dry-run don't go together so; --force goes with --restore", Exit.USAGE)
-    found = settings(host)
+    found, _ = usable_settings(host)
     machine = this_machine(found.folders.state)
     if name is None:
         if model or config or undo or dry_run or arguments:
@@ -97,7 +97,7 @@ def command(
 
 def _target(host: str | None, needs: launching.Needs, model: str | None, last: str, dry_run: bool) -> Target:
     """What the assistant is pointed at, and what to know of it on standard error. A dry run starts no daemon."""
-    found = settings(host)
+    found, _ = usable_settings(host)
     client = daemon(host, autostart=not dry_run)
     if dry_run and not client.is_listening():
         output.say("No daemon answers, and a dry run starts none: the model and its context are assumed")
