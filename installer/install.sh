@@ -345,10 +345,16 @@ start_file() {
 
 path_lines() {
     case ${SHELL##*/} in
-    fish) echo "fish_add_path $(quoted "$bin")" ;;
+    fish) echo "contains -- $(quoted "$bin") \$PATH; or set -gx PATH $(quoted "$bin") \$PATH" ;;
     zsh)
         echo "path=($(quoted "$bin") \$path)"
-        echo "fpath=($(quoted "$share/zsh/site-functions") \$fpath) # before compinit"
+        echo "fpath=($(quoted "$share/zsh/site-functions") \$fpath)"
+        echo "if (( \$+functions[compdef] )); then source $(quoted "$share/zsh/site-functions/_runner"); fi"
+        ;;
+    bash)
+        echo "export PATH=$(quoted "$bin"):\"\$PATH\""
+        # The package bash-completion, where it is there, finds the script by itself.
+        echo "[ -n \"\${BASH_COMPLETION_VERSINFO-}\" ] || . $(quoted "$share/bash-completion/completions/runner")"
         ;;
     *) echo "export PATH=$(quoted "$bin"):\"\$PATH\"" ;;
     esac

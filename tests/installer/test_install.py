@@ -162,6 +162,32 @@ def test_names_what_is_missing_as_this_system_calls_it(machine: Machine) -> None
     assert list(machine.home.iterdir()) == []
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_lines_for_a_start_file_work_in_its_shell(machine: Machine, shell: str) -> None:
+    path = shutil.which(shell)
+    if path is None:
+        pytest.skip(f"{shell} isn't installed, so its start file can't be tried")
+    machine.run("--modify-path", SHELL=path)
+    file = (machine.app / "installed").read_text().splitlines()[-1].removeprefix("edited ")
+    asked = {
+        # Where compinit has run before the lines, as in most start files, and where bash-completion isn't there.
+        "zsh": f"compdef() {{ echo completes; }}; source '{file}'; whence -p runner",
+        "bash": f"source '{file}'; type -p runner",
+        "fish": f"source '{file}'; type -p runner",
+    }
+    for script in machine.home.rglob("_runner"):
+        script.write_text("compdef _runner runner\n")
+    done = subprocess.run(
+        [path, "--norc" if shell == "bash" else "-f" if shell == "zsh" else "--no-config", "-c", asked[shell]],
+        env={"HOME": str(machine.home), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = f"{machine.launcher}\n"
+    assert (done.stdout, done.stderr) == (f"completes\n{expected}" if shell == "zsh" else expected, "")
+
+
 def test_a_second_run_upgrades_and_ends_the_daemon(machine: Machine) -> None:
     machine.run()
     old = machine.environment_in_use()
