@@ -261,7 +261,13 @@ end_daemon() {
         serves=yes
         current_runner service stop "$scope" || :
     fi
-    if current_runner shutdown; then say 'the running daemon has ended; the next command starts the new one'; fi
+    ended=0 && current_runner shutdown || ended=$?
+    lingers=no
+    case $ended in
+    0) say 'the running daemon has ended; the next command starts the new one' ;;
+    1 | 69) ;; # there is no older Runner, or no daemon
+    *) lingers=yes && say "Note: the running daemon could not be ended; it goes on as it is until you type: runner shutdown" ;;
+    esac
 }
 
 start_service() {
@@ -283,7 +289,7 @@ if os.path.lexists(aside):
 os.symlink(target, aside)
 os.replace(aside, link)' "versions/${new##*/}" "$app/current"
     making=''
-    sweep
+    [ "$lingers" = yes ] || sweep # else the next run does
     for each in "$app"/built/*; do
         [ "$each" = "$(built_folder)" ] || rm -rf "$each"
     done

@@ -198,6 +198,20 @@ def test_a_second_run_upgrades_and_ends_the_daemon(machine: Machine) -> None:
     assert machine.parts() == [*FIRST, "shutdown"]
 
 
+def test_a_daemon_that_cannot_be_ended_keeps_its_files(machine: Machine) -> None:
+    machine.run()
+    old = machine.environment_in_use()
+    machine.play("shutdown", "exit 75\n")
+    assert "runner shutdown" in machine.run()
+    assert machine.environment_in_use() != old
+    assert old in machine.environments()
+    assert "nothing was removed" in machine.run("--uninstall", "--yes", check=1)
+    assert machine.launcher.exists()
+    machine.play("shutdown", "exit 69\n")
+    machine.run()
+    assert machine.environments() == [machine.environment_in_use()]
+
+
 def test_a_service_that_runs_is_stopped_for_the_switch_and_started_again(machine: Machine) -> None:
     machine.run()
     old = machine.environment_in_use()
