@@ -31,6 +31,8 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/prerequisites.sh"
 # shellcheck source=installer/backend.sh
 . "$here/backend.sh"
+# shellcheck source=installer/shells.sh
+. "$here/shells.sh"
 
 # Another environment's variables, or a user-wide pip setting, must not reach into this one.
 unset VIRTUAL_ENV VIRTUAL_ENV_PROMPT PYTHONHOME PYTHONPATH __PYVENV_LAUNCHER__
@@ -305,8 +307,6 @@ put() {
     printf '%s\n' "$2" >>"$app/installed.part"
 }
 
-quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
-
 # From the wheel that was installed, so that they are of the same version.
 put_completions() {
     for pair in bash:bash-completion/completions/runner zsh:zsh/site-functions/_runner \
@@ -337,53 +337,6 @@ put_files() {
 check_command() {
     if [ -e "$bin/runner" ] && ! grep -q -s 'put here by its installer' "$bin/runner"; then
         die "$bin/runner is another program; move it away, or install elsewhere with --prefix DIR"
-    fi
-}
-
-start_file() {
-    case ${SHELL##*/} in
-    zsh) echo "${ZDOTDIR:-$HOME}/.zshrc" ;;
-    bash) echo "$HOME/.bashrc" ;;
-    fish) echo "${XDG_CONFIG_HOME:-$HOME/.config}/fish/conf.d/runner.fish" ;;
-    *) echo "$HOME/.profile" ;;
-    esac
-}
-
-path_lines() {
-    case ${SHELL##*/} in
-    fish) echo "contains -- $(quoted "$bin") \$PATH; or set -gx PATH $(quoted "$bin") \$PATH" ;;
-    zsh)
-        echo "path=($(quoted "$bin") \$path)"
-        echo "fpath=($(quoted "$share/zsh/site-functions") \$fpath)"
-        echo "if (( \$+functions[compdef] )); then source $(quoted "$share/zsh/site-functions/_runner"); fi"
-        ;;
-    bash)
-        echo "export PATH=$(quoted "$bin"):\"\$PATH\""
-        # The package bash-completion, where it is there, finds the script by itself.
-        echo "[ -n \"\${BASH_COMPLETION_VERSINFO-}\" ] || . $(quoted "$share/bash-completion/completions/runner")"
-        ;;
-    *) echo "export PATH=$(quoted "$bin"):\"\$PATH\"" ;;
-    esac
-}
-
-tell_path() {
-    case :$PATH: in
-    *:"$bin":*)
-        first=$(command -v runner || :)
-        [ "$first" = "$bin/runner" ] || say "Note: another runner comes first on your PATH: $first"
-        [ "${SHELL##*/}" = zsh ] || return 0
-        ;;
-    esac
-    file=$(start_file)
-    if grep -q -s '^# >>> runner >>>$' "$file"; then return; fi
-    if [ "$modifies" = yes ]; then
-        mkdir -p "$(dirname -- "$file")"
-        { echo '# >>> runner >>>' && path_lines && echo '# <<< runner <<<'; } >>"$file"
-        printf 'edited %s\n' "$file" >>"$app/installed"
-        say "added to $file; a new terminal knows it"
-    else
-        say "Add this to $file (--modify-path does it for you):"
-        path_lines | sed 's/^/    /' >&2
     fi
 }
 

@@ -20,7 +20,7 @@ from tests.installer.wheels import make_wheels
 
 SOURCE = Path(__file__).parents[2]
 STUB_PYTHON = Path(__file__).with_name("stub_runner_python.sh")
-SCRIPTS = ("install.sh", "backend.sh", "prerequisites.sh", "uninstall.sh")
+SCRIPTS = ("install.sh", "backend.sh", "prerequisites.sh", "shells.sh", "uninstall.sh")
 SYSTEM_TOOLS = (
     *("cat", "chmod", "cksum", "cp", "date", "dirname", "find", "grep", "head", "mkdir", "mv", "readlink", "rm"),
     *("id", "rmdir", "sed", "sh", "sort", "tail", "tr", "uname"),
