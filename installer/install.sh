@@ -31,6 +31,8 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/prerequisites.sh"
 # shellcheck source=installer/backend.sh
 . "$here/backend.sh"
+# shellcheck source=installer/shells.sh
+. "$here/shells.sh"
 
 # Another environment's variables, or a user-wide pip setting, must not reach into this one.
 unset VIRTUAL_ENV VIRTUAL_ENV_PROMPT PYTHONHOME PYTHONPATH __PYVENV_LAUNCHER__
@@ -261,7 +263,13 @@ end_daemon() {
         serves=yes
         current_runner service stop "$scope" || :
     fi
-    if current_runner shutdown; then say 'the running daemon has ended; the next command starts the new one'; fi
+    ended=0 && current_runner shutdown || ended=$?
+    lingers=no
+    case $ended in
+    0) say 'the running daemon has ended; the next command starts the new one' ;;
+    1 | 69) ;; # there is no older Runner, or no daemon
+    *) lingers=yes && say "Note: the running daemon could not be ended; it goes on as it is until you type: runner shutdown" ;;
+    esac
 }
 
 start_service() {
@@ -283,7 +291,7 @@ if os.path.lexists(aside):
 os.symlink(target, aside)
 os.replace(aside, link)' "versions/${new##*/}" "$app/current"
     making=''
-    sweep
+    [ "$lingers" = yes ] || sweep # else the next run does
     for each in "$app"/built/*; do
         [ "$each" = "$(built_folder)" ] || rm -rf "$each"
     done
@@ -298,8 +306,6 @@ put() {
     mv -f "$2.part" "$2"
     printf '%s\n' "$2" >>"$app/installed.part"
 }
-
-quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 
 # From the wheel that was installed, so that they are of the same version.
 put_completions() {
@@ -331,47 +337,6 @@ put_files() {
 check_command() {
     if [ -e "$bin/runner" ] && ! grep -q -s 'put here by its installer' "$bin/runner"; then
         die "$bin/runner is another program; move it away, or install elsewhere with --prefix DIR"
-    fi
-}
-
-start_file() {
-    case ${SHELL##*/} in
-    zsh) echo "${ZDOTDIR:-$HOME}/.zshrc" ;;
-    bash) echo "$HOME/.bashrc" ;;
-    fish) echo "${XDG_CONFIG_HOME:-$HOME/.config}/fish/conf.d/runner.fish" ;;
-    *) echo "$HOME/.profile" ;;
-    esac
-}
-
-path_lines() {
-    case ${SHELL##*/} in
-    fish) echo "fish_add_path $(quoted "$bin")" ;;
-    zsh)
-        echo "path=($(quoted "$bin") \$path)"
-        echo "fpath=($(quoted "$share/zsh/site-functions") \$fpath) # before compinit"
-        ;;
-    *) echo "export PATH=$(quoted "$bin"):\"\$PATH\"" ;;
-    esac
-}
-
-tell_path() {
-    case :$PATH: in
-    *:"$bin":*)
-        first=$(command -v runner || :)
-        [ "$first" = "$bin/runner" ] || say "Note: another runner comes first on your PATH: $first"
-        [ "${SHELL##*/}" = zsh ] || return 0
-        ;;
-    esac
-    file=$(start_file)
-    if grep -q -s '^# >>> runner >>>$' "$file"; then return; fi
-    if [ "$modifies" = yes ]; then
-        mkdir -p "$(dirname -- "$file")"
-        { echo '# >>> runner >>>' && path_lines && echo '# <<< runner <<<'; } >>"$file"
-        printf 'edited %s\n' "$file" >>"$app/installed"
-        say "added to $file; a new terminal knows it"
-    else
-        say "Add this to $file (--modify-path does it for you):"
-        path_lines | sed 's/^/    /' >&2
     fi
 }
 

@@ -63,7 +63,8 @@ if runner service --help; then
         die 'the whole machine has a service that runs this Runner; first: sudo runner service uninstall --system'
     fi
 fi
-runner shutdown || :
+status=0 && runner shutdown || status=$?
+case $status in 0 | 1 | 69 | 127) ;; *) die 'the running daemon could not be ended (see: runner shutdown); nothing was removed' ;; esac
 
 while IFS= read -r line; do
     case $line in

@@ -89,8 +89,10 @@ def test_everything_of_the_verb_table_is_known() -> None:
 
 
 def test_what_is_listed_of_values_is_there() -> None:
-    spelled = {(each.path[0], name) for each in grammar().all() if each.path for o in each.options for name in o.names}
-    assert KNOWN.keys() <= spelled
+    commands = [each for each in grammar().all() if each.path]
+    options = {(each.path[0], name) for each in commands for option in each.options for name in option.names}
+    arguments = {(each.path[0], argument.name) for each in commands for argument in each.arguments}
+    assert KNOWN.keys() <= options | arguments
 
 
 def test_the_bash_script_is_clean() -> None:

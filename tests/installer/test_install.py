@@ -20,7 +20,7 @@ from tests.installer.wheels import make_wheels
 
 SOURCE = Path(__file__).parents[2]
 STUB_PYTHON = Path(__file__).with_name("stub_runner_python.sh")
-SCRIPTS = ("install.sh", "backend.sh", "prerequisites.sh", "uninstall.sh")
+SCRIPTS = ("install.sh", "backend.sh", "prerequisites.sh", "shells.sh", "uninstall.sh")
 SYSTEM_TOOLS = (
     *("cat", "chmod", "cksum", "cp", "date", "dirname", "find", "grep", "head", "mkdir", "mv", "readlink", "rm"),
     *("id", "rmdir", "sed", "sh", "sort", "tail", "tr", "uname"),
@@ -162,6 +162,32 @@ def test_names_what_is_missing_as_this_system_calls_it(machine: Machine) -> None
     assert list(machine.home.iterdir()) == []
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_lines_for_a_start_file_work_in_its_shell(machine: Machine, shell: str) -> None:
+    path = shutil.which(shell)
+    if path is None:
+        pytest.skip(f"{shell} isn't installed, so its start file can't be tried")
+    machine.run("--modify-path", SHELL=path)
+    file = (machine.app / "installed").read_text().splitlines()[-1].removeprefix("edited ")
+    asked = {
+        # Where compinit has run before the lines, as in most start files, and where bash-completion isn't there.
+        "zsh": f"compdef() {{ echo completes; }}; source '{file}'; whence -p runner",
+        "bash": f"source '{file}'; type -p runner",
+        "fish": f"source '{file}'; type -p runner",
+    }
+    for script in machine.home.rglob("_runner"):
+        script.write_text("compdef _runner runner\n")
+    done = subprocess.run(
+        [path, "--norc" if shell == "bash" else "-f" if shell == "zsh" else "--no-config", "-c", asked[shell]],
+        env={"HOME": str(machine.home), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = f"{machine.launcher}\n"
+    assert (done.stdout, done.stderr) == (f"completes\n{expected}" if shell == "zsh" else expected, "")
+
+
 def test_a_second_run_upgrades_and_ends_the_daemon(machine: Machine) -> None:
     machine.run()
     old = machine.environment_in_use()
@@ -170,6 +196,20 @@ def test_a_second_run_upgrades_and_ends_the_daemon(machine: Machine) -> None:
     assert machine.environment_in_use() != old
     assert machine.environments() == [machine.environment_in_use()]
     assert machine.parts() == [*FIRST, "shutdown"]
+
+
+def test_a_daemon_that_cannot_be_ended_keeps_its_files(machine: Machine) -> None:
+    machine.run()
+    old = machine.environment_in_use()
+    machine.play("shutdown", "exit 75\n")
+    assert "runner shutdown" in machine.run()
+    assert machine.environment_in_use() != old
+    assert old in machine.environments()
+    assert "nothing was removed" in machine.run("--uninstall", "--yes", check=1)
+    assert machine.launcher.exists()
+    machine.play("shutdown", "exit 69\n")
+    machine.run()
+    assert machine.environments() == [machine.environment_in_use()]
 
 
 def test_a_service_that_runs_is_stopped_for_the_switch_and_started_again(machine: Machine) -> None:

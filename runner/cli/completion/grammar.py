@@ -50,8 +50,9 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One word by its place, or all that are left."""
+    """One word by its place, or all that are left. `name` is its parameter's, `label` what people see."""
 
+    name: str
     label: str
     values: Values
     repeats: bool = False
@@ -155,7 +156,7 @@ def _argument(found: Any, path: tuple[str, ...]) -> Argument:
     values = _values(found, path, metavar)
     if path[:1] and path[0] in _FROM_CATALOG and values.models:
         values = replace(values, words=tuple(each.name for each in catalog.entries() if _NAME.fullmatch(each.name)))
-    return Argument(metavar.strip("[]."), values, found.nargs == -1)
+    return Argument(str(found.name), metavar.strip("[]."), values, found.nargs == -1)
 
 
 def _values(found: Any, path: tuple[str, ...], metavar: str) -> Values:
