@@ -31,11 +31,12 @@ TYPED = (
     ("How do I see which models are loaded?", "right now."),
     ("/show thinking", "They ask"),
     ("/set nothink", "It answers at once."),
+    ("/export chat.md", "Wrote"),
+    ("/clear", "Forgot what was said."),
     ("/tools weather.json", "get_weather"),
     ("What is the weather in Paris?", "result of get_weather>"),
     ("18 degrees, sunny", "The result is"),
     ("/undo", "Took back"),
-    ("/export chat.md", "Wrote"),
 )
 
 
