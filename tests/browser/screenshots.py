@@ -60,6 +60,9 @@ def _open(browser: Browser, daemon: Daemon, width: int, height: int, scheme: str
     context = browser.new_context(viewport={"width": width, "height": height}, locale="en-GB", reduced_motion="reduce")
     page = context.new_page()
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    for row in requests_stub.ROWS:
+        if row["error"]:
+            row["error"]["message"] = row["error"]["message"].removesuffix(requests_stub.HOSTILE).strip()
     requests_stub.put(page, daemon)
     page.goto(daemon.url + "/")
     page.locator("#model option").first.wait_for(state="attached")

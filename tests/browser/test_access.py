@@ -1,4 +1,4 @@
-"""For everybody: keyboard alone, names for every control, a phone, dark and light, little motion, and a daemon with a key."""
+"""For everybody: by keyboard, by name, on a phone, in dark and light, with little motion, and with an API key."""
 
 from __future__ import annotations
 
@@ -52,6 +52,19 @@ def answered(page: Page) -> None:
     page.locator("#prompt").fill("Show me everything")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
+
+
+@pytest.mark.parametrize("height", [500, 800])
+def test_a_long_answer_leaves_the_prompt_where_it_is(page: Page, height: int) -> None:
+    page.set_viewport_size({"width": 800, "height": height})
+    answered(page)
+    box = page.get_by_role("button", name="Send").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= height
+    assert page.evaluate("document.documentElement.scrollHeight") <= height
+    page.wait_for_function(
+        "(its => its.scrollHeight - its.scrollTop - its.clientHeight < 2)(document.getElementById('thread'))"
+    )
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -154,7 +167,9 @@ class TestPhone:
 
 
 def ground(page: Page) -> list[int]:
-    return [int(each) for each in re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]]
+    return [
+        int(each) for each in re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]
+    ]
 
 
 def test_dark_and_light(page: Page) -> None:
@@ -176,7 +191,9 @@ def test_dark_and_light(page: Page) -> None:
 
 def test_little_motion_for_those_who_want_little(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
-    page.evaluate("document.getElementById('messages').append(Object.assign(document.createElement('p'), {className: 'waiting'}))")
+    page.evaluate(
+        "document.getElementById('messages').append(Object.assign(document.createElement('p'), {className: 'waiting'}))"
+    )
     assert page.evaluate("getComputedStyle(document.querySelector('.waiting'), '::before').animationName") == "none"
 
 

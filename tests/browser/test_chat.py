@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from typing import ClassVar
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
@@ -184,7 +185,12 @@ def test_what_a_model_writes_does_nothing(page: Page) -> None:
     ended(page, 2)
     assert asked[1]["messages"][1]["content"] == text
     assert page.evaluate("window.hit") is None
-    assert page.locator(":is(.message, #chat-list) :is(script, img, svg, iframe, [style], [onerror], [href^=javascript])").count() == 0
+    assert (
+        page.locator(
+            ":is(.message, #chat-list) :is(script, img, svg, iframe, [style], [onerror], [href^=javascript])"
+        ).count()
+        == 0
+    )
     expect(page.locator(".assistant .body").first).to_contain_text("<script>window.hit = 1</script>")
     expect(page.locator(".user .bubble").first).to_have_text(HOSTILE[1])
     link = page.get_by_role("link", name="x", exact=True).first
@@ -210,7 +216,7 @@ def test_the_policy_holds_even_against_the_page_itself(page: Page, seen: Seen) -
 class TestPictures:
     """Only for models that can see."""
 
-    PICTURE = {"name": "cat.png", "mimeType": "image/png", "buffer": png(1, 8, 8)}
+    PICTURE: ClassVar[FilePayload] = {"name": "cat.png", "mimeType": "image/png", "buffer": png(1, 8, 8)}
 
     def test_a_model_without_eyes_says_so(self, page: Page) -> None:
         page.get_by_role("button", name="Add an image").click()

@@ -155,7 +155,13 @@ class TestRequests:
         go(page, "Requests")
         page.locator("#request-rows > li").nth(3).get_by_role("link").click()
         detail = page.locator("#request-detail")
-        for words in ("1,840, 1,792 of them cached", "212, 91.7 tokens/s", "POST /api/chat", "2.3 s", "RUNNER_REQUEST_BODIES"):
+        for words in (
+            "1,840, 1,792 of them cached",
+            "212, 91.7 tokens/s",
+            "POST /api/chat",
+            "2.3 s",
+            "RUNNER_REQUEST_BODIES",
+        ):
             expect(detail).to_contain_text(words)
         expect(detail.get_by_role("button", name="Cancel this request")).to_be_hidden()
         page.get_by_role("link", name="All requests").click()

@@ -26,9 +26,17 @@ def test_code_lies_on_the_ground_that_was_reckoned_with() -> None:
 
 def test_words_can_be_read_on_every_ground() -> None:
     page = (FOLDER / "page.css").read_text(encoding="utf-8")
-    named = {name: (light, dark) for name, light, dark in re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", page)}
+    named = {
+        name: (light, dark) for name, light, dark in re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", page)
+    }
     on = [(words, ground) for words in ("text", "soft") for ground in ("ground", "raised", "sunken", "code", "wash")]
-    on += [("accent", "ground"), ("accent", "wash"), ("on-accent", "accent"), ("danger", "danger-wash"), ("warn", "sunken")]
+    on += [
+        ("accent", "ground"),
+        ("accent", "wash"),
+        ("on-accent", "accent"),
+        ("danger", "danger-wash"),
+        ("warn", "sunken"),
+    ]
     for words, ground in on:
         for one, other in zip(named[words], named[ground], strict=True):
             assert contrast(one, other) >= 4.5, (words, ground, one, other)

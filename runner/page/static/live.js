@@ -111,7 +111,8 @@ function makeWaiting({ id }) {
   const { title, meta, element } = line(id);
   const update = (row) => {
     say(title, short(row.model));
-    const parts = [`${ordinal(Math.max(1, row.position))} in the queue`, row.eta_ms !== null ? `about ${duration(row.eta_ms)}` : "",
+    const parts = [row.state === "loading" ? "its model is loading" : "",
+      row.position !== null ? `${ordinal(Math.max(1, row.position))} in the queue` : "", row.eta_ms !== null ? `about ${duration(row.eta_ms)}` : "",
       `since ${duration(row.waited_ms)}`, row.priority && row.priority !== "interactive" ? row.priority : "", row.client];
     say(meta, parts.filter(Boolean).join(" · "));
   };
