@@ -210,6 +210,7 @@ def test_the_key_is_asked_for_once(browser: Browser, locked: Daemon) -> None:
     try:
         page = context.new_page()
         seen.watch(page)
+        put(page, locked, always=True)
         page.goto(locked.url + "/")
         dialog = page.get_by_role("dialog", name="An API key is needed")
         expect(dialog.get_by_label("API key")).to_be_focused()

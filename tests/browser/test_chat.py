@@ -97,7 +97,7 @@ def test_conversations_are_kept_and_deleted(page: Page) -> None:
     expect(page.locator(".message")).to_have_count(0)
     expect(page.locator("#prompt")).to_be_focused()
     page.reload()
-    page.get_by_role("button", name=QUESTION, exact=True).click()
+    page.locator("#chat-list").get_by_role("button", name=QUESTION, exact=True).click()
     expect(page.locator(".assistant .body")).to_have_text(answer, use_inner_text=True)
     page.get_by_role("button", name=f"Delete {QUESTION}").click()
     expect(page.get_by_role("button", name="Keep")).to_be_focused()
