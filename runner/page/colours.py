@@ -1,7 +1,7 @@
 """The colours of highlighted code, light and dark, as the style sheet that the page loads.
 
-`python -m runner.page.colours > runner/page/static/code.css` writes it anew; a test holds the file to this table, and the
-colours to a contrast that everybody can read. The daemon never imports this.
+`python -m runner.page.colours > runner/page/static/code.css` writes it anew; a test holds the file to this table, and
+the colours to a contrast that everybody can read. The daemon never imports this.
 """
 
 from __future__ import annotations

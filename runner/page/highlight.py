@@ -24,8 +24,8 @@ LANGUAGES = frozenset(
     shell sql swift terraform tex toml ts tsx typescript vue xml yaml yml zig zsh
     """.split()
 )
-"""Those that are coloured, all of them timed on hostile code. Pygments knows hundreds more, and a pattern of some (Fish's,
-Scala's) takes for ever on a row of backslashes, which no deadline can end."""
+"""Those that are coloured, all of them timed on hostile code. Pygments knows hundreds more, and a pattern of some
+(Fish's, Scala's) takes for ever on a row of backslashes, which no deadline can end."""
 
 
 _UNMARKED = frozenset({"", "err", "n", "o", "p", "w"})  # they look like any text, so they cost no element
@@ -68,6 +68,7 @@ def _lexer(language: str) -> Lexer | None:
 @functools.cache
 def _class_of(kind: _TokenType) -> str:
     """The short name of a kind, or of the nearest one above it that has one."""
-    while kind not in STANDARD_TYPES:
-        kind = kind.parent
-    return STANDARD_TYPES[kind]
+    above: _TokenType | None = kind
+    while above is not None and above not in STANDARD_TYPES:
+        above = above.parent
+    return STANDARD_TYPES[above] if above is not None else ""

@@ -61,7 +61,8 @@ class Daemon:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                with urllib.request.urlopen(f"{self.url}/readyz", timeout=5):
+                key = {"Authorization": f"Bearer {self.environment.get('RUNNER_API_KEY', '')}"}
+                with urllib.request.urlopen(urllib.request.Request(f"{self.url}/readyz", headers=key), timeout=5):
                     return
             except OSError as error:
                 if isinstance(error, urllib.error.HTTPError):

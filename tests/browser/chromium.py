@@ -31,7 +31,7 @@ def started(path: str) -> Iterator[Browser]:
 
 @dataclass
 class Seen:
-    """What happened in a page. `expected` are parts of console lines that a test provokes: a refused request is a line."""
+    """What happened in a page. `expected` are parts of console lines that a test provokes: a refusal is one."""
 
     console: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)

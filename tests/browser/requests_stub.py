@@ -1,4 +1,4 @@
-"""What /runner/requests and /runner/queue answer, for a daemon that doesn't have them yet. One that has them is asked."""
+"""What /runner/requests and /runner/queue answer, for a daemon that lacks them; and every state, for those who look."""
 
 from __future__ import annotations
 
@@ -16,31 +16,85 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 def row(identity: str, state: str, **more: Any) -> dict[str, Any]:
     timings = {
-        "queue_ms": 12.0, "load_ms": 640.0, "first_token_ms": 830.0, "prefill_ms": 178.0, "decode_ms": 2310.0, "total_ms": 3150.0,
-    }  # fmt: skip
+        "queue_ms": 12.0,
+        "load_ms": 640.0,
+        "first_token_ms": 830.0,
+        "prefill_ms": 178.0,
+        "decode_ms": 2310.0,
+        "total_ms": 3150.0,
+    }
     return {
-        "id": identity, "at": "2026-01-05T10:20:30Z", "method": "POST", "path": "/v1/chat/completions", "dialect": "openai",
-        "model": "demo:latest", "client": "opencode", "priority": "interactive", "stream": True, "state": state, "status": 200,
-        "error": None, "stop": "stop", "prompt_tokens": 1840, "cached_tokens": 1792, "completion_tokens": 212, "position": None,
-        "eta_ms": None, "tokens_per_second": 91.7, "timings": timings,
-    } | more  # fmt: skip
+        "id": identity,
+        "at": "2026-01-05T10:20:30Z",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "dialect": "openai",
+        "model": "demo:latest",
+        "client": "opencode",
+        "priority": "interactive",
+        "stream": True,
+        "state": state,
+        "status": 200,
+        "error": None,
+        "stop": "stop",
+        "prompt_tokens": 1840,
+        "cached_tokens": 1792,
+        "completion_tokens": 212,
+        "position": None,
+        "eta_ms": None,
+        "tokens_per_second": 91.7,
+        "timings": timings,
+    } | more
 
 
 ROWS = [
     row("r-4", "generating", status=None, stop=None, completion_tokens=87, tokens_per_second=93.1),
-    row("r-3", "waiting", status=None, stop=None, prompt_tokens=None, completion_tokens=None, position=2, eta_ms=4200,
-        timings=dict.fromkeys(("queue_ms", "load_ms", "first_token_ms", "prefill_ms", "decode_ms", "total_ms"))),
-    row("r-2", "failed", model="coder:latest", status=400, stop=None, completion_tokens=0,
-        error={"code": "context_overflow", "message": f"the prompt has 9,120 tokens; 4,096 fit {HOSTILE}"}),
+    row(
+        "r-3",
+        "waiting",
+        status=None,
+        stop=None,
+        prompt_tokens=None,
+        completion_tokens=None,
+        position=2,
+        eta_ms=4200,
+        timings=dict.fromkeys(("queue_ms", "load_ms", "first_token_ms", "prefill_ms", "decode_ms", "total_ms")),
+    ),
+    row(
+        "r-2",
+        "failed",
+        model="coder:latest",
+        status=400,
+        stop=None,
+        completion_tokens=0,
+        error={"code": "context_overflow", "message": f"the prompt has 9,120 tokens; 4,096 fit {HOSTILE}"},
+    ),
     row("r-1", "done", path="/api/chat", dialect="ollama", client="the page"),
-]  # fmt: skip
+]
 QUEUE = {
-    "waiting": [{"id": "r-3", "model": "demo:latest", "client": "opencode", "priority": "interactive", "position": 2,
-                 "eta_ms": 4200, "waited_ms": 900}],
-    "running": [{"id": "r-4", "model": "demo:latest", "state": "generating", "completion_tokens": 87,
-                 "tokens_per_second": 93.1, "elapsed_ms": 1800}],
+    "waiting": [
+        {
+            "id": "r-3",
+            "model": "demo:latest",
+            "client": "opencode",
+            "priority": "interactive",
+            "position": 2,
+            "eta_ms": 4200,
+            "waited_ms": 900,
+        }
+    ],
+    "running": [
+        {
+            "id": "r-4",
+            "model": "demo:latest",
+            "state": "generating",
+            "completion_tokens": 87,
+            "tokens_per_second": 93.1,
+            "elapsed_ms": 1800,
+        }
+    ],
     "limit": 512,
-}  # fmt: skip
+}
 
 
 def is_missing(daemon: Daemon) -> bool:

@@ -1,4 +1,4 @@
-"""A model that says what a test wants: /api/chat answered in its place. What is made of it is the daemon's and the page's."""
+"""A model that says what a test wants: /api/chat is answered in its place. What becomes of it is the page's doing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import Any
 from playwright.sync_api import Page, Route
 
 END = {
-    "done": True, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 12, "eval_duration": 10**8, "load_duration": 0,
-}  # fmt: skip
+    "done": True,
+    "done_reason": "stop",
+    "prompt_eval_count": 9,
+    "eval_count": 12,
+    "eval_duration": 10**8,
+    "load_duration": 0,
+}
 
 
 def says(page: Page, *texts: str, thinking: str = "") -> list[Any]:

@@ -1,4 +1,4 @@
-"""For everybody: keyboard alone, names for every control, a phone, dark and light, little motion, and a daemon with a key."""
+"""For everybody: by keyboard, by name, on a phone, in dark and light, with little motion, and with an API key."""
 
 from __future__ import annotations
 
@@ -54,6 +54,19 @@ def answered(page: Page) -> None:
     expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
 
 
+@pytest.mark.parametrize("height", [500, 800])
+def test_a_long_answer_leaves_the_prompt_where_it_is(page: Page, height: int) -> None:
+    page.set_viewport_size({"width": 800, "height": height})
+    answered(page)
+    box = page.get_by_role("button", name="Send").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= height
+    assert page.evaluate("document.documentElement.scrollHeight") <= height
+    page.wait_for_function(
+        "(its => its.scrollHeight - its.scrollTop - its.clientHeight < 2)(document.getElementById('thread'))"
+    )
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_control_has_a_name_and_every_view_its_landmarks(page: Page, daemon: Daemon, view: str) -> None:
     put(page, daemon, always=True)
@@ -80,15 +93,15 @@ def test_a_conversation_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Regenerate")).to_be_visible(timeout=LONG)
     expect(page.locator("#prompt")).to_be_focused()
-    page.evaluate("document.activeElement.blur()")
-    seen: list[str] = []
+    page.locator("#skip").focus()
+    seen = ["Skip to the content"]
     for _ in range(40):
         page.keyboard.press("Tab")
         at = page.evaluate(
             "document.activeElement === document.body ? '' : "
             "(document.activeElement.getAttribute('aria-label') || document.activeElement.textContent).trim()"
         )
-        if at == "" or (seen and at == seen[0]):
+        if at in ("", seen[0]):
             break
         ring = page.evaluate(
             "(() => { const its = getComputedStyle(document.activeElement); const box = getComputedStyle("
@@ -104,12 +117,17 @@ def test_a_conversation_by_keyboard_alone(page: Page) -> None:
 
 
 def test_skip_leads_past_the_navigation(page: Page) -> None:
-    page.goto(page.url + "#models")
-    page.reload()
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    skip = page.get_by_role("link", name="Skip to the content")
+    skip.focus()
+    assert (skip.bounding_box() or {"y": -1})["y"] >= 0
+    page.keyboard.press("Enter")
+    expect(page.locator("#prompt")).to_be_focused()
+    page.get_by_role("link", name="Models").click()
+    skip.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#main")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("combobox", name="Model to pull")).to_be_focused()
 
 
 def test_dialogs_give_the_focus_back(page: Page) -> None:
@@ -181,10 +199,8 @@ def test_little_motion_for_those_who_want_little(page: Page) -> None:
 
 @pytest.fixture
 def locked(tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon that wants a key; its readiness can't be asked without one."""
-    made = Daemon(tmp_path / "locked", api_key=KEY)
-    made.get = lambda path: None  # type: ignore[method-assign,assignment]
-    with made:
+    """A daemon that wants a key."""
+    with Daemon(tmp_path / "locked", api_key=KEY) as made:
         yield made
 
 
@@ -194,6 +210,7 @@ def test_the_key_is_asked_for_once(browser: Browser, locked: Daemon) -> None:
     try:
         page = context.new_page()
         seen.watch(page)
+        put(page, locked, always=True)
         page.goto(locked.url + "/")
         dialog = page.get_by_role("dialog", name="An API key is needed")
         expect(dialog.get_by_label("API key")).to_be_focused()
@@ -202,12 +219,12 @@ def test_the_key_is_asked_for_once(browser: Browser, locked: Daemon) -> None:
         expect(dialog).to_contain_text("That is not the key")
         page.keyboard.type(KEY)
         page.keyboard.press("Enter")
-        expect(page.get_by_label("Model", exact=True)).to_have_value("demo:latest")
+        expect(page.locator("#model")).to_have_value("demo:latest")
         page.locator("#prompt").fill("How do I pull a model?")
         page.locator("#prompt").press("Enter")
         expect(page.locator(".assistant code").first).to_be_visible(timeout=LONG)
         page.reload()
-        expect(page.get_by_label("Model", exact=True)).to_have_value("demo:latest")
+        expect(page.locator("#model")).to_have_value("demo:latest")
         expect(page.get_by_role("dialog")).to_have_count(0)
         assert page.evaluate("localStorage.length + document.cookie.length") <= 2
         assert KEY not in page.evaluate("JSON.stringify(localStorage)")

@@ -13,15 +13,54 @@ from runner.page.highlight import LANGUAGES, highlighted
 from runner.page.markdown import rendered
 
 ELEMENTS = frozenset(
-    "a blockquote br button code dd div em h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul".split()
+    "a blockquote br button code div em h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul".split()
 )
 ATTRIBUTES = frozenset("aria-label class href rel role start tabindex target title type".split())
 PIECES = (
-    "# Title\n", "words\n", "more *words*", " ", "\n", "\n\n", "- item\n", "  - inner\n", "1. one\n", "* * *\n", "---\n",
-    "> said\n", "```py\nx = 1\n```\n", "```", "~~~\n", "    code\n", "a | b\n", "--|--\n", "1 | 2\n", "#", "===\n", "\\",
-    "**bold", "`", "[x](http://a)", "![y](http://b)", "<b>", "- [ ] task\n", "\t", "\r\n", "\r", "2) two\n", "+", "é😀",
-    "<!-- ", "&amp;", "\u2028", "\x00", "[", "](", "_", "~~", "http://c.d\n",
-)  # fmt: skip
+    "# Title\n",
+    "words\n",
+    "more *words*",
+    " ",
+    "\n",
+    "\n\n",
+    "- item\n",
+    "  - inner\n",
+    "1. one\n",
+    "* * *\n",
+    "---\n",
+    "> said\n",
+    "```py\nx = 1\n```\n",
+    "```",
+    "~~~\n",
+    "    code\n",
+    "a | b\n",
+    "--|--\n",
+    "1 | 2\n",
+    "#",
+    "===\n",
+    "\\",
+    "**bold",
+    "`",
+    "[x](http://a)",
+    "![y](http://b)",
+    "<b>",
+    "- [ ] task\n",
+    "\t",
+    "\r\n",
+    "\r",
+    "2) two\n",
+    "+",
+    "é😀",
+    "<!-- ",
+    "&amp;",
+    "\u2028",
+    "\x00",
+    "[",
+    "](",
+    "_",
+    "~~",
+    "http://c.d\n",
+)
 texts = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 
 
@@ -96,7 +135,8 @@ def test_what_would_run_is_text(text: str) -> None:
 
 def test_the_usual_things() -> None:
     made = html(
-        "# A\n\n[l](https://x.y/?a=1&b=2) **b** ~~s~~\n\n- [ ] open\n- [x] shut\n\n|a|b|\n|-:|:-:|\n|1|2|\n\n```py\nx = 'a'\n```"
+        "# A\n\n[l](https://x.y/?a=1&b=2) **b** ~~s~~\n\n- [ ] open\n- [x] shut\n\n"
+        "|a|b|\n|-:|:-:|\n|1|2|\n\n```py\nx = 'a'\n```"
     )
     assert "<h3>A</h3>" in made
     assert 'href="https://x.y/?a=1&amp;b=2"' in made
@@ -140,10 +180,28 @@ def test_a_growing_answer_settles() -> None:
 
 
 HOSTILE = {
-    "brackets": "[", "pictures": "![", "links": "[a](", "stars": "*a **a ", "marks": "_a __", "ticks": "`a``", "quotes": "> ",
-    "lists": "- ", "mixed": "> - ", "entities": "&#", "tables": "|", "strikes": "~~a", "angles": "<", "nests": "1. > * ",
-    "fences": "```\n", "lines": "a\n", "definitions": "[a]: <b>\n", "escapes": "\\", "tags": "<a ", "mail": "a@", "cells": "|-|\n",
-}  # fmt: skip
+    "brackets": "[",
+    "pictures": "![",
+    "links": "[a](",
+    "stars": "*a **a ",
+    "marks": "_a __",
+    "ticks": "`a``",
+    "quotes": "> ",
+    "lists": "- ",
+    "mixed": "> - ",
+    "entities": "&#",
+    "tables": "|",
+    "strikes": "~~a",
+    "angles": "<",
+    "nests": "1. > * ",
+    "fences": "```\n",
+    "lines": "a\n",
+    "definitions": "[a]: <b>\n",
+    "escapes": "\\",
+    "tags": "<a ",
+    "mail": "a@",
+    "cells": "|-|\n",
+}
 
 
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)

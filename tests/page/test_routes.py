@@ -135,11 +135,21 @@ class TestGuard:
     @pytest.mark.parametrize(
         "line",
         [
-            "POST /page/render", "POST /page/app.js", "DELETE /page/app.js", "POST /", "GET /api/tags", "GET /page/../api/tags",
-            "GET //page/", "GET /page", "GET /api/tags?/page/", "GET /api/ps#/page/", "OPTIONS /page/render",
-            "GET /api/tags;/page/", "POST /page/../api/chat",
+            "POST /page/render",
+            "POST /page/app.js",
+            "DELETE /page/app.js",
+            "POST /",
+            "GET /api/tags",
+            "GET /page/../api/tags",
+            "GET //page/",
+            "GET /page",
+            "GET /api/tags?/page/",
+            "GET /api/ps#/page/",
+            "OPTIONS /page/render",
+            "GET /api/tags;/page/",
+            "POST /page/../api/chat",
         ],
-    )  # fmt: skip
+    )
     def test_data_needs_it(self, locked: Served, line: str) -> None:
         reply = ask(locked, line, "Content-Type: application/json", body=b'{"text": "x"}', host="runner.lan")
         assert reply.status in (400, 401, 404)

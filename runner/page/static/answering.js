@@ -74,7 +74,7 @@ function reason(id, model, queue, loaded) {
   const mine = queue?.waiting?.find((each) => each.id === id);
   if (mine) {
     const about = mine.eta_ms ? `, about ${duration(mine.eta_ms)}` : "";
-    return `${ordinal(Math.max(1, mine.position))} in the queue${about}`;
+    return mine.position === null ? "In the queue" : `${ordinal(Math.max(1, mine.position))} in the queue${about}`;
   }
   if (its?.state === "queued") return `Waiting for room to load ${short(model)}`;
   if (its?.state === "paused") return its.status;

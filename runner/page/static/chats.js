@@ -16,7 +16,7 @@ export function startChats(acts) {
     on.fresh();
   });
   find("chats-toggle").addEventListener("click", () => toggle(!find("chats").classList.contains("open")));
-  find("chats").addEventListener("keydown", (event) => {
+  find("chat").addEventListener("keydown", (event) => {
     if (event.key === "Escape" && find("chats").classList.contains("open")) {
       event.stopPropagation();
       close();

@@ -14,7 +14,8 @@ export function duration(ms) {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
   const minutes = Math.floor(ms / 60_000);
-  if (minutes < 60) return `${minutes} min ${Math.round((ms % 60_000) / 1000)} s`;
+  const seconds = Math.floor((ms % 60_000) / 1000);
+  if (minutes < 60) return seconds ? `${minutes} min ${seconds} s` : `${minutes} min`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
@@ -34,6 +35,12 @@ export function moment(text) {
   return at.toLocaleDateString([], { year: "numeric", month: "short", day: "numeric" });
 }
 
+/** A moment in full. */
+export function fully(text) {
+  const at = new Date(text);
+  return Number.isNaN(at.getTime()) ? "" : at.toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+}
+
 /** How long until then; models that stay for ever have a date a century away. */
 export function until(text) {
   const left = new Date(text).getTime() - Date.now();
@@ -49,5 +56,3 @@ export const ordinal = (number) => {
   const word = tens > 10 && tens < 14 ? "th" : { 1: "st", 2: "nd", 3: "rd" }[number % 10] ?? "th";
   return `${number}${word}`;
 };
-
-export const isLater = (one, other) => new Date(one) > new Date(other);

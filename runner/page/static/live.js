@@ -28,10 +28,11 @@ async function look(signal) {
   const { models, totals } = loaded;
   const waiting = queue ? queue.waiting.length : totals.queued;
   const running = queue ? queue.running.length : models.reduce((sum, each) => sum + each.running, 0);
+  const ready = models.filter((each) => each.state === "ready").length;
   lists.totals([
-    { name: "running", value: count(running), note: plural(running, "request").replace(/^\S+ /, "") },
+    { name: "running", value: count(running), note: unit(running, "request") },
     { name: "waiting", value: count(waiting), note: `of ${count(queue?.limit ?? totals.queue_limit)} at most` },
-    { name: "loaded", value: count(models.filter((each) => each.state === "ready").length), note: "models" },
+    { name: "loaded", value: count(ready), note: unit(ready, "model") },
     { name: "speed", value: speed(models), note: "tokens/s" },
   ]);
   lists.pools(totals.memory.map((pool) => ({ pool, held: heldOf(models, pool.name) })));
@@ -45,6 +46,8 @@ async function look(signal) {
     say(find("waiting-none"), words);
   }
 }
+
+const unit = (number, word) => plural(number, word).replace(/^\S+ /, "");
 
 async function queueOf(signal) {
   try {
@@ -67,7 +70,7 @@ const speed = (models) => {
 function heldOf(models, pool) {
   return workers(models)
     .map((each) => ({
-      name: short(each.name),
+      name: [each.name, ...each.shared_with].map(short).sort().join(" + "),
       size: each.memory.filter((row) => row.pool === pool).reduce((sum, row) => sum + row.weights + row.kv + row.compute, 0),
     }))
     .filter((each) => each.size > 0);
@@ -111,7 +114,8 @@ function makeWaiting({ id }) {
   const { title, meta, element } = line(id);
   const update = (row) => {
     say(title, short(row.model));
-    const parts = [`${ordinal(Math.max(1, row.position))} in the queue`, row.eta_ms !== null ? `about ${duration(row.eta_ms)}` : "",
+    const parts = [row.state === "loading" ? "its model is loading" : "",
+      row.position !== null ? `${ordinal(Math.max(1, row.position))} in the queue` : "", row.eta_ms !== null ? `about ${duration(row.eta_ms)}` : "",
       `since ${duration(row.waited_ms)}`, row.priority && row.priority !== "interactive" ? row.priority : "", row.client];
     say(meta, parts.filter(Boolean).join(" · "));
   };

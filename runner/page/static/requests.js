@@ -2,7 +2,7 @@
 
 import { call, get } from "/page/api.js";
 import { announce, copyFrom, find, h, keyed, problem, say } from "/page/dom.js";
-import { count, duration, moment, ordinal, plural, rate, short } from "/page/format.js";
+import { bytes, count, duration, fully, moment, ordinal, plural, rate, short } from "/page/format.js";
 import { poll } from "/page/poll.js";
 
 const PHASES = { queue_ms: "queue", load_ms: "load", prefill_ms: "prompt", decode_ms: "answer" };
@@ -144,7 +144,7 @@ const gone = (error) => (error.status === 404 && !error.isMissing ? { message: "
 function told(row) {
   const { timings } = row;
   return Object.entries({
-    when: `${moment(row.at)}`,
+    when: fully(row.at),
     asked: `${row.method} ${row.path}`,
     from: [row.client, row.dialect].filter(Boolean).join(", "),
     "tokens in": row.prompt_tokens === null ? "–" : `${count(row.prompt_tokens)}${row.cached_tokens ? `, ${count(row.cached_tokens)} of them cached` : ""}`,
@@ -175,12 +175,14 @@ function spans(timings) {
 }
 
 function writeTexts(place, row) {
-  const parts = { Prompt: row.prompt, Thoughts: row.thinking, Answer: row.answer, Request: row.body && JSON.stringify(row.body, null, 2) };
+  const parts = { Prompt: row.prompt, Thoughts: row.thinking, Answer: row.answer, Calls: row.calls, Request: row.body && JSON.stringify(row.body, null, 2) };
   const given = Object.entries(parts).filter(([, text]) => text);
-  const shown = JSON.stringify(given) + row.bodies_off;
+  const cut = Object.values(row.cut ?? {}).reduce((sum, each) => sum + each, 0);
+  const shown = JSON.stringify(given) + row.bodies_off + cut;
   if (place.dataset.shown === shown) return;
   place.dataset.shown = shown;
   place.replaceChildren(...given.map(([name, text]) => textOf(name, text)));
+  if (cut) place.append(h("p", { class: "hint", textContent: `${bytes(cut)} of these texts were left out: they are too long to be kept.` }));
   if (!given.length && row.bodies_off) {
     place.append(h("p", { class: "hint" },
       "Prompts and answers aren't kept. To keep them, in memory only, start Runner with ",
