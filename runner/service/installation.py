@@ -72,11 +72,8 @@ def of_user(settings: Settings, environ: Mapping[str, str], home: Path, models: 
     )
 
 
-def of_machine(
-    models: Path | None = None, user: str | None = None, groups: tuple[str, ...] = (), prefix: Path | None = None
-) -> Installation:
-    """The machine's service, under `user`, or one that systemd makes up. `models` is a store elsewhere; `prefix` where
-    this Python lies."""
+def of_machine(models: Path | None = None, user: str | None = None, groups: tuple[str, ...] = ()) -> Installation:
+    """The machine's service, under `user`, or one that systemd makes up. `models` is a store elsewhere."""
     told = _python() | {"RUNNER_HOME": str(SYSTEM_HOME), "HOME": str(SYSTEM_HOME)}
     if models is not None:
         told["RUNNER_MODELS"] = str(models)
@@ -88,8 +85,13 @@ def of_machine(
         folders=() if models is None else (models,),
         user=user,
         groups=groups,
-        in_home=is_in_a_home(prefix or Path(sys.prefix)),
+        in_home=any(is_in_a_home(part) for part in parts()),
     )
+
+
+def parts() -> tuple[Path, ...]:
+    """Where this Runner and its Python lie: a virtual environment's Python lies elsewhere."""
+    return Path(sys.prefix), Path(sys.base_prefix), Path(runner.__file__).resolve().parent
 
 
 def is_in_a_home(path: Path) -> bool:
