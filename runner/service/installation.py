@@ -63,7 +63,7 @@ def of_user(settings: Settings, environ: Mapping[str, str], home: Path, models: 
     return Installation(
         program=program(models),
         environment_file=environment_file(folders),
-        log=folders.state / "logs" / "daemon.log",
+        log=folders.state / "logs" / "service.log",
         environment=told,
         folders=tuple(sorted(own | ({folders.runtime} if environ.get("RUNNER_HOME") else set()))),
         # Files of other tools are shared by hard links, which hold within one mount only, and each path that is made
@@ -80,7 +80,7 @@ def of_machine(models: Path | None = None, user: str | None = None, groups: tupl
     return Installation(
         program=program(),
         environment_file=SYSTEM_ENVIRONMENT,
-        log=SYSTEM_HOME / "state" / "logs" / "daemon.log",
+        log=SYSTEM_HOME / "state" / "logs" / "service.log",
         environment=told,
         folders=() if models is None else (models,),
         user=user,
