@@ -50,7 +50,7 @@ class Wish:
         if not 0 < self.port < 65536:
             raise ValueError(f"a port is from 1 to 65535, not {self.port}")
         for model in self.models:
-            if not model or model.startswith(("-", "./", "/", "~")) or re.search(r"[\s\x00-\x1f]", model):
+            if not model or model.startswith(("-", "./", "/", "~")) or re.search(r"[\s\x00-\x1f$%]", model):
                 raise ValueError(f"{model!r} is no model that a container could pull")
 
     @property

@@ -63,7 +63,7 @@ def of_user(settings: Settings, environ: Mapping[str, str], home: Path, models: 
     return Installation(
         program=program(models),
         environment_file=environment_file(folders),
-        log=folders.state / "logs" / "daemon.log",
+        log=folders.state / "logs" / "service.log",
         environment=told,
         folders=tuple(sorted(own | ({folders.runtime} if environ.get("RUNNER_HOME") else set()))),
         # Files of other tools are shared by hard links, which hold within one mount only, and each path that is made
@@ -72,24 +72,26 @@ def of_user(settings: Settings, environ: Mapping[str, str], home: Path, models: 
     )
 
 
-def of_machine(
-    models: Path | None = None, user: str | None = None, groups: tuple[str, ...] = (), prefix: Path | None = None
-) -> Installation:
-    """The machine's service, under `user`, or one that systemd makes up. `models` is a store elsewhere; `prefix` where
-    this Python lies."""
+def of_machine(models: Path | None = None, user: str | None = None, groups: tuple[str, ...] = ()) -> Installation:
+    """The machine's service, under `user`, or one that systemd makes up. `models` is a store elsewhere."""
     told = _python() | {"RUNNER_HOME": str(SYSTEM_HOME), "HOME": str(SYSTEM_HOME)}
     if models is not None:
         told["RUNNER_MODELS"] = str(models)
     return Installation(
         program=program(),
         environment_file=SYSTEM_ENVIRONMENT,
-        log=SYSTEM_HOME / "state" / "logs" / "daemon.log",
+        log=SYSTEM_HOME / "state" / "logs" / "service.log",
         environment=told,
         folders=() if models is None else (models,),
         user=user,
         groups=groups,
-        in_home=is_in_a_home(prefix or Path(sys.prefix)),
+        in_home=any(is_in_a_home(part) for part in parts()),
     )
+
+
+def parts() -> tuple[Path, ...]:
+    """Where this Runner and its Python lie: a virtual environment's Python lies elsewhere."""
+    return Path(sys.prefix), Path(sys.base_prefix), Path(runner.__file__).resolve().parent
 
 
 def is_in_a_home(path: Path) -> bool:

@@ -28,7 +28,7 @@ _MACHINE = Installation(
 _MAC = Installation(
     program=("/opt/runner/bin/python", "-m", "runner.daemon"),
     environment_file=Path("/Users/USER/Library/Application Support/runner/service.env"),
-    log=Path("/Users/USER/Library/Application Support/runner/logs/daemon.log"),
+    log=Path("/Users/USER/Library/Application Support/runner/logs/service.log"),
     environment={"PYTHONFAULTHANDLER": "1", "PYTHONSAFEPATH": "1"},
 )
 _WINDOWS = Installation(

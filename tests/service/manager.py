@@ -41,15 +41,16 @@ class Manager:
 
     home = Path("/run/home")
 
-    def __init__(self) -> None:
-        self._name = f"runner-tests-{os.getpid()}"
+    def __init__(self, user: int = USER) -> None:
+        self._user = user
+        self._name = f"runner-tests-{os.getpid()}-{user}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             [
                 *("unshare", "--mount", "--propagation", "private", "sh", str(SCRIPT)),
-                *(self._name, str(USER), str(self.home), sys.base_prefix),
+                *(self._name, str(self._user), str(self.home), sys.base_prefix),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -83,7 +84,7 @@ class Manager:
         told = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
-            "XDG_RUNTIME_DIR": f"/run/user/{USER}",
+            "XDG_RUNTIME_DIR": f"/run/user/{self._user}",
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
             **(environ or {}),
@@ -91,7 +92,7 @@ class Manager:
         return subprocess.run(
             [
                 *("nsenter", f"--mount=/proc/{self._process.pid}/ns/mnt", "--wd=/"),
-                *("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all"),
+                *("setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups"),
                 *("env", "-i", *(f"{name}={value}" for name, value in told.items()), *words),
             ],
             capture_output=True,

@@ -98,6 +98,8 @@ def test_kube(gpu: Gpu) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+    probes = [container[f"{name}Probe"]["exec"]["command"] for name in ("startup", "liveness", "readiness")]
+    assert probes == [["python", "-m", "runner.service.alive"]] * 3
     mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
     assert mounts.keys() == {each["name"] for each in pod["spec"]["volumes"]}
     assert container["env"][0]["valueFrom"]["secretKeyRef"] == {"name": "models-api-key", "key": "api-key"}
@@ -112,6 +114,7 @@ def test_kube(gpu: Gpu) -> None:
         ({"image": "a b"}, "no name of an image"),
         ({"models": ("./here.gguf",)}, "no model that a container could pull"),
         ({"models": ("a\nprivileged: true",)}, "no model"),
+        ({"models": ("${HOME}",)}, "no model"),
         ({"secret": "a,uid=0"}, "secret's name"),
     ],
 )

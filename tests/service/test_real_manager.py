@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from runner.service import units
+from runner.service.installation import SYSTEM_HOME, of_machine
 from tests.benchmarks.daemon import free_port
 from tests.service.manager import Manager, lacking
 
@@ -163,3 +165,44 @@ def test_settings_that_cannot_be_are_told_and_not_tried_again(installed: Service
     assert installed.manager("systemctl", "--user", "is-failed", "runner").stdout.strip() == "failed"
     (installed.manager.seen / ".config/runner/config.yaml").unlink()
     assert "runs" in installed("service", "start").stdout
+
+
+def test_what_the_machines_unit_forbids_breaks_nothing() -> None:
+    """Its lines under a manager that may do all that the machine's does: another user, no capabilities, its own view of
+    the files. Of these folders, StateDirectory= is the machine's manager's; so is DynamicUser=. A test's Python may lie
+    in /tmp, which PrivateTmp= would hide.
+    """
+    home, store, port = "/run/home/machine", "/run/home/store", free_port()
+    text = units.systemd_system(of_machine(Path(store), "daemon"))
+    for ours, here in (
+        (str(SYSTEM_HOME), home),
+        (
+            "StateDirectory=runner\nStateDirectoryMode=0700",
+            f"ReadWritePaths={home}\nEnvironment=RUNNER_HOST=127.0.0.1:{port}",
+        ),
+        ("PrivateTmp=yes", "PrivateTmp=no"),
+    ):
+        assert ours in text
+        text = text.replace(ours, here)
+    with Manager(0) as manager:
+        nobody_else = "chmod 755 /run/home /run/user/0 /run/user/0/systemd && chmod 777 /run/user/0/systemd/notify"
+        manager("sh", "-c", f"{nobody_else} && mkdir {home} {store} && chown daemon {home} {store}")
+        unit = manager.seen / ".config/systemd/user/runner.service"
+        unit.parent.mkdir(parents=True)
+        unit.write_text(text)
+        started = manager("systemctl", "--user", "start", "runner")
+        assert started.returncode == 0, manager("systemctl", "--user", "status", "runner").stdout
+        pid = manager("systemctl", "--user", "show", "runner", "-p", "MainPID", "--value").stdout.strip()
+        told = dict(
+            line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines() if ":" in line
+        )
+        assert int(told["CapBnd"], 16) == 0
+        assert told["Uid"].split() == ["1"] * 4
+        mounts = [line.split() for line in Path(f"/proc/{pid}/mounts").read_text("utf-8").splitlines()]
+        held = {where: options.split(",") for _, where, _, options, *_ in mounts}
+        assert ("ro" in held["/"], "rw" in held[store]) == (True, True)
+        command = (sys.executable, "-m", "runner")
+        there = {"RUNNER_HOST": f"127.0.0.1:{port}"}
+        assert "Runner" in manager(*command, "run", "demo", "Hello", environ=there).stdout
+        findings = json.loads(manager(*command, "doctor", "--json", environ=there).stdout)["findings"]
+        assert {each["check"]: each["state"] for each in findings}["sandbox"] == "ok"

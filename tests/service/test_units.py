@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runner.config import load
 from runner.service import fill, render, units
-from runner.service.installation import Installation, hidden_part, of_machine, of_user
+from runner.service.installation import Installation, hidden_part, of_machine, of_user, program
 
 ROOT = Path(__file__).parents[2]
 ODD = 'a "b" 50% $HOME \\n é'
@@ -52,8 +53,10 @@ def test_what_is_under_installer_comes_from_the_templates() -> None:
 def test_systemd_takes_the_unit_of_a_user(tmp_path: Path, name: str) -> None:
     home = tmp_path / name
     unit = tmp_path / "runner.service"
-    unit.write_text(units.systemd_user(made(home, RUNNER_MODELS=str(tmp_path / "store"))))
-    assert verified(unit, tmp_path, "--user") == ""
+    of = made(home, RUNNER_MODELS=str(tmp_path / "store"))
+    for each in (of, replace(of, program=program(("hf.co/org/repo:Q4_K_M",)))):
+        unit.write_text(units.systemd_user(each))
+        assert verified(unit, tmp_path, "--user") == ""
 
 
 @needs_systemd
@@ -65,9 +68,9 @@ def test_systemd_takes_the_unit_of_the_machine(tmp_path: Path) -> None:
 
 @needs_systemd
 def test_systemd_takes_what_packagers_get(tmp_path: Path) -> None:
-    program = tmp_path / ".local" / "bin" / "runner"
-    program.parent.mkdir(parents=True)
-    program.symlink_to("/bin/true")
+    command = tmp_path / ".local" / "bin" / "runner"
+    command.parent.mkdir(parents=True)
+    command.symlink_to("/bin/true")
     assert verified(ROOT / "installer" / "runner.service", tmp_path, "--user") == ""
 
 

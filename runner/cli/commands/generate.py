@@ -132,7 +132,7 @@ def command(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="What to generate.")],
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="MODEL...", help="Models: pulled at the start, and kept loaded; or a shell."),
+        typer.Argument(metavar="[MODEL]...", help="Models: pulled at the start, and kept loaded; or a shell."),
     ] = None,
     port: Annotated[int, typer.Option("--port", metavar="PORT", help="Where it is reached on the machine.")] = PORT,
     host: Annotated[

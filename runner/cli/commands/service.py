@@ -28,6 +28,7 @@ from runner.service.installation import (
     hidden_part,
     of_machine,
     of_user,
+    parts,
 )
 from runner.service.steps import Refused, Remove, Step, Write
 from runner.service.system import Standing, System
@@ -195,9 +196,14 @@ def _tell(place: _Place) -> None:
 
 def _check_program(place: _Place) -> None:
     """The machine's service runs as somebody who has to be able to read this very program."""
-    if not place.machine or place.account:
+    if not place.machine:
         return
-    for path in (Path(sys.prefix), Path(sys.base_prefix), Path(steps.__file__).resolve()):
+    if any(path.is_relative_to(each) for path in parts() for each in ("/tmp", "/var/tmp")):
+        raise Refused(
+            f"the machine's service has a /tmp of its own, where this Runner isn't: {sys.prefix}",
+            "Install Runner in a place that stays, such as /opt/runner.",
+        )
+    for path in () if place.account else parts():
         if hidden := hidden_part(path):
             raise Refused(
                 f"the service's own user couldn't read this Runner: only its owner may enter {hidden}",
