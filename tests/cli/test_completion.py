@@ -74,6 +74,10 @@ def test_generate_prints_a_script_and_refuses_other_shells(runner: CommandLine) 
     assert "bash, zsh, fish, powershell" in refused.stderr
 
 
+def test_the_kinds_that_can_be_generated_are_offered() -> None:
+    assert KNOWN["generate", "kind"].words == tuple(KINDS)
+
+
 def test_everything_of_the_verb_table_is_known() -> None:
     known = {command.path: command for command in grammar().all()}
     group = typer.main.get_command(command_line)

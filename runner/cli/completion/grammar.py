@@ -15,7 +15,9 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from modelfiles import catalog
+from runner.assistants import knowledge
 from runner.cli.verbs import ALIASES, app
+from runner.config import SETTINGS
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/-]*")
 _WORDS_OF_METAVAR = re.compile(r"[A-Za-z0-9_-]+")
@@ -89,6 +91,11 @@ KNOWN: Mapping[tuple[str, str], Values] = {
     ("serve", "--sandbox"): Values(("on", "strict", "off")),
     ("serve", "--log-level"): Values(("debug", "info", "warning", "error")),
     ("serve", "--spare-worker"): Values(("true", "false")),
+    ("launch", "name"): Values(knowledge.names()),
+    ("logs", "--level"): Values(("debug", "info", "warning", "error")),
+    ("generate", "kind"): Values(("compose", "quadlet", "systemd", "kube", "completion")),
+    ("generate", "words"): Values(("bash", "zsh", "fish", "powershell"), models=True),
+    ("config", "name"): Values(tuple(row.name for row in SETTINGS)),
 }
 _OF_METAVAR = {
     "MODEL": Values(models=True),
