@@ -322,7 +322,7 @@ $script:RunnerCommands = @{
     }
     'runner launch' = @{
         Verbs = @()
-        Arguments = @('any', 'any')
+        Arguments = @('=aider =claude =cline =codex =continue =copilot =droid =goose =opencode =qwen =vscode =zed', 'any')
         Repeats = $true
         Options = @{
             '-m' = @('models', 'The model it is to use.')
@@ -358,7 +358,7 @@ $script:RunnerCommands = @{
             '--follow' = @('', 'Go on with what is written from now on.')
             '-n' = @('any', 'Last lines, or all. [default: 50]')
             '--lines' = @('any', 'Last lines, or all. [default: 50]')
-            '--level' = @('any', 'At least this serious: debug, info, warning, error.')
+            '--level' = @('=debug =info =warning =error', 'At least this serious: debug, info, warning, error.')
             '--since' = @('any', 'Not older than 10m, 2h, or a time of ISO 8601.')
             '--json' = @('', 'Print a JSON object a line.')
             '--host' = @('any', 'Address of the daemon.')
@@ -472,7 +472,7 @@ $script:RunnerCommands = @{
     }
     'runner generate' = @{
         Verbs = @()
-        Arguments = @('any', 'models')
+        Arguments = @('=compose =quadlet =systemd =kube =completion', 'models =bash =zsh =fish =powershell')
         Repeats = $true
         Options = @{
             '--port' = @('any', 'Where it is reached on the machine.')
@@ -490,7 +490,7 @@ $script:RunnerCommands = @{
     }
     'runner config' = @{
         Verbs = @()
-        Arguments = @('=get =set =unset =reload', 'any', 'any')
+        Arguments = @('=get =set =unset =reload', '=host =models =max_loaded_models =max_memory =max_queue =queue_timeout =pin =keep_alive =context_length =num_parallel =prefix_ram =prefix_disk =aliases =options =per_model =stored_responses =stored_responses_size =request_log =request_bodies =load_timeout =sandbox =spare_worker =api_key =origins =allowed_hosts =image_urls =max_body =registries =download_rate =download_connections =adopt_from =autostart =log_level =log_format =log_size =log_files', 'any')
         Repeats = $false
         Options = @{
             '--json' = @('', 'Print JSON.')

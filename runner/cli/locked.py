@@ -7,11 +7,11 @@ from pathlib import Path
 
 from modelfiles.lockfile import Lock, LockedPull
 from runner.cli import output
+from runner.cli.cards.provenance import ask
 from runner.cli.client import Client, Json
 from runner.cli.each import each
 from runner.cli.failures import Failure
 from runner.cli.locking import pull_locked, required_lock
-from runner.cli.provenance import ask
 
 
 def pull_all(client: Client, file: str, models: Sequence[str], as_json: bool, more: Json) -> None:

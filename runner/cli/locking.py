@@ -13,10 +13,10 @@ from modelfiles import lockfile
 from modelfiles.embedded import DEMO
 from modelfiles.errors import FileError
 from modelfiles.lockfile import Lock, LockedFile, LockedPull
+from runner.cli.cards.provenance import Meant
 from runner.cli.client import Client, Json
 from runner.cli.failures import Exit, Failure
 from runner.cli.progress import follow
-from runner.cli.provenance import Meant
 from runner.cli.transfer import is_last
 
 

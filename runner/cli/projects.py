@@ -18,10 +18,10 @@ from modelfiles.instructions import Modelfile
 from modelfiles.lockfile import Lock, LockedCreate, LockedPull, folded, same_reference
 from modelfiles.project import Created, Declared, Pulled
 from modelfiles.render import render
+from runner.cli.cards.provenance import Held, Meant, ask
 from runner.cli.client import Client
 from runner.cli.failures import Exit, Failure
 from runner.cli.locking import is_demo, pulled_entry, read_text
-from runner.cli.provenance import Held, Meant, ask
 from runner.cli.recipe import at_home, parsed
 
 Action = Literal["none", "pull", "create"]

@@ -17,6 +17,7 @@ import pytest
 import typer
 
 from runner.cli import completion
+from runner.cli.commands.generate import KINDS
 from runner.cli.completion.grammar import KNOWN, grammar
 from runner.cli.verbs import ALIASES, VERBS
 from runner.cli.verbs import app as command_line

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from runner.cli import pstable, whycard
+from runner.cli.cards import ps as pstable
+from runner.cli.cards import why as whycard
 from tests.cli.command_line import CommandLine
 from tests.cli.fake_daemon import DIGEST, FOREVER, FakeDaemon
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli.checks import holder_of
-from runner.cli.installation import _on_path, _packages, fits
-from runner.cli.shell import clients, proxies
+from runner.cli.doctor.checks import holder_of
+from runner.cli.doctor.installation import _on_path, _packages, fits
+from runner.cli.doctor.shell import clients, proxies
 from runner.config import parse_address
 from tests.cli.command_line import CommandLine
 

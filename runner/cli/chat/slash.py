@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runner.cli import modelcard, wording
+from runner.cli import wording
+from runner.cli.cards import model as modelcard
 from runner.cli.chat import calls, clipboard, keeping, settings
 from runner.cli.chat.session import Session
 from runner.cli.chat.settings import QUOTES, SETTINGS

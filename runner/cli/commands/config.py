@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from runner.cli import output, settingcard, settingsfile
+from runner.cli import output
 from runner.cli.arguments import AsJson, Host
 from runner.cli.client import Client
 from runner.cli.connect import daemon, usable_settings
 from runner.cli.failures import Exit, Failure
-from runner.cli.settingsfile import WHEN, Outcome
+from runner.cli.settings import card as settingcard
+from runner.cli.settings import file as settingsfile
+from runner.cli.settings.file import WHEN, Outcome
 from runner.config import SETTINGS, ConfigError, Settings, config_file
 from runner.config.naming import Named, named
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from runner import __version__
 from runner.cli import output, wording
 from runner.cli.arguments import AsJson, Host
-from runner.cli.checks import with_daemon, without_daemon
 from runner.cli.client import Client
+from runner.cli.doctor.checks import with_daemon, without_daemon
+from runner.cli.doctor.installation import of_installation
+from runner.cli.doctor.shell import of_shell
 from runner.cli.failures import Exit, Failure
-from runner.cli.installation import of_installation
-from runner.cli.shell import of_shell
 from runner.config import ConfigError, Settings, load_usable
 from runner.protocol.checkup import Finding
 

@@ -1,5 +1,5 @@
-"""`runner generate`: files for other programs, which run models elsewhere or complete what is typed. The table KINDS says
-which; the texts come from `runner.service` and `cli.completion`.
+"""`runner generate`: files for other programs, which run models elsewhere or complete what is typed. The table KINDS
+says which; the texts come from `runner.service` and `cli.completion`.
 """
 
 from __future__ import annotations

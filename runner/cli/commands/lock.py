@@ -11,11 +11,11 @@ from modelfiles import lockfile, project
 from modelfiles.lockfile import Lock, Locked, LockedPull
 from runner.cli import output, projects
 from runner.cli.arguments import Host, LockFile, OptionalModels
+from runner.cli.cards.provenance import ask, ask_all
 from runner.cli.client import Client
 from runner.cli.connect import daemon
 from runner.cli.failures import Failure
 from runner.cli.locking import pulled_entry, read_lock, write_lock
-from runner.cli.provenance import ask, ask_all
 
 EXAMPLES = """
 runner lock

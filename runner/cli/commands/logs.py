@@ -14,14 +14,15 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import loglines, output
+from runner.cli import output
 from runner.cli.arguments import Host
 from runner.cli.client import Client
 from runner.cli.connect import is_local, usable_settings
 from runner.cli.failures import Exit, Failure
-from runner.cli.logfiles import Log, wait
-from runner.cli.loglines import LEVELS, Asked, Entry
-from runner.cli.logmodels import named
+from runner.cli.logs import lines as loglines
+from runner.cli.logs.files import Log, wait
+from runner.cli.logs.lines import LEVELS, Asked, Entry
+from runner.cli.logs.models import named
 from runner.config import Settings, parse_duration
 from runner.log import daemon_file, early_file, folder, worker_file
 

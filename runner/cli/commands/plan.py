@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from runner.cli import memorycard, output
+from runner.cli import output
 from runner.cli.arguments import AsJson, Host, Model, options
+from runner.cli.cards import memory as memorycard
 from runner.cli.client import Client, Json
 from runner.cli.connect import daemon
 from runner.cli.failures import Exit, Failure, Refused

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import output, pstable
+from runner.cli import output
 from runner.cli.arguments import AsJson, Host, Prefix
+from runner.cli.cards import ps as pstable
 from runner.cli.client import Client, Json
 from runner.cli.connect import daemon
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import lookcard, output
+from runner.cli import output
 from runner.cli.arguments import Host, LockFile
+from runner.cli.cards import look as lookcard
 from runner.cli.client import Client, Json
 from runner.cli.commands.adopt import adopt_path, is_path
 from runner.cli.connect import daemon

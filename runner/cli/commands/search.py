@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import lookcard, output
+from runner.cli import output
 from runner.cli.arguments import AsJson, Host
+from runner.cli.cards import look as lookcard
 from runner.cli.client import Json
 from runner.cli.connect import daemon
 from runner.cli.failures import Exit, Failure

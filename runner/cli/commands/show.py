@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import memorycard, modelcard, output
+from runner.cli import output
 from runner.cli.arguments import AsJson, Host, Model
+from runner.cli.cards import memory as memorycard
+from runner.cli.cards import model as modelcard
 from runner.cli.connect import daemon
 from runner.cli.failures import Exit, Failure
 

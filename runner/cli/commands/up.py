@@ -15,13 +15,13 @@ from modelfiles.project import Created, Pulled
 from modelfiles.render import render
 from runner.cli import output, projects
 from runner.cli.arguments import AsJson, Host, Insecure
+from runner.cli.cards.provenance import Meant, ask
 from runner.cli.client import Client, Json
 from runner.cli.connect import daemon, is_local
 from runner.cli.failures import Exit, Failure, Unavailable
 from runner.cli.locking import pull_locked, read_lock
 from runner.cli.progress import follow
 from runner.cli.projects import Plan, Step, Target
-from runner.cli.provenance import Meant, ask
 from runner.cli.recipe import uploaded
 from runner.cli.transfer import is_last
 

@@ -11,12 +11,12 @@ from modelfiles import lockfile
 from modelfiles.lockfile import Lock
 from runner.cli import output, wording
 from runner.cli.arguments import Host, Insecure, LockFile, OptionalModels
+from runner.cli.cards.provenance import ask, ask_all
 from runner.cli.client import Client, Json
 from runner.cli.connect import daemon
 from runner.cli.each import each
 from runner.cli.failures import Failure
 from runner.cli.locking import pull_at, pulled_entry, read_lock, write_lock
-from runner.cli.provenance import ask, ask_all
 from runner.cli.standing import look
 
 EXAMPLES = """

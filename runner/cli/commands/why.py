@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import arguments, output, whycard
+from runner.cli import arguments, output
 from runner.cli.arguments import AsJson, Host, Model
+from runner.cli.cards import why as whycard
 from runner.cli.connect import daemon
 
 EXAMPLES = """

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from runner.cli.checks import holder_of
+from runner.cli.doctor.checks import holder_of
 from runner.config import Address
 from runner.protocol.checkup import Finding
 

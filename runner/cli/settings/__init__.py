@@ -1,0 +1,1 @@
+"""Settings as the command line shows them (card) and writes them (file)."""
