@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from modelfiles.embedded import demo_gguf
-from runner.cli.verbs import VERBS
 from tests.docs.markdown import ROOT, Block, read
 from tests.docs.typist import Typist, matches
 from tests.hub import Hub, running
@@ -23,8 +22,6 @@ PAGES = (
     "docs/api/openai.md",
     "docs/api/llamacpp.md",
 )
-# Verbs and programs that others write at the same time: blocks with them are typed once these are there.
-AWAITED = {"launch": "launch" in VERBS, "install.sh": (ROOT / "installer" / "install.sh").exists()}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +47,7 @@ def typist(hub: Hub, tmp_path: Path) -> Iterator[Typist]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_what_the_page_says_to_type_works(page: str, typist: Typist) -> None:
-    blocks = [block for block in read(ROOT / page).blocks if not is_awaited(block)]
+    blocks = read(ROOT / page).blocks
     assert any(block.language in ("sh", "python") for block in blocks)
     if page.startswith("docs/api/"):
         typist.work_through(Block("sh", "runner list", 0))  # a daemon is there: clients of the API start none
@@ -75,7 +72,3 @@ def test_an_output_is_compared() -> None:
     assert matches("installer/dev: making .venv\nhello\n", "hello")
     assert not matches("a…c\n", "abd\n")
     assert not matches("one\n", "one\ntwo\n")
-
-
-def is_awaited(block: Block) -> bool:
-    return any(word in block.text for word, is_there in AWAITED.items() if not is_there)
