@@ -124,7 +124,7 @@ def _requests(route: Route) -> None:
         return _fulfil(route, {"requests": rows, "kept": len(ROWS), "most": 200, "bodies": False})
     found = next((each for each in ROWS if each["id"] == identity), None)
     if found is None:
-        return route.fulfill(status=404, json={"error": "no such request", "code": "unknown_request"})
+        return route.fulfill(status=404, json={"error": "no such request", "code": "not_found"})
     if route.request.method == "DELETE":
         return _fulfil(route, {"cancelled": identity})
     return _fulfil(route, found | {"prompt": None, "answer": None, "thinking": None, "body": None, "bodies_off": True})

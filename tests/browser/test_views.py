@@ -189,7 +189,7 @@ class TestRequests:
 
 def test_an_older_daemon_is_said_to_be_one(page: Page, seen: Seen) -> None:
     seen.expected.append("404 (Not Found)")
-    missing = {"error": "there is no such path", "code": "not_found"}
+    missing = {"error": "there is no /runner/queue", "code": "not_found"}
     page.unroute_all()
     page.route("**/runner/requests**", lambda route: route.fulfill(status=404, json=missing))
     page.route("**/runner/queue", lambda route: route.fulfill(status=404, json=missing))

@@ -11,7 +11,7 @@ export class Failure extends Error {
 
   /** The endpoint isn't there: an older daemon. */
   get isMissing() {
-    return this.status === 404 && this.code === "not_found";
+    return this.status === 404 && this.code === "not_found" && this.message.startsWith("there is no /");
   }
 }
 

@@ -22,7 +22,7 @@ export function duration(ms) {
 export const count = (number) => (number === null || number === undefined ? "–" : number.toLocaleString("en-US"));
 
 export const rate = (number) =>
-  number ? `${number >= 100 ? Math.round(number) : number.toFixed(1)} tokens/s` : "";
+  number ? `${number >= 100 ? count(Math.round(number)) : number.toFixed(1)} tokens/s` : "";
 
 export const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 

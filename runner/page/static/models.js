@@ -113,7 +113,8 @@ function makeLoaded({ name }) {
     state.dataset.state = row.state;
     const parts = [row.placement.words, `${count(row.context_length)} tokens of context`,
       row.running ? `${plural(row.running, "request")} running` : "", row.waiting ? `${row.waiting} waiting` : "",
-      row.running ? rate(row.decode_rate) : "", row.pinned ? "pinned" : until(row.expires_at)];
+      row.running ? rate(row.decode_rate) : "", row.pinned ? "pinned" : until(row.expires_at),
+      row.shared_with.length ? `shares all this with ${row.shared_with.map(short).join(", ")}` : ""];
     say(meta, row.state === "ready" ? parts.filter(Boolean).join(" · ") : row.status);
     bar.update(row.memory);
     say(pin, row.pinned ? "Unpin" : "Pin");
