@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from runner.cli.arguments import AsJson
 from runner.cli.client import Client
 from runner.cli.commands.shutdown import end
 from runner.cli.failures import Exit, Failure
-from runner.config import ConfigError, Settings, folders, load
+from runner.config import Address, ConfigError, Settings, folders, load, parse_address
 from runner.service import carried, steps
 from runner.service.choice import of_this_machine
 from runner.service.installation import (
@@ -125,8 +126,7 @@ class _Place:
         except ConfigError as error:
             raise Failure(str(error), Exit.USAGE) from None
         made = _of_machine(account) if machine else of_user(settings, os.environ, Path.home())
-        host = settings.host
-        client = Client(replace(host, host=_ANY.get(host.host, host.host)), settings.api_key)
+        client = Client(_callable(settings.host), settings.api_key)
         return cls(machine, account, system, settings, told, made, client)
 
     @property
@@ -212,10 +212,30 @@ def _check_program(place: _Place) -> None:
 
 
 def _take_over(place: _Place, before: Standing) -> None:
-    """A daemon that runs at the service's address and isn't the service's own is ended in order."""
-    client = place.client
-    if before.active in ("running", "starting") or not client.is_listening():
+    """A daemon that runs at the service's address, or elsewhere with its store, and isn't the service's own is ended in
+    order."""
+    if before.active in ("running", "starting"):
         return
+    for client in (place.client, *_announced(place)):
+        if client.is_listening():
+            _end_stranger(client)
+
+
+def _announced(place: _Place) -> Iterator[Client]:
+    """The daemon that says where it is, if that is another address: it holds the store too."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        about = json.loads((place.settings.folders.runtime / "daemon.json").read_text(encoding="utf-8"))
+        client = Client(_callable(parse_address(about["address"])), place.settings.api_key)
+        if client.address != place.client.address:
+            yield client
+
+
+def _callable(address: Address) -> Address:
+    """All of this machine's addresses are no place to call."""
+    return replace(address, host=_ANY.get(address.host, address.host))
+
+
+def _end_stranger(client: Client) -> None:
     url = client.address.url
     try:
         theirs = client.get("/api/version").get("runner")
