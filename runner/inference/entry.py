@@ -189,6 +189,8 @@ class Entry:
         self.figures = self.measured(end.at)
         self.reason = next((leg.reason for leg in reversed(self.legs) if leg.reason), None)
         self.end = end
+        for leg in self.legs:
+            leg.ticket = None  # it knows the leg in turn, by its outlet
         self.legs.clear()
         self.stop = _nothing
 

@@ -77,7 +77,8 @@ def submit(scheduler: Scheduler, want: Want) -> Submitted:
 
     stream = Stream(admitted)
     request = scheduler.submit(want, stream)
-    leg.ticket = scheduler.view.ticket(request)
+    if entry is not None:
+        leg.ticket = scheduler.view.ticket(request)
     if passage is not None:
         _note_place(passage, scheduler, request)
     return Submitted(request, stream, leg)
