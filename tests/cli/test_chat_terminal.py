@@ -112,17 +112,16 @@ def test_a_pasted_newline_never_sends(daemon: FakeDaemon, runner: CommandLine) -
 
 def test_searching_what_was_typed_before(daemon: FakeDaemon, runner: CommandLine) -> None:
     with runner.terminal("run", "demo") as terminal:
-        ask(terminal, "the first question")
-        ask(terminal, "another")
-        terminal.expect(PROMPT)
+        for text in ("the first question", "another"):
+            ask(terminal, text)
+            terminal.expect("Type runner pull.")
+        terminal.expect("Send a message")
         terminal.type("\x12first")
         terminal.expect("the first question")
-        terminal.type(ENTER)
-        terminal.type(ENTER)
-        terminal.expect("Type runner")
+        terminal.type(ENTER + ENTER)
+        terminal.expect("Type runner pull.")
         leave(terminal)
-    assert asked(daemon)[0] == "the first question"
-    assert asked(daemon)[-1] == "the first question"
+    assert asked(daemon) == ["the first question", "another", "the first question"]
 
 
 def test_an_editor(daemon: FakeDaemon, runner: CommandLine, tmp_path: Path) -> None:
