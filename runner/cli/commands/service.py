@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from runner.cli import output
+from runner.cli import output, servicecard
 from runner.cli.arguments import AsJson
 from runner.cli.client import Client
 from runner.cli.commands.shutdown import end
@@ -352,51 +352,13 @@ def _status(place: _Place, as_json: bool) -> None:
     active = standing.active
     if active == "unknown" and not problem and standing.installed:  # Windows' tells nothing that a program understands
         active = "running" if answers else "stopped"
+    card = servicecard.Card(place.system, place.machine, place.client.address, standing, active, answers, problem)
     if as_json:
-        output.data(_as_data(place, standing, active, answers, problem))
+        output.data(card.data())
     else:
-        _print_status(place, standing, active, answers, problem)
+        card.tell(place.system.notes(steps.run))
     if active != "running":
         raise typer.Exit(Exit.FAILED)
-
-
-def _as_data(place: _Place, standing: Standing, active: str, answers: bool, problem: str) -> dict[str, Any]:
-    return {
-        "system": place.system.name,
-        "scope": "machine" if place.machine else "user",
-        "installed": standing.installed,
-        "enabled": standing.enabled,
-        "active": active,
-        "pid": standing.pid,
-        "said": standing.said,
-        "restarts": standing.restarts,
-        "unit": str(place.system.unit),
-        "address": str(place.client.address),
-        "answers": answers,
-        "logs": place.system.logs,
-        "problem": problem or None,
-    }
-
-
-def _print_status(place: _Place, standing: Standing, active: str, answers: bool, problem: str) -> None:
-    if problem:
-        output.line(f"service:  {'installed, but ' if standing.installed else 'not installed: '}{problem}")
-    elif not standing.installed:
-        output.line(f"service:  not installed; install it with: runner service install{place.flag}")
-    else:
-        process = f", process {standing.pid}" if standing.pid else ""
-        output.line(f"service:  {active}{process} ({place.system.name})")
-        output.line(f"starts:   {'by itself' if standing.enabled else 'only when it is told to'}")
-        if standing.said:
-            output.line(f"says:     {output.on_one_line(standing.said)}")
-        if standing.restarts:
-            output.line(f"restarts: {standing.restarts}")
-        output.line(f"unit:     {place.system.unit}")
-        output.line(f"logs:     {place.system.logs}")
-        for note in place.system.notes(steps.run):
-            output.line(f"note:     {note}")
-    if answers and active != "running":
-        output.line(f"daemon:   one that no service started answers at {place.client.address.url}")
 
 
 def _show(what: Iterable[Step]) -> None:
