@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from runner.assistants.knowledge import load, names
-from tests.cli.command_line import CommandLine
+from tests.cli.command_line import ROOT, CommandLine
 from tests.cli.fake_daemon import FakeDaemon
 
 _SCRIPT = """#!{python}
@@ -49,8 +51,6 @@ def environment(home: Path) -> dict[str, str]:
 
 def installed(home: Path, name: str, then: str = "sys.exit(7)") -> Path:
     """An assistant that notes down how it was started; the file with that."""
-    import sys
-
     told, program = home / "told.json", home / "bin" / name
     program.parent.mkdir(exist_ok=True)
     program.write_text(_SCRIPT.format(python=sys.executable, told=str(told), then=then))
@@ -235,6 +235,16 @@ def test_files_with_a_key_are_for_their_owner(launch: Callable[..., Any], daemon
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     manifest = home / "runner" / "state" / "launch" / "continue" / "manifest.json"
     assert stat.S_IMODE(manifest.stat().st_mode) == 0o600
+
+
+def test_other_verbs_start_without_all_this() -> None:
+    script = (
+        "import sys; from importlib import import_module; from runner.cli.verbs import VERBS\n"
+        "for verb in VERBS:\n    if verb != 'launch':\n        import_module(f'runner.cli.commands.{verb}')\n"
+        "print(*(name for name in sys.modules if name.startswith(('tomlkit', 'runner.assistants'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 def test_the_list(launch: Callable[..., Any], home: Path) -> None:

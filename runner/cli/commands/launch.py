@@ -85,10 +85,10 @@ def command(
             return
         carry_out(todo.writes, ledger, target.model, config)
     if config:
-        _configured(assistant, todo, target, as_json)
+        _configured(assistant, todo, target, machine, as_json)
         return
-    for write in todo.writes:
-        if write.is_change and not write.path.is_relative_to(machine.state):
+    for write in _theirs(todo, machine):
+        if write.is_change:
             output.say(f"Wrote {write.path}; `runner launch {name} --restore` puts it back")
     if assistant.note:
         output.say(f"{assistant.title}: {assistant.note}")
@@ -225,11 +225,16 @@ def _would_write(write: Write) -> str:
     return f"Would {'create' if write.before is None else 'change'} {write.path}{mode}"
 
 
-def _configured(assistant: Assistant, todo: Plan, target: Target, as_json: bool) -> None:
+def _theirs(todo: Plan, machine: Machine) -> list[Write]:
+    """The files that are the assistant's, and not Runner's own."""
+    return [write for write in todo.writes if not write.path.is_relative_to(machine.state)]
+
+
+def _configured(assistant: Assistant, todo: Plan, target: Target, machine: Machine, as_json: bool) -> None:
     """What `--config` did; for an assistant that keeps nothing in files, what to set for it."""
     if as_json:
         output.data({"model": target.model, "files": [str(write.path) for write in todo.writes]})
-    for write in todo.writes:
+    for write in _theirs(todo, machine):
         output.say(f"{'Wrote' if write.is_change else 'Unchanged:'} {write.path}")
     if not todo.writes and not as_json:
         output.say(f"{assistant.title} keeps this in no file; set it where you start it:")
