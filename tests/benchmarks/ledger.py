@@ -1,4 +1,4 @@
-"""What looking at requests costs the daemon's loop: an entry in the ledger, a part of an answer, and a look at the queue.
+"""What looking at requests costs the daemon's loop: an entry in the ledger, a part of an answer, a look at the queue.
 
     python -m tests.benchmarks.ledger
 
