@@ -143,7 +143,7 @@ complete -c runner -n '__runner_at \'runner\'' -a 'bench' -d 'Measure how fast a
 complete -c runner -n '__runner_at \'runner\'' -a 'serve' -d 'Run the daemon in the foreground.'
 complete -c runner -n '__runner_at \'runner\'' -a 'shutdown' -d 'End the daemon, and wait until it is gone'
 complete -c runner -n '__runner_at \'runner\'' -a 'service' -d 'Have this system start Runner by itself, and watch over it.'
-complete -c runner -n '__runner_at \'runner\'' -a 'generate' -d 'Print a file that runs models in containers or under systemd, or one that completes what is typed in a shell.'
+complete -c runner -n '__runner_at \'runner\'' -a 'generate' -d 'Print a file for containers, systemd, or a shell.'
 complete -c runner -n '__runner_at \'runner\'' -a 'config' -d 'Show the settings, or change them in config.yaml.'
 complete -c runner -n '__runner_at \'runner\'' -a 'ls' -d 'List the models in the store'
 complete -c runner -n '__runner_within \'runner\'' -l version -d 'Print Runner\'s version.'

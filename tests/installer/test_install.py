@@ -448,6 +448,7 @@ def test_an_empty_home(wheels: Path, tmp_path: Path) -> None:
         run(app / "uninstall.sh", "--yes")
     left = {each for each in everything_below(home) if not each.startswith(".local/share/runner/models")}
     assert {each for each in left if (home / each).is_file()} <= {
+        ".local/state/runner/logs/daemon.err",
         ".local/state/runner/logs/daemon.log",
         ".local/state/runner/logs/demo_latest.log",
     }

@@ -162,7 +162,7 @@ def command(
         str | None, typer.Option("--output", "-o", metavar="DIR", help="Write it there, instead of printing it.")
     ] = None,
 ) -> None:
-    """Print a file that runs models in containers or under systemd, or one that completes what is typed in a shell.
+    """Print a file for containers, systemd, or a shell.
 
     KIND is compose, quadlet, systemd, kube or completion. Nothing is started and no daemon is asked. What is printed
     holds no key; its first lines say where to put one.
