@@ -29,7 +29,7 @@ def test_the_probe_sees_a_boundary_that_is_crossed() -> None:
     assert "runner.llama" in within(loaded_after("runner.llama"), ENGINE_ONLY)
 
 
-@pytest.mark.parametrize("module", ["runner.daemon", "runner.cli.main"])
+@pytest.mark.parametrize("module", ["runner.daemon.__main__", "runner.cli.main"])
 def test_never_loads_the_engine(module: str) -> None:
     assert within(loaded_after(module), ENGINE_ONLY) == set()
 

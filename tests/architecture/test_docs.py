@@ -78,7 +78,7 @@ def test_the_floors_stand_in_the_order_that_the_contracts_hold() -> None:
 def test_each_step_of_the_walk_is_in_the_process_that_it_says() -> None:
     graph = grimp.build_graph(*PACKAGES)
     process = {
-        "daemon": graph.find_upstream_modules("runner.daemon"),
+        "daemon": graph.find_upstream_modules("runner.daemon", as_package=True),
         "worker": graph.find_upstream_modules("runner.engine.worker"),
     }
     _, _, rest = TEXT.read_text(encoding="utf-8").partition("## The walk of a request\n")

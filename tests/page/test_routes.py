@@ -203,7 +203,7 @@ class TestGuard:
 
 
 def test_libraries_are_loaded_by_the_first_rendering_only() -> None:
-    script = "import sys, runner.daemon; print(*sys.modules, sep='\\n')"
+    script = "import sys, runner.daemon.__main__; print(*sys.modules, sep='\\n')"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(result.stdout.split())
     assert "runner.page.routes" in loaded

@@ -1,0 +1,1 @@
+"""The daemon process: settings, store and sockets, then the parts from the scheduler up to the application."""
