@@ -49,7 +49,7 @@ SHOWN = (
     ("page-models", "models", "light", 1200, 860),
     ("page-chat", "chat", "light", 1200, 840),
     ("page-chat-dark", "chat", "dark", 1200, 840),
-    ("page-phone", "chat", "light", 360, 790),
+    ("page-phone", "chat", "light", 360, 775),
 )
 EVERY = tuple(
     (f"{view}-{colours}-{width}", view, colours, width, height)
