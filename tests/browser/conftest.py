@@ -12,12 +12,15 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
-from tests.browser import requests_stub
 from tests.browser.chromium import Seen, found, started
+from tests.browser.traffic import Traffic
+from tests.engine import random_models
 from tests.hub import File, Hub, running
 
 pytestmark = pytest.mark.browser
 PARROT = "hf.co/tiny/parrot-GGUF:Q8_0"
+ENDLESS = 65_536  # tokens: more than a test waits for
+HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,14 +61,41 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[Daemon]:
-    """Shared by all. `rambling` is a model that never ends by itself."""
+    """Shared by all. `rambling` answers at length; `endless` and `as-endless` don't end while a test lasts."""
     home = tmp_path_factory.mktemp("daemon")
     made = Daemon(home, max_loaded_models=2)
     made.environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home / "hf")}
     with made:
         made.create("rambling", demo_gguf(), "FROM {path}\nPARAMETER ignore_eos true\nPARAMETER num_predict 3500\n")
+        endless = random_models.write(home / "endless.gguf", "llama", context=ENDLESS)
+        for name, batch in (("endless", 512), ("as-endless", 256)):
+            made.create(
+                name,
+                endless,
+                f"FROM {{path}}\nPARAMETER ignore_eos true\nPARAMETER num_predict {ENDLESS - 1000}\n"
+                f"PARAMETER num_ctx {ENDLESS}\nPARAMETER num_batch {batch}\n",
+            )
         yield made
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def traffic(daemon: Daemon) -> Iterator[Traffic]:
+    """Other clients of the daemon. What they kept busy is let go, or the next page would choose it."""
+    with Traffic(daemon) as made:
+        yield made
+    for name in ("endless", "as-endless"):
+        daemon.post("/api/generate", {"model": name, "keep_alive": 0, "stream": False})
+
+
+@pytest.fixture(scope="session")
+def history(daemon: Daemon) -> None:
+    """Requests `asked` and `again`, which are done, and `failed`, whose error repeats what looks like markup."""
+    said = {"model": "demo", "messages": [{"role": "user", "content": "How do I remove a model?"}], "stream": False}
+    with Traffic(daemon) as traffic:
+        traffic.asked("/v1/chat/completions", said, "asked")
+        traffic.asked("/v1/chat/completions", said, "again")
+        traffic.asked("/v1/chat/completions", said | {"model": HOSTILE}, "failed")
 
 
 @pytest.fixture
@@ -92,7 +122,6 @@ def page(context: BrowserContext, seen: Seen, daemon: Daemon) -> Page:
     """The page, open on the chat, with a model chosen."""
     opened = context.new_page()
     seen.watch(opened)
-    requests_stub.put(opened, daemon)
     opened.goto(daemon.url + "/")
     opened.locator("#model option").first.wait_for(state="attached")
     return opened

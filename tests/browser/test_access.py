@@ -11,10 +11,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.benchmarks.daemon import Daemon
 from tests.browser.chromium import Seen
-from tests.browser.requests_stub import put
 from tests.browser.speaking import says
 
-VIEWS = ("chat", "models", "live", "requests", "requests/r-1")
+VIEWS = ("chat", "models", "live", "requests", "requests/asked", "requests/failed")
 LONG = 60_000
 KEY = "sk-a-key-of-tests"
 FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']"
@@ -43,6 +42,8 @@ averyveryveryveryveryveryveryveryveryveryveryverylongword
 def show(page: Page, daemon: Daemon, view: str) -> None:
     page.goto(f"{daemon.url}/#{view}")
     expect(page.locator(f"#{view.partition('/')[0]}")).to_be_visible()
+    if view.startswith("requests/"):
+        page.locator(".facts > div").first.wait_for()
     if view in ("models", "live", "requests"):
         page.locator("#installed > li, #memory > div, #request-rows > li").locator("visible=true").first.wait_for()
 
@@ -68,8 +69,9 @@ def test_a_long_answer_leaves_the_prompt_where_it_is(page: Page, height: int) ->
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_control_has_a_name_and_every_view_its_landmarks(page: Page, daemon: Daemon, view: str) -> None:
-    put(page, daemon, always=True)
+def test_every_control_has_a_name_and_every_view_its_landmarks(
+    page: Page, daemon: Daemon, history: None, view: str
+) -> None:
     if view == "chat":
         answered(page)
     show(page, daemon, view)
@@ -142,8 +144,7 @@ def test_dialogs_give_the_focus_back(page: Page) -> None:
 
 class TestPhone:
     @pytest.mark.parametrize("view", VIEWS)
-    def test_nothing_is_wider_than_the_screen(self, page: Page, daemon: Daemon, view: str) -> None:
-        put(page, daemon, always=True)
+    def test_nothing_is_wider_than_the_screen(self, page: Page, daemon: Daemon, history: None, view: str) -> None:
         page.set_viewport_size({"width": 360, "height": 740})
         if view == "chat":
             answered(page)
@@ -210,7 +211,6 @@ def test_the_key_is_asked_for_once(browser: Browser, locked: Daemon) -> None:
     try:
         page = context.new_page()
         seen.watch(page)
-        put(page, locked, always=True)
         page.goto(locked.url + "/")
         dialog = page.get_by_role("dialog", name="An API key is needed")
         expect(dialog.get_by_label("API key")).to_be_focused()

@@ -47,7 +47,7 @@ def test_enter_asks_and_the_answer_comes(page: Page) -> None:
     expect(answer).to_contain_text("runner pull")
     expect(answer.locator("code").first).to_be_visible()
     expect(page.locator(".user .bubble")).to_have_text(QUESTION)
-    expect(page.locator(".figures-line summary")).to_have_text(re.compile(r"\d+ tokens · [\d.]+ tokens/s"))
+    expect(page.locator(".figures-line summary")).to_have_text(re.compile(r"\d+ tokens · [\d.,]+ tokens/s"))
     expect(page.locator("#spoken")).to_contain_text("runner pull")
     expect(page.locator("#prompt")).to_be_focused()
     expect(page.locator("#prompt")).to_have_value("")

@@ -5,21 +5,27 @@ from __future__ import annotations
 import re
 import urllib.request
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from modelfiles.embedded import demo_gguf
 from tests.benchmarks.daemon import Daemon
 from tests.browser.chromium import Seen
-from tests.browser.conftest import PARROT
-from tests.browser.requests_stub import HOSTILE, put
+from tests.browser.conftest import HOSTILE, PARROT
+from tests.browser.traffic import Traffic
 from tests.hub import Hub
 
 LONG = 60_000
+ASKED = {"messages": [{"role": "user", "content": "How do I pull a model?"}], "keep_alive": 0}
 
 
 def go(page: Page, view: str) -> None:
     page.get_by_role("navigation", name="Views").get_by_role("link", name=view).click()
     expect(page.get_by_role("heading", name=view, level=1)).to_be_visible()
+
+
+def row(page: Page, name: str) -> Locator:
+    """The request of that id in the list."""
+    return page.locator(f"#request-rows a[href='#requests/{name}']")
 
 
 def pull(page: Page, name: str) -> None:
@@ -106,11 +112,21 @@ class TestLive:
         expect(page.locator("#memory")).to_contain_text(re.compile(r"demo\b.* \d+ MB"))
         expect(page.locator("#totals")).to_contain_text("of 512 at most")
 
-    def test_who_waits_and_who_is_answered(self, page: Page, daemon: Daemon) -> None:
-        put(page, daemon, always=True)
+    def test_who_waits_and_who_is_answered(self, page: Page, traffic: Traffic) -> None:
+        busy = [traffic.ask("/api/chat", ASKED | {"model": name}) for name in ("endless", "as-endless")]
+        for each in busy:
+            traffic.until(each, "generating")
+        for each in ("first", "second"):
+            traffic.until(traffic.ask("/api/chat", ASKED | {"model": "demo"}, each), "waiting")
         go(page, "Live")
-        expect(page.locator("#running")).to_contain_text("answering · 87 tokens · 93.1 tokens/s · for 1.8 s")
-        expect(page.locator("#waiting")).to_contain_text("2nd in the queue · about 4.2 s")
+        expect(page.locator("#running")).to_contain_text(
+            re.compile(r"answering · [\d,]+ tokens · [\d.,]+ tokens/s · for ")
+        )
+        waiting = page.locator("#waiting > li")
+        expect(waiting.nth(0)).to_contain_text("1st in the queue")
+        expect(waiting.nth(1)).to_contain_text("2nd in the queue")
+        waiting.nth(1).get_by_role("link", name="Look").click()
+        expect(page.locator("#request-detail .state")).to_have_text("waiting, 2nd")
 
     def test_it_rests_where_nobody_looks(self, page: Page, seen: Seen) -> None:
         go(page, "Live")
@@ -135,40 +151,41 @@ class TestLive:
 
 
 class TestRequests:
-    """Shapes by the stub, so that every state is seen; `test_own_request` by the real thing where it is there."""
-
-    def test_the_list(self, page: Page, daemon: Daemon) -> None:
-        put(page, daemon, always=True)
+    def test_the_list(self, page: Page, history: None, traffic: Traffic) -> None:
+        traffic.until(traffic.ask("/api/chat", ASKED | {"model": "endless"}, "long"), "generating")
         go(page, "Requests")
-        rows = page.locator("#request-rows > li")
-        expect(rows).to_have_count(4)
-        expect(rows.nth(0)).to_contain_text("answering")
-        expect(rows.nth(1)).to_contain_text("waiting, 2nd")
-        expect(rows.nth(2)).to_contain_text(HOSTILE)
-        expect(rows.nth(3)).to_contain_text("1,840 → 212 tokens")
+        expect(row(page, "long")).to_contain_text("answering")
+        expect(row(page, "asked")).to_contain_text(re.compile(r"done.*\d+ → \d+ tokens"))
+        expect(row(page, "failed")).to_contain_text(HOSTILE)
         assert page.locator("#request-rows img").count() == 0
         page.get_by_label("State").select_option("failed")
-        expect(rows).to_have_count(1)
+        expect(row(page, "asked")).to_have_count(0)
+        expect(row(page, "failed")).to_have_count(1)
 
-    def test_one_of_them(self, page: Page, daemon: Daemon) -> None:
-        put(page, daemon, always=True)
+    def test_one_of_them(self, page: Page, history: None) -> None:
         go(page, "Requests")
-        page.locator("#request-rows > li").nth(3).get_by_role("link").click()
+        row(page, "again").click()
         detail = page.locator("#request-detail")
-        for words in (
-            "1,840, 1,792 of them cached",
-            "212, 91.7 tokens/s",
-            "POST /api/chat",
-            "2.3 s",
-            "RUNNER_REQUEST_BODIES",
-        ):
+        expect(detail).to_contain_text(re.compile(r"\d+, \d+ of them cached"))
+        expect(detail).to_contain_text(re.compile(r"\d+, [\d.,]+ tokens/s"))
+        for words in ("POST /v1/chat/completions", "openai", "stop, 200", "RUNNER_REQUEST_BODIES"):
             expect(detail).to_contain_text(words)
         expect(detail.get_by_role("button", name="Cancel this request")).to_be_hidden()
         page.get_by_role("link", name="All requests").click()
-        page.locator("#request-rows > li").nth(0).get_by_role("link").click()
-        with page.expect_request(lambda request: request.method == "DELETE") as cancelled:
-            detail.get_by_role("button", name="Cancel this request").click()
-        assert cancelled.value.url.endswith("/runner/requests/r-4")
+        row(page, "failed").click()
+        expect(detail.locator(".state")).to_have_text("failed")
+        expect(detail).to_contain_text(HOSTILE)
+        assert detail.locator("img").count() == 0
+
+    def test_one_is_cancelled(self, page: Page, traffic: Traffic) -> None:
+        traffic.until(traffic.ask("/api/chat", ASKED | {"model": "endless"}, "too-long"), "generating")
+        go(page, "Requests")
+        row(page, "too-long").click()
+        detail = page.locator("#request-detail")
+        detail.get_by_role("button", name="Cancel this request").click()
+        expect(detail.locator(".state")).to_have_text("cancelled")
+        expect(detail.get_by_role("button", name="Cancel this request")).to_be_hidden()
+        traffic.until("too-long", "cancelled")
 
     def test_one_that_is_not_kept(self, page: Page, daemon: Daemon, seen: Seen) -> None:
         seen.expected.append("404 (Not Found)")
@@ -190,7 +207,6 @@ class TestRequests:
 def test_an_older_daemon_is_said_to_be_one(page: Page, seen: Seen) -> None:
     seen.expected.append("404 (Not Found)")
     missing = {"error": "there is no /runner/queue", "code": "not_found"}
-    page.unroute_all()
     page.route("**/runner/requests**", lambda route: route.fulfill(status=404, json=missing))
     page.route("**/runner/queue", lambda route: route.fulfill(status=404, json=missing))
     go(page, "Requests")

@@ -57,6 +57,13 @@ def test_no_page_links_to_the_network_but_in_words() -> None:
     assert [path.name for path in pages() if loaded.search(path.read_text(encoding="utf-8"))] == []
 
 
+def test_every_picture_is_shown_and_small() -> None:
+    shown = "\n".join(path.read_text(encoding="utf-8") for path in pages())
+    pictures = [path for path in (DOCS / "images").iterdir() if path.suffix in (".png", ".svg")]
+    assert [path.name for path in pictures if f"images/{path.name})" not in shown] == []
+    assert [path.name for path in pictures if path.stat().st_size > 150_000] == []
+
+
 def test_the_terminal_in_the_readme_is_the_one_that_its_script_draws() -> None:
     text = (DOCS / "images" / "terminal.txt").read_text(encoding="utf-8")
     shown = [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]

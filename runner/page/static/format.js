@@ -8,15 +8,17 @@ export function bytes(count) {
   return `${value >= 100 || power < 2 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
 }
 
+const BOUND = "\u00a0"; // no line ends between a number and its unit
+
 export function duration(ms) {
   if (ms === null || ms === undefined || Number.isNaN(ms)) return "–";
-  if (ms < 1) return "0 ms";
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
+  if (ms < 1) return `0${BOUND}ms`;
+  if (ms < 1000) return `${Math.round(ms)}${BOUND}ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)}${BOUND}s`;
   const minutes = Math.floor(ms / 60_000);
   const seconds = Math.floor((ms % 60_000) / 1000);
-  if (minutes < 60) return seconds ? `${minutes} min ${seconds} s` : `${minutes} min`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  if (minutes < 60) return seconds ? `${minutes}${BOUND}min${BOUND}${seconds}${BOUND}s` : `${minutes}${BOUND}min`;
+  return `${Math.floor(minutes / 60)}${BOUND}h${BOUND}${minutes % 60}${BOUND}min`;
 }
 
 export const count = (number) => (number === null || number === undefined ? "–" : number.toLocaleString("en-US"));

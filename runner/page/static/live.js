@@ -116,7 +116,7 @@ function makeWaiting({ id }) {
     say(title, short(row.model));
     const parts = [row.state === "loading" ? "its model is loading" : "",
       row.position !== null ? `${ordinal(Math.max(1, row.position))} in the queue` : "", row.eta_ms !== null ? `about ${duration(row.eta_ms)}` : "",
-      `since ${duration(row.waited_ms)}`, row.priority && row.priority !== "interactive" ? row.priority : "", row.client];
+      `waited ${duration(row.waited_ms)}`, row.priority && row.priority !== "interactive" ? row.priority : "", row.client];
     say(meta, parts.filter(Boolean).join(" · "));
   };
   return { element, update };
