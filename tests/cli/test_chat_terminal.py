@@ -200,7 +200,8 @@ def test_pictures(daemon: FakeDaemon, runner: CommandLine, tmp_path: Path) -> No
     dropped = f"{tmp_path}/a\\ b.png"
     with runner.terminal("run", "demo") as terminal:
         ask(terminal, f"what is {dropped}")
-        terminal.expect("Error: this model sees no pictures, and a b.png is one")
+        terminal.expect("a b.png is a picture, and this model sees none; its name is sent as it is")
+        terminal.expect("Type runner pull.")
         ask(terminal, "/model seeing")
         ask(terminal, f"what is {dropped}")
         terminal.expect("Added image a b.png")

@@ -226,7 +226,8 @@ def test_a_wide_character_where_one_cell_is_all_there_is() -> None:
 
 def test_a_piece_that_comes_while_the_screen_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece is made printable while the painter takes what came before it."""
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", shown)
     screen = live.Live()
     screen.end()  # its painter rests; this thread paints in its stead
     paint = screen._paint
@@ -239,4 +240,4 @@ def test_a_piece_that_comes_while_the_screen_is_painted(monkeypatch: pytest.Monk
     screen.answer("first ")
     screen.answer("second")
     paint(last=True)
-    assert "first second" in sys.stdout.getvalue()
+    assert "first second" in shown.getvalue()
