@@ -21,6 +21,7 @@ from runner.cli.output import line, table
 
 Act = Callable[[Client, Session, str], Json | None]
 _SHOWN = ("info", *modelcard.PARTS, "thinking", "tools", "settings")
+_COMMAND = re.compile(r"/[A-Za-z?][^/]*")
 _CODE = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)^ {0,3}\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
 KEYS = (
     ("Enter", "Send"),
@@ -66,9 +67,9 @@ def obey(client: Client, session: Session, text: str) -> Json | None:
 
 
 def is_command(text: str) -> bool:
-    """True for a line that is meant for us: `/set`, `/bye`. A path is something to talk about."""
+    """True for a line that is meant for us: `/set`, `/bye`. A path or `/* code` is something to talk about."""
     word = text.split(maxsplit=1)[0] if text.strip() else ""
-    return word.startswith("/") and "/" not in word[1:] and not (len(word) > 1 and Path(word).exists())
+    return text.strip() == "/" or (_COMMAND.fullmatch(word) is not None and not Path(word).exists())
 
 
 def _leave(client: Client, session: Session, rest: str) -> None:
