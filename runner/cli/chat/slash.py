@@ -186,9 +186,7 @@ def _needed(rest: str, words: str) -> str:
 
 
 def _model(client: Client, session: Session, rest: str) -> None:
-    if rest:
-        keeping.use(client, session, rest)
-    line(f"Talking with {session.model}.")
+    line(keeping.use(client, session, rest) if rest else f"Talking with {session.model}.")
 
 
 def _list(client: Client, session: Session, rest: str) -> None:
