@@ -163,6 +163,19 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in shown
 
 
+@pytest.mark.parametrize("columns", [120, 80, 60, 40])
+@pytest.mark.parametrize("command", ["/?", "/? set", "/? show"])
+def test_help_fits_the_window(
+    command: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    slash.obey(NOBODY, session(), command)
+    shown = capsys.readouterr().out
+    assert max(len(line) for line in shown.splitlines()) <= columns
+    assert "thinking" in shown
+    assert not any(line.lstrip().startswith(",") for line in shown.splitlines())
+
+
 @pytest.mark.parametrize(
     ("text", "is_command"),
     [
