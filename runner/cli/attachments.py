@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from string import whitespace
 from urllib.parse import unquote, urlsplit
 
 from runner.cli.failures import Exit, Failure
 from runner.errors import RunnerError
 from runner.protocol import image_file
 
-MOST_TEXT = 256 * 1024  # bytes of a text that is put into a message
+MOST_TEXT = 256 * 1024  # bytes of a text that is put into a message, and of all those that it names
+MOST_PICTURES = 2 * image_file.MOST_BYTES  # bytes of the pictures of one message
+_MOST_NAMES = 3  # in one line for the user
+_HEAD = 12  # bytes that tell a picture
 _START = r"(?:file://|~?/|\.{1,2}/|[A-Za-z]:[\\/])"
 _PATH = re.compile(
     rf"(?<!\S)(?:'(?P<single>{_START}[^'\n]*)'|\"(?P<double>{_START}[^\"\n]*)\"|(?P<bare>{_START}(?:\\.|[^\s\\])*))"
 )
+_BETWEEN = re.compile(r"[,;]?[ \t]+(?:\S+[ \t]+)?")  # two paths that belong together: at most a word
 _MARKS = ".,;:!?)"  # that end a sentence and no file's name
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 
@@ -33,33 +40,76 @@ class Attached:
     notes: list[str] = field(default_factory=list)
 
 
-def found_in(text: str, sees: bool) -> Attached:
-    """The message that `text` stands for, whose paths of files that exist are followed. What is no file is text.
+def found_in(text: str, sees: bool, pasted: Sequence[str] = ()) -> Attached:
+    """The message that `text` stands for, with the files in it that are meant: none of it stands in the way of sending.
 
-    Raises Failure for a picture when the model doesn't see any (`sees`), or one that can't be used.
+    Meant are paths at the start and at the end of the text, those that were dropped (among `pasted`, the texts that
+    were pasted into it), and pictures anywhere when the model `sees` them. All else is text.
     """
-    attached = Attached("")
-    parts, texts, at = [], [], 0
-    for match in _PATH.finditer(text):
-        path, length = _existing(match)
-        if path is None:
-            continue
+    named = [each for match in _PATH.finditer(text) if (each := _existing(match)) is not None]
+    edges, dropped = _at_the_edges(text, named), _dropped(pasted)
+    taken, left = _Taken(Attached("")), list[str]()
+    parts, at = [], 0
+    for each in named:
+        if each in edges or each.written in dropped or (sees and _is_picture(each.path)):
+            if taken.take(each.path, sees):
+                parts.append(text[at : each.start])
+                at = each.end
+        elif each.path.name not in left:
+            left.append(each.path.name)
+    attached = taken.attached
+    if left:
+        names = ", ".join(left[:_MOST_NAMES]) + (f" and {len(left) - _MOST_NAMES} more" if left[_MOST_NAMES:] else "")
+        attached.notes.append(f"Not read: {names}. A file is read at the start or the end of a message")
+    attached.text = "\n\n".join(("".join((*parts, text[at:])).strip(), *taken.texts)).strip()
+    return attached
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What goes with one message, each file once, and no more than its bounds."""
+
+    attached: Attached
+    texts: list[str] = field(default_factory=list)
+    _files: set[Path] = field(default_factory=set)
+    _text_bytes: int = 0
+    _picture_bytes: int = 0
+
+    def take(self, path: Path, sees: bool) -> bool:
+        """True when it goes as a picture, in place of its name. What can't go is told, and its name stays."""
+        if (whole := path.resolve()) in self._files:
+            return False
+        self._files.add(whole)
+        try:
+            return self._take(path, sees)
+        except OSError as error:
+            why = f"{path.name} can't be read ({error.strerror or error})"
+        except Failure as failure:
+            why = failure.message
+        self.attached.notes.append(f"{why}; its name is sent as it is")
+        return False
+
+    def _take(self, path: Path, sees: bool) -> bool:
         content = _read(path)
         if content is None:
-            attached.notes.append(f"{path.name} has more than {MOST_TEXT // 1024} kB; its name is sent as it is")
-            continue
+            raise Failure(f"{path.name} has more than {MOST_TEXT // 1024} kB")
         if is_picture(content):
-            attached.images.append(picture(path, content, sees))
-            parts.append(text[at : match.start()])
-            at = match.start() + length
-            attached.notes.append(f"Added image {path.name}")
-        elif (words := _words(content)) is not None:
-            texts.append(_quoted(path, words))
-            attached.notes.append(f"Added {path.name} ({len(words.splitlines())} lines)")
-        else:
-            attached.notes.append(f"{path.name} is neither a text nor a picture; its name is sent as it is")
-    attached.text = "\n\n".join(("".join((*parts, text[at:])).strip(), *texts)).strip()
-    return attached
+            if not sees:
+                raise Failure(f"{path.name} is a picture, and this model sees none")
+            if self._picture_bytes + len(content) > MOST_PICTURES:
+                raise Failure(f"with {path.name} the pictures are too large for one message")
+            self.attached.images.append(picture(path, content, sees))
+            self._picture_bytes += len(content)
+            self.attached.notes.append(f"Added image {path.name}")
+            return True
+        if (words := _words(content)) is None:
+            raise Failure(f"{path.name} is neither a text nor a picture")
+        if self._text_bytes + len(content) > MOST_TEXT:
+            raise Failure(f"with {path.name} the texts have more than {MOST_TEXT // 1024} kB")
+        self.texts.append(_quoted(path, words))
+        self._text_bytes += len(content)
+        self.attached.notes.append(f"Added {path.name} ({len(words.splitlines())} lines)")
+        return False
 
 
 def given(files: list[Path], images: list[Path], sees: bool) -> Attached:
@@ -99,19 +149,63 @@ def picture(path: Path, content: bytes, sees: bool) -> str:
     return base64.b64encode(content).decode()
 
 
-def _existing(match: re.Match[str]) -> tuple[Path | None, int]:
-    """The file that a piece of text names, and how many characters name it."""
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A file that a text names, and where: `written` is all that names it, with its quotes."""
+
+    path: Path
+    start: int
+    end: int
+    written: str
+
+
+def _existing(match: re.Match[str]) -> _Named | None:
+    """The file that a piece of text names, if it does. A line of a traceback names one to people only."""
+    if match.string[: match.start()].endswith("File "):
+        return None
     quoted = match["single"] or match["double"]
-    length = len(match[0])
     candidates = [quoted] if quoted else [match["bare"], match["bare"].rstrip(_MARKS)]
     for written in candidates:
         path = _path(written, escaped=not quoted)
         try:
             if path is not None and path.is_file():
-                return path, length if quoted else len(written)
+                end = match.end() if quoted else match.start() + len(written)
+                return _Named(path, match.start(), end, match.string[match.start() : end])
         except (OSError, ValueError):
             continue
-    return None, 0
+    return None
+
+
+def _at_the_edges(text: str, named: Sequence[_Named]) -> set[_Named]:
+    """Those at the start and at the end, several one after the other included: `compare ./a and ./b`."""
+    if not named:
+        return set()
+    meant = set[_Named]()
+    follows = [_BETWEEN.fullmatch(text, one.end, two.start) is not None for one, two in pairwise(named)]
+    if not text[: named[0].start].strip():
+        meant.update(named[: (*follows, False).index(False) + 1])
+    if not text[named[-1].end :].strip(_MARKS + whitespace):
+        meant.update(named[-1 - (*reversed(follows), False).index(False) :])
+    return meant
+
+
+def _dropped(pasted: Iterable[str]) -> set[str]:
+    """Paths that were pasted by themselves on one line, as terminals do with files that are dropped on them."""
+    alone = (text.strip() for text in pasted)
+    return {
+        match[0]
+        for text in alone
+        if "\n" not in text and not _PATH.sub("", text).strip()
+        for match in _PATH.finditer(text)
+    }
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_picture(file.read(_HEAD))
+    except OSError:
+        return False
 
 
 def _path(written: str, escaped: bool) -> Path | None:

@@ -8,6 +8,7 @@ import pytest
 from runner.cli.chat import slash
 from runner.cli.chat.prompt import is_open as stays_open
 from runner.cli.chat.session import Session
+from runner.cli.chat.settings import unquoted
 from runner.cli.client import Client
 from runner.cli.failures import Failure
 from runner.config import parse_address
@@ -162,8 +163,33 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in shown
 
 
-@pytest.mark.parametrize(("text", "is_command"), [("/set x", True), ("/etc/hosts is what?", False), ("5/3", False)])
-def test_a_path_is_something_to_talk_about(text: str, is_command: bool) -> None:
+@pytest.mark.parametrize("columns", [120, 80, 60, 40])
+@pytest.mark.parametrize("command", ["/?", "/? set", "/? show"])
+def test_help_fits_the_window(
+    command: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    slash.obey(NOBODY, session(), command)
+    shown = capsys.readouterr().out
+    assert max(len(line) for line in shown.splitlines()) <= columns
+    assert "thinking" in shown
+    assert not any(line.lstrip().startswith(",") for line in shown.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "is_command"),
+    [
+        ("/set x", True),
+        ("/?", True),
+        ("/", True),
+        ("/etc/hosts is what?", False),
+        ("5/3", False),
+        ("/* comment */\nint main() {}", False),
+        ("/** comment */", False),
+        ("/ 2 is half of it", False),
+    ],
+)
+def test_a_path_or_code_is_something_to_talk_about(text: str, is_command: bool) -> None:
     assert slash.is_command(text) is is_command
 
 
@@ -177,7 +203,24 @@ def test_a_path_is_something_to_talk_about(text: str, is_command: bool) -> None:
         ('""""""', False),
         ('/set system """one', True),
         ('say """this', False),
+        ('"""Words."""\nimport os\n', False),
+        ('"""\ndef f():\n    """Words."""', True),
+        ('"""\ndef f():\n    """Words."""\n"""', False),
     ],
 )
 def test_quotes_stay_open_until_they_are_closed(text: str, is_open: bool) -> None:
     assert stays_open(text) is is_open
+
+
+@pytest.mark.parametrize(
+    ("text", "inner"),
+    [
+        ('"""one\ntwo"""', "one\ntwo"),
+        ('"""\none\n"""\n', "one"),
+        ('def f():\n    """Words."""', 'def f():\n    """Words."""'),
+        ('"""Words."""\nimport os\n', '"""Words."""\nimport os'),
+        ('"""', '"""'),
+    ],
+)
+def test_only_quotes_on_both_sides_are_taken_away(text: str, inner: str) -> None:
+    assert unquoted(text) == inner

@@ -95,6 +95,50 @@ def test_another_model(daemon: FakeDaemon, client: Client) -> None:
     assert talk.model == "demo"
 
 
+def test_another_model_gets_only_what_it_takes(
+    daemon: FakeDaemon, client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.models["seeing:latest"] = ["completion", "tools", "vision"]
+    tools = [{"type": "function", "function": TOOLS[0]}]
+    talk = session(tools=tools)
+    talk.messages[0]["images"] = ["cGljdHVyZQ=="]
+    slash.obey(client, talk, f"/export {tmp_path}/chat.json")
+    slash.obey(client, talk, "/model seeing")
+    assert talk.ask([])["messages"][0]["images"] == ["cGljdHVyZQ=="]
+    capsys.readouterr()
+    slash.obey(client, talk, "/model slow")
+    assert capsys.readouterr().out == (
+        "Talking with slow. It calls no tools, so none are offered any more. "
+        "It sees no pictures, so those that were shown are left out.\n"
+    )
+    asked = talk.ask([])
+    assert "tools" not in asked
+    assert [set(each) for each in asked["messages"]] == [{"role", "content"}, {"role", "content", "thinking"}]
+    slash.obey(client, talk, "/model seeing")
+    assert talk.ask([])["messages"][0]["images"] == ["cGljdHVyZQ=="]
+    talk.tools = tools
+    slash.obey(client, talk, "/load slow")
+    assert talk.tools == []
+    daemon.models["demo:latest"] = ["completion"]
+    slash.obey(client, talk, f"/load {tmp_path}/chat.json")
+    assert talk.tools == []
+    assert "It calls no tools" in capsys.readouterr().out
+
+
+def test_a_conversation_to_read_cannot_be_loaded(
+    daemon: FakeDaemon, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    talk = session()
+    slash.obey(client, talk, "/export chat.md")
+    with pytest.raises(Failure, match=r"only what /export wrote as \.json can be"):
+        slash.obey(client, talk, "/load chat.md")
+    assert talk == session()
+    (tmp_path / "slow").touch()
+    slash.obey(client, talk, "/load slow")
+    assert talk.model == "slow"
+
+
 def test_tools_from_a_file(client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "tools.json"
     wrapped = [{"type": "function", "function": TOOLS[0]}]

@@ -110,6 +110,41 @@ def test_a_pasted_newline_never_sends(daemon: FakeDaemon, runner: CommandLine) -
     assert asked(daemon) == ["def f():\n    pass\nexplain"]
 
 
+@pytest.mark.parametrize(
+    "code", ['"""Words', '"""Words."""\n\n\ndef f():\n    """More words."""', "/* Words. */\nint main() {}"]
+)
+def test_pasted_code_is_sent_as_it_is(daemon: FakeDaemon, runner: CommandLine, code: str) -> None:
+    with runner.terminal("run", "demo") as terminal:
+        ask(terminal, f"\x1b[200~{code}\x1b[201~")
+        terminal.expect("Type runner pull.")
+        leave(terminal)
+    assert asked(daemon) == [code]
+
+
+def test_a_file_dropped_into_the_middle_of_a_message(daemon: FakeDaemon, runner: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("one\n")
+    with runner.terminal("run", "demo") as terminal:
+        ask(terminal, f"sort the lines of \x1b[200~{tmp_path}/f.txt\x1b[201~ by name")
+        terminal.expect("Added f.txt (1 lines)")
+        leave(terminal)
+    assert asked(daemon) == [f"sort the lines of {tmp_path}/f.txt by name\n\nf.txt:\n```txt\none\n```"]
+
+
+def test_a_dumb_terminal_gets_no_sequences(daemon: FakeDaemon, runner: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "tools.json").write_text(json.dumps([{"name": "weather", "parameters": {"type": "object"}}]))
+    call = {"id": "c1", "function": {"name": "weather", "arguments": {}}}
+    daemon.says["demo:latest"] = [{"message": {"content": "", "tool_calls": [call]}}]
+    with runner.terminal("run", "demo", TERM="dumb") as terminal:
+        ask(terminal, "/tools tools.json")
+        ask(terminal, "hi")
+        terminal.expect("result of weather> ")
+        terminal.type("sunny" + ENTER)
+        terminal.expect("Type runner pull.")
+        leave(terminal)
+    assert "\x1b" not in terminal.raw
+    assert daemon.asked("/api/chat")[-1].body["messages"][-1]["content"] == "sunny"
+
+
 def test_searching_what_was_typed_before(daemon: FakeDaemon, runner: CommandLine) -> None:
     with runner.terminal("run", "demo") as terminal:
         for text in ("the first question", "another"):
@@ -200,7 +235,8 @@ def test_pictures(daemon: FakeDaemon, runner: CommandLine, tmp_path: Path) -> No
     dropped = f"{tmp_path}/a\\ b.png"
     with runner.terminal("run", "demo") as terminal:
         ask(terminal, f"what is {dropped}")
-        terminal.expect("Error: this model sees no pictures, and a b.png is one")
+        terminal.expect("a b.png is a picture, and this model sees none; its name is sent as it is")
+        terminal.expect("Type runner pull.")
         ask(terminal, "/model seeing")
         ask(terminal, f"what is {dropped}")
         terminal.expect("Added image a b.png")

@@ -49,6 +49,24 @@ def test_set_get_and_unset(alone: CommandLine, file: Path) -> None:
     assert file.read_text() == "queue_timeout: -1\nper_model:\n  qwen3:0.6b:\n    options: {num_ctx: 32768}\n"
 
 
+def test_a_key_is_asked_for_and_not_shown(alone: CommandLine, file: Path) -> None:
+    with alone.terminal("config", "set", "api_key") as terminal:
+        terminal.expect("api_key: ")
+        terminal.type("s3cret\r")
+        terminal.expect("api_key is set in")
+        assert terminal.ends() == 0
+    assert "s3cret" not in terminal.raw
+    assert file.read_text() == "api_key: s3cret\n"
+    for name, words in (("api_key", "no api_key was given; nothing is changed"), ("keep_alive", "NAME VALUE")):
+        with alone.terminal("config", "set", name) as terminal:
+            if name == "api_key":
+                terminal.expect("api_key: ")
+                terminal.type("\r")
+            terminal.expect(words)
+            assert terminal.ends() == 2
+    assert file.read_text() == "api_key: s3cret\n"
+
+
 def test_an_entry_of_what_is_written_as_a_text(alone: CommandLine, file: Path) -> None:
     file.parent.mkdir()
     file.write_text("options: num_ctx=64,stop=x\naliases: [a=demo]\nper_model: {demo: {options: 'seed=1'}}\n")

@@ -2,16 +2,19 @@
 
 import io
 import random
+import sys
 from collections.abc import Sequence
+from itertools import islice
 
 import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.cli.screen import live
 from runner.cli.screen.blocks import Block, Blocks
 from runner.cli.screen.markdown import Drawing
-from runner.cli.screen.rows import BLANK, Row, Screen, wrapped
+from runner.cli.screen.rows import BLANK, Row, Screen, lines, wrapped
 from runner.cli.screen.thinking import Thought
 
 ANSWER = """\
@@ -215,3 +218,26 @@ def test_a_folded_thought_is_one_line() -> None:
     assert blank == BLANK
     hidden = Thought("hide", "")
     assert (hidden.feed("one", 1, 80), hidden.is_open, hidden.end(80)) == ([], False, [])
+
+
+def test_a_wide_character_where_one_cell_is_all_there_is() -> None:
+    assert list(islice(lines("a漢字 b", 1), 10)) == ["a", "漢", "字", "b"]
+
+
+def test_a_piece_that_comes_while_the_screen_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece is made printable while the painter takes what came before it."""
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", shown)
+    screen = live.Live()
+    screen.end()  # its painter rests; this thread paints in its stead
+    paint = screen._paint
+
+    def slowly(text: str) -> str:
+        paint()
+        return text
+
+    monkeypatch.setattr(live, "printable", slowly)
+    screen.answer("first ")
+    screen.answer("second")
+    paint(last=True)
+    assert "first second" in shown.getvalue()

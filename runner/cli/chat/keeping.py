@@ -12,7 +12,7 @@ from runner.cli.answer import Answer
 from runner.cli.chat.calls import told
 from runner.cli.chat.session import Session
 from runner.cli.client import Client, Json
-from runner.cli.failures import Failure
+from runner.cli.failures import Failure, Refused
 
 _ROLES = {"system": "System", "user": "You", "assistant": "Model", "tool": "Result"}
 _KEPT = ("model", "system", "options", "think", "form", "tools", "messages")
@@ -39,11 +39,16 @@ def save(client: Client, session: Session, name: str) -> str:
     return f"Created {name}, which goes on from here{note}."
 
 
-def use(client: Client, session: Session, model: str) -> None:
-    """Talk with `model` from now on; it is pulled when it isn't there, and loaded.
+def use(client: Client, session: Session, model: str) -> str:
+    """Talk with `model` from now on; it is pulled when it isn't there, and loaded. Gives the sentence to show.
 
     Raises Failure, and then nothing is changed.
     """
+    _change(client, session, model)
+    return f"Talking with {model}.{_fit(session)}"
+
+
+def _change(client: Client, session: Session, model: str) -> None:
     can = abilities.of(client, model)
     if abilities.only_embeds(can):
         raise Failure(f"{model!r} turns texts into vectors; it can't chat")
@@ -55,6 +60,17 @@ def use(client: Client, session: Session, model: str) -> None:
     session.model, session.abilities, session.think = model, can, request.get("think")
 
 
+def _fit(session: Session) -> str:
+    """Take away what the model can't be given, and say so; pictures are kept for a model that sees them."""
+    notes = ""
+    if session.tools and session.abilities and "tools" not in session.abilities:
+        session.tools = []
+        notes += " It calls no tools, so none are offered any more."
+    if not session.shows_pictures and any(each.get("images") for each in session.messages):
+        notes += " It sees no pictures, so those that were shown are left out."
+    return notes
+
+
 def is_file(name: str) -> bool:
     """True for what names a session in a file and no model."""
     return name.endswith(".json")
@@ -63,17 +79,28 @@ def is_file(name: str) -> bool:
 def load(client: Client, session: Session, name: str) -> str:
     """Go on with a session from a file, or begin anew with a model; gives the sentence to show."""
     if not is_file(name):
-        use(client, session, name)
+        if Path(name).expanduser().is_file() and not _is_stored(client, name):
+            raise Failure(f"{name} is a file that can't be loaded; only what /export wrote as .json can be")
+        _change(client, session, name)
         session.messages.clear()
         session.unanswered = None
-        return f"Talking with {name}."
+        return f"Talking with {name}.{_fit(session)}"
     kept = _read(Path(name).expanduser())
-    use(client, session, kept["model"])
+    _change(client, session, kept["model"])
     for part in _KEPT[1:]:
         if part != "think" or "thinking" in session.abilities:
             setattr(session, part, kept[part])
     session.unanswered = None
-    return f"Talking with {session.model}; {len(session.messages)} messages were said before."
+    return f"Talking with {session.model}; {len(session.messages)} messages were said before.{_fit(session)}"
+
+
+def _is_stored(client: Client, name: str) -> bool:
+    """True for a model that is there: a file that happens to have its name doesn't hide it."""
+    try:
+        client.post("/api/show", {"model": name})
+    except Refused:
+        return False
+    return True
 
 
 def export(session: Session, name: str) -> str:

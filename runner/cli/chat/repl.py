@@ -5,13 +5,14 @@ Failures are shown, and the conversation goes on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 from runner.cli import answer, attachments, output
 from runner.cli.answer import Answer, Look
 from runner.cli.chat import slash, turn
 from runner.cli.chat.completion import Names
-from runner.cli.chat.prompt import Editor, is_dumb, results
+from runner.cli.chat.prompt import Editor, is_dumb, is_quoted_by_paste, results
 from runner.cli.chat.session import Session
 from runner.cli.chat.settings import unquoted
 from runner.cli.client import Client, Json
@@ -58,7 +59,7 @@ def _go_on(client: Client, session: Session, names: Names) -> None:
             output.line("Ctrl-D or /bye leaves.")
             continue
         try:
-            _heed(client, session, text)
+            _heed(client, session, text, editor.pasted)
         except slash.Leave:
             return
         except KeyboardInterrupt:
@@ -70,21 +71,21 @@ def _go_on(client: Client, session: Session, names: Names) -> None:
         names.refresh()
 
 
-def _heed(client: Client, session: Session, text: str) -> None:
-    """Ask or obey one line."""
+def _heed(client: Client, session: Session, text: str, pasted: Sequence[str]) -> None:
+    """Ask or obey one line, into which `pasted` were pasted."""
     if slash.is_command(text):
         message = slash.obey(client, session, text)
     elif text.strip():
-        message = _message(session, unquoted(text))
+        message = _message(session, text if is_quoted_by_paste(text, pasted) else unquoted(text), pasted)
     else:
         return
     if message is not None:
         turn.take(client, session, message, results)
 
 
-def _message(session: Session, text: str) -> Json:
+def _message(session: Session, text: str, pasted: Sequence[str]) -> Json:
     """What is sent for `text`: the files it names go with it."""
-    attached = attachments.found_in(text, session.sees)
+    attached = attachments.found_in(text, session.sees, pasted)
     for note in attached.notes:
         output.line(note)
     message: Json = {"role": "user", "content": attached.text}

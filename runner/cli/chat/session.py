@@ -36,6 +36,11 @@ class Session:
         """True when the model takes pictures."""
         return "vision" in self.abilities
 
+    @property
+    def shows_pictures(self) -> bool:
+        """False when the model is known to take none; then no request has any, whatever was shown to another."""
+        return self.sees or not self.abilities
+
     def load(self) -> Json:
         """The request that loads the model and asks nothing."""
         return self._request([])
@@ -69,6 +74,8 @@ class Session:
 
     def _request(self, messages: list[Json]) -> Json:
         chosen = {"think": self.think, "format": self.form, "keep_alive": self.keep_alive}
+        if not self.shows_pictures:
+            messages = [{key: part for key, part in each.items() if key != "images"} for each in messages]
         request: Json = {"model": self.model, "messages": messages, "stream": True}
         request |= {name: value for name, value in chosen.items() if value is not None}
         if self.options:

@@ -36,8 +36,11 @@ def change(session: Session, rest: str) -> None:
 
 
 def unquoted(text: str) -> str:
-    """Without the quotes that a text of several lines stands in."""
-    return text.removeprefix(QUOTES).removesuffix(QUOTES).strip("\n")
+    """Without the quotes that a text of several lines stands in, where it stands in some."""
+    inner = text.strip()
+    if len(inner) >= 2 * len(QUOTES) and inner.startswith(QUOTES) and inner.endswith(QUOTES):
+        text = inner[len(QUOTES) : -len(QUOTES)]
+    return text.strip("\n")
 
 
 def system(session: Session, value: str) -> None:

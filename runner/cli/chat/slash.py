@@ -18,9 +18,12 @@ from runner.cli.chat.settings import QUOTES, SETTINGS
 from runner.cli.client import Client, Json
 from runner.cli.failures import Failure
 from runner.cli.output import line, table
+from runner.cli.screen.rows import lines
 
 Act = Callable[[Client, Session, str], Json | None]
 _SHOWN = ("info", *modelcard.PARTS, "thinking", "tools", "settings")
+_LEAST = 24  # cells of a column of words
+_COMMAND = re.compile(r"/[A-Za-z?][^/]*")
 _CODE = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)^ {0,3}\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
 KEYS = (
     ("Enter", "Send"),
@@ -66,9 +69,9 @@ def obey(client: Client, session: Session, text: str) -> Json | None:
 
 
 def is_command(text: str) -> bool:
-    """True for a line that is meant for us: `/set`, `/bye`. A path is something to talk about."""
+    """True for a line that is meant for us: `/set`, `/bye`. A path or `/* code` is something to talk about."""
     word = text.split(maxsplit=1)[0] if text.strip() else ""
-    return word.startswith("/") and "/" not in word[1:] and not (len(word) > 1 and Path(word).exists())
+    return text.strip() == "/" or (_COMMAND.fullmatch(word) is not None and not Path(word).exists())
 
 
 def _leave(client: Client, session: Session, rest: str) -> None:
@@ -79,7 +82,7 @@ def _help(client: Client, session: Session, rest: str) -> None:
     if rest == "set":
         _rows([(f"/set {each.usage}", each.help) for each in SETTINGS.values()])
     elif rest == "show":
-        line(f"  /show {'|'.join(_SHOWN)}")
+        _rows([("/show [WHAT]", ", ".join(_SHOWN))])
     elif rest == "shortcuts":
         _rows(list(KEYS))
     elif rest:
@@ -88,16 +91,26 @@ def _help(client: Client, session: Session, rest: str) -> None:
         _rows([(command.usage, command.help) for command in dict.fromkeys(COMMANDS.values())])
         line("")
         _rows(list(KEYS))
-        line("\n  Paths of pictures and texts in a message are read: ./photo.png, /tmp/notes.txt")
+        line("")
+        _rows([("", "A picture, or a text whose path starts or ends a message, is read: ./photo.png, /tmp/notes.txt")])
 
 
 def _rows(rows: list[tuple[str, str]]) -> None:
+    """Two columns, the second broken between words; in a narrow window it stands below the first."""
+    columns = shutil.get_terminal_size().columns
     width = max(len(usage) for usage, _ in rows)
+    indent = width + 4 if width else 2
+    if columns - indent < _LEAST:
+        indent, width = 4, 0
     for usage, text in rows:
-        first, *more = text.split("\n")
-        line(f"  {usage.ljust(width)}  {first}")
-        for each in more:
-            line(" " * (width + 4) + each)
+        parts = [part.rstrip() for each in text.split("\n") for part in lines(each, max(_LEAST, columns - indent))]
+        head = f"  {usage.ljust(width)}".ljust(indent)
+        if len(head) > indent:
+            line(head)
+        else:
+            line(head + parts.pop(0))
+        for part in parts:
+            line(" " * indent + part)
 
 
 def _set(client: Client, session: Session, rest: str) -> None:
@@ -185,9 +198,7 @@ def _needed(rest: str, words: str) -> str:
 
 
 def _model(client: Client, session: Session, rest: str) -> None:
-    if rest:
-        keeping.use(client, session, rest)
-    line(f"Talking with {session.model}.")
+    line(keeping.use(client, session, rest) if rest else f"Talking with {session.model}.")
 
 
 def _list(client: Client, session: Session, rest: str) -> None:
@@ -245,7 +256,7 @@ _HELP = Command(
 )
 COMMANDS = {
     "/set": Command("/set WHAT [VALUE]", "Change how it answers; /? set lists what", _set, tuple(SETTINGS)),
-    "/show": Command("/show [WHAT]", f"Show the model:\n{', '.join(_SHOWN)}", _show, _SHOWN),
+    "/show": Command("/show [WHAT]", f"Show the model: {', '.join(_SHOWN)}", _show, _SHOWN),
     "/system": Command("/system [TEXT]", "Replace the system message, or show it", _system),
     "/format": Command("/format [json|SCHEMA|off]", "Form of the answers", _format, ("json", "off")),
     "/model": Command("/model [NAME]", "Talk with another model, and keep what was said", _model, "models"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from getpass import getpass
 from typing import Annotated, Any
 
 import typer
@@ -40,7 +41,10 @@ def command(
         typer.Argument(metavar="[NAME]", help="A setting; with dots an entry of options, aliases or per_model."),
     ] = None,
     value: Annotated[
-        str | None, typer.Argument(metavar="[VALUE]", help="What to set it to; without it, standard input is read.")
+        str | None,
+        typer.Argument(
+            metavar="[VALUE]", help="What to set it to; without it, standard input is read. A key is asked for."
+        ),
     ] = None,
     as_json: AsJson = False,
     host: Host = None,
@@ -106,11 +110,22 @@ def _get(name: str, as_json: bool, host: str | None) -> None:
 def _set(name: str, value: str | None, as_json: bool, host: str | None) -> None:
     meant = _named(name)
     if value is None:
-        if sys.stdin.isatty():
-            raise Failure("config set takes NAME VALUE", Exit.USAGE)
-        value = sys.stdin.read().strip()
+        value = _asked(meant) if sys.stdin.isatty() else sys.stdin.read().strip()
     done = settingsfile.set_value(usable_settings(host)[0], meant, value)
     _tell(meant, done, "is set in", as_json)
+
+
+def _asked(meant: Named) -> str:
+    """A secret as it is typed, unseen. All else can stand on the command line. Raises Failure."""
+    if meant.row.name != settingcard.SECRET:
+        raise Failure("config set takes NAME VALUE", Exit.USAGE)
+    try:
+        value = getpass(f"{meant}: ").strip()
+    except EOFError:
+        value = ""
+    if not value:
+        raise Failure(f"no {meant} was given; nothing is changed", Exit.USAGE)
+    return value
 
 
 def _unset(name: str, as_json: bool, host: str | None) -> None:

@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ class Live:
     """Takes thoughts and text as they come, and draws them until `end`. `hint` follows a folded thought."""
 
     def __init__(self, thinking: Thinking = "show", hint: str = "") -> None:
-        self._arrived: list[tuple[str, bool]] = []  # pieces, and whether they are thoughts
+        self._arrived: deque[tuple[str, bool]] = deque()  # pieces, and whether they are thoughts
         self._wake, self._over = threading.Event(), threading.Event()
         self._drawing: Drawing | None = None
         self._fault: Exception | None = None
@@ -99,7 +100,7 @@ class Live:
 
     def _paint(self, last: bool = False) -> None:
         size = _size()
-        arrived, self._arrived = self._arrived, []
+        arrived = [self._arrived.popleft() for _ in range(len(self._arrived))]  # more may come meanwhile, behind them
         finished = []
         for is_thought, pieces in groupby(arrived, key=lambda piece: piece[1]):
             texts = [text for text, _ in pieces]

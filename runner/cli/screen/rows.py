@@ -38,9 +38,12 @@ def plain(line: str, dim: bool = False) -> Row:
 
 
 def lines(text: str, width: int) -> Iterator[str]:
-    """One line of text in lines of at most `width` cells. Only the last one changes when the text goes on."""
-    while cell_len(text) > width:
-        head = chop_cells(text, width)[0]
+    """One line of text in lines of at most `width` cells, and of one character at least.
+
+    Only the last one changes when the text goes on.
+    """
+    while cell_len(text) > width and len(text) > 1:
+        head = chop_cells(text, width)[0] or text[0]  # a wide character where one cell is all there is
         at = head.rfind(" ") if text[len(head)] != " " else len(head)
         yield text[: at if at > 0 else len(head)]
         text = text[at + 1 :] if at > 0 else text[len(head) :]

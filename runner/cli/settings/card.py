@@ -10,14 +10,15 @@ from typing import Any
 from runner.cli import wording
 from runner.config import SETTINGS, Address, ModelSettings, Places, parse_duration, parse_size, written_size
 
-_SECRET = "api_key"
+SECRET = "api_key"
+"""The setting that no screen shows."""
 _SPANS = {row.name for row in SETTINGS if row.read is parse_duration}
 _SIZES = {row.name for row in SETTINGS if row.read is parse_size} | {"max_body"}
 
 
 def shown(name: str, value: Any) -> Any:
     """A setting's value as the configuration would write it."""
-    if name == _SECRET:
+    if name == SECRET:
         return "(set)" if value else ""
     if name in _SPANS:
         return wording.duration(value)
