@@ -14,6 +14,7 @@ from typing import Literal
 
 from runner.inference.requests import CallPart, Embedded, Finished, Piece, Ranked, Timings
 from runner.inference.texts import Texts
+from runner.protocol.commands import Generate
 from runner.protocol.events import Started
 from runner.scheduler.ticket import Admission, Priority, Ticket
 
@@ -109,7 +110,11 @@ class Leg:
             return "waiting"
         if ticket.run is None:
             return "loading" if is_loading(ticket.want.key) else "waiting"
-        return "prefill" if ticket.first_text is None else "generating"
+        if ticket.first_text is not None:
+            return "generating"
+        # Its worker has it, and may have no sequence free for it yet. Inputs to embed are never told to have begun.
+        is_begun = ticket.journey.began_at is not None or not isinstance(ticket.want.work, Generate)
+        return "prefill" if is_begun else "waiting"
 
     def figures(self, began: float, now: float) -> Figures:
         """What is known at `now`, of a request that came at `began`."""

@@ -86,7 +86,9 @@ def test_a_request_is_seen_on_its_way(own_daemon: Daemon) -> None:
         assert first.result(60)[0] == second.result(60)[0] == 499
     states = [row["state"] for row in seen]
     assert "loading" in states
-    assert states == sorted(states, key=["waiting", "loading", "prefill", "generating"].index)
+    # A worker that has just been loaded may have it wait for a moment.
+    firsts = list(dict.fromkeys(states))
+    assert firsts == sorted(firsts, key=["waiting", "loading", "prefill", "generating"].index)
     newest, oldest = rows(own_daemon)
     assert (newest["state"], newest["prompt_tokens"], newest["error"]["code"]) == (
         "cancelled",
@@ -114,8 +116,9 @@ def test_what_has_ended_tells_what_it_took(daemon: Daemon) -> None:
     turn = [{"role": "user", "content": "word " * 20000}]
     ask(daemon, "missing", "/v1/messages", {"model": "nobody", "max_tokens": 5, "messages": turn})
     ask(daemon, "long", "/v1/chat/completions", {"model": "demo", "messages": turn})
-    errors = {row["id"]: row["error"]["code"] for row in rows(daemon, "?state=failed")}
-    assert errors == {"missing": "model_not_found", "long": "context_length_exceeded"}
+    errors = {row["id"]: row["error"]["code"] for row in rows(daemon, "?state=failed")}  # of other tests as well
+    assert (errors["missing"], errors["long"]) == ("model_not_found", "context_length_exceeded")
+    assert not {"whole", "embeds"} & errors.keys()
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -175,3 +178,25 @@ def test_with_bodies_the_prompt_is_the_one_that_was_rendered(own_daemon: Daemon)
     assert own_daemon.post("/runner/config/reload", {})["now"] == ["request_bodies"]
     assert own_daemon.get("/runner/requests/after")["bodies_off"]
     assert QUESTION not in own_daemon.log.read_text()
+
+
+def test_who_waits_inside_a_worker_is_not_said_to_be_computed(own_daemon: Daemon) -> None:
+    own_daemon.environment["RUNNER_NUM_PARALLEL"] = "1"
+    own_daemon.start()
+
+    def states() -> dict[str, str]:
+        return {row["id"]: row["state"] for row in rows(own_daemon)}
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, own_daemon, "first", "/api/generate", {**LONG, "stream": False})
+        until(lambda: states().get("first") == "generating")
+        second = pool.submit(ask, own_daemon, "second", "/api/generate", {**LONG, "stream": False})
+        until(
+            lambda: (
+                states().get("second") == "waiting" and not own_daemon.get("/runner/queue")["waiting"][0]["position"]
+            )
+        )
+        delete(own_daemon, "first")
+        until(lambda: states()["second"] == "generating")
+        delete(own_daemon, "second")
+        assert first.result(60)[0] == second.result(60)[0] == 499
