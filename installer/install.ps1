@@ -289,6 +289,57 @@ function Write-Launcher {
     Move-Item -LiteralPath $aside -Destination (Join-Path $Bin 'runner.cmd') -Force
 }
 
+# How a file of text is written: as its first bytes say, else as this PowerShell reads one that doesn't say it.
+function Get-EncodingOf([string] $Path) {
+    $reader = [IO.StreamReader]::new($Path, [Text.Encoding]::Default, $true)
+    try {
+        [void]$reader.Peek()
+        return $reader.CurrentEncoding
+    } finally {
+        $reader.Dispose()
+    }
+}
+
+# What is there is not written anew.
+function Add-LineTo([string] $Path, [string] $Line) {
+    $encoding = [Text.Encoding]::Default
+    $added = $Line + [Environment]::NewLine
+    if (Test-Path -LiteralPath $Path) {
+        $encoding = Get-EncodingOf $Path
+        $text = [IO.File]::ReadAllText($Path, $encoding)
+        if ($text -and $text -notmatch '\n\z') { $added = [Environment]::NewLine + $added }
+    }
+    $bytes = $encoding.GetBytes($added)
+    $file = [IO.File]::Open($Path, 'Append', 'Write')
+    try {
+        $file.Write($bytes, 0, $bytes.Length)
+    } finally {
+        $file.Dispose()
+    }
+}
+
+# All other bytes stay what they are.
+function Remove-MarkedLine([string] $Path) {
+    $encoding = Get-EncodingOf $Path
+    # Latin-1 has a character for every byte, so that what isn't UTF-16 or UTF-32 needn't be known.
+    if ($encoding.CodePage -notin 1200, 1201, 12000, 12001) { $encoding = [Text.Encoding]::GetEncoding(28591) }
+    $text = $encoding.GetString([IO.File]::ReadAllBytes($Path))
+    # The first line may begin with a byte order mark, which is the file's.
+    $pattern = '(?m)^(\uFEFF|\u00EF\u00BB\u00BF)?[^\r\n]*' + [regex]::Escape($Mark) + '[^\r\n]*(?:\r?\n|\z)'
+    $kept = [regex]::Replace($text, $pattern, '$1')
+    if ($kept.Length -eq $text.Length) { return }
+    if ($kept -notmatch '[^\uFEFF\u00EF\u00BB\u00BF]') {
+        Remove-Item -LiteralPath $Path
+        return
+    }
+    $bytes = $encoding.GetBytes($kept)
+    # Aside first: where the disk is full, this fails before anything is lost.
+    $aside = "$Path.without-runner"
+    [IO.File]::WriteAllBytes($aside, $bytes)
+    [IO.File]::WriteAllBytes($Path, $bytes)
+    Remove-Item -LiteralPath $aside
+}
+
 function Write-Completion([string] $Environment) {
     $file = Join-Path $App 'completion.ps1'
     $script = & (Get-PythonOf $Environment) -I -m runner generate completion powershell
@@ -301,7 +352,7 @@ function Write-Completion([string] $Environment) {
     $known = Select-String -LiteralPath $PROFILE -SimpleMatch $Mark -Quiet -ErrorAction SilentlyContinue
     if (-not $known) {
         New-Item -ItemType Directory -Path (Split-Path -Parent $PROFILE) -Force | Out-Null
-        Add-Content -LiteralPath $PROFILE -Value $line
+        Add-LineTo $PROFILE $line
     }
 }
 
@@ -342,10 +393,18 @@ function Uninstall-Runner {
     $environment = Get-CurrentEnvironment
     $folders = @()
     if ($environment) {
-        $folders = @(& (Get-PythonOf $environment) -I -c 'from runner.config import folders; w = folders(); print(w.data, w.state, w.cache, w.config, w.runtime, sep=chr(10))')
+        try {
+            $folders = @(& (Get-PythonOf $environment) -I -c 'from runner.config import folders, load_usable; w = folders(); print(w.data, w.state, w.cache, w.config, w.runtime, load_usable()[0].models, sep=chr(10))')
+        } catch {
+            Write-Host "    $_"
+        }
+    }
+    # Without it neither the daemon nor the task can be ended in order, and nobody knows where the models are.
+    if ((Test-Path -LiteralPath $Current) -and $folders.Count -ne 6) {
+        Stop-Installing "the environment in $App cannot say where Runner's folders are; nothing was removed. Install once more, and then repeat this"
     }
     Write-Host "Remove Runner: $App"
-    if ($Purge) { $folders | ForEach-Object { Write-Host "  $_, with all that is in it" } }
+    if ($Purge) { $folders | Select-Object -First 5 | Select-Object -Unique | ForEach-Object { Write-Host "  $_, with all that is in it" } }
     if ($DryRun) { return }
     $question = if ($Purge) { 'Models, config and logs are removed too. Is that meant?' } else { 'Remove it? Models, config and logs stay.' }
     if (-not (Confirm-Going $question $false)) { Write-Host 'Nothing was done.'; exit 1 }
@@ -353,15 +412,18 @@ function Uninstall-Runner {
     [void](Invoke-OldRunner $environment @('shutdown'))
     $parts = @((Get-UserPath) -split ';' | Where-Object { $_ -and $_ -ne $Bin })
     Set-UserPath ($parts -join ';')
-    if (Test-Path -LiteralPath $PROFILE) {
-        $kept = @(Get-Content -LiteralPath $PROFILE | Where-Object { -not $_.Contains($Mark) })
-        if ($kept.Count) { Set-Content -LiteralPath $PROFILE -Value $kept } else { Remove-Item -LiteralPath $PROFILE }
-    }
+    if (Test-Path -LiteralPath $PROFILE) { Remove-MarkedLine $PROFILE }
     Remove-Item -LiteralPath $App -Recurse -Force
-    if ($folders.Count -eq 5) {
-        $data, $state, $cache, $config, $runtime = $folders
+    if ($folders.Count -eq 6) {
+        $data, $state, $cache, $config, $runtime, $models = $folders
         # On Windows several of these are one folder, so what stays is named and what goes is all else in them.
-        $stays = if ($Purge) { @() } else { @((Join-Path $data 'models'), (Join-Path $config 'config.yaml'), (Join-Path $state 'logs')) }
+        $stays = @()
+        # A store elsewhere is never removed, nor out of another of these folders.
+        if (-not $Purge -or -not (Test-Below $models $data)) { $stays += $models }
+        if (-not $Purge) {
+            $stays += (Join-Path $data 'models'), (Join-Path $config 'config.yaml'), (Join-Path $config 'service.env'), (Join-Path $state 'logs')
+        }
+        $stays = @($stays | Select-Object -Unique)
         foreach ($folder in ($data, $state, $cache, $config, $runtime | Select-Object -Unique)) {
             Remove-AllBut $folder $stays
         }
@@ -370,11 +432,16 @@ function Uninstall-Runner {
     Write-Host 'Runner is removed.'
 }
 
+function Test-Below([string] $Path, [string] $Folder) {
+    return $Path -eq $Folder -or $Path.StartsWith("$Folder\", [StringComparison]::OrdinalIgnoreCase)
+}
+
 # Empties a folder but for what `Stays` names, and removes it, and what it leaves of the folder above, when empty.
 function Remove-AllBut([string] $Folder, [string[]] $Stays) {
     if (-not (Test-Path -LiteralPath $Folder)) { return }
+    if (@($Stays | Where-Object { Test-Below $Folder $_ }).Count) { return }
     foreach ($item in Get-ChildItem -LiteralPath $Folder -Force) {
-        $above = @($Stays | Where-Object { $_ -eq $item.FullName -or $_.StartsWith("$($item.FullName)\", [StringComparison]::OrdinalIgnoreCase) })
+        $above = @($Stays | Where-Object { Test-Below $_ $item.FullName })
         if (-not $above.Count) {
             Remove-Item -LiteralPath $item.FullName -Recurse -Force -ErrorAction SilentlyContinue
         } elseif ($above -notcontains $item.FullName) {

@@ -43,6 +43,8 @@ tell_path() {
     if grep -q -s '^# >>> runner >>>$' "$file"; then return; fi
     if [ "$modifies" = yes ]; then
         mkdir -p "$(dirname -- "$file")"
+        # Onto a line of its own, where the last one of the file isn't ended.
+        [ -z "$(tail -c 1 "$file" 2>/dev/null)" ] || echo >>"$file"
         { echo '# >>> runner >>>' && path_lines && echo '# <<< runner <<<'; } >>"$file"
         printf 'edited %s\n' "$file" >>"$app/installed"
         say "added to $file; a new terminal knows it"

@@ -26,12 +26,22 @@ done
 
 runner() { "$app/current/bin/python" -I -m runner "$@" >/dev/null 2>&1; }
 
-# Five lines: Runner's own folders, as it finds them: data, state, cache, config, runtime; then the store's.
-folders=$("$app/current/bin/python" -I -c '
+# Six lines: Runner's own folders, as it finds them: data, state, cache, config, runtime; then the store's.
+ask_folders() {
+    "$app/current/bin/python" -I -c '
 from runner.config import folders, load_usable
 where = folders()
 print(where.data, where.state, where.cache, where.config, where.runtime, sep="\n")
-print(load_usable()[0].models)' 2>/dev/null) || folders=''
+print(load_usable()[0].models)'
+}
+known=yes && folders=$(ask_folders 2>/dev/null) || known=no
+[ "$(printf '%s\n' "$folders" | grep -c '^/')" -eq 6 ] && [ "$(printf '%s\n' "$folders" | grep -c '')" -eq 6 ] || known=no
+if [ "$known" = no ]; then
+    # Without it neither the daemon nor the service can be ended in order, and nobody knows where the models are.
+    say "uninstall: the environment in $app cannot say where Runner's folders are:"
+    ask_folders 2>&1 | tail -n 1 | sed 's/^/    /' >&2 || :
+    die 'nothing was removed. Run install.sh once more, and then this again'
+fi
 folder() { printf '%s\n' "$folders" | sed -n "$1p"; }
 data=$(folder 1) state=$(folder 2) cache=$(folder 3) config=$(folder 4) runtime=$(folder 5) models=$(folder 6)
 
@@ -66,24 +76,38 @@ fi
 status=0 && runner shutdown || status=$?
 case $status in 0 | 1 | 69 | 127) ;; *) die 'the running daemon could not be ended (see: runner shutdown); nothing was removed' ;; esac
 
+# The lines between the installer's marks, where both are there, one after the other: all after a mark without its
+# other half may be somebody's.
+take_lines_out() {
+    marks=$(sed -n -e 's/^# >>> runner >>>$/b/p' -e 's/^# <<< runner <<<$/e/p' "$1" | tr -d '\n')
+    [ -n "$marks" ] || return 0
+    [ -z "$(printf '%s' "$marks" | sed 's/be//g')" ] || return 1
+    part=$1.without-runner
+    (umask 077 && sed '/^# >>> runner >>>$/,/^# <<< runner <<<$/d' "$1" >"$part") || { rm -f "$part" && return 1; }
+    # Into the same file: it may be a link, and has its owner's mode.
+    cat "$part" >"$1" || { say "uninstall: $1 could not be written; $part is what belongs there" && return 0; }
+    rm -f "$part"
+    [ -s "$1" ] || rm -f "$1"
+}
+
 while IFS= read -r line; do
     case $line in
     'edited '*)
         file=${line#edited }
         [ -f "$file" ] || continue
-        # Written back into the same file: it may be a link, and has its owner's mode.
-        kept=$(sed '/^# >>> runner >>>$/,/^# <<< runner <<<$/d' "$file"; echo .)
-        printf '%s' "${kept%.}" >"$file"
-        [ -s "$file" ] || rm -f "$file"
+        take_lines_out "$file" || say "Note: lines in $file stay, from '# >>> runner >>>' on; take them out by hand"
         ;;
     *) rm -f "$line" ;;
     esac
 done <"$app/installed"
 
+physical() { (CDPATH='' cd -- "$1" 2>/dev/null && pwd -P) || :; }
+home=$(physical "${HOME:-/}")
+
 empty() { # remove a folder and those above it, as far as nothing is in them, up to the home or a system's folder
     at=$1
     while :; do
-        case $at in / | "${HOME-}" | /usr | /usr/local | /usr/local/* | /opt | /var | /tmp) return ;; esac
+        case $at in / | "${HOME-}" | "$home" | /usr | /usr/local | /usr/local/* | /opt | /var | /tmp) return ;; esac
         rmdir "$at" 2>/dev/null || return 0
         at=$(dirname -- "$at")
     done
@@ -94,23 +118,54 @@ rm -rf "$app"
 printf '%s\n' "$listed" | while IFS= read -r line; do empty "$(dirname -- "$line")"; done
 empty "$(dirname -- "$app")"
 
-# What can be made again goes, what is a user's own stays.
-for each in "$cache" "$runtime"; do
-    if [ -n "$each" ]; then rm -rf "$each" && empty "$(dirname -- "$each")"; fi
-done
-if [ "$purge" = yes ]; then
-    for each in "$data" "$state" "$config"; do
-        if [ -n "$each" ]; then rm -rf "$each" && empty "$(dirname -- "$each")"; fi
+# What stays, one path a line, without links above it.
+stays=''
+stay() {
+    if [ -e "$1" ] || [ -L "$1" ]; then
+        above=$(physical "$(dirname -- "$1")")
+        stays=$(printf '%s\n%s\n%s' "$stays" "${above%/}/${1##*/}" "$(physical "$1")")
+    fi
+}
+standing() { # standing PATH: "stays" or lies in what does, or has something "below" it that does; else nothing
+    printf '%s\n' "$stays" | while IFS= read -r each; do
+        [ -n "$each" ] || continue
+        case $1 in "$each" | "${each%/}"/*) echo stays ;; esac
+        case $each in "$1"/*) echo below ;; esac
     done
+}
+
+clear_below() ( # clear_below FOLDER: all in it but what stays, and what is above that
+    for item in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        if [ ! -e "$item" ] && [ ! -L "$item" ]; then continue; fi
+        case $(standing "$item") in
+        *stays*) ;;
+        *below*) clear_below "$item" ;;
+        *) rm -rf "$item" ;;
+        esac
+    done
+)
+
+clear_out() { # Several of Runner's folders may be one, as they are on a Mac; and one may hold the store.
+    case ${1:+$(physical "$1")} in '' | /) return ;; esac
+    at=$(physical "$1")
+    case $(standing "$at") in *stays*) return ;; esac
+    clear_below "$at"
+    empty "$1"
+}
+
+# What can be made again goes, what is a user's own stays.
+if [ "$purge" = yes ]; then
     case $models/ in
-    "$data"/* | /) ;;
-    *) [ ! -e "$models" ] || say "The store in $models is not in Runner's own folder, and stays." ;;
+    "$data"/*) ;;
+    *)
+        stay "$models"
+        [ ! -e "$models" ] || say "The store in $models is not in Runner's own folder, and stays."
+        ;;
     esac
-elif [ -n "$state" ] && [ -d "$state" ]; then
-    find "$state" -mindepth 1 -maxdepth 1 ! -name logs -exec rm -rf {} +
-    empty "$state"
-fi
-if [ "$purge" = no ]; then
+    for each in "$cache" "$runtime" "$data" "$state" "$config"; do clear_out "$each"; done
+else
+    for each in "$models" "$data/models" "$config/config.yaml" "$config/service.env" "$state/logs"; do stay "$each"; done
+    for each in "$cache" "$runtime" "$state"; do clear_out "$each"; done
     for each in "$models" "$config" "$state/logs"; do [ ! -e "$each" ] || say "kept: $each"; done
 fi
 say 'Runner is removed.'

@@ -119,9 +119,33 @@ _runner_models() {
 }
 
 _runner_files() { # $1: -f for files, -d for folders
-    local name
+    # Not compgen, which takes quotes within a home's name for quoting.
+    local tilde='' home='' name
+    if [[ -z $quoted && $current =~ ^~[A-Za-z0-9._-]*/ ]]; then
+        tilde=${BASH_REMATCH[0]}
+        eval "home=$tilde" # `~` or `~name`, and nothing else
+    fi
     compopt -o filenames 2>/dev/null
-    while IFS= read -r name; do _runner_add "$name"; done < <(compgen "$1" -- "$current")
+    while IFS= read -r name; do _runner_add "$tilde${name#"$home"}"; done < <(
+        shopt -u failglob nocaseglob
+        set +f
+        GLOBIGNORE=
+        for name in "$home${current#"$tilde"}"*; do
+            if [[ -d $name || $1 == -f && -e $name ]]; then printf '%s\n' "$name"; fi
+        done
+    )
+}
+
+_runner_plain() { # what is typed, as it will be without the backslashes
+    local rest=$current
+    current=
+    while [[ $rest == *\\* ]]; do
+        current+=${rest%%\\*}
+        rest=${rest#*\\}
+        current+=${rest:0:1}
+        rest=${rest:1}
+    done
+    current+=$rest
 }
 
 _runner_offer() { # what a kind stands for
@@ -142,7 +166,7 @@ _runner_offer() { # what a kind stands for
 }
 
 _runner() {
-    local words current lead='' broken='' breaks='' found word each at=runner place=0 pending='' ended=''
+    local words current lead='' broken='' breaks='' found word each at=runner place=0 pending='' ended='' quoted=''
     COMPREPLY=()
     _runner_words
     current=${words[${#words[@]} - 1]}
@@ -167,8 +191,9 @@ _runner() {
         if [[ " $found " == *" $word "* ]]; then at+=" $word"; else ((place++)); fi
     done
     case $current in
-    [\"\']*) current=${current:1} ;;
+    [\"\']*) quoted=yes current=${current:1} ;;
     *)
+        _runner_plain
         if [[ $COMP_WORDBREAKS == *:* ]]; then breaks=:; fi
         if [[ $COMP_WORDBREAKS == *=* ]]; then breaks+='='; fi
         ;;

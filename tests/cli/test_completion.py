@@ -254,6 +254,30 @@ def test_a_tab_completes_in_a_terminal(shell: str, environment: dict[str, str], 
         running.close()
 
 
+@pytest.mark.parametrize("shell", START)
+def test_a_tab_completes_files_below_a_home(shell: str, environment: dict[str, str], tmp_path: Path) -> None:
+    user = tmp_path / "o'neil & co"
+    (user / "folder").mkdir(parents=True)
+    for name in (".zfile", "two words", "50% [x]*"):
+        (user / name).write_text("")
+    environment |= {"HOME": str(user), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    running = Shell([needs(shell), *START[shell]], environment, tmp_path)
+    try:
+        running.type(SETTINGS[shell])
+        running.expect("ready")
+        for typed, given in (
+            ("runner create x --file ~/.zf\t\r", f"<create><x><--file><{user}/.zfile>"),
+            ("runner run ~/.zf\t\r", f"<run><{user}/.zfile>"),
+            ("runner run ~/two\\ w\t\r", f"<run><{user}/two words>"),
+            ("runner run ~/50\t\r", f"<run><{user}/50% [x]*>"),
+            ("runner run ~/fol\t\t.zno\r", f"<run><{user}/folder/.zno>"),
+        ):
+            running.type(typed)
+            running.expect(given)
+    finally:
+        running.close()
+
+
 def test_zsh_lists_what_fits(environment: dict[str, str], tmp_path: Path) -> None:
     running = Shell([needs("zsh"), *START["zsh"]], environment, tmp_path)
     try:

@@ -10,7 +10,13 @@ case "$*" in
 -V) echo "Python ${STUB_VERSION:-3.11.0}" ;;
 *'import fcntl'* | *'import os, sys'* | *'import subprocess'*) exec "$REAL_PYTHON" "$@" ;;
 *'import metadata'*) echo 'llama-cpp-python==0.3.36' ;;
-*'import folders'*) cat "$STUB/folders" ;;
+*'import folders'*)
+    # shellcheck source=/dev/null
+    [ ! -e "$STUB/asked" ] || . "$STUB/asked"
+    if [ -e "$STUB/folders" ]; then cat "$STUB/folders"; else
+        for each in data state cache config run data/models; do echo "$HOME/none/$each"; done
+    fi
+    ;;
 *'import sys;'*) [ "${STUB_VERSION:-3.11.0}" != 3.9.0 ] ;;
 *'import ensurepip'*) [ ! -e "$STUB/no-ensurepip" ] ;;
 *'-m venv --clear '*)

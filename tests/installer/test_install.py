@@ -7,9 +7,10 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -385,6 +386,100 @@ def test_uninstalling_leaves_what_is_the_users(machine: Machine) -> None:
     assert machine.launcher.exists()
     machine.run("--uninstall", "--purge", "--yes")
     assert everything_below(machine.home) == {".bashrc"}
+
+
+def put(machine: Machine, folders: Sequence[Path], *files: Path) -> None:
+    """Have Runner's folders be these: data, state, cache, config, runtime, the store; with these files."""
+    (machine.stub / "folders").write_text("".join(f"{folder}\n" for folder in folders))
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(file.name)
+
+
+def files_below(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_uninstalling_keeps_models_where_all_folders_are_one(machine: Machine) -> None:
+    """As on a Mac."""
+    machine.run()
+    home = machine.home / "Library" / "Application Support" / "runner"
+    caches = machine.home / "Library" / "Caches"
+    folders = (home, home, caches / "runner", home, caches / "TemporaryItems", home / "models")
+    kept = (home / "models/blobs/x", home / "models/.x", home / "config.yaml", home / "logs/daemon.log")
+    put(machine, folders, *kept, home / "memory.json", home / "..history", caches / "runner/names")
+    machine.run("--uninstall", "--yes")
+    assert files_below(machine.home) == {file.relative_to(machine.home).as_posix() for file in kept}
+    machine.run()
+    machine.run("--uninstall", "--purge", "--yes")
+    assert everything_below(machine.home) == set()
+
+
+@pytest.mark.parametrize("how", [(), ("--purge",)], ids=["plain", "purge"])
+@pytest.mark.parametrize("place", ["cache", "state", "run", "config"])
+def test_a_store_in_another_folder_of_runners_stays(machine: Machine, place: str, how: tuple[str, ...]) -> None:
+    machine.run()
+    # Reached by a link, as a home may be.
+    (machine.home / "real").mkdir()
+    (machine.home / "link").symlink_to("real")
+    root = machine.home / "link"
+    store = root / place / "runner" / "in [it]" / "store"
+    folders = [root / each / "runner" for each in ("data", "state", "cache", "config", "run")]
+    put(machine, (*folders, store.resolve()), store / "x", *(folder / "other" for folder in folders[1:3]))
+    said = machine.run("--uninstall", "--yes", *how)
+    assert files_below(machine.home) == {f"real/{place}/runner/in [it]/store/x"}
+    assert str(store.resolve()) in said
+
+
+def test_an_environment_that_does_not_start_is_not_said_to_be_removed(machine: Machine) -> None:
+    machine.run()
+    machine.play("asked", "echo 'ModuleNotFoundError: nothing here' >&2; exit 1\n")
+    before = everything_below(machine.home)
+    said = machine.run("--uninstall", "--purge", "--yes", check=1)
+    assert "ModuleNotFoundError: nothing here" in said
+    assert "nothing was removed. Run install.sh once more" in said
+    assert "is removed" not in said
+    python = machine.environment_in_use() / "bin" / "python"
+    python.unlink()
+    python.symlink_to("python3.99")
+    machine.run("--uninstall", "--yes", check=1)
+    assert before - {python.relative_to(machine.home).as_posix()} <= everything_below(machine.home)
+
+
+def test_a_start_file_without_a_last_newline(machine: Machine) -> None:
+    rc = machine.home / ".bashrc"
+    rc.write_text("export FOO=bar")
+    machine.run("--modify-path")
+    assert rc.read_text().splitlines()[:2] == ["export FOO=bar", "# >>> runner >>>"]
+    machine.run("--uninstall", "--yes")
+    assert rc.read_text() == "export FOO=bar\n"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["# >>> runner >>>\nmine\n", "mine\n# <<< runner <<<\n", "# <<< runner <<<\nmine\n# >>> runner >>>\nmore\n"],
+)
+def test_a_start_file_with_half_of_the_marks_is_left(machine: Machine, broken: str) -> None:
+    machine.run("--modify-path")
+    rc = machine.home / ".bashrc"
+    rc.write_text(broken)
+    assert f"Note: lines in {rc} stay" in machine.run("--uninstall", "--yes")
+    assert rc.read_text() == broken
+
+
+def test_a_start_file_is_edited_through_its_link_and_keeps_its_mode(machine: Machine) -> None:
+    (machine.home / "dotfiles").mkdir()
+    real = machine.home / "dotfiles" / "bashrc"
+    real.write_text("before\n")
+    real.chmod(0o640)
+    (machine.home / ".bashrc").symlink_to(real)
+    machine.run("--modify-path")
+    with real.open("a") as file:
+        file.write("after\n")
+    machine.run("--uninstall", "--yes")
+    assert real.read_text() == "before\nafter\n"
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert everything_below(machine.home) == {".bashrc", "dotfiles", "dotfiles/bashrc"}
 
 
 # For real.

@@ -181,6 +181,22 @@ def test_the_image_is_closed_and_says_how_it_is() -> None:
     assert json.loads(entry.removeprefix("ENTRYPOINT ")) == ["tini", "--", "python", "-m", "runner.service.begin"]
 
 
+def test_the_engine_is_sent_what_the_image_takes_and_no_key() -> None:
+    taken = {
+        name.removeprefix("./")
+        for line in re.findall(r"^COPY (?!--from)(.*) \S+$", CONTAINERFILE.read_text(), re.MULTILINE)
+        for name in line.split()
+    }
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert rules[0] == "*", "what isn't named is left out"
+    assert {rule[1:] for rule in rules if rule.startswith("!")} == taken
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+    told = "\n".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    writes = re.findall(r"^.*RUNNER_API_KEY=.*> \S*\.env.*$", told, re.MULTILINE)
+    assert writes
+    assert all("umask 077" in line for line in writes), "only its owner reads the key"
+
+
 def test_the_steps_of_the_image_are_shell(tmp_path: Path) -> None:
     steps = re.findall(r"<<'STEPS'\n(.*?)\nSTEPS\n", CONTAINERFILE.read_text(), re.DOTALL)
     assert len(steps) == 4

@@ -157,7 +157,7 @@ function __runner_models
     end
     # A model may be a file too.
     if string match -qr '^(\\.{{1,2}}/|/|~)' -- (commandline -ct)
-        __fish_complete_path (commandline -ct)
+        complete -C "'' "(commandline -ct)
     end
 end
 
