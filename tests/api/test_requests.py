@@ -403,3 +403,18 @@ def test_the_logs_line_has_it_all_in_fields(server: Served, caplog: pytest.LogCa
     assert (fields[1]["outcome"], fields[1]["error"], fields[1]["status"]) == ("failed", "model_not_found", 404)
     assert (fields[2]["outcome"], fields[2]["path"], fields[2]["status"]) == ("done", "/api/tags", 200)
     assert "Hi" not in json.dumps(fields)
+
+
+def test_who_only_watches_leaves_no_line(server: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    server.post("/api/chat", {"model": "demo", "messages": HI}, X_Request_Id="mine")
+    for path in ("/api/ps", "/runner/queue", "/runner/requests?limit=5", "/runner/requests/mine"):
+        assert server.get(path).status == 200
+    assert server.get("/runner/requests/nobody").status == 404
+    assert server.ask("DELETE", "/runner/requests/mine").status == 409
+    server.stop()
+    server.join()
+    fields = [record.__dict__["fields"] for record in caplog.records if record.name == "runner.api.trace"]
+    assert [(each["method"], each["path"], each["status"]) for each in fields] == [
+        ("POST", "/api/chat", 200), ("GET", "/runner/requests/nobody", 404), ("DELETE", "/runner/requests/mine", 409),
+    ]  # fmt: skip
