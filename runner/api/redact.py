@@ -16,6 +16,7 @@ from runner.inference.texts import MOST_OF_A_KIND
 
 _LARGE = 32 * 1024  # bytes: more than these are looked through on a thread
 _LONGEST = 32 * 1024  # characters of one text
+_AHEAD = 16 * 1024  # characters behind those, where a key that begins within them is looked for
 _MOST_ITEMS = 2048  # of a list
 _SMALL = 2048  # bytes of a field that is kept where all of them are too much
 _ENCODED = re.compile(r"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/_=\r\n-]{256,}")
@@ -25,10 +26,14 @@ _SECRET = re.compile(
     r"api[_-]?key|apikey|authorization|password|passwd|secret|credential|private[_-]?key|(?:^|[_-])token$|bearer|cookie",
     re.IGNORECASE,
 )
+# Nothing here may take longer than the text is long: each run of characters is gone through once or twice, whatever is
+# in it, since `re` lets nobody else run meanwhile.
 _KEY = re.compile(
     r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}|\bhf_[A-Za-z0-9]{16,}|\bgh[opsur]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}"
-    r"|\bAKIA[0-9A-Z]{16}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"
-    r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/=-]{12,}"
+    r"|\bAKIA[0-9A-Z]{16}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}|(?<![\w-])eyJ[\w-]{10,}+\.[\w-]{10,}+\.[\w-]*"
+    r"|(?i:\bbearer\s++)[A-Za-z0-9._~+/=-]{12,}"
+    r"|(?<=[?&])[\w.%-]{0,40}(?i:token|key|sig|signature|secret|password|passwd|credential|auth)=[^\s&#\"'<>]+"
+    r"|(?<=://)[^\s/?#@:]{1,64}:[^\s/?#@]{1,256}(?=@)"
 )
 _LEFT_OUT = "(left out)"
 
@@ -66,11 +71,20 @@ def _small(value: Any) -> Any:
 
 def _object(value: dict[str, Any]) -> dict[str, Any]:
     is_encoded = value.get("type") == "base64"  # Anthropic's images
+    if value.get("type") == "object" and isinstance(fields := value.get("properties"), dict):
+        return {_text(name): _schema(fields) if each is fields else _field(name, each) for name, each in value.items()}
     return {_text(name): _field(name, each, is_encoded and name == "data") for name, each in value.items()}
 
 
-def _field(name: str, value: Any, is_image: bool) -> Any:
-    if isinstance(value, str) and value and _SECRET.search(name):
+def _schema(fields: dict[str, Any]) -> dict[str, Any]:
+    """A tool's parameters: what is called as a secret is described there, and isn't one."""
+    return {
+        _text(name): _object(each) if isinstance(each, dict) else _field(name, each) for name, each in fields.items()
+    }
+
+
+def _field(name: str, value: Any, is_image: bool = False) -> Any:
+    if value and value is not True and _SECRET.search(name):
         return _LEFT_OUT
     if not is_image and name not in _IMAGES:
         return _value(value)
@@ -101,7 +115,17 @@ def _value(value: Any) -> Any:
 
 def _text(text: str) -> str:
     """A text without what looks like a key; base64 as a note; a long one as its beginning."""
-    if _DATA.match(text) or (len(text) >= 256 and _ENCODED.fullmatch(text)):
+    head = text[: _LONGEST + _AHEAD]
+    if _DATA.match(head) or (len(head) >= 256 and _ENCODED.fullmatch(head)):
         return _note(text)
-    text = _KEY.sub(_LEFT_OUT, text)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ({len(text) - _LONGEST} more characters, not kept)"
+    parts, at = [], 0
+    for found in _KEY.finditer(head):
+        if found.start() >= _LONGEST:
+            break
+        parts += [head[at : found.start()], _LEFT_OUT]
+        at = found.end()
+    parts.append(head[at:_LONGEST])
+    missing = len(text) - max(at, _LONGEST)
+    if missing > 0:
+        parts.append(f" ({missing} more characters, not kept)")
+    return "".join(parts)

@@ -166,14 +166,20 @@ class Entry:
     is_cancelled: bool = False  # somebody asked for that
     is_told: bool = False  # its client has its end, or is being told: nothing can be cancelled
     legs: list[Leg] = field(default_factory=list)
+    places: int = 0  # that have been given out
     end: End | None = None
     reason: str | None = None
     figures: Figures = _NOTHING  # once it has ended
 
-    def ride(self, model: str, priority: Priority) -> Leg:
+    def place(self) -> int:
+        """The next of its requests' place among them. They may come to the scheduler in another order."""
+        self.places += 1
+        return self.places - 1
+
+    def ride(self, model: str, priority: Priority, place: int | None = None) -> Leg:
         """A request of it is about to be given to the scheduler, for a model by its full name."""
         self.model, self.priority = model, priority
-        leg = Leg(len(self.legs), lambda: self.texts)
+        leg = Leg(self.place() if place is None else place, lambda: self.texts)
         self.legs.append(leg)
         return leg
 

@@ -21,10 +21,10 @@ from runner.scheduler.ticket import Admission, Want
 
 
 async def answer(
-    scheduler: Scheduler, want: Want, arrived_ns: int, clock_ns: Callable[[], int]
+    scheduler: Scheduler, want: Want, arrived_ns: int, clock_ns: Callable[[], int], place: int | None = None
 ) -> AsyncGenerator[AnswerPart, None]:
     """Submit a Generate and give its answer as it comes. Raises what the scheduler or the worker fails it with."""
-    submitted = submit(scheduler, want)
+    submitted = submit(scheduler, want, place)
     leg = submitted.leg
     try:
         assert isinstance(want.work, Generate)  # what is wanted of a service that answers

@@ -63,10 +63,16 @@ class Submitted:
     leg: Leg
 
 
-def submit(scheduler: Scheduler, want: Want) -> Submitted:
-    """Submit a request. Raises as `Scheduler.submit` does."""
+def place() -> int | None:
+    """Where a request stands among its caller's, to be asked for before anything is awaited; None outside of a call."""
+    entry = ENTRY.get()
+    return entry.place() if entry is not None else None
+
+
+def submit(scheduler: Scheduler, want: Want, place: int | None = None) -> Submitted:
+    """Submit a request, the next of its caller's unless it has its `place`. Raises as `Scheduler.submit` does."""
     passage, entry = PASSAGE.get(), ENTRY.get()
-    leg = entry.ride(want.model, want.priority) if entry is not None else Leg()
+    leg = entry.ride(want.model, want.priority, place) if entry is not None else Leg()
     if passage is not None:
         passage.arrives(is_loaded=scheduler.view.is_ready(want.key))
 

@@ -24,7 +24,7 @@ from runner.inference.elsewhere import Fetch, with_images
 from runner.inference.embed import embedded
 from runner.inference.entry import ENTRY
 from runner.inference.generate import answer
-from runner.inference.passage import submit
+from runner.inference.passage import place, submit
 from runner.inference.rank import ranked
 from runner.inference.requests import (
     AnswerPart,
@@ -86,13 +86,13 @@ class Service:
         Raises a RunnerError before the first item for everything known before the first token, later for a late
         failure. Closing the iterator, or cancelling the task, cancels the request in the worker.
         """
-        arrived = self._clock_ns()
+        arrived, among = self._clock_ns(), place()
         request = await with_images(request, self._fetch)
         if isinstance(request, Chat):
             want = await self._want(self._resolver.chat, request, priority=request.priority)
         else:
             want = await self._want(self._resolver.complete, request, priority=request.priority)
-        async with aclosing(answer(self._scheduler, want, arrived, self._clock_ns)) as parts:
+        async with aclosing(answer(self._scheduler, want, arrived, self._clock_ns, among)) as parts:
             async for part in parts:
                 yield part
 

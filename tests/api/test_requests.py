@@ -340,12 +340,36 @@ def test_a_long_answer_is_cut_and_says_so() -> None:
         ({"images": ["aGk="], "image_url": {"url": "data:image/png;base64,aGk="}}, {"images":
          ["(an image or other data: 4 characters)"], "image_url": {"url": "(an image or other data: 26 characters)"}}),
         ({"image_url": "https://example.org/a.png"}, {"image_url": "https://example.org/a.png"}),
+        ({"Authorization": ["Bearer abc"], "token": 123, "secret": {"value": "s"}, "use_credentials": True},
+         {"Authorization": "(left out)", "token": "(left out)", "secret": "(left out)", "use_credentials": True}),
+        ({"image_url": {"url": "https://me:word@a.org/b.png?w=9&X-Amz-Signature=f00&key=k#x"}, "images":
+         ["http://a.org/?sig=f00"]}, {"image_url": {"url":
+         "https://(left out)@a.org/b.png?w=9&(left out)&(left out)#x"}, "images": ["http://a.org/?(left out)"]}),
+        ({"parameters": {"type": "object", "properties": {"password": {"type": "string"}, "token": "t"}}},
+         {"parameters": {"type": "object", "properties": {"password": {"type": "string"}, "token": "(left out)"}}}),
+        ({"text": "a " * 16_000 + "x" * 765 + " sk-" + "b" * 900 + "c" * 100}, {"text": "a " * 16_000 + "x" * 765
+         + " (left out)"}),
+        ({"text": "a " * 20_000 + "sk-abcdefghijklmnop1234"}, {"text": "a " * 16_384
+         + " (7255 more characters, not kept)"}),
     ],
 )  # fmt: skip
 def test_what_is_redacted(given: dict[str, Any], kept: dict[str, Any]) -> None:
     text = redacted(json.dumps(given).encode())
     assert text is not None
     assert json.loads(text) == kept
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["-eyJ", "eyJaaaaaaaaaa.", "eyJ", "bearer ", "bearer\n\n", "sk-", "AKIA", "data:", "A=", "?key", "&sig%", "://a:"],
+)
+def test_no_text_is_worth_more_than_a_look(unit: str) -> None:
+    most = "! " + unit * (32_000 // len(unit))
+    body = {"messages": [{"content": most} for _ in range(32)] + [{"content": most * 5}]}
+    data = json.dumps(body).encode()
+    start = time.thread_time()
+    redacted(data, most=len(data))
+    assert time.thread_time() - start < 5, "half a minute where it grows by the square, a tenth of a second otherwise"
 
 
 def test_a_large_body_is_kept_in_its_small_parts() -> None:
@@ -379,3 +403,18 @@ def test_the_logs_line_has_it_all_in_fields(server: Served, caplog: pytest.LogCa
     assert (fields[1]["outcome"], fields[1]["error"], fields[1]["status"]) == ("failed", "model_not_found", 404)
     assert (fields[2]["outcome"], fields[2]["path"], fields[2]["status"]) == ("done", "/api/tags", 200)
     assert "Hi" not in json.dumps(fields)
+
+
+def test_who_only_watches_leaves_no_line(server: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    server.post("/api/chat", {"model": "demo", "messages": HI}, X_Request_Id="mine")
+    for path in ("/api/ps", "/runner/queue", "/runner/requests?limit=5", "/runner/requests/mine"):
+        assert server.get(path).status == 200
+    assert server.get("/runner/requests/nobody").status == 404
+    assert server.ask("DELETE", "/runner/requests/mine").status == 409
+    server.stop()
+    server.join()
+    fields = [record.__dict__["fields"] for record in caplog.records if record.name == "runner.api.trace"]
+    assert [(each["method"], each["path"], each["status"]) for each in fields] == [
+        ("POST", "/api/chat", 200), ("GET", "/runner/requests/nobody", 404), ("DELETE", "/runner/requests/mine", 409),
+    ]  # fmt: skip

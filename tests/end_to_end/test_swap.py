@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -103,7 +105,15 @@ def test_without_a_spare_worker_there_is_none(own_daemon: Daemon) -> None:
 def test_keep_alive_runs_out(own_daemon: Daemon) -> None:
     own_daemon.environment["RUNNER_KEEP_ALIVE"] = "0.2"
     own_daemon.start()
-    ask(own_daemon, "demo")
-    (worker,) = own_daemon.workers()
+    body = {"model": "demo", "prompt": "x", "raw": True, "options": {"ignore_eos": True}}
+    request = urllib.request.Request(f"{own_daemon.url}/api/generate", json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        answer.readline()
+        (worker,) = own_daemon.workers()  # while it has work: its time runs from the end of the answer
     worker.wait(timeout=30)
-    assert own_daemon.get("/api/ps")["models"] == []
+    deadline = time.monotonic() + 30
+    while rows := own_daemon.get("/api/ps")["models"]:  # the process ends before its daemon hears of it
+        assert [row["state"] for row in rows] == ["stopping"]
+        assert time.monotonic() < deadline, "it is still shown"
+        time.sleep(0.01)
+    assert own_daemon.post("/runner/why", {"model": "demo"})["history"][-1]["what"] == "expired"

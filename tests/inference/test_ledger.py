@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
+from concurrent.futures import Executor, Future
+from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +18,8 @@ from runner.conversation import Message
 from runner.inference.entry import ENTRY, Entry, Source
 from runner.inference.ledger import Ledger
 from runner.inference.requests import Chat, Complete, Embed, Finished, Piece
+from runner.inference.resolve import Resolver
+from runner.inference.service import Service
 from runner.inference.texts import MOST_OF_A_KIND, Kind, Room, Texts
 from tests.inference.conftest import THINKING_CHAT, Make, Served
 
@@ -165,7 +170,8 @@ class Caller:
             while not condition():
                 happened = self.served.workers.something_happened
                 happened.clear()
-                await asyncio.wait([asyncio.ensure_future(happened.wait())], timeout=0.05)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(happened.wait(), 0.05)
 
     def states(self) -> dict[str, str]:
         return {row.entry.id: row.state for row in self.ledger.rows(10) if row.total is None}
@@ -175,11 +181,13 @@ async def test_it_is_told_how_far_a_request_has_come(served: Served, make: Make)
     for model in ("m", "n", "o"):
         make(model)
     caller = Caller(served)
-    tasks = {
-        name: asyncio.create_task(caller.answer(name, asked(what, model)))
-        for name, model, what in (("talks", "m", "talk:one two"), ("holds", "n", "hold"), ("waits", "o", "hold"))
-    }
+    tasks = {}
     seen = set()
+
+    def is_submitted(name: str) -> bool:
+        seen.add(caller.states().get("talks"))
+        row = caller.ledger.find(name)
+        return row is not None and bool(row.entry.legs)
 
     def has_come_so_far() -> bool:
         seen.add(caller.states().get("talks"))
@@ -188,6 +196,10 @@ async def test_it_is_told_how_far_a_request_has_come(served: Served, make: Make)
             caller.states() == {"talks": "generating", "holds": "prefill", "waits": "waiting"} and counts["holds"] == 0
         )
 
+    # One after the other: their models are read on threads, and whoever is quicker would be ahead.
+    for name, model, what in (("talks", "m", "talk:one two"), ("holds", "n", "hold"), ("waits", "o", "hold")):
+        tasks[name] = asyncio.create_task(caller.answer(name, asked(what, model)))
+        await caller.until(partial(is_submitted, name))
     await caller.until(has_come_so_far)
     assert "loading" in seen
     waiting, running, more = caller.ledger.under_way(10)
@@ -218,6 +230,47 @@ async def test_several_choices_and_several_prompts_are_one_request(served: Serve
     assert (entry.figures.prompt_tokens, entry.figures.completion_tokens) == (4, 2)
     assert entry.texts is not None
     assert entry.texts.of("prompt") == "[prompt 1]\nsay:x\n\n[prompt 2]\nsay:y"
+
+
+class FirstIsLast(Executor):
+    """The first that is handed over is done when the test says so."""
+
+    def __init__(self) -> None:
+        self._first: tuple[Future[Any], Callable[[], Any]] | None = None
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        work = partial(fn, *args, **kwargs)
+        if self._first is None:
+            self._first = future, work
+        else:
+            future.set_result(work())
+        return future
+
+    def do_the_first(self) -> None:
+        assert self._first is not None
+        future, work = self._first
+        future.set_result(work())
+
+
+async def test_prompts_keep_their_order_whichever_is_read_first(served: Served, make: Make, resolver: Resolver) -> None:
+    make("m")
+    threads = FirstIsLast()
+    served.service = Service(served.scheduler, resolver, threads)
+    caller = Caller(served, bodies=True)
+    prompts = [Complete("m", f"say:{word}", raw=True) for word in ("x", "y")]
+    answered = asyncio.create_task(caller.answer("prompts", *prompts))
+
+    def has_answered_the_second() -> bool:
+        row = caller.ledger.find("prompts")
+        return row is not None and row.entry.texts is not None and row.entry.texts.of("answer") == "y"
+
+    await caller.until(has_answered_the_second)
+    threads.do_the_first()
+    texts = (await answered).texts
+    assert texts is not None
+    assert texts.of("prompt") == "[prompt 1]\nsay:x\n\n[prompt 2]\nsay:y"
+    assert texts.of("answer") == "[choice 1]\nx\n\n[choice 2]\ny"
 
 
 async def test_texts_are_kept_only_where_that_is_wanted(served: Served, make: Make) -> None:
