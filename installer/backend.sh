@@ -79,7 +79,7 @@ try_custom() {
 }
 
 try_cpu() {
-    backend=cpu why='the portable build, for any CPU with AVX2 or of the ARM family' flags=$portable
+    backend=cpu why='the portable build: any CPU with AVX2, or ARM' flags=$portable
     [ "$(uname -s)-$(uname -m)" != Darwin-arm64 ] || flags="$portable -DGGML_METAL=OFF"
 }
 
@@ -92,7 +92,7 @@ choose_backend() {
             if "try_$each"; then break; fi
         done
         if [ "$backend" = cpu ] && [ -z "$hint" ] && grep -q -s avx512f /proc/cpuinfo; then
-            hint='this CPU has AVX-512: --backend native makes a build that uses it'
+            hint='with AVX-512 here, --backend native is faster'
         fi
         ;;
     *) why="it is none of auto, cuda, metal, vulkan, rocm, native, cpu, custom" && return 1 ;;

@@ -126,7 +126,7 @@ show_plan() {
     say "  Python      $("$python" -V 2>&1) ($python)"
     say "  llama.cpp   $backend: $why"
     [ -z "$hint" ] || say "              ($hint)"
-    [ "$(builds)" = no ] || say '              compiled here unless it was before: about five minutes on two cores, longer for a GPU'
+    [ "$(builds)" = no ] || say '              compiled unless it was before: minutes, on two cores about five'
 }
 
 agreed() {
@@ -253,7 +253,12 @@ print(next(each for each in metadata.requires("runner") or () if each.startswith
 }
 
 # The runner of the environment in use: the old one, and after the switch the new one.
-current_runner() { [ -x "$app/current/bin/python" ] && "$app/current/bin/python" -I -m runner "$@" >/dev/null 2>&1 9>&-; }
+# By the installed Runner; the first time by the one that is about to be: a checkout's daemon may be running.
+current_runner() {
+    by=$app/current
+    [ -x "$by/bin/python" ] || by=$new
+    "$by/bin/python" -I -m runner "$@" >/dev/null 2>&1 9>&-
+}
 
 # A daemon must not find its code changed under it. A service is started again, anything else by the next command.
 end_daemon() {
@@ -267,7 +272,7 @@ end_daemon() {
     lingers=no
     case $ended in
     0) say 'the running daemon has ended; the next command starts the new one' ;;
-    1 | 69) ;; # there is no older Runner, or no daemon
+    1 | 69) ;; # no daemon runs
     *) lingers=yes && say "Note: the running daemon could not be ended; it goes on as it is until you type: runner shutdown" ;;
     esac
 }

@@ -28,7 +28,7 @@ SYSTEM_TOOLS = (
 )
 PORTABLE = "-DGGML_NATIVE=OFF"
 DIE_OF_ILLEGAL_INSTRUCTION = "kill -ILL $$\n"
-FIRST = ["venv", "source", "llama", "needs", "probe"]
+FIRST = ["venv", "source", "llama", "needs", "probe", "shutdown"]
 
 
 @dataclass
@@ -196,7 +196,14 @@ def test_a_second_run_upgrades_and_ends_the_daemon(machine: Machine) -> None:
     assert "Upgrade" in machine.run()
     assert machine.environment_in_use() != old
     assert machine.environments() == [machine.environment_in_use()]
-    assert machine.parts() == [*FIRST, "shutdown"]
+    assert machine.parts() == FIRST
+
+
+def test_the_first_run_ends_the_daemon_of_a_checkout(machine: Machine) -> None:
+    machine.play("shutdown", 'echo "$0" >"$STUB/by"\n')
+    assert "the running daemon has ended" in machine.run()
+    by = (machine.stub / "by").read_text().strip()
+    assert by == f"{machine.environment_in_use()}/bin/python", "there is no older one"
 
 
 def test_a_daemon_that_cannot_be_ended_keeps_its_files(machine: Machine) -> None:
@@ -306,7 +313,7 @@ def test_a_gpu_is_used_and_remembered(machine: Machine) -> None:
     machine.run()
     assert machine.parts() == ["venv", "source", "built", "needs", "probe", "shutdown"]
     machine.run("--backend", "cpu")
-    assert machine.parts() == [*FIRST, "shutdown"]
+    assert machine.parts() == FIRST
     assert "cpu: the portable build" in machine.run("--dry-run")
 
 
@@ -327,7 +334,7 @@ def test_a_gpu_whose_build_fails_gets_the_portable_one(machine: Machine) -> None
     assert "nvcc fatal: unsupported" in said
     assert "install.log" in said
     assert "the portable build" in said
-    assert machine.parts() == ["venv", "source", "build", "llama", "needs", "probe"]
+    assert machine.parts() == ["venv", "source", "build", "llama", "needs", "probe", "shutdown"]
     assert (machine.app / "current" / "backend").read_text().splitlines() == ["cpu", PORTABLE]
 
 
