@@ -65,8 +65,20 @@ elif [ -t 0 ]; then
     agreed 'Remove it? Models, config and logs stay.'
 fi
 
-if runner service --help; then
-    runner service uninstall --user || :
+# The user's unit by its place, where Runner itself could not remove it; one of somebody else's stays.
+forget_unit() {
+    units=${XDG_CONFIG_HOME:-${HOME-}/.config}/systemd/user
+    for each in "$units/runner.service" "${HOME-}/Library/LaunchAgents/runner.daemon.plist"; do
+        grep -q -s 'Rendered from runner/service/templates' "$each" || continue
+        rm -f "$each" "$units/default.target.wants/runner.service"
+        say "removed $each; a service that it started runs until you log out, if nothing else ends it"
+    done
+}
+
+status=0 && runner service --help || status=$?
+case $status in 0 | 2) ;; *) die "the command in $app fails; nothing was removed. Run install.sh once more, and then this again" ;; esac
+if [ "$status" -eq 0 ]; then # an older Runner had no services
+    runner service uninstall --user || forget_unit
     if [ "$(id -u)" -eq 0 ]; then
         runner service uninstall --system || :
     elif runner service status --system; then

@@ -453,6 +453,23 @@ def test_an_environment_that_does_not_start_is_not_said_to_be_removed(machine: M
     assert before - {python.relative_to(machine.home).as_posix()} <= everything_below(machine.home)
 
 
+def test_a_command_that_fails_and_a_unit_that_it_cannot_remove(machine: Machine) -> None:
+    machine.run()
+    machine.play("service", "exit 1\n")
+    assert "nothing was removed" in machine.run("--uninstall", "--yes", check=1)
+    assert machine.launcher.exists()
+    unit = machine.home / ".config/systemd/user/runner.service"
+    unit.parent.mkdir(parents=True)
+    shutil.copy(SOURCE / "installer" / "runner.service", unit)
+    machine.play("service", "[ $2 = --help ]\n")
+    machine.run("--uninstall", "--yes")
+    assert not unit.exists()
+    machine.run()
+    unit.write_text("[Service]\nExecStart=a-runner-of-somebody-else\n")
+    machine.run("--uninstall", "--yes")
+    assert unit.exists()
+
+
 def test_a_start_file_without_a_last_newline(machine: Machine) -> None:
     rc = machine.home / ".bashrc"
     rc.write_text("export FOO=bar")
