@@ -143,6 +143,21 @@ def test_the_command_prints_or_writes(tmp_path: Path) -> None:
         assert said in runner("generate", *words, home=tmp_path, check=2).stderr
 
 
+def test_a_file_of_somebody_else_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {web: {image: nginx}}\n")
+    words = ("generate", "compose", "demo", "-o", str(tmp_path))
+    refused = runner(*words, home=tmp_path, check=1).stderr
+    assert "is there already and says other things" in refused
+    assert "--force" in refused
+    assert file.read_text() == "services: {web: {image: nginx}}\n"
+    runner(*words, "--force", home=tmp_path)
+    assert yaml.safe_load(file.read_text())["name"] == "runner"
+    runner(*words, home=tmp_path)  # the same again is no harm
+    assert [each.name for each in tmp_path.glob("*compose*")] == ["compose.yaml"], "nothing is left aside"
+    assert "goes with --output" in runner("generate", "compose", "demo", "--force", home=tmp_path, check=2).stderr
+
+
 def image() -> dict[str, str]:
     """What the Containerfile sets in the last stage."""
     text = CONTAINERFILE.read_text().replace("\\\n", " ")

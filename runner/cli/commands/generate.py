@@ -161,6 +161,9 @@ def command(
     folder: Annotated[
         str | None, typer.Option("--output", "-o", metavar="DIR", help="Write it there, instead of printing it.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --output: also over a file that says other things.")
+    ] = False,
 ) -> None:
     """Print a file for containers, systemd, or a shell.
 
@@ -170,6 +173,8 @@ def command(
     row = KINDS.get(kind)
     if row is None:
         raise Failure(f"generate takes {', '.join(KINDS)}, not {kind!r}", Exit.USAGE)
+    if force and folder is None:
+        raise Failure("--force goes with --output", Exit.USAGE)
     asked = Asked(tuple(words or ()), port, host, gpu, image, name, key_file, secret)
     try:
         text = row.make(asked)
@@ -179,6 +184,23 @@ def command(
         output.write(text)
         return
     path = Path(folder).expanduser() / row.file(asked)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    _put(path, text, force)
     output.line(str(path))
+
+
+def _put(path: Path, text: str, force: bool) -> None:
+    """Whole or not at all. What is there already may be another project's, or edited by hand. Raises Failure."""
+    from runner.service import carried
+
+    try:
+        before = path.read_bytes()
+    except FileNotFoundError:
+        before = None
+    if before == text.encode():
+        return
+    if before is not None and not force:
+        raise Failure(
+            f"{path} is there already and says other things",
+            detail="--force writes over it; without --output it is printed, to compare.",
+        )
+    carried.write(path.resolve(), text, mode=0o644)  # a link stays one
