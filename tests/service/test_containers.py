@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from runner.api.guard import Guard
+from runner.config import load
 from runner.service import begin, carried, containers
 from runner.service.containers import Gpu, Wish
 from runner.service.have import have
@@ -69,6 +71,46 @@ def test_compose_with_a_file_that_holds_the_key() -> None:
     assert read["services"]["runner"]["environment"] == {begin.KEY_FILE: "/run/secrets/runner-api-key"}
 
 
+def allowed(host: str) -> tuple[str, str]:
+    """RUNNER_ALLOWED_HOSTS of compose, and of the quadlet."""
+    read = yaml.safe_load(containers.compose(Wish(MODELS, host=host)))["services"]["runner"]["environment"]
+    container = unit(containers.quadlet(Wish(MODELS, host=host)))["Container"]
+    told = dict(line.split("=", 1) for line in container["Environment"])
+    return read.get("RUNNER_ALLOWED_HOSTS", ""), told.get("RUNNER_ALLOWED_HOSTS", "")
+
+
+@pytest.mark.parametrize("host", ["192.168.1.5", "fd00::1"])
+def test_the_address_that_it_is_published_at_may_be_called(host: str) -> None:
+    assert allowed(host) == (host, host)
+    rules = Guard.of(load(environ={"RUNNER_ALLOWED_HOSTS": allowed(host)[0]}))
+    assert host in rules.hosts
+
+
+def test_loopback_needs_no_name_and_every_address_leaves_a_place_for_them() -> None:
+    assert allowed("127.0.0.1") == allowed("::1") == allowed("localhost") == ("", "")
+    for host in ("0.0.0.0", "::"):
+        assert allowed(host) == ("", "")
+        for text, line in (
+            (containers.compose(Wish(MODELS, host=host)), "      # RUNNER_ALLOWED_HOSTS: 192.168.1.5,models.lan\n"),
+            (
+                containers.quadlet(Wish(MODELS, host=host)),
+                "\n# Environment=RUNNER_ALLOWED_HOSTS=192.168.1.5,models.lan\n",
+            ),
+        ):
+            assert line in text
+            assert "# Published at every address" in text
+
+
+@pytest.mark.parametrize("namespace", ["", "ai"])
+def test_pods_may_call_the_service_by_all_of_its_names(namespace: str) -> None:
+    made = list(yaml.safe_load_all(containers.kube(Wish(MODELS, name="models", namespace=namespace))))
+    [container] = made[1]["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each.get("value") for each in container["env"]}["RUNNER_ALLOWED_HOSTS"]
+    within = f"models.{namespace or 'default'}"
+    assert told.split(",") == ["models", within, f"{within}.svc", f"{within}.svc.cluster.local"]
+    assert {each["metadata"].get("namespace", "") for each in made} == {namespace}
+
+
 @pytest.mark.parametrize("gpu", GPUS)
 def test_quadlet(gpu: Gpu) -> None:
     container = unit(containers.quadlet(Wish(MODELS, name="models", gpu=gpu)))["Container"]
@@ -115,6 +157,8 @@ def test_kube(gpu: Gpu) -> None:
         ({"models": ("./here.gguf",)}, "no model that a container could pull"),
         ({"models": ("a\nprivileged: true",)}, "no model"),
         ({"models": ("${HOME}",)}, "no model"),
+        ({"host": '0.0.0.0"\nprivileged: true'}, "no address"),
+        ({"namespace": "My Own"}, "namespace"),
         ({"secret": "a,uid=0"}, "secret's name"),
     ],
 )
@@ -138,6 +182,7 @@ def test_the_command_prints_or_writes(tmp_path: Path) -> None:
         (("compos", "demo"), "generate takes compose, quadlet, systemd, kube"),
         (("compose",), "takes the names of models"),
         (("kube", "demo", "--gpu", "metal"), "--gpu takes"),
+        (("compose", "demo", "--namespace", "ai"), "--namespace is for kube"),
         (("systemd", "demo", "--gpu", "cuda"), "--gpu is for containers"),
     ):
         assert said in runner("generate", *words, home=tmp_path, check=2).stderr

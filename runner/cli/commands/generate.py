@@ -37,6 +37,7 @@ class Asked:
     name: str
     key_file: str
     secret: str
+    namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ def _container(of: str) -> Callable[[Asked], str]:
     def make(asked: Asked) -> str:
         from runner.service import containers  # on use: a shell's completion has no need of it
 
+        if asked.namespace and of != "kube":
+            raise ValueError("--namespace is for kube")
         if asked.gpu not in get_args(containers.Gpu):
             raise ValueError(f"--gpu takes {', '.join(get_args(containers.Gpu))}, not {asked.gpu!r}")
         if not asked.words:
@@ -65,6 +68,7 @@ def _container(of: str) -> Callable[[Asked], str]:
             asked.gpu,  # type: ignore[arg-type]  # it has just been looked at
             asked.key_file,
             asked.secret,
+            namespace=asked.namespace,
         )
         return str(getattr(containers, of)(wish))
 
@@ -92,7 +96,12 @@ def _systemd(asked: Asked) -> str:
 
 
 def _refuse_what_is_for_containers(asked: Asked) -> None:
-    for name, given in (("--image", asked.image), ("--gpu", asked.gpu != "none"), ("--secret", asked.secret)):
+    for name, given in (
+        ("--image", asked.image),
+        ("--gpu", asked.gpu != "none"),
+        ("--secret", asked.secret),
+        ("--namespace", asked.namespace),
+    ):
         if given:
             raise ValueError(f"{name} is for containers")
 
@@ -138,7 +147,9 @@ def command(
     host: Annotated[
         str,
         typer.Option(
-            "--publish", metavar="ADDRESS", help="The address it is reached at; beyond loopback with 0.0.0.0."
+            "--publish",
+            metavar="ADDRESS",
+            help="The machine's address that it is reached at: beyond loopback, or 0.0.0.0 for all.",
         ),
     ] = "127.0.0.1",
     gpu: Annotated[str, typer.Option("--gpu", metavar="cuda|rocm|vulkan|none", help="The GPU to hand over.")] = "none",
@@ -158,6 +169,9 @@ def command(
             "--secret", metavar="NAME", help="The secret with the key (quadlet, kube); NAME-api-key without it."
         ),
     ] = "",
+    namespace: Annotated[
+        str, typer.Option("--namespace", metavar="NAME", help="Kubernetes's; default without it.")
+    ] = "",
     folder: Annotated[
         str | None, typer.Option("--output", "-o", metavar="DIR", help="Write it there, instead of printing it.")
     ] = None,
@@ -175,7 +189,7 @@ def command(
         raise Failure(f"generate takes {', '.join(KINDS)}, not {kind!r}", Exit.USAGE)
     if force and folder is None:
         raise Failure("--force goes with --output", Exit.USAGE)
-    asked = Asked(tuple(words or ()), port, host, gpu, image, name, key_file, secret)
+    asked = Asked(tuple(words or ()), port, host, gpu, image, name, key_file, secret, namespace)
     try:
         text = row.make(asked)
     except ValueError as error:
