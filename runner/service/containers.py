@@ -74,7 +74,7 @@ class Wish:
     @property
     def allowed(self) -> str:
         """RUNNER_ALLOWED_HOSTS, as a shell would set it: what clients call it by, of which the container knows nothing.
-        A comment where it is published at every address, and nothing on loopback, which is allowed anyway."""
+        Empty on loopback, which is allowed anyway, and where it is published at every address."""
         try:
             address = ipaddress.ip_address(self.host)
         except ValueError:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from runner.service import carried
 from tests.benchmarks.daemon import free_port
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="asks as on a Linux without systemd")
@@ -89,9 +90,28 @@ def test_a_dry_run_shows_all_and_does_nothing(bare: Bare, tmp_path: Path) -> Non
     assert not (tmp_path / "home").exists()
 
 
+@linux
+def test_what_was_taken_along_once_is_named_and_can_be_forgotten(bare: Bare, tmp_path: Path) -> None:
+    file = tmp_path / "home/.config/runner/service.env"
+    carried.write(file, carried.written({"RUNNER_KEEP_ALIVE": "1h", "HF_TOKEN": "hf_old"}))
+    environ = bare.environ
+    kept = bare("install", "--dry-run", HF_TOKEN="hf_new").stdout
+    assert f"# kept from before: RUNNER_KEEP_ALIVE, in {file}; remove a line there" in kept
+    assert "# taken along: HF_TOKEN, RUNNER_HOST" in kept
+    assert "RUNNER_KEEP_ALIVE=..." in kept
+    fresh = bare("install", "--dry-run", "--fresh").stdout
+    assert "# forgotten: HF_TOKEN, RUNNER_KEEP_ALIVE" in fresh
+    assert "RUNNER_KEEP_ALIVE=..." not in fresh
+    bare.environ = {name: value for name, value in environ.items() if name != "RUNNER_HOST"}
+    assert f"rm {file}" in bare("install", "--dry-run", "--fresh").stdout.splitlines(), (
+        "with nothing to tell there is none"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("start", "--fresh"), "--fresh goes with install"),
         (("instal",), "service takes install, start, stop, restart, status, uninstall"),
         (("status", "--system", "--user"), "exclude each other"),
         (("start", "--as", "me"), "--as goes with --system"),
