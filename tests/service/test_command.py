@@ -137,6 +137,16 @@ def begun(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, s
     if process.poll() is None:
         process.terminate()
     assert process.wait(30) == 143
+    assert not psutil.wait_procs(seers(process.pid), 30)[1], "what sees to the models ends with the daemon"
+
+
+def seers(daemon: int) -> list[psutil.Process]:
+    """The processes that see to a daemon's models."""
+    return [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if {"runner.service.have", f"--of={daemon}"} <= set(each.info["cmdline"] or ())
+    ]
 
 
 def ask(told: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
@@ -162,6 +172,17 @@ def test_a_container_begins_listens_is_healthy_and_has_its_model(
     assert "sesame" not in " ".join(command)
     data = Path(told["RUNNER_HOME"]) / "data"
     assert stat.S_ISDIR(data.stat().st_mode)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
+def test_what_sees_to_the_models_ends_with_its_daemon(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as daemon:
+        told = {"RUNNER_HOME": str(tmp_path), "RUNNER_HOST": f"127.0.0.1:{free_port()}"}
+        command = [sys.executable, "-m", "runner.service.have", f"--of={daemon.pid}", "--", "demo"]
+        subprocess.run(command, env=os.environ | told, check=True, timeout=60)
+        [seer] = seers(daemon.pid)
+        daemon.kill()
+        assert not psutil.wait_procs([seer], 30)[1]
 
 
 def test_the_health_check_fails_where_nobody_answers(tmp_path: Path) -> None:

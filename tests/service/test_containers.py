@@ -19,7 +19,8 @@ from runner.api.guard import Guard
 from runner.config import load
 from runner.service import begin, carried, containers
 from runner.service.containers import Gpu, Wish
-from runner.service.have import have
+from runner.service.have import NO_SUCH, called, have
+from tests.cli.fake_daemon import FakeDaemon
 
 ROOT = Path(__file__).parents[2]
 CONTAINERFILE = ROOT / "installer" / "Containerfile"
@@ -311,6 +312,42 @@ def test_missing_models_are_pulled_and_all_are_kept_loaded() -> None:
     assert have(("a", "b"), calls, slept.append)
     assert calls.answers == []
     assert slept == [1.0, 10.0]
+
+
+def test_what_can_never_be_had_is_said_once_and_the_rest_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    slept: list[float] = []
+    calls = Calls(
+        ("show a", 1), ("pull a", NO_SUCH),
+        ("show -", 2), ("pull -", 2),
+        ("show c", 0), ("pin c", 0),
+    )  # fmt: skip
+    assert not have(("a", "-", "c"), calls, slept.append)
+    assert calls.answers == []
+    assert slept == []
+    assert capsys.readouterr().err.count("can't be had") == 2
+
+
+def test_nothing_is_done_for_a_daemon_that_is_gone() -> None:
+    calls, alive = Calls(("show a", 1), ("pull a", 1)), [True, False]
+    assert not have(("a",), calls, lambda _: None, lambda: alive.pop(0))
+    assert calls.answers == []
+
+
+def test_a_source_without_such_a_model_is_told_from_one_that_fails(tmp_path: Path) -> None:
+    daemon = FakeDaemon().start()
+    environ = os.environ | {"RUNNER_HOST": daemon.address, "RUNNER_HOME": str(tmp_path), "RUNNER_AUTOSTART": "0"}
+    try:
+        for said, status in (
+            ("model 'nothing:latest' not found", NO_SUCH),
+            ("model 'nothing:latest' not found. The repository has changed; try again.", 1),
+            ("the hub doesn't answer", 1),
+        ):
+            daemon.refusals["/api/pull"] = (404, {"error": said})
+            assert called(("pull", "nothing"), environ) == status
+        assert called(("show", "nothing", "--json"), environ) == 1
+    finally:
+        daemon.stop()
+    assert called(("show", "nothing", "--json"), environ) == 69
 
 
 def test_a_daemon_that_never_answers_is_given_up() -> None:
