@@ -1,6 +1,6 @@
 """Models that a daemon is to have: each is pulled where it is missing, then kept loaded. `python -m runner.service.have
-MODEL...`, in the background, through the `runner` command; what fails is tried again while the daemon is there. Knows no
-daemon's insides.
+MODEL...`, in the background, through the `runner` command; what fails is tried again while the daemon is there. Knows
+no daemon's insides.
 """
 
 from __future__ import annotations
