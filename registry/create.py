@@ -19,7 +19,7 @@ from modelfiles.render import render
 from registry import manifest as media
 from registry.assemble import Part, Recipe, assemble, sort_out
 from registry.digests import Digest, digest_of
-from registry.errors import BadName, BadSource, Cancelled
+from registry.errors import BadName, BadSource, Cancelled, Unreadable
 from registry.gguf.quantizations import QuantType
 from registry.gguf.reader import read_header
 from registry.manifest import Layer
@@ -134,7 +134,7 @@ class _Kitchen:
         """The stored model that a FROM names, or None if it means files. Raises NotFound for neither."""
         if self._blobs_of(source) or looks_like_path(source):
             return None
-        if self.base is not None and (self.base / source).exists():
+        if self.base is not None and _is_there(self.base / source):
             return None
         try:
             name = Name.parse(source)
@@ -234,7 +234,7 @@ class _Kitchen:
         return Part(digest, PurePosixPath(title).name)
 
     def _adopted(self, path: Path) -> Part:
-        size = path.stat().st_size if path.exists() else 0
+        size = path.stat().st_size if _is_there(path) else 0
         status = f"reading {path.name}"
         self.progress(Progress(status, None, size, 0))
         digest = self.store.blobs.adopt(
@@ -246,6 +246,14 @@ class _Kitchen:
             owner="yours",
         )
         return Part(digest, path.name)
+
+
+def _is_there(path: Path) -> bool:
+    """Raises Unreadable where this process may not even ask."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise Unreadable(f"{path}: can't be read: {error.strerror}") from error
 
 
 def _recipe_note(modelfile: Modelfile) -> dict[str, str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from registry.errors import BadSource, NoSpace, StorageFault, Unwritable
+from registry.errors import BadSource, NoSpace, StorageFault, Unreadable, Unwritable
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _FICLONE = 0x40049409
@@ -222,7 +222,9 @@ def open_regular(path: Path) -> tuple[int, os.stat_result]:
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
-        raise BadSource(f"{path}: no such file") from error
+        raise Unreadable(f"{path}: no such file") from error
+    except PermissionError as error:
+        raise Unreadable(f"{path}: can't be opened: {error.strerror}") from error
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in EXHAUSTED:
             raise StorageFault(f"{path}: can't be opened: {error.strerror}", path) from error

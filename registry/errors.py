@@ -7,6 +7,7 @@
     ├── BadGGUF              no GGUF, cut short, or lying about its lengths
     │   └── Truncated        the header goes on past the bytes at hand
     ├── BadSource            a FROM, ADAPTER or file that can't be used, and why
+    │   └── Unreadable       it isn't there, or not for this process to read
     ├── UnsupportedModel     well formed, but nothing this engine runs
     ├── NotFound             no such model; carries near names
     │   └── UnknownTag       the repository is there, this quantization isn't; carries what is
@@ -68,6 +69,10 @@ class Truncated(BadGGUF):
 
 class BadSource(RegistryError):
     """What a Modelfile or a caller points to can't be used."""
+
+
+class Unreadable(BadSource):
+    """A file that isn't there as this process sees the disk, or that it may not read; whoever asks may see more."""
 
 
 class UnsupportedModel(RegistryError):

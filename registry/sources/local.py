@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from registry.errors import BadSource
+from registry.errors import BadSource, Unreadable
 from registry.sources.shards import SHARD, shards_of
 
 _PATH = re.compile(r"(?:[./~\\]|[A-Za-z]:[/\\]).*", re.DOTALL)
@@ -56,7 +56,11 @@ def readable(text: str) -> str:
 
 
 def _files_at(path: Path, adapter: bool) -> tuple[Path, ...]:
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # somebody else's home on the way to it
+        raise Unreadable(f"{path}: can't be read: {error.strerror}") from error
+    if is_folder:
         return _of_folder(path, adapter)
     if SHARD.fullmatch(path.name):
         return tuple(path.with_name(name) for name in shards_of(path.name))
@@ -73,7 +77,7 @@ def _of_folder(folder: Path, adapter: bool) -> tuple[Path, ...]:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        raise BadSource(f"{folder}: can't be read: {error.strerror}") from error
+        raise Unreadable(f"{folder}: can't be read: {error.strerror}") from error
     found = tuple(folder / name for name in names if _is_model_file(name))
     if not found:
         raise BadSource(f"{folder}: {_why_empty(names, adapter)}")

@@ -86,6 +86,7 @@ _TABLE: Mapping[type[BaseException], _Row] = MappingProxyType(
         registry.BadName: _Row(400, "invalid_request_error"),
         registry.BadDigest: _Row(400, "invalid_request_error"),
         registry.BadSource: _Row(400, "invalid_request_error"),
+        registry.Unreadable: _Row(400, "unreadable_file"),
         registry.BadGGUF: _Row(400, "bad_gguf"),
         registry.UnsupportedModel: _Row(400, "unsupported_model"),
         registry.NotFound: _Row(404, "model_not_found"),

@@ -10,17 +10,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import runner
 from runner.cli.failures import Exit, Failure, Unavailable
-from runner.config import Settings
+from runner.config import PORT, Address, ConfigError, Settings, load
 from runner.log.places import daemon_file, early_file
 
 _READY = 60.0  # seconds until a daemon that lives must answer
 _OTHER = 15.0  # seconds until the daemon that ours gave way to must answer
 _POLL = 0.05  # seconds
+_ANY = ("0.0.0.0", "::")
 _TAIL = 10  # lines of the log to show
 _TAIL_BYTES = 8192
 _MOST = 2**20  # bytes of what daemons said beside their log
@@ -104,6 +106,42 @@ def by_service(settings: Settings, is_ready: Callable[[], bool], say: Callable[[
             return False
         time.sleep(_POLL)
     return True
+
+
+def leave_to_machine(settings: Settings) -> None:
+    """Raise Unavailable where the machine's service has this address and doesn't run: a daemon of our own would keep it
+    from its port, and only root may start it."""
+    from runner.service import steps
+    from runner.service.choice import of_this_machine
+
+    try:
+        system = of_this_machine(machine=True, environ=os.environ, home=Path.home())
+    except steps.Refused:
+        return
+    if not system.unit.exists():
+        return
+    theirs = _of_machine()
+    at = theirs.host if theirs.host not in _ANY else settings.host.host
+    if (at, theirs.port) != (settings.host.host, settings.host.port) or system.ask(steps.run).active == "running":
+        return  # one that runs and doesn't answer here was told another address, where only root can read it
+    raise Unavailable(
+        f"no Runner daemon answers at {settings.host.url}, which is the place of the machine's service",
+        "Start it: sudo runner service start --system\n"
+        "A daemon of your own beside it takes another port: RUNNER_HOST=127.0.0.1:11500",
+    )
+
+
+def _of_machine() -> Address:
+    """Where the machine's service listens, as far as whoever asks may read that."""
+    from runner.service import carried, installation
+
+    told: dict[str, str] = {}
+    with suppress(OSError, UnicodeDecodeError):
+        told = carried.read(installation.SYSTEM_ENVIRONMENT)
+    try:
+        return load(environ={"RUNNER_HOME": str(installation.SYSTEM_HOME)} | told).host
+    except (ConfigError, OSError):
+        return Address("127.0.0.1", PORT)
 
 
 def _is_for(unit: Path, home: str | None) -> bool:

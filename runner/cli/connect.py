@@ -66,4 +66,5 @@ def _start(found: Settings, host: str | None, problem: str | None) -> None:
 
     if host is None and autostart.by_service(found, probe.is_ready, say):
         return
+    autostart.leave_to_machine(found)
     autostart.start(found, autostart.command(flags), probe.is_ready, say)

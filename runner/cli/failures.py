@@ -71,6 +71,7 @@ class Refused(Failure):
             known = Exit.USAGE  # mistyped, as the daemon knows and the command can't
         super().__init__(message, known or _BY_STATUS.get(status, Exit.FAILED))
         self.status = status
+        self.reason = reason
 
 
 class Unavailable(Failure):

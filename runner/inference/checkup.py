@@ -7,6 +7,7 @@ tries out.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import sys
@@ -155,6 +156,17 @@ def _may_help(death: str) -> str:
     return "; another quantization may help" if any(name in death for name in _CRASHES) else ""
 
 
+def _after(error: OSError) -> str:
+    """What to do where the system starts no process."""
+    if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+        return "end other programs, or raise the limits of this user (`ulimit -a`), then restart Runner"
+    if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC):
+        return (
+            f"Runner's own Python has gone or may not be run ({sys.executable}): install Runner anew, then restart it"
+        )
+    return "restart Runner"
+
+
 async def tried_out(mode: Mode) -> tuple[Finding, ...]:
     """What the process finds that tries llama.cpp and the sandbox."""
     command = (sys.executable, "-P", "-m", MODULE, mode)
@@ -168,7 +180,7 @@ async def tried_out(mode: Mode) -> tuple[Finding, ...]:
             start_new_session=True,
         )
     except OSError as error:
-        return (Finding("engine", "fail", f"no process can be started: {error}", "restart the machine"),)
+        return (Finding("engine", "fail", f"no process can be started: {error}", _after(error)),)
     try:
         async with asyncio.timeout(SECONDS):
             out, errors = await process.communicate()

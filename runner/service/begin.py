@@ -85,9 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _have(models: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Start the process that sees to the models. It leaves at once for a child of its own, which isn't the daemon's."""
+    """Start the process that sees to the models. It leaves at once for a child of its own, which isn't the daemon's,
+    and ends with this process, which becomes the daemon."""
     theirs = {name: value for name, value in environ.items() if name not in _OF_THE_SUPERVISOR}
-    subprocess.run([sys.executable, "-m", "runner.service.have", *models], env=theirs, check=False)
+    command = [sys.executable, "-m", "runner.service.have", f"--of={os.getpid()}", "--", *models]
+    process = subprocess.Popen(command, env=theirs)
+    if sys.platform != "win32":  # where nothing forks, it stays
+        process.wait()
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

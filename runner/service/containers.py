@@ -6,6 +6,7 @@ unless another address is asked for.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ Gpu = Literal["none", "cuda", "rocm", "vulkan"]
 IMAGE = "localhost/runner"
 NAME = "runner"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:.]+")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 _DEVICES: Mapping[Gpu, tuple[str, ...]] = {"rocm": ("/dev/kfd", "/dev/dri"), "vulkan": ("/dev/dri",)}
 _KUBE: Mapping[Gpu, str] = {"cuda": "nvidia.com/gpu", "rocm": "amd.com/gpu", "vulkan": "gpu.intel.com/i915"}
@@ -27,7 +29,8 @@ _KUBE: Mapping[Gpu, str] = {"cuda": "nvidia.com/gpu", "rocm": "amd.com/gpu", "vu
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is to run. `publish` is `host:port` on this machine, `key_file` and `secret` where the key is found,
-    `checkout` the folder of Runner's sources, seen from the file, if compose is to make the image."""
+    `checkout` the folder of Runner's sources, seen from the file, if compose is to make the image, `namespace`
+    Kubernetes's, which is part of the names that its service has."""
 
     models: tuple[str, ...] = ()
     name: str = NAME
@@ -38,11 +41,16 @@ class Wish:
     key_file: str = ""
     secret: str = ""
     storage: str = "50Gi"
+    namespace: str = ""
     checkout: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"a name takes small letters, digits and hyphens, not {self.name!r}")
+        if not _HOST.fullmatch(self.host):
+            raise ValueError(f"{self.host!r} is no address that a port could be published at")
+        if self.namespace and not _NAME.fullmatch(self.namespace):
+            raise ValueError(f"a namespace takes small letters, digits and hyphens, not {self.namespace!r}")
         if self.image and not _IMAGE.fullmatch(self.image):
             raise ValueError(f"{self.image!r} is no name of an image")
         if self.secret and not _NAME.fullmatch(self.secret):
@@ -62,6 +70,27 @@ class Wish:
     def publish(self) -> str:
         """Where it is reached on the machine that runs it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def allowed(self) -> str:
+        """RUNNER_ALLOWED_HOSTS, as a shell would set it: what clients call it by, of which the container knows nothing.
+        Empty on loopback, which is allowed anyway, and where it is published at every address."""
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return "" if self.host == "localhost" else self.host
+        return "" if address.is_loopback or address.is_unspecified else self.host
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it is published at all addresses of the machine, of which nobody knows the names here."""
+        return self.host in ("0.0.0.0", "::")
+
+    @property
+    def service_names(self) -> str:
+        """All that pods may call the service by, in Kubernetes."""
+        within = f"{self.name}.{self.namespace or 'default'}"
+        return ",".join((self.name, within, f"{within}.svc", f"{within}.svc.cluster.local"))
 
     @property
     def secret_name(self) -> str:
@@ -84,6 +113,8 @@ def compose(wish: Wish) -> str:
             "build": context,
             "command": _line(4, "command", wish.models),
             "publish": wish.publish,
+            "everywhere": _note(wish),
+            "allowed": _allowed(wish, "      ", ": "),
             **_compose_key(wish.key_file),
             "gpu": _compose_gpu(wish.gpu),
         },
@@ -101,6 +132,8 @@ def quadlet(wish: Wish) -> str:
             "image": wish.image_name,
             "command": f"Exec={fill.command_words(wish.models)}" if wish.models else "",
             "publish": wish.publish,
+            "everywhere": _note(wish),
+            "allowed": _allowed(wish, "Environment=", "="),
             "secret": wish.secret_name,
             "gpu": "\n".join((*(f"AddDevice={device}" for device in devices), *groups)),
         },
@@ -120,9 +153,30 @@ def kube(wish: Wish) -> str:
             "secret": wish.secret_name,
             "port": str(wish.port),
             "storage": wish.storage,
+            "namespace": f"  namespace: {wish.namespace}" if wish.namespace else "",
+            "namespaced": f" -n {wish.namespace}" if wish.namespace else "",
+            "allowed": wish.service_names,
             "gpu": limits,
         },
     )
+
+
+def _note(wish: Wish) -> str:
+    if not wish.is_everywhere:
+        return ""
+    return (
+        "# Published at every address of the machine: clients that call it by another name than localhost are refused\n"
+        "# until RUNNER_ALLOWED_HOSTS below has the addresses and names that they call it by."
+    )
+
+
+def _allowed(wish: Wish, before: str, sign: str) -> str:
+    """The line that says by which names it may be called; a comment where they are whoever's to fill in."""
+    if wish.is_everywhere:
+        indent = before[: len(before) - len(before.lstrip())]
+        return f"{indent}# {before.lstrip()}RUNNER_ALLOWED_HOSTS{sign}192.168.1.5,models.lan"
+    value = _text(wish.allowed) if sign == ": " else wish.allowed
+    return f"{before}RUNNER_ALLOWED_HOSTS{sign}{value}" if wish.allowed else ""
 
 
 def _compose_gpu(gpu: Gpu) -> str:

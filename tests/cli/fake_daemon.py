@@ -67,6 +67,7 @@ class FakeDaemon:
     kept: Json = field(default_factory=dict)  # what a delete tells of files that others have
     held: dict[str, Json] = field(default_factory=dict)  # what /runner/provenance tells of stored models, by name
     blobs: dict[str, bytes] = field(default_factory=dict)
+    hidden: str = ""  # a file that a create by path would need and that this daemon can't read
     requests: list[Seen] = field(default_factory=list)
     refusals: dict[str, tuple[int, Any]] = field(default_factory=dict)  # path to status and body
     hung_up: threading.Event = field(default_factory=threading.Event)  # a client left in the middle of an answer
@@ -345,6 +346,10 @@ class _Handler(BaseHTTPRequestHandler):
         missing = [digest for digest in body.get("files", {}).values() if digest not in self.daemon.blobs]
         if missing:
             self._json({"error": f"no blob {missing[0]}"}, 400)
+            return
+        if self.daemon.hidden and "base" in body:
+            said = f"{self.daemon.hidden}: can't be read: Permission denied"
+            self._stream(iter([{"error": said, "code": "unreadable_file"}]))
             return
         self.daemon.models[_tagged(body["model"])] = ["completion"]
         self._stream(iter([{"status": "reading model"}, {"status": "writing manifest"}, {"status": "success"}]))

@@ -17,6 +17,8 @@ import pytest
 from runner.cli import autostart, connect
 from runner.cli.failures import Exit, Failure, Unavailable
 from runner.config import Settings, load
+from runner.service import choice, installation, steps
+from runner.service.system import Standing
 from tests.cli.command_line import ROOT, environment
 
 # The command line with another daemon: what `autostart.command` gives is the one thing that is replaced.
@@ -107,6 +109,41 @@ def test_some_verbs_never_start_one(host: str, runner_home: Path, verb: str) -> 
     assert process.returncode == 69
     assert err == f"Error: no Runner daemon answers at http://{host}\n"
     assert not (runner_home / "state").exists()
+
+
+class Machines:
+    """The machine's service, as systemd would tell of it."""
+
+    def __init__(self, unit: Path, active: str) -> None:
+        self.unit = unit
+        self.active = active
+
+    def ask(self, run: steps.Run) -> Standing:
+        return Standing(installed=True, active=self.active)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("active", "at", "starts"),
+    [("stopped", "own", False), ("failed", "own", False), ("stopped", "127.0.0.1:9", True), ("running", "own", True)],
+)
+def test_the_machines_service_keeps_its_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str, active: str, at: str, starts: bool
+) -> None:
+    """A daemon that a user's command starts there would keep the service from its port."""
+    unit, told = tmp_path / "runner.service", tmp_path / "service.env"
+    unit.touch()
+    told.write_text(f'RUNNER_HOST="{host if at == "own" else at}"\n')
+    absent = Machines(tmp_path / "none", "unknown")
+    monkeypatch.setattr(choice, "of_this_machine", lambda machine, **_: Machines(unit, active) if machine else absent)
+    monkeypatch.setattr(installation, "SYSTEM_ENVIRONMENT", told)
+    started: list[list[str]] = []
+    monkeypatch.setattr(autostart, "start", lambda found, argv, *_: started.append(argv))
+    monkeypatch.setenv("RUNNER_HOST", host)
+    monkeypatch.setenv("RUNNER_AUTOSTART", "1")
+    with pytest.raises(Unavailable) as raised:
+        connect.daemon(None).get("/api/tags")
+    assert bool(started) is starts
+    assert ("sudo runner service start --system" in raised.value.detail) is not starts
 
 
 def test_a_daemon_elsewhere_is_not_ours_to_start(monkeypatch: pytest.MonkeyPatch, runner_home: Path) -> None:

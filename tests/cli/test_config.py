@@ -155,12 +155,15 @@ def test_what_a_daemon_made_of_it(daemon: FakeDaemon, runner: CommandLine, tmp_p
     assert says(applies="load")[0] == "load"
     assert says(waiting="x")[0] == "start"
     assert says(source="flag --keep-alive")[0] == "outweighed"
+    by_service = tmp_path / "config" / "service.env"
+    by_service.write_text('RUNNER_KEEP_ALIVE="2h"\n')
+    assert f"; {by_service} has it: remove the line there" in says(source="environment RUNNER_KEEP_ALIVE")[1]
     assert "another file (/etc/x.yaml)" in says(source="file /etc/x.yaml")[1]
     assert says(refused="max_queue takes\x1b[2J less") == (
         "refused",
         "keep_alive: the daemon goes on with what it had: max_queue takes[2J less",
     )
-    assert len(daemon.asked("/runner/config/reload")) == 6
+    assert len(daemon.asked("/runner/config/reload")) == 7
 
 
 def test_sizes_are_shown_as_they_are_written(alone: CommandLine) -> None:

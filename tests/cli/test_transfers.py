@@ -144,6 +144,21 @@ def test_create_sends_the_text_and_the_folder(daemon: FakeDaemon, runner: Comman
     }
 
 
+def test_create_uploads_what_the_daemon_cannot_read(daemon: FakeDaemon, runner: CommandLine) -> None:
+    """As with `service install --system`: a daemon on this machine that isn't of this user."""
+    model = runner.folder / "model.gguf"
+    daemon.hidden = str(model)
+    (runner.folder / "Modelfile").write_text("FROM ./model.gguf\n")
+    assert "can't be read" in runner("create", "mine", check=1).stderr, "it isn't here either"
+    model.write_bytes(b"weights")
+    runner("create", "mine")
+    _, by_path, uploaded = daemon.asked("/api/create")
+    assert by_path.body["base"] == str(runner.folder)
+    assert "base" not in uploaded.body
+    [digest] = uploaded.body["files"].values()
+    assert daemon.blobs[digest] == b"weights"
+
+
 def test_create_passes_on_what_to_quantize_to(daemon: FakeDaemon, runner: CommandLine) -> None:
     (runner.folder / "Modelfile").write_text("FROM ./model.gguf\n")
     (runner.folder / "imatrix.dat").write_bytes(b"measured")

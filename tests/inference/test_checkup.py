@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -158,3 +160,23 @@ async def test_the_process_that_tries_llama_cpp() -> None:
     found = {each.check: each for each in await tried_out("on")}
     assert found["engine"].state == "ok", found
     assert found["sandbox"].state == "ok" if sys.platform == "linux" else "warn"
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EACCES, "install Runner anew"),
+        (errno.ENOENT, "install Runner anew"),
+        (errno.EAGAIN, "limits of this user"),
+    ],
+)
+async def test_why_no_process_starts_decides_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    async def refused(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number), sys.executable)
+
+    monkeypatch.setattr(module.asyncio, "create_subprocess_exec", refused)
+    [found] = await tried_out("on")
+    assert found.state == "fail"
+    assert advice in found.advice

@@ -17,9 +17,12 @@ from registry.errors import (
     NoSpace,
     NotFound,
     RegistryError,
+    Unreadable,
     UnsupportedModel,
 )
+from registry.gguf.reader import read_header
 from registry.progress import Progress
+from registry.sources.local import gguf_files
 from registry.store import Store
 from tests import tiny_gguf
 from tests.registry.faulty_disk import FaultyDisk
@@ -153,6 +156,22 @@ def test_a_missing_shard_is_named(store: Store, tmp_path: Path) -> None:
         create(store, "big", parse("FROM ./big-00001-of-00003.gguf"), base=tmp_path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps users apart by other means than a mode")
+def test_a_file_in_a_home_that_only_its_owner_enters_is_unreadable(tmp_path: Path) -> None:
+    """What a daemon of another user is asked for, such as the machine's service."""
+    gguf_file(tmp_path, "model.gguf")
+    was = os.geteuid()
+    tmp_path.chmod(0)
+    try:
+        if was == 0:
+            os.seteuid(65534)
+        with pytest.raises(Unreadable, match=r"/model\.gguf: can't be (read|opened): Permission denied"):
+            [read_header(path) for path in gguf_files("./model.gguf", tmp_path)]
+    finally:
+        os.seteuid(was)
+        tmp_path.chmod(0o700)
+
+
 def test_a_projector_gives_sight(store: Store, tmp_path: Path) -> None:
     gguf_file(tmp_path, "model.gguf")
     (tmp_path / "mmproj.gguf").write_bytes(tiny_gguf.projector())
@@ -185,6 +204,8 @@ BAD: dict[str, tuple[str, type[RegistryError], str]] = {
     "no FROM": ("", BadSource, "needs a FROM"),
     "a model that isn't there": ("FROM lama", NotFound, "model 'lama:latest' not found"),
     "a file that isn't there": ("FROM ./gone.gguf", BadSource, "no such file"),
+    "a path that no disk takes": (f"FROM ./{'x' * 300}", BadSource, "File name too long"),
+    "a name that no disk takes": (f"FROM {'x' * 300}", BadSource, "x: "),
     "neither name nor file": ("FROM what is this", BadSource, "neither a file nor a model's name"),
     "a text": ("FROM ./text.gguf", BadGGUF, "text.gguf: not a GGUF file"),
     "cut short": ("FROM ./cut.gguf", BadGGUF, "it is cut short"),

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from runner.service import carried
 from tests.benchmarks.daemon import free_port
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="asks as on a Linux without systemd")
@@ -89,9 +90,28 @@ def test_a_dry_run_shows_all_and_does_nothing(bare: Bare, tmp_path: Path) -> Non
     assert not (tmp_path / "home").exists()
 
 
+@linux
+def test_what_was_taken_along_once_is_named_and_can_be_forgotten(bare: Bare, tmp_path: Path) -> None:
+    file = tmp_path / "home/.config/runner/service.env"
+    carried.write(file, carried.written({"RUNNER_KEEP_ALIVE": "1h", "HF_TOKEN": "hf_old"}))
+    environ = bare.environ
+    kept = bare("install", "--dry-run", HF_TOKEN="hf_new").stdout
+    assert f"# kept from before: RUNNER_KEEP_ALIVE, in {file}; remove a line there" in kept
+    assert "# taken along: HF_TOKEN, RUNNER_HOST" in kept
+    assert "RUNNER_KEEP_ALIVE=..." in kept
+    fresh = bare("install", "--dry-run", "--fresh").stdout
+    assert "# forgotten: HF_TOKEN, RUNNER_KEEP_ALIVE" in fresh
+    assert "RUNNER_KEEP_ALIVE=..." not in fresh
+    bare.environ = {name: value for name, value in environ.items() if name != "RUNNER_HOST"}
+    assert f"rm {file}" in bare("install", "--dry-run", "--fresh").stdout.splitlines(), (
+        "with nothing to tell there is none"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("start", "--fresh"), "--fresh goes with install"),
         (("instal",), "service takes install, start, stop, restart, status, uninstall"),
         (("status", "--system", "--user"), "exclude each other"),
         (("start", "--as", "me"), "--as goes with --system"),
@@ -117,6 +137,16 @@ def begun(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, s
     if process.poll() is None:
         process.terminate()
     assert process.wait(30) == 143
+    assert not psutil.wait_procs(seers(process.pid), 30)[1], "what sees to the models ends with the daemon"
+
+
+def seers(daemon: int) -> list[psutil.Process]:
+    """The processes that see to a daemon's models."""
+    return [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if {"runner.service.have", f"--of={daemon}"} <= set(each.info["cmdline"] or ())
+    ]
 
 
 def ask(told: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
@@ -142,6 +172,17 @@ def test_a_container_begins_listens_is_healthy_and_has_its_model(
     assert "sesame" not in " ".join(command)
     data = Path(told["RUNNER_HOME"]) / "data"
     assert stat.S_ISDIR(data.stat().st_mode)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
+def test_what_sees_to_the_models_ends_with_its_daemon(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as daemon:
+        told = {"RUNNER_HOME": str(tmp_path), "RUNNER_HOST": f"127.0.0.1:{free_port()}"}
+        command = [sys.executable, "-m", "runner.service.have", f"--of={daemon.pid}", "--", "demo"]
+        subprocess.run(command, env=os.environ | told, check=True, timeout=60)
+        [seer] = seers(daemon.pid)
+        daemon.kill()
+        assert not psutil.wait_procs([seer], 30)[1]
 
 
 def test_the_health_check_fails_where_nobody_answers(tmp_path: Path) -> None:

@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
+from runner.api.guard import Guard
+from runner.config import load
 from runner.service import begin, carried, containers
 from runner.service.containers import Gpu, Wish
-from runner.service.have import have
+from runner.service.have import NO_SUCH, called, have
+from tests.cli.fake_daemon import FakeDaemon
 
 ROOT = Path(__file__).parents[2]
 CONTAINERFILE = ROOT / "installer" / "Containerfile"
@@ -69,6 +72,46 @@ def test_compose_with_a_file_that_holds_the_key() -> None:
     assert read["services"]["runner"]["environment"] == {begin.KEY_FILE: "/run/secrets/runner-api-key"}
 
 
+def allowed(host: str) -> tuple[str, str]:
+    """RUNNER_ALLOWED_HOSTS of compose, and of the quadlet."""
+    read = yaml.safe_load(containers.compose(Wish(MODELS, host=host)))["services"]["runner"]["environment"]
+    container = unit(containers.quadlet(Wish(MODELS, host=host)))["Container"]
+    told = dict(line.split("=", 1) for line in container["Environment"])
+    return read.get("RUNNER_ALLOWED_HOSTS", ""), told.get("RUNNER_ALLOWED_HOSTS", "")
+
+
+@pytest.mark.parametrize("host", ["192.168.1.5", "fd00::1"])
+def test_the_address_that_it_is_published_at_may_be_called(host: str) -> None:
+    assert allowed(host) == (host, host)
+    rules = Guard.of(load(environ={"RUNNER_ALLOWED_HOSTS": allowed(host)[0]}))
+    assert host in rules.hosts
+
+
+def test_loopback_needs_no_name_and_every_address_leaves_a_place_for_them() -> None:
+    assert allowed("127.0.0.1") == allowed("::1") == allowed("localhost") == ("", "")
+    for host in ("0.0.0.0", "::"):
+        assert allowed(host) == ("", "")
+        for text, line in (
+            (containers.compose(Wish(MODELS, host=host)), "      # RUNNER_ALLOWED_HOSTS: 192.168.1.5,models.lan\n"),
+            (
+                containers.quadlet(Wish(MODELS, host=host)),
+                "\n# Environment=RUNNER_ALLOWED_HOSTS=192.168.1.5,models.lan\n",
+            ),
+        ):
+            assert line in text
+            assert "# Published at every address" in text
+
+
+@pytest.mark.parametrize("namespace", ["", "ai"])
+def test_pods_may_call_the_service_by_all_of_its_names(namespace: str) -> None:
+    made = list(yaml.safe_load_all(containers.kube(Wish(MODELS, name="models", namespace=namespace))))
+    [container] = made[1]["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each.get("value") for each in container["env"]}["RUNNER_ALLOWED_HOSTS"]
+    within = f"models.{namespace or 'default'}"
+    assert told.split(",") == ["models", within, f"{within}.svc", f"{within}.svc.cluster.local"]
+    assert {each["metadata"].get("namespace", "") for each in made} == {namespace}
+
+
 @pytest.mark.parametrize("gpu", GPUS)
 def test_quadlet(gpu: Gpu) -> None:
     container = unit(containers.quadlet(Wish(MODELS, name="models", gpu=gpu)))["Container"]
@@ -115,6 +158,8 @@ def test_kube(gpu: Gpu) -> None:
         ({"models": ("./here.gguf",)}, "no model that a container could pull"),
         ({"models": ("a\nprivileged: true",)}, "no model"),
         ({"models": ("${HOME}",)}, "no model"),
+        ({"host": '0.0.0.0"\nprivileged: true'}, "no address"),
+        ({"namespace": "My Own"}, "namespace"),
         ({"secret": "a,uid=0"}, "secret's name"),
     ],
 )
@@ -138,9 +183,25 @@ def test_the_command_prints_or_writes(tmp_path: Path) -> None:
         (("compos", "demo"), "generate takes compose, quadlet, systemd, kube"),
         (("compose",), "takes the names of models"),
         (("kube", "demo", "--gpu", "metal"), "--gpu takes"),
+        (("compose", "demo", "--namespace", "ai"), "--namespace is for kube"),
         (("systemd", "demo", "--gpu", "cuda"), "--gpu is for containers"),
     ):
         assert said in runner("generate", *words, home=tmp_path, check=2).stderr
+
+
+def test_a_file_of_somebody_else_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {web: {image: nginx}}\n")
+    words = ("generate", "compose", "demo", "-o", str(tmp_path))
+    refused = runner(*words, home=tmp_path, check=1).stderr
+    assert "is there already and says other things" in refused
+    assert "--force" in refused
+    assert file.read_text() == "services: {web: {image: nginx}}\n"
+    runner(*words, "--force", home=tmp_path)
+    assert yaml.safe_load(file.read_text())["name"] == "runner"
+    runner(*words, home=tmp_path)  # the same again is no harm
+    assert [each.name for each in tmp_path.glob("*compose*")] == ["compose.yaml"], "nothing is left aside"
+    assert "goes with --output" in runner("generate", "compose", "demo", "--force", home=tmp_path, check=2).stderr
 
 
 def image() -> dict[str, str]:
@@ -267,6 +328,42 @@ def test_missing_models_are_pulled_and_all_are_kept_loaded() -> None:
     assert have(("a", "b"), calls, slept.append)
     assert calls.answers == []
     assert slept == [1.0, 10.0]
+
+
+def test_what_can_never_be_had_is_said_once_and_the_rest_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    slept: list[float] = []
+    calls = Calls(
+        ("show a", 1), ("pull a", NO_SUCH),
+        ("show -", 2), ("pull -", 2),
+        ("show c", 0), ("pin c", 0),
+    )  # fmt: skip
+    assert not have(("a", "-", "c"), calls, slept.append)
+    assert calls.answers == []
+    assert slept == []
+    assert capsys.readouterr().err.count("can't be had") == 2
+
+
+def test_nothing_is_done_for_a_daemon_that_is_gone() -> None:
+    calls, alive = Calls(("show a", 1), ("pull a", 1)), [True, False]
+    assert not have(("a",), calls, lambda _: None, lambda: alive.pop(0))
+    assert calls.answers == []
+
+
+def test_a_source_without_such_a_model_is_told_from_one_that_fails(tmp_path: Path) -> None:
+    daemon = FakeDaemon().start()
+    environ = os.environ | {"RUNNER_HOST": daemon.address, "RUNNER_HOME": str(tmp_path), "RUNNER_AUTOSTART": "0"}
+    try:
+        for said, status in (
+            ("model 'nothing:latest' not found", NO_SUCH),
+            ("model 'nothing:latest' not found. The repository has changed; try again.", 1),
+            ("the hub doesn't answer", 1),
+        ):
+            daemon.refusals["/api/pull"] = (404, {"error": said})
+            assert called(("pull", "nothing"), environ) == status
+        assert called(("show", "nothing", "--json"), environ) == 1
+    finally:
+        daemon.stop()
+    assert called(("show", "nothing", "--json"), environ) == 69
 
 
 def test_a_daemon_that_never_answers_is_given_up() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.protocol.checkup import Finding
-from runner.service import steps
+from runner.service import carried, steps
 from runner.service.checkup import checkup
 from runner.service.installation import Installation
 from runner.service.launchd import Launchd
@@ -171,6 +171,23 @@ def test_what_is_shown_hides_what_is_secret(tmp_path: Path) -> None:
 
 def doctor(folder: Path, run: Said) -> list[Finding]:
     return [each for each in checkup({"XDG_RUNTIME_DIR": str(folder / "run")}, folder, run) if each.check == "service"]
+
+
+def test_doctor_says_which_settings_do_not_count(tmp_path: Path) -> None:
+    """Taken along at an install, they outweigh what is written later."""
+    unit = systemd(tmp_path).unit
+    unit.parent.mkdir(parents=True)
+    unit.write_text("")
+    file = tmp_path / "config" / "service.env"
+    told = {"RUNNER_KEEP_ALIVE": "1h", "RUNNER_MAX_QUEUE": "7", "RUNNER_API_KEY": "k"}
+    carried.write(file, carried.written(told))
+    (tmp_path / "config" / "config.yaml").write_text("keep_alive: 2h\nmax_queue: 7\n")
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "RUNNER_HOME": str(tmp_path)}
+    [*_, found] = checkup(environ, tmp_path, Said({"systemctl": Ran(127)}))
+    assert found.state == "warn"
+    assert found.said == f"RUNNER_KEEP_ALIVE in {file} outweighs what {tmp_path}/config/config.yaml says"
+    carried.write(file, carried.written(told | {"RUNNER_KEEP_ALIVE": "2h"}))
+    assert not any("outweighs" in each.said for each in checkup(environ, tmp_path, Said({"systemctl": Ran(127)})))
 
 
 def test_doctor_says_what_is_wrong_with_the_service(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ class Asked:
     name: str
     key_file: str
     secret: str
+    namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ def _container(of: str) -> Callable[[Asked], str]:
     def make(asked: Asked) -> str:
         from runner.service import containers  # on use: a shell's completion has no need of it
 
+        if asked.namespace and of != "kube":
+            raise ValueError("--namespace is for kube")
         if asked.gpu not in get_args(containers.Gpu):
             raise ValueError(f"--gpu takes {', '.join(get_args(containers.Gpu))}, not {asked.gpu!r}")
         if not asked.words:
@@ -65,6 +68,7 @@ def _container(of: str) -> Callable[[Asked], str]:
             asked.gpu,  # type: ignore[arg-type]  # it has just been looked at
             asked.key_file,
             asked.secret,
+            namespace=asked.namespace,
         )
         return str(getattr(containers, of)(wish))
 
@@ -92,7 +96,12 @@ def _systemd(asked: Asked) -> str:
 
 
 def _refuse_what_is_for_containers(asked: Asked) -> None:
-    for name, given in (("--image", asked.image), ("--gpu", asked.gpu != "none"), ("--secret", asked.secret)):
+    for name, given in (
+        ("--image", asked.image),
+        ("--gpu", asked.gpu != "none"),
+        ("--secret", asked.secret),
+        ("--namespace", asked.namespace),
+    ):
         if given:
             raise ValueError(f"{name} is for containers")
 
@@ -138,7 +147,9 @@ def command(
     host: Annotated[
         str,
         typer.Option(
-            "--publish", metavar="ADDRESS", help="The address it is reached at; beyond loopback with 0.0.0.0."
+            "--publish",
+            metavar="ADDRESS",
+            help="The machine's address that it is reached at: beyond loopback, or 0.0.0.0 for all.",
         ),
     ] = "127.0.0.1",
     gpu: Annotated[str, typer.Option("--gpu", metavar="cuda|rocm|vulkan|none", help="The GPU to hand over.")] = "none",
@@ -158,9 +169,15 @@ def command(
             "--secret", metavar="NAME", help="The secret with the key (quadlet, kube); NAME-api-key without it."
         ),
     ] = "",
+    namespace: Annotated[
+        str, typer.Option("--namespace", metavar="NAME", help="Kubernetes's; default without it.")
+    ] = "",
     folder: Annotated[
         str | None, typer.Option("--output", "-o", metavar="DIR", help="Write it there, instead of printing it.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --output: also over a file that says other things.")
+    ] = False,
 ) -> None:
     """Print a file for containers, systemd, or a shell.
 
@@ -170,7 +187,9 @@ def command(
     row = KINDS.get(kind)
     if row is None:
         raise Failure(f"generate takes {', '.join(KINDS)}, not {kind!r}", Exit.USAGE)
-    asked = Asked(tuple(words or ()), port, host, gpu, image, name, key_file, secret)
+    if force and folder is None:
+        raise Failure("--force goes with --output", Exit.USAGE)
+    asked = Asked(tuple(words or ()), port, host, gpu, image, name, key_file, secret, namespace)
     try:
         text = row.make(asked)
     except ValueError as error:
@@ -179,6 +198,23 @@ def command(
         output.write(text)
         return
     path = Path(folder).expanduser() / row.file(asked)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    _put(path, text, force)
     output.line(str(path))
+
+
+def _put(path: Path, text: str, force: bool) -> None:
+    """Whole or not at all. What is there already may be another project's, or edited by hand. Raises Failure."""
+    from runner.service import carried
+
+    try:
+        before = path.read_bytes()
+    except FileNotFoundError:
+        before = None
+    if before == text.encode():
+        return
+    if before is not None and not force:
+        raise Failure(
+            f"{path} is there already and says other things",
+            detail="--force writes over it; without --output it is printed, to compare.",
+        )
+    carried.write(path.resolve(), text, mode=0o644)  # a link stays one

@@ -62,6 +62,9 @@ def command(
     ] = None,
     as_json: AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print files and commands, and do nothing.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="With install: forget what was taken along before, and isn't set now.")
+    ] = False,
 ) -> None:
     """Have this system start Runner by itself, and watch over it.
 
@@ -76,6 +79,8 @@ def command(
         raise Failure("--as goes with --system", Exit.USAGE)
     if as_json and action != "status":
         raise Failure("--json goes with status", Exit.USAGE)
+    if fresh and action != "install":
+        raise Failure("--fresh goes with install", Exit.USAGE)
     try:
         if action == "status":
             _status(_Place.of(machine, account), as_json)
@@ -87,7 +92,7 @@ def command(
                 "For the whole machine: runner service ... --system\n"
                 "For yourself: the same command without sudo. If root is meant: --user",
             )
-        place = _Place.of(machine, account)
+        place = _Place.of(machine, account, fresh)
         _DO[action](place, dry_run)
     except Refused as refused:
         raise Failure(refused.message, Exit.DENIED if refused.denied else Exit.FAILED, refused.detail) from None
@@ -105,18 +110,21 @@ class _Place:
     system: System
     settings: Settings
     told: dict[str, str]  # what goes into the environment file
+    kept: tuple[str, ...]  # the names of those that are in it from before, and not set in the shell
+    forgotten: tuple[str, ...]  # the names that were in it, and no longer are
     installation: Installation
     client: Client
 
     @classmethod
-    def of(cls, machine: bool, account: str | None) -> _Place:
+    def of(cls, machine: bool, account: str | None, fresh: bool = False) -> _Place:
         """Raises Failure for settings that can't be used, Refused where this system has no such service."""
         system = of_this_machine(machine=machine, environ=os.environ, home=Path.home())
         file = SYSTEM_ENVIRONMENT if machine else environment_file(folders())
-        told: dict[str, str] = {}
+        before: dict[str, str] = {}
         with suppress(PermissionError):  # root's, and somebody else only asks how it stands
-            told = carried.read(file)
-        told |= carried.of_shell(os.environ)
+            before = carried.read(file)
+        now = carried.of_shell(os.environ)
+        told = now if fresh else before | now
         environ = dict(os.environ) | told
         if machine:
             told = {name: value for name, value in told.items() if name not in _USERS_OWN}
@@ -127,7 +135,9 @@ class _Place:
             raise Failure(str(error), Exit.USAGE) from None
         made = _of_machine(account) if machine else of_user(settings, os.environ, Path.home())
         client = Client(_callable(settings.host), settings.api_key)
-        return cls(machine, account, system, settings, told, made, client)
+        kept = tuple(sorted(told.keys() - now.keys()))
+        forgotten = tuple(sorted(before.keys() - told.keys()))
+        return cls(machine, account, system, settings, told, kept, forgotten, made, client)
 
     @property
     def flag(self) -> str:
@@ -136,8 +146,10 @@ class _Place:
     def steps(self) -> tuple[Step, ...]:
         """What makes an installation."""
         file = self.installation.environment_file
+        secrets: tuple[Step, ...] = (Remove(file),) if self.forgotten else ()
         try:
-            secrets = (Write(file, carried.written(self.told), 0o600, secret=True),) if self.told else ()
+            if self.told:
+                secrets = (Write(file, carried.written(self.told), 0o600, secret=True),)
         except ValueError as error:
             raise Failure(str(error), Exit.USAGE) from None
         return (*secrets, *self.system.install(self.installation))
@@ -167,6 +179,8 @@ def _gpu_groups() -> tuple[str, ...]:
 
 def _install(place: _Place, dry_run: bool) -> None:
     if dry_run:
+        for said in _carried(place):
+            output.line(f"# {said}")
         _show((*place.steps(), *place.system.start()))
         return
     place.system.check(steps.run)
@@ -187,11 +201,22 @@ def _install(place: _Place, dry_run: bool) -> None:
 
 def _tell(place: _Place) -> None:
     output.line(f"  unit:  {place.system.unit}")
-    if place.told:
-        output.line(f"  taken along: {', '.join(sorted(place.told))}, in {place.installation.environment_file}")
+    for said in _carried(place):
+        output.line(f"  {said}")
     output.line(f"  logs:  {place.system.logs}")
     for note in place.system.notes(steps.run):
         output.line(f"  note:  {note}")
+
+
+def _carried(place: _Place) -> Iterator[str]:
+    """What the service is told beside its unit, and since when: it outweighs config.yaml."""
+    file = place.installation.environment_file
+    if now := sorted(place.told.keys() - set(place.kept)):
+        yield f"taken along: {', '.join(now)}, in {file}"
+    if place.kept:
+        yield f"kept from before: {', '.join(place.kept)}, in {file}; remove a line there, or `install --fresh`"
+    if place.forgotten:
+        yield f"forgotten: {', '.join(place.forgotten)}"
 
 
 def _check_program(place: _Place) -> None:

@@ -180,6 +180,16 @@ def _reload(client: Client) -> None:
             raise
 
 
+def _of_service(variable: str, file: Path) -> str:
+    """What to do where the value is one that `runner service install` took along."""
+    from runner.service import carried  # on use: few values are outweighed
+
+    with suppress(OSError, UnicodeDecodeError):
+        if variable in carried.read(file):
+            return f"; {file} has it: remove the line there, then `runner service restart`"
+    return ""
+
+
 def _told(client: Client, meant: Named, file: Path) -> tuple[str, str]:
     said = client.get("/runner/config", timeout=_ASK)
     if said.get("refused"):
@@ -189,7 +199,8 @@ def _told(client: Client, meant: Named, file: Path) -> tuple[str, str]:
     if row.get("waiting") is not None:
         return "start", WHEN["start"]
     if source.startswith(("flag", "environment")):
-        return "outweighed", f"the daemon was started with another value, which outweighs it ({source})"
+        told = f"the daemon was started with another value, which outweighs it ({source})"
+        return "outweighed", told + _of_service(meant.row.env, file.with_name("service.env"))
     if source.startswith("file ") and source != f"file {file}":
         return "outweighed", f"the daemon that runs reads another file ({source.removeprefix('file ')})"
     applies = str(row.get("applies", "now"))
