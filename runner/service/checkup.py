@@ -31,6 +31,10 @@ def checkup(environ: Mapping[str, str], home: Path, run: Run) -> tuple[Finding, 
             found += _outweighed(machine, environ)
     if found:
         return tuple(found)
+    try:
+        of_this_machine(machine=False, environ=environ, home=home).check(run)
+    except Refused as refused:
+        return (Finding(_CHECK, "ok", f"not installed: {refused.message}"),)
     return (Finding(_CHECK, "ok", "not installed; `runner service install` has Runner start by itself"),)
 
 

@@ -21,6 +21,7 @@ IMAGE = "localhost/runner"
 NAME = "runner"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:.]+")
+_ODD = re.compile(r"[\s\x00-\x1f$%]|(?<!:)//")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 _DEVICES: Mapping[Gpu, tuple[str, ...]] = {"rocm": ("/dev/kfd", "/dev/dri"), "vulkan": ("/dev/dri",)}
 _KUBE: Mapping[Gpu, str] = {"cuda": "nvidia.com/gpu", "rocm": "amd.com/gpu", "vulkan": "gpu.intel.com/i915"}
@@ -58,7 +59,7 @@ class Wish:
         if not 0 < self.port < 65536:
             raise ValueError(f"a port is from 1 to 65535, not {self.port}")
         for model in self.models:
-            if not model or model.startswith(("-", "./", "/", "~")) or re.search(r"[\s\x00-\x1f$%]", model):
+            if not model or model.startswith(("-", "./", "/", "~")) or _ODD.search(model):
                 raise ValueError(f"{model!r} is no model that a container could pull")
 
     @property
@@ -113,6 +114,7 @@ def compose(wish: Wish) -> str:
             "build": context,
             "command": _line(4, "command", wish.models),
             "publish": wish.publish,
+            "making": _making(wish),
             "everywhere": _note(wish),
             "allowed": _allowed(wish, "      ", ": "),
             **_compose_key(wish.key_file),
@@ -132,6 +134,7 @@ def quadlet(wish: Wish) -> str:
             "image": wish.image_name,
             "command": f"Exec={fill.command_words(wish.models)}" if wish.models else "",
             "publish": wish.publish,
+            "making": _making(wish),
             "everywhere": _note(wish),
             "allowed": _allowed(wish, "Environment=", "="),
             "secret": wish.secret_name,
@@ -152,12 +155,24 @@ def kube(wish: Wish) -> str:
             "command": _line(10, "args", wish.models),
             "secret": wish.secret_name,
             "port": str(wish.port),
+            "making": _making(wish),
             "storage": wish.storage,
             "namespace": f"  namespace: {wish.namespace}" if wish.namespace else "",
             "namespaced": f" -n {wish.namespace}" if wish.namespace else "",
             "allowed": wish.service_names,
             "gpu": limits,
         },
+    )
+
+
+def _making(wish: Wish) -> str:
+    """How the image is made, where nobody else has made it."""
+    if wish.image or wish.checkout:
+        return ""
+    argument = "" if wish.gpu == "none" else f" --build-arg GPU={wish.gpu}"
+    return (
+        "# Its image is made in a checkout of Runner (docker or podman):\n"
+        f"#     podman build -f installer/Containerfile -t {wish.image_name}{argument} ."
     )
 
 

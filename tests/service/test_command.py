@@ -49,6 +49,8 @@ def bare(tmp_path: Path) -> Bare:
 
 @linux
 def test_without_systemd_it_says_what_there_is_instead(bare: Bare, tmp_path: Path) -> None:
+    shown = bare("install", "--dry-run")
+    assert "here this would fail: this system has no systemd" in shown.stderr
     refused = bare("install", "--user", check=1)
     assert "this system has no systemd" in refused.stderr
     assert "runner serve" in refused.stderr

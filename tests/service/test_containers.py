@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,7 @@ def test_kube(gpu: Gpu) -> None:
         ({"port": 0}, "a port is"),
         ({"image": "a b"}, "no name of an image"),
         ({"models": ("./here.gguf",)}, "no model that a container could pull"),
+        ({"models": ("bad//name",)}, "no model"),
         ({"models": ("a\nprivileged: true",)}, "no model"),
         ({"models": ("${HOME}",)}, "no model"),
         ({"host": '0.0.0.0"\nprivileged: true'}, "no address"),
@@ -377,3 +378,10 @@ def test_configparser_reads_what_packagers_get() -> None:
         parser = configparser.RawConfigParser(strict=False)
         parser.read_string((ROOT / "installer" / name).read_text())
         assert parser.get("Install", "WantedBy") in ("default.target", "multi-user.target")
+
+
+@pytest.mark.parametrize("make", [containers.compose, containers.quadlet, containers.kube])
+def test_an_image_that_nobody_publishes_comes_with_how_it_is_made(make: Callable[[Wish], str]) -> None:
+    text = make(Wish(("demo",), gpu="cuda"))
+    assert "#     podman build -f installer/Containerfile -t localhost/runner:cuda --build-arg GPU=cuda ." in text
+    assert "podman build" not in make(Wish(("demo",), image="ghcr.io/anna/runner"))

@@ -182,9 +182,12 @@ def _install(place: _Place, dry_run: bool) -> None:
         for said in _carried(place):
             output.line(f"# {said}")
         _show((*place.steps(), *place.system.start()))
+        try:
+            _check(place)
+        except Refused as refused:
+            output.say(f"Note: here this would fail: {refused.message}")
         return
-    place.system.check(steps.run)
-    _check_program(place)
+    _check(place)
     before = place.system.ask(steps.run)
     changed = steps.carry_out(place.steps(), steps.run)
     _take_over(place, before)
@@ -197,6 +200,12 @@ def _install(place: _Place, dry_run: bool) -> None:
     else:
         output.line(f"Runner is installed as a service and runs {again}, at {place.client.address.url}")
     _tell(place)
+
+
+def _check(place: _Place) -> None:
+    """Raises Refused for what keeps this machine from having the service."""
+    place.system.check(steps.run)
+    _check_program(place)
 
 
 def _tell(place: _Place) -> None:
