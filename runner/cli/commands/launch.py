@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -73,7 +74,7 @@ def command(
     with _troubles():
         assistant, ledger = load(name), Ledger(machine.state / name)
         if undo:
-            _restore(assistant, ledger, force, as_json)
+            _restore(assistant, ledger, machine, force, as_json)
             return
         if not (config or dry_run) and machine.program(assistant.commands, assistant.paths) is None:
             raise _missing(assistant)
@@ -150,7 +151,9 @@ def _list(machine: Machine, as_json: bool) -> None:
                 "title": assistant.title,
                 "installed": machine.program(assistant.commands, assistant.paths),
                 "configured": manifest.configured and bool(manifest.files),
-                "changed": [record.path for record in manifest.files],
+                "changed": [
+                    record.path for record in manifest.files if not Path(record.path).is_relative_to(machine.state)
+                ],
                 "model": manifest.model or None,
                 "context": assistant.context,
                 "tools": assistant.tools,
@@ -263,8 +266,8 @@ _WAYS = {
 }
 
 
-def _restore(assistant: Assistant, ledger: Ledger, force: bool, as_json: bool) -> None:
-    done = restore(ledger, force)
+def _restore(assistant: Assistant, ledger: Ledger, machine: Machine, force: bool, as_json: bool) -> None:
+    done = [each for each in restore(ledger, force) if not Path(each.path).is_relative_to(machine.state)]
     if as_json:
         output.data([{"path": each.path, "how": each.how} for each in done])
     elif not done:
