@@ -190,6 +190,24 @@ def test_links_are_followed_and_modes_kept(tmp_path: Path) -> None:
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
 
 
+def test_a_value_that_was_set_after_runner_stays(tmp_path: Path) -> None:
+    """With --force, and in the backup of a second --config."""
+    path = tmp_path / ".aider.conf.yml"
+    sample = "# a sample of all that can be set\n#model: x\n"
+    path.write_text(sample, encoding="utf-8")
+    applied(tmp_path, "aider")
+    path.write_text(path.read_text().replace("weak-model: openai/qwen3:8b", "weak-model: gpt-4o"), encoding="utf-8")
+    changed = path.read_bytes()
+    restore(ledger(tmp_path, "aider"), force=True)
+    assert path.read_text() == sample + "weak-model: gpt-4o\n"
+    path.write_text(sample, encoding="utf-8")
+    applied(tmp_path, "aider")
+    path.write_bytes(changed)
+    applied(tmp_path, "aider", OTHER)
+    assert restore(ledger(tmp_path, "aider"))[-2].how == "exact"
+    assert path.read_text() == sample + "weak-model: gpt-4o\n"
+
+
 def test_backups_are_few(tmp_path: Path) -> None:
     (path,) = kept(tmp_path, "aider")
     for number in range(9):
