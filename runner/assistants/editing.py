@@ -52,6 +52,11 @@ def decoded(content: bytes) -> str:
         raise Unreadable(f"line {line}: it is not UTF-8") from None
 
 
+def parsed(text: str, form: Format) -> Any:
+    """Its data; None for a text that holds none. Raises Unreadable."""
+    return _EDITORS[form].parse(_split(text)[1])
+
+
 def applied(text: str, form: Format, settings: Sequence[Setting]) -> tuple[str, list[Change]]:
     """The text with everything set, and what that changed. Raises Unreadable and Clash; nothing in part."""
     mark, text = _split(text)

@@ -18,6 +18,7 @@ from runner.assistants.errors import Trouble, Unknown
 from runner.assistants.fill import Target
 from runner.assistants.knowledge import Assistant, load, names
 from runner.assistants.ledger import Ledger
+from runner.assistants.masking import HIDDEN
 from runner.assistants.paths import Machine, this_machine
 from runner.assistants.plan import Plan, Write, plan
 from runner.cli import launching, output
@@ -34,7 +35,6 @@ runner launch opencode --dry-run
 runner launch continue --config
 runner launch continue --restore
 """
-_HIDDEN = "********"
 
 
 def command(
@@ -180,10 +180,10 @@ def _list(machine: Machine, as_json: bool) -> None:
 
 
 def _show(todo: Plan, name: str, target: Target, config: bool, as_json: bool) -> None:
-    """The plan, with the API key left out."""
+    """The plan, with the API key and the secrets of others left out."""
 
     def hidden(text: str) -> str:
-        return text.replace(target.key, _HIDDEN) if target.key else text
+        return text.replace(target.key, HIDDEN) if target.key else text
 
     environment = {key: hidden(value) for key, value in todo.environment.items()}
     if as_json:
@@ -196,7 +196,7 @@ def _show(todo: Plan, name: str, target: Target, config: bool, as_json: bool) ->
                         "path": str(write.path),
                         "new": write.before is None,
                         "changes": write.is_change,
-                        "content": hidden(write.after.decode()),
+                        "content": hidden(write.content()),
                     }
                     for write in todo.writes
                 ],
