@@ -172,6 +172,18 @@ def test_the_key_goes_by_the_environment(launch: Callable[..., Any], daemon: Fak
     assert "s3cret" not in exports.stdout
 
 
+def test_a_dry_run_shows_no_secret_of_others(launch: Callable[..., Any], home: Path) -> None:
+    path = home / ".claude" / "settings.json"
+    path.parent.mkdir()
+    path.write_text('{\n  "env": {\n    "ANTHROPIC_AUTH_TOKEN": "sk-corp",\n    "GITHUB_TOKEN": "ghp_mine"\n  }\n}\n')
+    for flags in ([], ["--json"]):
+        shown = launch("claude", "--dry-run", "--config", *flags).stdout
+        assert "GITHUB_TOKEN" in shown
+        assert "sk-corp" not in shown
+        assert "ghp_mine" not in shown
+    assert "ghp_mine" in path.read_text()
+
+
 def test_config_and_restore(launch: Callable[..., Any], home: Path) -> None:
     path = home / ".claude" / "settings.json"
     path.parent.mkdir()
@@ -233,6 +245,11 @@ def test_a_model_that_is_not_here_is_pulled(launch: Callable[..., Any], daemon: 
     del daemon.models["tiny:latest"]
     assert "'tiny', which Codex used last, isn't here any more" in launch("codex").stderr
     assert 'model = "coder"' in (home / ".codex" / "runner.config.toml").read_text()
+
+
+def test_a_model_that_is_nowhere_is_named_with_its_neighbours(launch: Callable[..., Any], home: Path) -> None:
+    installed(home, "codex")
+    assert "(did you mean demo:latest?)" in launch("codex", "--model", "denmo", check=1).stderr
 
 
 def test_no_model_will_do(launch: Callable[..., Any], daemon: FakeDaemon, home: Path) -> None:
