@@ -79,6 +79,8 @@ def _undoing(ledger: Ledger, record: Record, force: bool) -> tuple[Record, bytes
     """What a file is to hold again (None: it goes), and how that is called."""
     path = Path(record.path)
     now = read(path)
+    if ledger.owns(path):  # whatever the assistant made of it
+        return record, None, "removed"
     before = None if record.backup is None else ledger.kept(record.backup)
     if now == before:
         return record, before, "unchanged"

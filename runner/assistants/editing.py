@@ -52,6 +52,11 @@ def decoded(content: bytes) -> str:
         raise Unreadable(f"line {line}: it is not UTF-8") from None
 
 
+def parsed(text: str, form: Format) -> Any:
+    """Its data; None for a text that holds none. Raises Unreadable."""
+    return _EDITORS[form].parse(_split(text)[1])
+
+
 def applied(text: str, form: Format, settings: Sequence[Setting]) -> tuple[str, list[Change]]:
     """The text with everything set, and what that changed. Raises Unreadable and Clash; nothing in part."""
     mark, text = _split(text)
@@ -73,14 +78,14 @@ def applied(text: str, form: Format, settings: Sequence[Setting]) -> tuple[str, 
 
 
 def undone(text: str, form: Format, changes: Sequence[Change]) -> str:
-    """The text without what the changes put there. What replaced a value gives it back, unless another stands there
-    now; containers that were made are taken away when nothing else is in them. Raises Unreadable and Clash."""
+    """The text without what the changes put there. What replaced a value gives it back. A value that is another by now
+    stays; containers that were made are taken away when nothing else is in them. Raises Unreadable and Clash."""
     mark, text = _split(text)
     editor = _EDITORS[form]
     data = editor.parse(text)
     for change in reversed(changes):
         now = places.found(data, change.at)
-        if now is places.ABSENT or (change.replaced and now != change.value):
+        if now is places.ABSENT or _is_another(now, change):
             continue
         if change.replaced:
             text, data = editor.put(text, change.at, change.old), places.put(data, change.at, change.old)
@@ -94,18 +99,27 @@ def undone(text: str, form: Format, changes: Sequence[Change]) -> str:
     return mark + text
 
 
+def _is_another(now: Any, change: Change) -> bool:
+    """True for a value that somebody else put there. Of an entry that is Runner's own, what was added is too."""
+    is_entry = isinstance(now, dict | list) and isinstance(change.value, dict | list)
+    return bool(now != change.value) and (change.replaced or not is_entry)
+
+
 def _of_note(container: Any, key: Key) -> bool:
     """False when nothing is left in it but what it is found by."""
     return bool(container) and container != key
 
 
 def merged(before: Sequence[Change], after: Sequence[Change]) -> list[Change]:
-    """The changes of two runs as one: what stood there is the first's to tell, what was put there the second's."""
+    """The changes of two runs as one: what stood there is the first's to tell, unless somebody put another value there
+    in between; what was put there is the second's."""
     known = {places.written(change.at): change for change in before}
     for change in after:
         name = places.written(change.at)
         first = known.get(name, change)
-        known[name] = Change(change.at, change.value, first.stood, first.old)
+        if not (change.replaced and _is_another(change.old, first)):
+            change = Change(change.at, change.value, first.stood, first.old)
+        known[name] = change
     return list(known.values())
 
 
@@ -118,5 +132,6 @@ def _check(editor: ModuleType, text: str, data: Any, at: Sequence[Key]) -> None:
         ours = editor.parse(text)
     except Unreadable:
         ours = places.ABSENT
-    if ours != (data if data is not None else ours):
+    is_empty = data is None or (ours is None and not data)  # where nothing but comments is left
+    if not is_empty and ours != data:
         raise Clash(f"is written in a way that can't be edited safely at {places.written(at)}")

@@ -35,6 +35,7 @@ class Target:
             "model": self.model,
             "url": self.url,
             "context": self.context,
+            "context_text": str(self.context),
             "output": self.output,
             "output_text": str(self.output),
             "input": self.context - self.output,

@@ -52,6 +52,10 @@ class Ledger:
         self._folder = folder
         self._backups = folder / "backups"
 
+    def owns(self, path: Path) -> bool:
+        """True for a file of Runner's own, which lies in the folder, and which nobody else had."""
+        return path.is_relative_to(self._folder)
+
     def read(self) -> Manifest:
         """What was noted down, or an empty manifest. Raises Unreadable."""
         path = self._folder / _MANIFEST

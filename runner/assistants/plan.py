@@ -13,11 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runner.assistants import fill
-from runner.assistants.editing import Change, Setting, applied, decoded, merged, undone
+from runner.assistants.editing import Change, Setting, applied, decoded, merged, parsed, undone
 from runner.assistants.errors import Clash, Trouble
 from runner.assistants.fill import Target
 from runner.assistants.knowledge import Assistant, File, Step
 from runner.assistants.ledger import Manifest, Record, digest
+from runner.assistants.masking import masked
 from runner.assistants.paths import Machine
 
 Read = Callable[[Path], bytes | None]
@@ -43,12 +44,19 @@ class Write:
         """False where the file is already as it should be."""
         return self.before != self.after
 
+    def content(self) -> str:
+        """What it is to hold, with the secrets masked."""
+        return self._masked(self.after.decode())
+
     def difference(self) -> str:
-        """The change as a unified diff."""
+        """The change as a unified diff, with the secrets masked."""
         old = [] if self.before is None else self.before.decode("utf-8", "replace").splitlines(keepends=True)
         new = self.after.decode("utf-8", "replace").splitlines(keepends=True)
         rows = difflib.unified_diff(old, new, "/dev/null" if self.before is None else str(self.path), str(self.path))
-        return "".join(row if row.endswith("\n") else row + "\n" for row in rows)
+        return self._masked("".join(row if row.endswith("\n") else row + "\n" for row in rows))
+
+    def _masked(self, text: str) -> str:
+        return masked(text, *(parsed(decoded(held or b""), self.file.format) for held in (self.before, self.after)))
 
 
 @dataclass(frozen=True, slots=True)

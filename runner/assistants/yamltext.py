@@ -50,24 +50,33 @@ def put(text: str, at: Sequence[Key], value: Any, first: bool = False) -> str:
 def drop(text: str, at: Sequence[Key]) -> str:
     """The text without what stands at that place. Raises Unreadable and Clash."""
     data, node = parse(text), yaml.compose(text, Loader=yaml.SafeLoader)
-    steps: list[tuple[yaml.CollectionNode, tuple[yaml.Node, ...], Key]] = []
+    steps: list[tuple[yaml.CollectionNode, tuple[yaml.Node, ...]]] = []
     for key in at:
         if data is None or not isinstance(node, yaml.CollectionNode):
             return text
         inner = _child(node, data, key)
         if inner is None:
             return text
-        steps.append((node, inner, key))
+        steps.append((node, inner))
         data, node = data[places.child(data, key)], inner[-1]
-    owner, pair, key = steps[-1]
-    if owner.flow_style or len(owner.value) == 1:
-        rest = places.dropped(parse(text), at)
-        above = at[:-1]
-        if not above:
-            return "{}\n" if isinstance(key, str) else "[]\n"
-        return put(text, above, places.found(rest, above))
-    start, end = _lines(text, _begin(text, owner, pair), _end(text, pair[-1]))
-    return text[:start] + text[end:]
+    owner, pair = steps[-1]
+    start, end = (0, 0) if owner.flow_style else _lines(text, _begin(text, owner, pair), _end(text, pair[-1]))
+    cut = text[:start] + text[end:]
+    if not owner.flow_style and len(owner.value) > 1:
+        return cut
+    whole, above = parse(text), at[:-1]
+    left = places.found(places.dropped(whole, at), above)
+    # The last one of its container: without its lines there is none, and comments in it stay.
+    if not owner.flow_style and _reads_as(cut, places.put(whole, above, None)):
+        return put(cut, above, left) if above else cut
+    return put(text, above, left) if above else _dumped(left)
+
+
+def _reads_as(text: str, data: Any) -> bool:
+    try:
+        return bool(parse(text) == data)
+    except Unreadable:
+        return False
 
 
 def _child(node: yaml.CollectionNode, data: Any, key: Key) -> tuple[yaml.Node, ...] | None:

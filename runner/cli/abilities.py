@@ -1,21 +1,26 @@
 """What a model can do, by its name. It is pulled first when it isn't there.
 
-For `run`, and for a chat that goes on with another model. Knows nothing of what is asked then.
+For `run`, `launch`, and for a chat that goes on with another model. Knows nothing of what is asked then.
 """
 
 from __future__ import annotations
 
 import re
 
-from runner.cli.client import Client
+from runner.cli.client import Client, Json
 from runner.cli.failures import Failure, Refused
 from runner.cli.transfer import pull
 
 
 def of(client: Client, model: str) -> list[str]:
     """Its abilities: completion, vision, tools, thinking, embedding... Raises Failure when it is nowhere."""
+    return list(shown(client, model).get("capabilities") or ())
+
+
+def shown(client: Client, model: str) -> Json:
+    """What the daemon knows of it. Raises Failure when it is nowhere, with the names that are near."""
     try:
-        return list(client.post("/api/show", {"model": model}).get("capabilities") or ())
+        return client.post("/api/show", {"model": model})
     except Refused as absent:
         if absent.status != 404:
             raise
@@ -24,7 +29,7 @@ def of(client: Client, model: str) -> list[str]:
         except Failure as failure:
             failure.message += _meant(absent.message, failure.message)
             raise
-    return list(client.post("/api/show", {"model": model}).get("capabilities") or ())
+    return client.post("/api/show", {"model": model})
 
 
 def only_embeds(abilities: list[str]) -> bool:

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runner.assistants.fill import Target
-from runner.cli import output
+from runner.cli import abilities, output
 from runner.cli.client import Client, Json
 from runner.cli.failures import Exit, Failure, Refused
-from runner.cli.transfer import pull
 from runner.config import Settings
 
 PLACEHOLDER = "MODEL"  # in a dry run that nobody named a model for
@@ -35,7 +34,7 @@ def target(client: Client, settings: Settings, needs: Needs, named: str | None, 
     A named model that isn't there is pulled.
     """
     if named is not None:
-        return _served(client, settings, named, _shown(client, named))
+        return _served(client, settings, named, abilities.shown(client, named))
     if last:
         try:
             return _served(client, settings, last, client.post("/api/show", {"model": last}))
@@ -76,16 +75,6 @@ def trained(client: Client, model: str) -> int:
     return _trained(client.post("/api/show", {"model": model}))
 
 
-def _shown(client: Client, model: str) -> Json:
-    try:
-        return client.post("/api/show", {"model": model})
-    except Refused as absent:
-        if absent.status != 404:
-            raise
-    pull(client, model)
-    return client.post("/api/show", {"model": model})
-
-
 def _choice(client: Client, needs: Needs) -> str:
     """A loaded model that will do, else the largest installed one; the demo never does."""
     installed = client.get("/api/tags").get("models") or []
@@ -101,15 +90,15 @@ def _choice(client: Client, needs: Needs) -> str:
 
 
 def _fits(model: Json, needs: Needs) -> bool:
-    abilities = model.get("capabilities") or ()
+    can = model.get("capabilities") or ()
     is_demo = str(model.get("name")).partition(":")[0] == _DEMO
-    return "completion" in abilities and ("tools" in abilities or not needs.tools) and not is_demo
+    return "completion" in can and ("tools" in can or not needs.tools) and not is_demo
 
 
 def _served(client: Client, settings: Settings, model: str, shown: Json) -> Target:
-    abilities = shown.get("capabilities") or ()
-    if "completion" not in abilities:
-        raise Failure(f"{model!r} can't chat: it can {', '.join(map(str, abilities)) or 'do nothing'}", Exit.USAGE)
+    can = shown.get("capabilities") or ()
+    if "completion" not in can:
+        raise Failure(f"{model!r} can't chat: it can {', '.join(map(str, can)) or 'do nothing'}", Exit.USAGE)
     context = _context(client, settings, model, shown)
     return Target(
         model,
@@ -117,9 +106,9 @@ def _served(client: Client, settings: Settings, model: str, shown: Json) -> Targ
         context,
         _output(context, str(shown.get("parameters") or "")),
         settings.api_key,
-        tools="tools" in abilities,
-        vision="vision" in abilities,
-        thinking="thinking" in abilities,
+        tools="tools" in can,
+        vision="vision" in can,
+        thinking="thinking" in can,
     )
 
 

@@ -13,8 +13,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from runner.assistants import jsonc, places, toml, yamltext
-from runner.assistants.editing import Setting, applied, undone
+from runner.assistants.editing import Setting, applied, merged, undone
 from runner.assistants.errors import Clash, Unreadable
+from runner.assistants.knowledge import Format
 
 NAMES = st.sampled_from(["a", "b", "name", "models", "x y", "é", "env"])
 SCALARS = (
@@ -194,3 +195,51 @@ def test_yaml_that_refers_to_itself_is_left() -> None:
     with pytest.raises(Clash):
         applied(text, "yaml", [Setting(["models", {"name": "X"}, "name"], "Y")])
     assert yamltext.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a sample\n#model: x\n\n## Option\n#dark-mode: true\n",
+        "---\n# a sample\n",
+        "",
+        "models:\n  # mine are to come\nrules: [brief]\n",
+    ],
+)
+def test_yaml_of_nothing_but_comments_comes_back(text: str) -> None:
+    """Also those that were written while ours stood there."""
+    at: list[Any] = ["models", {"name": "R"}] if "models" in text else ["model"]
+    new = {"name": "R"} if "models" in text else "ours"
+    once, changes = applied(text, "yaml", [Setting(at, new)])
+    back = undone(once + "# later\n", "yaml", changes)
+    assert back.replace("models: []", "models:") == text + "# later\n"
+
+
+def test_comments_in_a_container_that_is_ours_alone_now_stay() -> None:
+    text = "deep:\n  # one\n  mine: 1\n  # two\nz: 1\n"
+    once, changes = applied(text, "yaml", [Setting(["deep", "ours"], 2)])
+    assert undone(once.replace("  mine: 1\n", ""), "yaml", changes) == text.replace("deep:", "deep: {}").replace(
+        "  mine: 1\n", ""
+    )
+
+
+@pytest.mark.parametrize(("form", "text"), [("json", '{"a": 1}'), ("yaml", "a: 1\n"), ("toml", "a = 1\n")])
+def test_another_value_than_ours_stays(form: Format, text: str) -> None:
+    """Whoever put it there did so after us; of an entry of ours all goes."""
+    once, changes = applied(text, form, [Setting(["url"], "ours"), Setting(["entry"], {"x": "ours"})])
+    changed = once.replace("ours", "theirs")
+    read = {"json": jsonc, "yaml": yamltext, "toml": toml}[form].parse
+    assert read(undone(changed, form, changes)) == {"a": 1, "url": "theirs"}
+    assert read(undone(once, form, changes)) == {"a": 1}
+
+
+@pytest.mark.parametrize("old", [None, "first"])
+def test_what_was_set_between_two_runs_is_what_comes_back(old: str | None) -> None:
+    start = "{}" if old is None else json.dumps({"url": old})
+    once, first = applied(start, "json", [Setting(["url"], "ours")])
+    twice, second = applied(once.replace("ours", "theirs"), "json", [Setting(["url"], "ours again")])
+    assert jsonc.parse(undone(twice, "json", merged(first, second))) == {"url": "theirs"}
+    _, third = applied(twice, "json", [Setting(["url"], "ours again")])
+    assert jsonc.parse(undone(twice, "json", merged(merged(first, second), third))) == {"url": "theirs"}
+    _, unchanged = applied(once, "json", [Setting(["url"], "ours again")])
+    assert jsonc.parse(undone(twice, "json", merged(first, unchanged))) == jsonc.parse(start)

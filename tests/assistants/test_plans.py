@@ -109,11 +109,22 @@ def test_what_a_launch_adds_leaves_all_else_as_it_is(name: str, tmp_path: Path) 
     applied(tmp_path, name, config=False)
     for path, content in files.items():
         rows = path.read_text(encoding="utf-8").splitlines()
-        if name != "cline":  # whose one place for such servers is taken
-            missing = [
-                row for row in content.decode().splitlines() if not any(row.rstrip(",") in each for each in rows)
-            ]
-            assert [row for row in missing if '"customModels"' not in row and '"modelProviders"' not in row] == []
+        missing = [row for row in content.decode().splitlines() if not any(row.rstrip(",") in each for each in rows)]
+        assert [row for row in missing if '"customModels"' not in row and '"modelProviders"' not in row] == []
+
+
+def test_what_an_assistant_makes_of_a_file_of_runners_own_is_nothing_to_keep(tmp_path: Path) -> None:
+    """Cline writes to the settings that it is given; its own aren't touched."""
+    files = kept(tmp_path, "cline")
+    plan = applied(tmp_path, "cline", config=False)
+    own = Path(plan.environment["CLINE_PROVIDER_SETTINGS_PATH"])
+    (provider,) = data(own)["providers"].values()
+    assert provider["settings"]["baseUrl"] == f"{TARGET.url}/v1"
+    assert data(own.with_name("models.json"))["providers"]["openai-compatible"]["models"].keys() == {TARGET.model}
+    own.write_text(own.read_text().replace("manual", "theirs"))
+    assert {each.how for each in restore(ledger(tmp_path, "cline"))} == {"removed"}
+    assert not own.exists()
+    assert {path: path.read_bytes() for path in files} == files
 
 
 @pytest.mark.parametrize("name", sorted(KEPT))
@@ -188,6 +199,24 @@ def test_links_are_followed_and_modes_kept(tmp_path: Path) -> None:
     restore(ledger(tmp_path, "claude"))
     assert path.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
+
+
+def test_a_value_that_was_set_after_runner_stays(tmp_path: Path) -> None:
+    """With --force, and in the backup of a second --config."""
+    path = tmp_path / ".aider.conf.yml"
+    sample = "# a sample of all that can be set\n#model: x\n"
+    path.write_text(sample, encoding="utf-8")
+    applied(tmp_path, "aider")
+    path.write_text(path.read_text().replace("weak-model: openai/qwen3:8b", "weak-model: gpt-4o"), encoding="utf-8")
+    changed = path.read_bytes()
+    restore(ledger(tmp_path, "aider"), force=True)
+    assert path.read_text() == sample + "weak-model: gpt-4o\n"
+    path.write_text(sample, encoding="utf-8")
+    applied(tmp_path, "aider")
+    path.write_bytes(changed)
+    applied(tmp_path, "aider", OTHER)
+    assert restore(ledger(tmp_path, "aider"))[-2].how == "exact"
+    assert path.read_text() == sample + "weak-model: gpt-4o\n"
 
 
 def test_backups_are_few(tmp_path: Path) -> None:

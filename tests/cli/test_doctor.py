@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from runner import __version__
+from runner.assistants.fill import Target
+from runner.assistants.knowledge import load, names
+from tests.assistants.homes import applied
 from tests.cli.command_line import CommandLine
 from tests.cli.fake_daemon import FakeDaemon
 
@@ -161,3 +164,61 @@ def test_config_reload_and_what_waits(daemon: FakeDaemon, runner: CommandLine) -
     said = runner("config").stderr
     assert "models: waits" in said
     assert "it is odd" in said
+
+
+@pytest.fixture
+def configured(tmp_path: Path, examined: FakeDaemon, runner: CommandLine) -> dict[str, str]:
+    """The environment of a home whose every assistant was pointed at Runner with --config."""
+    for name in names():
+        applied(tmp_path, name, Target("coder", f"http://{runner.host}", 65536, 8192))
+    return {"HOME": str(tmp_path), "RUNNER_HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}
+
+
+def of_assistants(runner: CommandLine, **env: str) -> list[dict[str, str]]:
+    said = json.loads(runner("doctor", "--json", **env).stdout)["findings"]
+    return [each for each in said if each["check"] == "assistants"]
+
+
+def test_assistants_that_lead_to_runner(configured: dict[str, str], runner: CommandLine) -> None:
+    told = of_assistants(runner, **configured)
+    assert {each["state"] for each in told} == {"ok"}
+    with_files = {load(name).title for name in names() if load(name).files}
+    assert {each["said"].partition("'s settings")[0] for each in told} == with_files
+    here = runner.host.replace("127.0.0.1", "localhost")
+    assert {each["state"] for each in of_assistants(runner, **configured, RUNNER_HOST=here)} == {"ok"}
+
+
+def test_assistants_that_point_elsewhere(configured: dict[str, str], runner: CommandLine, alone: CommandLine) -> None:
+    """After a change of Runner's port, after one of its key, and of a file that somebody changed."""
+    told = of_assistants(alone, **configured)
+    assert len(told) == sum(bool(load(name).files) for name in names())
+    for each in told:
+        assert each["state"] == "warn"
+        assert alone.host in each["said"]
+        assert each["advice"].startswith("`runner launch ")
+    keyed = {each["said"]: each["state"] for each in of_assistants(runner, **configured, RUNNER_API_KEY="s3cret")}
+    path = Path(configured["HOME"]) / ".claude" / "settings.json"
+    assert keyed[f"{path} doesn't give Claude Code the API key of Runner"] == "warn"
+    assert "s3cret" not in str(keyed)
+    assert sum("Codex" in said and "the API key" in said for said in keyed) == 1
+    path.write_text(path.read_text().replace(f"http://{runner.host}", "https://me:pw@corp.example"))
+    (wrong,) = (each for each in of_assistants(runner, **configured) if each["state"] != "ok")
+    assert wrong["said"] == (
+        f"{path} sends Claude Code to https://corp.example:443, not to Runner at http://{runner.host}"
+    )
+    path.write_text("{")
+    (wrong,) = (each for each in of_assistants(runner, **configured) if each["state"] != "ok")
+    assert f"{path}: line 1" in wrong["said"]
+
+
+def test_settings_of_claude_that_outweigh_the_shell(examined: FakeDaemon, runner: CommandLine, tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "RUNNER_HOME": str(tmp_path / "runner")}
+    path = tmp_path / ".claude" / "settings.json"
+    path.parent.mkdir()
+    for text in ("{}", '{"env": []}', f'{{"env": {{"ANTHROPIC_BASE_URL": "http://{runner.host}/"}}}}'):
+        path.write_text(text)
+        assert of_assistants(runner, **home) == []
+    path.write_text('{"env": {"ANTHROPIC_BASE_URL": "https://corp.example"}}')
+    (told,) = of_assistants(runner, **home)
+    assert told["state"] == "warn"
+    assert told["said"].startswith(f"{path} sends Claude Code to https://corp.example:443, whatever ANTHROPIC_BASE_URL")

@@ -89,19 +89,60 @@ def test_a_launch(launch: Callable[..., Any], daemon: FakeDaemon, home: Path) ->
     assert done.stdout == "at work\n"
     assert "Claude Code gets 'coder'; --model takes another" in done.stderr
     seen = json.loads(told.read_text())
-    assert seen["argv"][1:] == ["--model", "coder", "-p", "two words"]
+    own = home / "runner" / "state" / "launch" / "claude" / "settings.json"
+    assert seen["argv"][1:] == ["--settings", str(own), "--model", "coder", "-p", "two words"]
     env = seen["env"]
     assert env["ANTHROPIC_BASE_URL"] == f"http://{daemon.address}"
     assert {env[f"ANTHROPIC_DEFAULT_{kind}_MODEL"] for kind in ("OPUS", "SONNET", "HAIKU", "FABLE")} == {"coder"}
     assert env["CLAUDE_CODE_ATTRIBUTION_HEADER"] == "0"
     assert env["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "65536"
     assert env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "16384"
-    assert not (home / ".claude").exists(), "a launch of it needs no file"
+    assert not (home / ".claude").exists(), "a launch of it needs no file of its own"
     rows = {row["name"]: row for row in json.loads(launch("--json").stdout)}
     assert rows["claude"]["model"] == "coder"
     assert rows["claude"]["installed"] == str(home / "bin" / "claude")
     assert not rows["claude"]["configured"]
     assert rows["codex"]["installed"] is None
+
+
+def test_claude_is_sent_to_runner_whatever_its_settings_say(launch: Callable[..., Any], home: Path) -> None:
+    """`env` of its settings outweighs the environment; the file that it is started with outweighs both."""
+    told = installed(home, "claude", "sys.exit(0)")
+    theirs = home / ".claude" / "settings.json"
+    theirs.parent.mkdir()
+    theirs.write_text('{"env": {"ANTHROPIC_BASE_URL": "https://corp.example", "CLAUDE_CODE_USE_BEDROCK": "1"}}')
+    before = theirs.read_bytes()
+    launch("claude", RUNNER_API_KEY="s3cret")
+    seen = json.loads(told.read_text())
+    own = Path(seen["argv"][seen["argv"].index("--settings") + 1])
+    env = json.loads(own.read_text())["env"]
+    assert all(isinstance(value, str) for value in env.values())
+    assert {name: seen["env"][name] for name in env if name in seen["env"]}.items() <= env.items()
+    assert env["ANTHROPIC_BASE_URL"] == seen["env"]["ANTHROPIC_BASE_URL"]
+    assert env["CLAUDE_CODE_USE_BEDROCK"] == ""
+    assert env["ANTHROPIC_AUTH_TOKEN"] == "s3cret"
+    assert "s3cret" not in " ".join(seen["argv"])
+    assert stat.S_IMODE(own.stat().st_mode) == 0o600
+    assert theirs.read_bytes() == before
+    assert [row["changed"] for row in json.loads(launch("--json").stdout) if row["name"] == "claude"] == [[]]
+    assert "nothing to put back" in launch("claude", "--restore").stderr
+    assert theirs.read_bytes() == before
+
+
+def test_a_launch_with_another_model_than_the_configured_one(
+    launch: Callable[..., Any], daemon: FakeDaemon, home: Path
+) -> None:
+    told = installed(home, "claude", "sys.exit(0)")
+    daemon.models["other:latest"] = ["completion", "tools"]
+    launch("claude", "--config", "--model", "coder")
+    configured = (home / ".claude" / "settings.json").read_bytes()
+    launch("claude", "--model", "other")
+    argv = json.loads(told.read_text())["argv"]
+    env = json.loads(Path(argv[argv.index("--settings") + 1]).read_text())["env"]
+    models = {name: value for name, value in env.items() if name.endswith("MODEL")}
+    assert set(json.loads(configured)["env"]) <= set(env), "none is left to what is configured"
+    assert set(models.values()) == {"other"}
+    assert (home / ".claude" / "settings.json").read_bytes() == configured
 
 
 def test_what_would_interfere_is_taken_away(launch: Callable[..., Any], home: Path) -> None:
@@ -129,6 +170,18 @@ def test_the_key_goes_by_the_environment(launch: Callable[..., Any], daemon: Fak
     exports = launch("goose", "--config", RUNNER_API_KEY="s3cret")
     assert 'export OPENAI_API_KEY="$RUNNER_API_KEY"\n' in exports.stdout
     assert "s3cret" not in exports.stdout
+
+
+def test_a_dry_run_shows_no_secret_of_others(launch: Callable[..., Any], home: Path) -> None:
+    path = home / ".claude" / "settings.json"
+    path.parent.mkdir()
+    path.write_text('{\n  "env": {\n    "ANTHROPIC_AUTH_TOKEN": "sk-corp",\n    "GITHUB_TOKEN": "ghp_mine"\n  }\n}\n')
+    for flags in ([], ["--json"]):
+        shown = launch("claude", "--dry-run", "--config", *flags).stdout
+        assert "GITHUB_TOKEN" in shown
+        assert "sk-corp" not in shown
+        assert "ghp_mine" not in shown
+    assert "ghp_mine" in path.read_text()
 
 
 def test_config_and_restore(launch: Callable[..., Any], home: Path) -> None:
@@ -192,6 +245,11 @@ def test_a_model_that_is_not_here_is_pulled(launch: Callable[..., Any], daemon: 
     del daemon.models["tiny:latest"]
     assert "'tiny', which Codex used last, isn't here any more" in launch("codex").stderr
     assert 'model = "coder"' in (home / ".codex" / "runner.config.toml").read_text()
+
+
+def test_a_model_that_is_nowhere_is_named_with_its_neighbours(launch: Callable[..., Any], home: Path) -> None:
+    installed(home, "codex")
+    assert "(did you mean demo:latest?)" in launch("codex", "--model", "denmo", check=1).stderr
 
 
 def test_no_model_will_do(launch: Callable[..., Any], daemon: FakeDaemon, home: Path) -> None:

@@ -58,6 +58,9 @@ def _findings(host: str | None) -> Iterator[Finding]:
     yield from _of_runner(settings, problem)
     yield from of_installation()
     yield from of_shell(Client(settings.host, None).address)
+    from runner.cli.doctor.assistants import of_assistants  # here: what is behind it takes its time to import
+
+    yield from of_assistants(settings)
 
 
 def _of_runner(settings: Settings, problem: str | None) -> Iterator[Finding]:

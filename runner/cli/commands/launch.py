@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -17,6 +18,7 @@ from runner.assistants.errors import Trouble, Unknown
 from runner.assistants.fill import Target
 from runner.assistants.knowledge import Assistant, load, names
 from runner.assistants.ledger import Ledger
+from runner.assistants.masking import HIDDEN
 from runner.assistants.paths import Machine, this_machine
 from runner.assistants.plan import Plan, Write, plan
 from runner.cli import launching, output
@@ -33,7 +35,6 @@ runner launch opencode --dry-run
 runner launch continue --config
 runner launch continue --restore
 """
-_HIDDEN = "********"
 
 
 def command(
@@ -73,7 +74,7 @@ def command(
     with _troubles():
         assistant, ledger = load(name), Ledger(machine.state / name)
         if undo:
-            _restore(assistant, ledger, force, as_json)
+            _restore(assistant, ledger, machine, force, as_json)
             return
         if not (config or dry_run) and machine.program(assistant.commands, assistant.paths) is None:
             raise _missing(assistant)
@@ -150,7 +151,9 @@ def _list(machine: Machine, as_json: bool) -> None:
                 "title": assistant.title,
                 "installed": machine.program(assistant.commands, assistant.paths),
                 "configured": manifest.configured and bool(manifest.files),
-                "changed": [record.path for record in manifest.files],
+                "changed": [
+                    record.path for record in manifest.files if not Path(record.path).is_relative_to(machine.state)
+                ],
                 "model": manifest.model or None,
                 "context": assistant.context,
                 "tools": assistant.tools,
@@ -177,10 +180,10 @@ def _list(machine: Machine, as_json: bool) -> None:
 
 
 def _show(todo: Plan, name: str, target: Target, config: bool, as_json: bool) -> None:
-    """The plan, with the API key left out."""
+    """The plan, with the API key and the secrets of others left out."""
 
     def hidden(text: str) -> str:
-        return text.replace(target.key, _HIDDEN) if target.key else text
+        return text.replace(target.key, HIDDEN) if target.key else text
 
     environment = {key: hidden(value) for key, value in todo.environment.items()}
     if as_json:
@@ -193,7 +196,7 @@ def _show(todo: Plan, name: str, target: Target, config: bool, as_json: bool) ->
                         "path": str(write.path),
                         "new": write.before is None,
                         "changes": write.is_change,
-                        "content": hidden(write.after.decode()),
+                        "content": hidden(write.content()),
                     }
                     for write in todo.writes
                 ],
@@ -263,8 +266,8 @@ _WAYS = {
 }
 
 
-def _restore(assistant: Assistant, ledger: Ledger, force: bool, as_json: bool) -> None:
-    done = restore(ledger, force)
+def _restore(assistant: Assistant, ledger: Ledger, machine: Machine, force: bool, as_json: bool) -> None:
+    done = [each for each in restore(ledger, force) if not Path(each.path).is_relative_to(machine.state)]
     if as_json:
         output.data([{"path": each.path, "how": each.how} for each in done])
     elif not done:

@@ -52,12 +52,12 @@ def clients(address: Address, environ: Mapping[str, str]) -> Iterator[Finding]:
         whose = _KINDS.get(name, "OpenAI's")
         want = f"{address.url}{path}"
         fix = f"for Runner: export {name}={want}; for none: unset {name}"
-        there = _place(given, name)
+        there = place_of(given, name)
         if there is None:
             yield Finding("clients", "warn", f"{name} is no address: {whose} clients will fail", fix)
             continue
         host, port, below, shown = there
-        if not _is_same(host, port, address):
+        if not is_same(host, port, address):
             said = f"{name} sends {whose} clients to {shown}, not to Runner at {address.url}"
             yield Finding("clients", "warn", said, fix)
         elif below.rstrip("/") != path:
@@ -66,8 +66,8 @@ def clients(address: Address, environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("clients", "ok", f"{name} sends {whose} clients to Runner")
 
 
-def _place(given: str, name: str) -> tuple[str, int, str, str] | None:
-    """Host, port and path of what was given, and how to show it: without a password."""
+def place_of(given: str, name: str = "") -> tuple[str, int, str, str] | None:
+    """Host, port and path of what was given, and how to show it: without a password. None for what is no address."""
     try:
         parts = urlsplit(given if "://" in given else f"http://{given}")
         port = parts.port
@@ -81,7 +81,8 @@ def _place(given: str, name: str) -> tuple[str, int, str, str] | None:
     return host, port, parts.path, f"{parts.scheme}://{Address(host, port)}{parts.path}"
 
 
-def _is_same(host: str, port: int, address: Address) -> bool:
+def is_same(host: str, port: int, address: Address) -> bool:
+    """True where both are one place: this machine has several names."""
     if port != address.port:
         return False
     return host == address.host or (_is_here(host) and _is_here(address.host))
