@@ -214,7 +214,7 @@ def _show(todo: Plan, name: str, target: Target, config: bool, as_json: bool) ->
         return
     if environment:
         output.line("Would set")
-        output.line("".join(f"  {key}={value}\n" for key, value in environment.items()))
+        output.line("".join(f"  {key}={shlex.quote(value)}\n" for key, value in environment.items()))
     if todo.unset:
         output.line("Would unset")
         output.line("".join(f"  {key}\n" for key in todo.unset))
@@ -242,6 +242,11 @@ def _configured(assistant: Assistant, todo: Plan, target: Target, machine: Machi
     if not todo.writes and not as_json:
         output.say(f"{assistant.title} keeps this in no file; set it where you start it:")
         output.write("".join(_exports(todo)))
+    if not as_json:
+        if todo.writes:
+            output.say(f"{assistant.title} uses {target.model} from now on")
+        if machine.program(assistant.commands, assistant.paths) is None:
+            output.say(f"Note: {_missing(assistant).message}")
     if assistant.config_note:
         output.say(f"{assistant.title}: {assistant.config_note}")
 
@@ -260,7 +265,7 @@ def _exports(todo: Plan) -> Iterator[str]:
 
 _WAYS = {
     "exact": "{path} is as it was",
-    "removed": "{path} is gone: it wasn't there before",
+    "removed": "Removed {path}, which Runner had made",
     "taken out": "{path} has nothing of Runner's any more; what was changed since stays",
     "unchanged": "{path} was as before already",
 }
