@@ -108,3 +108,26 @@ def test_a_call_and_its_answer(
     assert launched(daemon, repository, folder, tried.name, "--restore", "--force").status == 0
     rows = json.loads(launched(daemon, repository, folder, "--json").out)
     assert [row["changed"] for row in rows] == [[]] * len(rows)
+
+
+def test_settings_of_the_user_do_not_lead_claude_elsewhere(
+    daemon: Daemon, repository: Path, weights: Path, programs: Callable[[Tried], Path], reference: Reference
+) -> None:
+    """They outweigh the environment that it is started with, and those of the project outweigh the user's."""
+    (claude,) = (tried for tried in TRIED if tried.name == "claude")
+    folder = programs(claude)
+    model = assistants.create_caller(daemon, weights, claude.tool, claude.parameter)
+    elsewhere = {
+        "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
+        "ANTHROPIC_AUTH_TOKEN": "x",
+        "CLAUDE_CODE_USE_BEDROCK": "1",
+    }
+    for settings in (
+        repository.with_name("home") / ".claude/settings.json",
+        repository / ".claude/settings.local.json",
+    ):
+        settings.parent.mkdir(parents=True)
+        settings.write_text(json.dumps({"env": elsewhere}))
+    ran = launched(daemon, repository, folder, "claude", "--model", model, "--", *claude.words)
+    assert ran.status == 0, ran
+    assert reference.text in ran.out, ran
