@@ -28,7 +28,7 @@ REQUEST_ID = web.RequestKey("request_id", str)
 _PASSAGE = web.RequestKey("passage", Passage)
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset({"/health", "/livez", "/metrics", "/readyz"})  # asked every few seconds by supervisors
-_OF_PAGE = frozenset({"/api/ps", "/runner/queue", "/runner/requests"})  # asked every second by the web page
+_LOOKS = frozenset({"/api/ps", "/runner/queue", "/runner/requests"})  # the web page asks every second
 QUEUE_HEADERS: Mapping[str, str] = {
     "X-Runner-Queue-Position": "how many requests were ahead in the queue at arrival",
     "X-Runner-Queue-Estimate-Ms": "how long it would wait, as far as that was known at arrival",
@@ -62,7 +62,7 @@ async def middleware(
         entry = request.get(RECORD)
         if entry is not None:
             request.app[LEDGER].end(entry, status, request.get(FAILED))
-        level = logging.DEBUG if _is_quiet(request) else logging.INFO
+        level = logging.DEBUG if _is_quiet(request, status) else logging.INFO
         note = request.get(NOTE, "")
         spent = 1000 * (time.monotonic() - start)
         if log.isEnabledFor(level):
@@ -72,10 +72,13 @@ async def middleware(
         PASSAGE.reset(opened)
 
 
-def _is_quiet(request: web.Request) -> bool:
-    if request.path in _QUIET:
+def _is_quiet(request: web.Request, status: int) -> bool:
+    """Whether nobody wants to read of it. Over plain HTTP browsers don't say that it is a page that looks."""
+    path = request.path
+    if path in _QUIET or path.startswith("/page/"):
         return True
-    return request.path.startswith("/page/") or ("Sec-Fetch-Site" in request.headers and request.path in _OF_PAGE)
+    is_look = path in _LOOKS or path.startswith("/runner/requests/")
+    return is_look and request.method in ("GET", "HEAD") and status < 400
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
