@@ -1,15 +1,19 @@
-"""What nobody planned: odd addresses and odd numbers."""
+"""What nobody planned: odd addresses and numbers, a key that isn't given, a daemon that is gone."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.benchmarks.daemon import Daemon
 from tests.browser.chromium import Seen
 from tests.browser.speaking import says
+
+KEY = "sk-a-key-of-mishaps"
 
 
 def go(page: Page, view: str) -> None:
@@ -45,3 +49,60 @@ def test_options_take_ordinary_numbers(page: Page, temperature: str, tokens: str
         ask(page, "one")
     body: Any = sent.value.post_data_json
     assert body["options"] == {"temperature": float(temperature), "num_ctx": int(tokens)}
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon that wants a key."""
+    with Daemon(tmp_path / "locked", api_key=KEY) as made:
+        yield made
+
+
+def test_the_question_for_the_key_can_be_put_off(browser: Browser, locked: Daemon) -> None:
+    seen = Seen(expected=["401 (Unauthorized)"])
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        seen.watch(page)
+        page.clock.install()
+        page.goto(locked.url + "/")
+        dialog = page.get_by_role("dialog", name="An API key is needed")
+        dialog.get_by_role("button", name="Cancel").click()
+        enter = page.get_by_role("button", name="Enter the key").locator("visible=true")
+        expect(page.locator("#composer-notice")).to_contain_text("Runner answers only with its API key.")
+        expect(enter).to_have_count(1)
+        for view in ("Models", "Live", "Requests"):
+            go(page, view)
+            dialog.get_by_role("button", name="Cancel").click()
+            expect(page.get_by_role("alert")).to_have_text("Runner answers only with its API key.Enter the key")
+            asked = len(seen.requests)
+            page.clock.run_for(5000)
+            page.evaluate("fetch('/livez').then((answer) => answer.text())")
+            expect(dialog).to_be_hidden()
+            assert [url for url in seen.requests[asked:] if not url.endswith("/livez")] == []
+        enter.click()
+        expect(dialog.get_by_label("API key")).to_be_focused()
+        page.keyboard.type(KEY)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_count(0)
+        expect(page.locator("#requests-none")).to_have_text("No request yet.")
+        page.get_by_role("navigation").get_by_role("link", name="Chat").click()
+        enter.click()
+        expect(page.locator("#model")).to_have_value("demo:latest")
+        expect(page.locator("#prompt")).to_be_focused()
+        assert seen.unexpected == []
+    finally:
+        context.close()
+
+
+def test_a_daemon_that_is_gone_is_said_to_be_once(page: Page, seen: Seen) -> None:
+    """The button keeps its focus while one waits beside it."""
+    seen.expected.append("ERR_FAILED")
+    go(page, "Live")
+    page.route("**/api/ps", lambda route: route.abort())
+    again = page.get_by_role("button", name="Try again")
+    again.focus()
+    for _ in range(3):
+        with page.expect_request("**/api/ps"):
+            pass
+    expect(again).to_be_focused()
