@@ -1,4 +1,4 @@
-"""What nobody planned: odd addresses and numbers, a key that isn't given, a daemon that is gone."""
+"""What nobody planned: odd addresses and numbers, no model, a key that isn't given, a daemon that is gone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from tests.benchmarks.daemon import Daemon
 from tests.browser.chromium import Seen
 from tests.browser.speaking import says
 
+LONG = 60_000
 KEY = "sk-a-key-of-mishaps"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rambling(daemon: Daemon) -> Iterator[None]:
+    """It leaves memory afterwards, or the next page would choose it."""
+    yield
+    daemon.post("/api/generate", {"model": "rambling", "keep_alive": 0, "stream": False})
 
 
 def go(page: Page, view: str) -> None:
@@ -49,6 +57,26 @@ def test_options_take_ordinary_numbers(page: Page, temperature: str, tokens: str
         ask(page, "one")
     body: Any = sent.value.post_data_json
     assert body["options"] == {"temperature": float(temperature), "num_ctx": int(tokens)}
+
+
+def test_without_a_model_nothing_is_lost(page: Page) -> None:
+    says(page, "Words.")
+    ask(page, "one")
+    again = page.get_by_role("button", name="Regenerate")
+    expect(again).to_be_visible()
+    page.route("**/api/tags", lambda route: route.fulfill(json={"models": []}))
+    page.reload()
+    expect(page.locator("#model")).to_have_text("no model installed")
+    page.locator("#chat-list button.title").click()
+    again.click()
+    notice = page.locator("#composer-notice")
+    expect(notice).to_contain_text("There is no model that could answer.")
+    expect(page.locator(".message")).to_have_count(2)
+    page.get_by_role("button", name="New chat").click()
+    ask(page, "two")
+    expect(page.locator("#prompt")).to_have_value("two")
+    notice.get_by_role("link", name="Pull one under Models").click()
+    expect(page.get_by_role("heading", name="Models", level=1)).to_be_visible()
 
 
 @pytest.fixture
@@ -106,3 +134,19 @@ def test_a_daemon_that_is_gone_is_said_to_be_once(page: Page, seen: Seen) -> Non
         with page.expect_request("**/api/ps"):
             pass
     expect(again).to_be_focused()
+
+
+def test_a_chat_whose_request_is_cancelled_says_so(page: Page) -> None:
+    page.locator("#model").select_option("rambling:latest")
+    ask(page, "How do I pull a model?")
+    expect(page.locator(".assistant .body")).to_contain_text("runner", timeout=LONG)
+    go(page, "Requests")
+    page.locator("#request-rows > li").filter(has_text="answering").first.get_by_role("link").click()
+    detail = page.locator("#request-detail")
+    detail.get_by_role("button", name="Cancel this request").click()
+    expect(detail.locator(".state")).to_have_text("cancelled", timeout=LONG)
+    go_chat = page.get_by_role("navigation").get_by_role("link", name="Chat")
+    go_chat.click()
+    expect(page.locator(".assistant").get_by_role("alert")).to_contain_text("cancelled")
+    expect(page.locator(".assistant .body")).to_contain_text("runner")
+    page.wait_for_function("async () => (await (await fetch('/api/ps')).json()).models.every(m => m.running === 0)")
