@@ -78,7 +78,7 @@ def _is_quiet(request: web.Request, status: int) -> bool:
     if path in _QUIET or path.startswith("/page/"):
         return True
     is_polled = path in _POLLED or path.startswith("/runner/requests/")
-    return is_polled and request.method == "GET" and status < 400
+    return is_polled and request.method in ("GET", "HEAD") and status < 400
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

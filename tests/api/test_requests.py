@@ -384,6 +384,27 @@ def test_a_large_body_is_kept_in_its_small_parts() -> None:
 # -- the log
 
 
+@pytest.mark.parametrize("header", [{}, {"Sec-Fetch-Site": "same-origin"}])
+def test_the_pages_looks_do_not_fill_the_log(
+    server: Served, caplog: pytest.LogCaptureFixture, header: dict[str, str]
+) -> None:
+    """They come each second; over plain HTTP from elsewhere nothing tells them from others'."""
+    caplog.set_level("INFO")
+    server.post("/api/chat", {"model": "plain", "messages": HI, "stream": False}, X_Request_Id="kept")
+    for path in ("/api/ps", "/runner/queue", "/runner/requests?limit=9", "/runner/requests/kept"):
+        assert server.ask("GET", path, None, header).status == 200
+    server.ask("GET", "/runner/requests/none", None, header)
+    server.ask("DELETE", "/runner/requests/kept", None, header | {"Content-Type": "application/json"})
+    server.stop()
+    server.join()
+    lines = [record.getMessage() for record in caplog.records if record.name == "runner.api.trace"]
+    assert [" ".join(line.split()[:3]) for line in lines] == [
+        "POST /api/chat 200",
+        "GET /runner/requests/none 404",
+        "DELETE /runner/requests/kept 409",
+    ]
+
+
 def test_the_logs_line_has_it_all_in_fields(server: Served, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     server.post("/api/chat", {"model": "cut", "messages": HI, "stream": False}, X_Request_Id="mine")

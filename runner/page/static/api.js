@@ -35,7 +35,8 @@ async function ask(method, path, body, { signal, id } = {}) {
     }
     if (response.ok) return response;
     const failure = await failureOf(response);
-    if (failure.status !== 401 || !(await askKey(headers.Authorization))) throw failure;
+    if (failure.status !== 401) throw failure;
+    if (!(await askKey(headers.Authorization))) throw new Failure("Runner answers only with its API key.", 401, failure.code);
   }
 }
 

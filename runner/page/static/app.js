@@ -16,8 +16,8 @@ let shown = "";
 /** Shows what the address says; nothing of a view that isn't shown goes on. */
 function route({ isFirst = false } = {}) {
   const [name, ...more] = location.hash.slice(1).split("/");
-  const view = name in TITLES ? name : shown || "chat";
-  const argument = decodeURIComponent(more.join("/"));
+  const view = Object.hasOwn(TITLES, name) ? name : shown || "chat";
+  const argument = decoded(more.join("/"));
   leave?.();
   leave = VIEWS[view]?.(argument) ?? null;
   const isAnother = view !== shown;
@@ -31,6 +31,15 @@ function route({ isFirst = false } = {}) {
   if (view === "chat") find("prompt").focus();
   else if (isAnother && !isFirst) find("main").focus({ preventScroll: true });
   if (isAnother) window.scrollTo(0, 0);
+}
+
+/** As it is where somebody has typed what isn't an encoding. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function colour(theme) {

@@ -2,17 +2,26 @@
 
 import { answer } from "/page/answering.js";
 import { newId } from "/page/api.js";
-import { busy, look, startComposer } from "/page/composer.js";
+import { busy, look, notice, startComposer } from "/page/composer.js";
 import { refresh as refreshChats, startChats } from "/page/chats.js";
 import { announce, find, h } from "/page/dom.js";
 import { Answer, question } from "/page/message.js";
 import { changed, NO_OPTIONS, used } from "/page/options.js";
-import { chosen, select, startPicker } from "/page/picker.js";
-import { preference, prefer, save } from "/page/storage.js";
+import { chosen, refresh as refreshPicker, select, startPicker } from "/page/picker.js";
+import { detach, load, preference, prefer, save, saveLast, watchOthers } from "/page/storage.js";
 
 const IDEAS = ["How do I pull a model?", "How do I stop a model?", "What is a Modelfile?"];
+const PACE = 1500; // ms between two keepings of an answer that is coming
+const NOT_KEPT = {
+  gone: "This chat was deleted and isn't kept any more. A new chat is.",
+  other: "This chat went on in another tab. From here on it is kept as one of its own.",
+  full: "This browser has no room; this chat won't be kept.",
+  broken: "This browser keeps nothing; this chat won't be kept.",
+};
 let talk = empty();
 let stopping = null; // ends the answer that is coming
+let taking = Promise.resolve(); // until the latest answer has ended and is kept
+let warned = ""; // what was said of this chat's keeping
 let isAtEnd = true;
 
 function empty() {
@@ -33,7 +42,9 @@ export function startChat() {
     look();
     welcome();
   });
-  startChats({ open: show, isCurrent: (id) => id === talk.id, fresh: () => show(empty()) });
+  startChats({ open: show, isCurrent: (id) => id === talk.id, fresh: () => show(empty()), stopped });
+  watchOthers(heard);
+  window.addEventListener("pagehide", () => stopping && saveLast(talk));
   find("open-options").addEventListener("click", changeOptions);
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && stopping && !document.querySelector("dialog[open]")) stop();
@@ -65,6 +76,7 @@ function markOptions() {
 function show(conversation) {
   stop();
   talk = conversation;
+  warned = "";
   talk.options = { ...NO_OPTIONS, ...talk.options };
   if (talk.model) select(talk.model);
   find("messages").replaceChildren(...talk.messages.map((message, at) => element(message, at)));
@@ -98,6 +110,7 @@ function element(message, at) {
 
 /** Asks the question at this place anew, in other words if any are given; what followed it is gone. */
 function again(at, text) {
+  if (!chosen()) return noModel(); // before anything is lost
   if (stopping) stop();
   const { content, images } = talk.messages[at];
   talk.messages.length = at;
@@ -109,7 +122,8 @@ function again(at, text) {
 /** Asks, and returns at once: false if nobody can answer. */
 function ask(text, images) {
   const model = chosen();
-  if (!model || stopping) return false;
+  if (!model) return noModel();
+  if (stopping) return false;
   const message = { role: "user", content: text, images };
   if (!talk.messages.length) talk.title = title(text);
   talk.messages.push(message);
@@ -118,17 +132,28 @@ function ask(text, images) {
   prefer("model", model.name);
   talk.model = model.name;
   isAtEnd = true;
-  take(model);
+  taking = take(model);
   return true;
+}
+
+/** Says that nobody can answer, and looks whether somebody can by now. False. */
+function noModel() {
+  notice("There is no model that could answer. ", h("a", { href: "#models", textContent: "Pull one under Models" }));
+  refreshPicker().catch(() => {});
+  return false;
 }
 
 const title = (text) => text.replace(/\s+/g, " ").trim().slice(0, 60) || "Picture";
 
+/** An answer that never came is nothing that the model said. */
+const hasWords = ({ role, content }) => role !== "assistant" || Boolean(content);
+
+/** Gets the answer; done when it is kept. What is shown of it may be made beautiful a moment later. */
 async function take(model) {
   const own = (stopping = new AbortController());
   const conversation = talk;
   const message = { role: "assistant", content: "", thinking: "", model: model.name };
-  const asked = conversation.messages.map(({ role, content, images }) => ({
+  const asked = conversation.messages.filter(hasWords).map(({ role, content, images }) => ({
     role, content, ...(images?.length ? { images: images.map((image) => image.data) } : {}),
   }));
   conversation.messages.push(message);
@@ -140,7 +165,7 @@ async function take(model) {
   shown.wait("…");
   busy(true);
   follow();
-  await keep(conversation);
+  const keeping = keepOn(conversation, own);
   try {
     message.figures = await answer(
       { model: model.name, messages: asked, options: conversation.options,
@@ -160,15 +185,28 @@ async function take(model) {
     if (error.name === "AbortError") message.stopped = true;
     else message.error = error.message;
   }
+  clearTimeout(keeping.timer);
   if (stopping === own) {
     stopping = null;
     busy(false);
   }
   shown.element.classList.remove("coming");
-  await shown.finish({ isNew: true });
+  shown.finish({ isNew: true }).then(follow);
   if (message.stopped) announce("Stopped");
-  follow();
   await keep(conversation);
+}
+
+/** Keeps the question now and what comes every now and then, so that a page that dies takes little with it. */
+function keepOn(conversation, own) {
+  const keeping = { timer: 0 };
+  const turn = async () => {
+    const began = performance.now();
+    await keep(conversation, { isPart: true });
+    const pause = PACE + 10 * (performance.now() - began); // pictures are large
+    if (stopping === own) keeping.timer = setTimeout(turn, pause);
+  };
+  turn().then(refreshChats);
+  return keeping;
 }
 
 function stop() {
@@ -177,18 +215,44 @@ function stop() {
   busy(false);
 }
 
+async function stopped() {
+  stop();
+  await taking;
+}
+
+/** Another tab has kept or deleted a conversation. */
+async function heard({ id, isGone }) {
+  if (id !== talk.id) return refreshChats();
+  if (isGone) {
+    await stopped();
+    return show(empty());
+  }
+  if (stopping || document.querySelector(".message form")) return refreshChats();
+  const found = await load(id).catch(() => null);
+  if (found && id === talk.id && !stopping) show(found);
+}
+
 /** Stays at the end, unless somebody has scrolled up to read. */
 function follow() {
   const thread = find("thread");
   if (isAtEnd) thread.scrollTop = thread.scrollHeight;
 }
 
-async function keep(conversation = talk) {
-  conversation.updated = Date.now();
+/** Keeps a conversation. Where it can't be, that is said once and the conversation goes on. */
+async function keep(conversation = talk, { isPart = false } = {}) {
+  let trouble = "";
   try {
-    await save(conversation);
-  } catch {
-    // A full disk of the browser's: the conversation goes on, and is forgotten with the page.
+    trouble = await save(conversation, { isPart });
+    if (trouble === "other") {
+      detach(conversation);
+      conversation.id = newId();
+      await save(conversation);
+    }
+    if (!isPart || trouble === "other") await refreshChats();
+  } catch (error) {
+    trouble = error?.name === "QuotaExceededError" ? "full" : "broken";
   }
-  await refreshChats();
+  if (conversation !== talk || trouble === warned) return;
+  if (trouble !== "kept") notice(NOT_KEPT[trouble]);
+  warned = trouble;
 }

@@ -7,7 +7,7 @@ import { load, remove, titles } from "/page/storage.js";
 let on = null;
 let fill = null;
 
-/** `open(conversation)`, `fresh()` and `isCurrent(id)` are the chat's. */
+/** `open(conversation)`, `fresh()`, `isCurrent(id)` and `stopped()`, which ends an answer and keeps it, are the chat's. */
 export function startChats(acts) {
   on = acts;
   fill = keyed(find("chat-list"), (row) => row.id, make);
@@ -35,7 +35,8 @@ const close = () => toggle(false);
 
 /** Shows what is kept now. */
 export async function refresh() {
-  const rows = await titles();
+  const rows = await titles().catch(() => null);
+  if (!rows) return;
   find("chats-hint").hidden = rows.length > 0;
   fill(rows);
 }
@@ -44,13 +45,16 @@ function make(row) {
   const opener = h("button", { type: "button", class: "title" });
   const remover = h("button", { type: "button", class: "quiet icon", textContent: "×" });
   opener.addEventListener("click", async () => {
-    const found = await load(row.id);
     close();
+    if (on.isCurrent(row.id)) return find("prompt").focus(); // which may be getting an answer
+    await on.stopped();
+    const found = await load(row.id);
     if (found) on.open(found);
     else refresh();
   });
   remover.addEventListener("click", async () => {
     if (!(await confirmed("Delete this chat?", row.title, "Delete"))) return;
+    if (on.isCurrent(row.id)) await on.stopped();
     await remove(row.id);
     if (on.isCurrent(row.id)) on.fresh();
     else refresh();

@@ -47,9 +47,10 @@ export function busy(is) {
   if (hadFocus) (is ? find("stop") : find("prompt")).focus();
 }
 
-export function notice(words) {
+/** Says something above the box, "" for nothing; `more` are elements that follow the words. */
+export function notice(words, ...more) {
   const place = find("composer-notice");
-  place.textContent = words;
+  place.replaceChildren(words, ...more);
   place.hidden = !words;
 }
 

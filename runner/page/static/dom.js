@@ -50,14 +50,31 @@ export function announce(text) {
   while (spoken.childElementCount > 20) spoken.firstElementChild.remove();
 }
 
+/** What a button that tries again says. */
+export const retryWords = (error) => (error.status === 401 ? "Enter the key" : "Try again");
+
 /** What went wrong, where it went wrong, with a button to try again. */
-export function problem(error, retry, words = "Try again") {
+export function problem(error, retry, words = retryWords(error)) {
   return h(
     "div",
     { class: "problem", role: "alert" },
     h("p", { textContent: error.message || String(error) }),
     retry ? h("button", { type: "button", onclick: retry, textContent: words }) : null,
   );
+}
+
+const retries = new WeakMap();
+
+/**
+ * Says what goes wrong each second, or with null that all is well. The element stays while its words do: nothing is read
+ * out again, and the button keeps its focus.
+ */
+export function complain(place, error, retry) {
+  retries.set(place, retry);
+  const words = error && `${error.message} ${error.status}`;
+  if (place.firstElementChild && place.dataset.said === words) return;
+  place.replaceChildren(...(error ? [problem(error, retry && (() => retries.get(place)()))] : []));
+  if (error) place.dataset.said = words;
 }
 
 /** Puts text on the clipboard; pages that came over plain HTTP from another machine have only the old way. */

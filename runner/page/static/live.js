@@ -1,7 +1,7 @@
 // The live view: who waits, who is answered, and whose the memory is. Once a second, while it is seen.
 
 import { get } from "/page/api.js";
-import { find, h, keyed, problem, say } from "/page/dom.js";
+import { complain, find, h, keyed, say } from "/page/dom.js";
 import { count, duration, ordinal, plural, rate, short } from "/page/format.js";
 import { poolBar } from "/page/memory.js";
 import { poll } from "/page/poll.js";
@@ -17,9 +17,7 @@ export function showLive() {
     waiting: keyed(find("waiting"), (each) => each.id, makeWaiting),
     totals: keyed(find("totals"), (each) => each.name, makeTotal),
   };
-  const polling = poll(look, (error) => {
-    find("live-error").replaceChildren(...(error ? [problem(error, () => polling.now())] : []));
-  });
+  const polling = poll(look, (error) => complain(find("live-error"), error, () => polling.now()));
   return polling;
 }
 

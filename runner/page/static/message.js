@@ -124,9 +124,9 @@ export class Answer {
   }
 }
 
-function figures({ figures: its, stopped }) {
-  if (stopped) return h("span", { class: "figures-line", textContent: "stopped" });
-  if (!its) return null;
+/** An answer without figures never came to its end: it was stopped, or the page was closed. */
+function figures({ figures: its }) {
+  if (!its) return h("span", { class: "figures-line", textContent: "stopped" });
   const parts = [plural(its.tokens, "token"), rate(its.rate)];
   if (its.reason === "length") parts.unshift("cut off at the limit");
   const told = [

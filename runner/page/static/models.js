@@ -2,7 +2,7 @@
 
 import { get, post, call } from "/page/api.js";
 import { confirmed } from "/page/dialogs.js";
-import { announce, find, h, keyed, problem, say } from "/page/dom.js";
+import { announce, complain, find, h, keyed, problem, say } from "/page/dom.js";
 import { bytes, count, moment, plural, rate, short, until } from "/page/format.js";
 import { memoryBar } from "/page/memory.js";
 import { refresh as refreshPicker, select } from "/page/picker.js";
@@ -29,7 +29,7 @@ export function showModels() {
     loaded(loadedRows);
     find("loaded-none").hidden = loadedRows.length > 0;
     if (turn++ % 5 === 0) await list(signal);
-  }, (error) => find("models-error").replaceChildren(...(error ? [problem(error, () => polling.now())] : [])));
+  }, (error) => complain(find("models-error"), error, () => polling.now()));
   return polling;
 }
 

@@ -1,7 +1,7 @@
 // Which model answers: the last one used, else one that is loaded, else the demo. Those that only embed aren't offered.
 
 import { get } from "/page/api.js";
-import { find, h } from "/page/dom.js";
+import { find, h, retryWords } from "/page/dom.js";
 import { short } from "/page/format.js";
 import { preference, prefer } from "/page/storage.js";
 
@@ -19,12 +19,21 @@ export async function startPicker(changed) {
     on(chosen());
   });
   list.addEventListener("focus", () => refresh().catch(() => {}));
+  await offer();
+}
+
+/** Lists the models, or says what is in the way. */
+async function offer() {
+  const place = find("composer-notice");
+  const hadFocus = place.contains(document.activeElement);
   try {
     await refresh();
+    if (hadFocus) find("prompt").focus();
+    place.hidden = true;
   } catch (error) {
-    list.replaceChildren(h("option", { textContent: "no model" }));
-    const place = find("composer-notice");
-    place.textContent = error.message;
+    if (!models.length) find("model").replaceChildren(h("option", { textContent: "no model" }));
+    const retry = h("button", { type: "button", class: "quiet small", textContent: retryWords(error), onclick: offer });
+    place.replaceChildren(`${error.message} `, retry);
     place.hidden = false;
   }
 }

@@ -1,7 +1,7 @@
 // The request inspector: the requests that the daemon still knows, and one of them in full.
 
 import { call, get } from "/page/api.js";
-import { announce, copyFrom, find, h, keyed, problem, say } from "/page/dom.js";
+import { announce, complain, copyFrom, find, h, keyed, say } from "/page/dom.js";
 import { bytes, count, duration, fully, moment, ordinal, plural, rate, short } from "/page/format.js";
 import { poll } from "/page/poll.js";
 
@@ -29,7 +29,7 @@ function showList() {
     for (const name of ["request-model", "request-state"]) find(name).addEventListener("change", () => looking?.now());
   }
   const polling = poll(list, (error) => {
-    find("requests-error").replaceChildren(...(error ? [problem(missing(error), error.isMissing ? null : () => polling.now())] : []));
+    complain(find("requests-error"), missing(error), error?.isMissing ? null : () => polling.now());
   });
   return polling;
 }
@@ -115,7 +115,7 @@ function showOne(id) {
       announce("Cancelled");
       polling.now();
     } catch (failure) {
-      error.replaceChildren(problem(failure));
+      complain(error, failure);
     }
   });
   place.replaceChildren(
@@ -133,8 +133,7 @@ function showOne(id) {
     writeTexts(texts, row);
     if (OVER.has(row.state)) polling();
   }, (failure) => {
-    if (failure) error.replaceChildren(problem(gone(failure), failure.status === 404 ? null : () => polling.now()));
-    else error.replaceChildren();
+    complain(error, failure && gone(failure), failure?.status === 404 ? null : () => polling.now());
   });
   return polling;
 }
