@@ -38,7 +38,7 @@ function __runner_taking -a at # the options of a command whose value is the nex
         case 'runner service'
             echo -- --as
         case 'runner generate'
-            echo -- --port --publish --gpu --image --name --api-key-file --secret --output -o
+            echo -- --port --publish --gpu --image --name --api-key-file --secret --namespace --output -o
     end
 end
 
@@ -381,16 +381,19 @@ complete -c runner -n '__runner_within \'runner service\'' -l user -d 'The servi
 complete -c runner -n '__runner_within \'runner service\'' -l as -x -d 'With --system: run as this user, not as one made up.'
 complete -c runner -n '__runner_within \'runner service\'' -l json -d 'Print JSON.'
 complete -c runner -n '__runner_within \'runner service\'' -l dry-run -d 'Print files and commands, and do nothing.'
+complete -c runner -n '__runner_within \'runner service\'' -l fresh -d 'With install: forget what was taken along before, and isn\'t set now.'
 complete -c runner -n '__runner_within \'runner service\'' -s h -l help -d 'Show what it does and takes.'
 complete -c runner -n '__runner_at \'runner service\' 0' -a 'install start stop restart status uninstall'
 complete -c runner -n '__runner_within \'runner generate\'' -l port -x -d 'Where it is reached on the machine.'
-complete -c runner -n '__runner_within \'runner generate\'' -l publish -x -d 'The address it is reached at; beyond loopback with 0.0.0.0.'
+complete -c runner -n '__runner_within \'runner generate\'' -l publish -x -d 'The machine\'s address that it is reached at: beyond loopback, or 0.0.0.0 for all.'
 complete -c runner -n '__runner_within \'runner generate\'' -l gpu -x -a 'cuda rocm vulkan none' -d 'The GPU to hand over.'
 complete -c runner -n '__runner_within \'runner generate\'' -l image -x -d 'The image; made of installer/Containerfile.'
 complete -c runner -n '__runner_within \'runner generate\'' -l name -x -d 'What it is called; runner without it.'
 complete -c runner -n '__runner_within \'runner generate\'' -l api-key-file -r -F -d 'The file with the key (compose), or with variables (systemd).'
 complete -c runner -n '__runner_within \'runner generate\'' -l secret -x -d 'The secret with the key (quadlet, kube); NAME-api-key without it.'
+complete -c runner -n '__runner_within \'runner generate\'' -l namespace -x -d 'Kubernetes\'s; default without it.'
 complete -c runner -n '__runner_within \'runner generate\'' -l output -s o -x -a '(__fish_complete_directories)' -d 'Write it there, instead of printing it.'
+complete -c runner -n '__runner_within \'runner generate\'' -l force -d 'With --output: also over a file that says other things.'
 complete -c runner -n '__runner_within \'runner generate\'' -s h -l help -d 'Show what it does and takes.'
 complete -c runner -n '__runner_at \'runner generate\' 0' -a 'compose quadlet systemd kube completion'
 complete -c runner -n '__runner_at \'runner generate\' 1 more' -a '(__runner_models)'

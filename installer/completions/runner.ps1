@@ -466,6 +466,7 @@ $script:RunnerCommands = @{
             '--as' = @('any', 'With --system: run as this user, not as one made up.')
             '--json' = @('', 'Print JSON.')
             '--dry-run' = @('', 'Print files and commands, and do nothing.')
+            '--fresh' = @('', 'With install: forget what was taken along before, and isn''t set now.')
             '--help' = @('', 'Show what it does and takes.')
             '-h' = @('', 'Show what it does and takes.')
         }
@@ -476,14 +477,16 @@ $script:RunnerCommands = @{
         Repeats = $true
         Options = @{
             '--port' = @('any', 'Where it is reached on the machine.')
-            '--publish' = @('any', 'The address it is reached at; beyond loopback with 0.0.0.0.')
+            '--publish' = @('any', 'The machine''s address that it is reached at: beyond loopback, or 0.0.0.0 for all.')
             '--gpu' = @('=cuda =rocm =vulkan =none', 'The GPU to hand over.')
             '--image' = @('any', 'The image; made of installer/Containerfile.')
             '--name' = @('any', 'What it is called; runner without it.')
             '--api-key-file' = @('files', 'The file with the key (compose), or with variables (systemd).')
             '--secret' = @('any', 'The secret with the key (quadlet, kube); NAME-api-key without it.')
+            '--namespace' = @('any', 'Kubernetes''s; default without it.')
             '-o' = @('folders', 'Write it there, instead of printing it.')
             '--output' = @('folders', 'Write it there, instead of printing it.')
+            '--force' = @('', 'With --output: also over a file that says other things.')
             '--help' = @('', 'Show what it does and takes.')
             '-h' = @('', 'Show what it does and takes.')
         }
