@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
-import psutil
-
 from runner.cli import output
 from runner.cli.arguments import Host
-from runner.cli.client import Client
-from runner.cli.connect import daemon, is_local
-from runner.cli.failures import Exit, Failure
+from runner.cli.connect import daemon
+from runner.cli.ending import end
 
 EXAMPLES = """
 runner shutdown
 RUNNER_HOST=127.0.0.1:9000 runner shutdown
 """
-_GONE = 60.0  # seconds
-_POLL = 0.05  # seconds
 
 
 def command(host: Host = None) -> None:
@@ -25,23 +18,3 @@ def command(host: Host = None) -> None:
     client = daemon(host, autostart=False)
     end(client)
     output.say(f"The daemon at {client.address.url} has ended")
-
-
-def end(client: Client) -> None:
-    """End the daemon that answers there, and wait until it is gone. Raises Failure."""
-    pid = client.post("/runner/shutdown", {}).get("pid")
-    deadline = time.monotonic() + _GONE
-    while client.is_listening() or (isinstance(pid, int) and is_local(client) and is_alive(pid)):
-        if time.monotonic() > deadline:
-            raise Failure(f"the daemon at {client.address.url} has not ended after {_GONE:.0f} seconds", Exit.BUSY)
-        time.sleep(_POLL)
-
-
-def is_alive(pid: int) -> bool:
-    """True while the process runs. A zombie doesn't: it waits for its parent only, who may never ask."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
