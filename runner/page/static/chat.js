@@ -145,17 +145,31 @@ function noModel() {
 
 const title = (text) => text.replace(/\s+/g, " ").trim().slice(0, 60) || "Picture";
 
-/** An answer that never came is nothing that the model said. */
-const hasWords = ({ role, content }) => role !== "assistant" || Boolean(content);
+/**
+ * What the model is told. An answer that never came is nothing that it said; the question before and the next one are
+ * one then, since many templates refuse turns that don't alternate.
+ */
+function told(messages) {
+  const turns = [];
+  for (const { role, content, images = [] } of messages) {
+    if (role === "assistant" && !content) continue;
+    const pictures = images.map((image) => image.data);
+    const last = turns.at(-1);
+    if (last?.role !== role) turns.push({ role, content, images: pictures });
+    else {
+      last.content = [last.content, content].filter(Boolean).join("\n\n");
+      last.images.push(...pictures);
+    }
+  }
+  return turns.map(({ images, ...turn }) => (images.length ? { ...turn, images } : turn));
+}
 
 /** Gets the answer; done when it is kept. What is shown of it may be made beautiful a moment later. */
 async function take(model) {
   const own = (stopping = new AbortController());
   const conversation = talk;
   const message = { role: "assistant", content: "", thinking: "", model: model.name };
-  const asked = conversation.messages.filter(hasWords).map(({ role, content, images }) => ({
-    role, content, ...(images?.length ? { images: images.map((image) => image.data) } : {}),
-  }));
+  const asked = told(conversation.messages);
   conversation.messages.push(message);
   const at = conversation.messages.length - 1;
   const shown = new Answer(message, { again: () => again(at - 1) });
