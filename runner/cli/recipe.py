@@ -66,6 +66,6 @@ def uploaded(client: Client, modelfile: Modelfile, base: Path, as_json: bool) ->
                 found[named] = upload(client, path, show)
             elif path.is_dir() and named.startswith(_PATH_STARTS):
                 raise Failure(f"{path} is a folder, which can't be uploaded: name the GGUF file in it")
-            elif named.startswith(_PATH_STARTS):
+            elif named.startswith(_PATH_STARTS) or named.lower().endswith(".gguf"):
                 raise Failure(f"there is no file {path}")
     return found

@@ -149,7 +149,7 @@ def test_create_uploads_what_the_daemon_cannot_read(daemon: FakeDaemon, runner: 
     model = runner.folder / "model.gguf"
     daemon.hidden = str(model)
     (runner.folder / "Modelfile").write_text("FROM ./model.gguf\n")
-    assert "can't be read" in runner("create", "mine", check=1).stderr, "it isn't here either"
+    assert f"there is no file {model}" in runner("create", "mine", check=1).stderr, "it isn't here either"
     model.write_bytes(b"weights")
     runner("create", "mine")
     _, by_path, uploaded = daemon.asked("/api/create")
@@ -157,6 +157,11 @@ def test_create_uploads_what_the_daemon_cannot_read(daemon: FakeDaemon, runner: 
     assert "base" not in uploaded.body
     [digest] = uploaded.body["files"].values()
     assert daemon.blobs[digest] == b"weights"
+    daemon.hidden = str(runner.folder / "demo")
+    (runner.folder / "Modelfile").write_text("FROM demo\n")
+    runner("create", "mine")
+    last = daemon.asked("/api/create")[-1]
+    assert ("base" in last.body, last.body["files"]) == (False, {}), "a folder that it can't look into holds no names"
 
 
 def test_create_passes_on_what_to_quantize_to(daemon: FakeDaemon, runner: CommandLine) -> None:

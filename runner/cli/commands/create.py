@@ -83,12 +83,11 @@ def _make(client: Client, request: Json, as_json: bool) -> None:
 
 
 def _is_hidden(refusal: Refused, paths: Iterable[Path]) -> bool:
-    """Whether the daemon can't read one of these that is readable here: it is another user's, or sees other disks, as
-    the machine's service and a container do."""
+    """Whether the daemon can't look at one of these, which this command may: it is another user's, or sees other disks,
+    as the machine's service and a container do. It then takes what is here, and names for models."""
     if refusal.reason != "unreadable_file":
         return False
-    here = (os.path.abspath(path) for path in paths)
-    return any(refusal.message.startswith(f"{path}:") and os.access(path, os.R_OK) for path in here)
+    return any(refusal.message.startswith(f"{os.path.abspath(path)}:") for path in paths)
 
 
 def _read(file: str) -> tuple[bytes, str, Path]:
