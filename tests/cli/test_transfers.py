@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli import recipe
 from runner.cli.client import Client
 from runner.cli.commands import create
 from runner.cli.connect import is_local
@@ -211,7 +212,7 @@ def test_files_are_uploaded_to_a_daemon_elsewhere(
 ) -> None:
     # This machine's own daemon under the name of another: only the question "is it here?" is answered otherwise.
     monkeypatch.setenv("RUNNER_HOST", daemon.address)
-    monkeypatch.setattr(create, "is_local", lambda client: False)
+    monkeypatch.setattr(recipe, "is_local", lambda client: False)
     weights = b"GGUF" + bytes(3_000_000)
     (tmp_path / "model.gguf").write_bytes(weights)
     (tmp_path / "Modelfile").write_text("FROM model.gguf\nADAPTER ./model.gguf\n")
