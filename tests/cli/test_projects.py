@@ -186,6 +186,15 @@ def test_up_goes_on_past_a_failure_but_not_onto_it(daemon: FakeDaemon, runner: C
     assert daemon.asked("/api/create")[0].body["modelfile"] == "FROM tiny\n"
 
 
+def test_up_uploads_what_the_daemon_cannot_read(daemon: FakeDaemon, runner: CommandLine) -> None:
+    (model := runner.folder / "model.gguf").write_bytes(b"weights")
+    daemon.hidden = str(model)
+    (runner.folder / "runner.yaml").write_text("models:\n- {name: mine, from: ./model.gguf}\n")
+    assert runner("up").stdout == "mine:latest: created\n"
+    [digest] = daemon.asked("/api/create")[-1].body["files"].values()
+    assert daemon.blobs[digest] == b"weights"
+
+
 def test_what_up_finds_changed(daemon: FakeDaemon, runner: CommandLine) -> None:
     (runner.folder / "runner.yaml").write_text(
         f"models:\n- {{reference: {NAME}, name: coder}}\n- {{name: q, from: coder, quantize: Q4_0}}\n- demo\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli import recipe
 from runner.cli.client import Client
 from runner.cli.commands import create
 from runner.cli.connect import is_local
@@ -149,7 +150,7 @@ def test_create_uploads_what_the_daemon_cannot_read(daemon: FakeDaemon, runner: 
     model = runner.folder / "model.gguf"
     daemon.hidden = str(model)
     (runner.folder / "Modelfile").write_text("FROM ./model.gguf\n")
-    assert "can't be read" in runner("create", "mine", check=1).stderr, "it isn't here either"
+    assert f"there is no file {model}" in runner("create", "mine", check=1).stderr, "it isn't here either"
     model.write_bytes(b"weights")
     runner("create", "mine")
     _, by_path, uploaded = daemon.asked("/api/create")
@@ -157,6 +158,11 @@ def test_create_uploads_what_the_daemon_cannot_read(daemon: FakeDaemon, runner: 
     assert "base" not in uploaded.body
     [digest] = uploaded.body["files"].values()
     assert daemon.blobs[digest] == b"weights"
+    daemon.hidden = str(runner.folder / "demo")
+    (runner.folder / "Modelfile").write_text("FROM demo\n")
+    runner("create", "mine")
+    last = daemon.asked("/api/create")[-1]
+    assert ("base" in last.body, last.body["files"]) == (False, {}), "a folder that it can't look into holds no names"
 
 
 def test_create_passes_on_what_to_quantize_to(daemon: FakeDaemon, runner: CommandLine) -> None:
@@ -206,7 +212,7 @@ def test_files_are_uploaded_to_a_daemon_elsewhere(
 ) -> None:
     # This machine's own daemon under the name of another: only the question "is it here?" is answered otherwise.
     monkeypatch.setenv("RUNNER_HOST", daemon.address)
-    monkeypatch.setattr(create, "is_local", lambda client: False)
+    monkeypatch.setattr(recipe, "is_local", lambda client: False)
     weights = b"GGUF" + bytes(3_000_000)
     (tmp_path / "model.gguf").write_bytes(weights)
     (tmp_path / "Modelfile").write_text("FROM model.gguf\nADAPTER ./model.gguf\n")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +10,11 @@ import typer
 
 from modelfiles.render import render
 from runner.cli.arguments import Host, Model
-from runner.cli.client import Client, Json
-from runner.cli.connect import daemon, is_local
+from runner.cli.client import Json
+from runner.cli.connect import daemon
 from runner.cli.failures import Exit, Failure, Refused
-from runner.cli.progress import follow, leaving, shown
-from runner.cli.recipe import parsed, uploaded
-from runner.cli.transfer import is_last, upload
+from runner.cli.progress import leaving
+from runner.cli.recipe import make, parsed
 
 EXAMPLES = """
 runner create mine
@@ -55,40 +52,12 @@ def command(
     if measured is not None and not measured.is_file():
         raise Failure(f"there is no file {imatrix}")
     with leaving("no model was made; the same command begins anew"):
-        if is_local(client):
-            by_path = request | {"base": str(base)} | ({} if measured is None else {"imatrix": str(measured)})
-            try:
-                _make(client, by_path, as_json)
-            except Refused as refusal:
-                named = (*modelfile.sources, *modelfile.adapters, *modelfile.drafts)
-                if not _is_hidden(refusal, (*(base / each for each in named), *filter(None, (measured,)))):
-                    raise
-            else:
-                return
-        request["files"] = uploaded(client, modelfile, base, as_json)
-        if measured is not None:
-            with shown(as_json) as show:
-                request["imatrix"] = upload(client, measured, show)
-        _make(client, request, as_json)
-
-
-def _make(client: Client, request: Json, as_json: bool) -> None:
-    try:
-        with client.stream("/api/create", request, is_last) as updates:
-            follow(updates, as_json)
-    except Refused as refusal:
-        if refusal.status == 400 and refusal.message.partition(":")[0] in _OPTIONS:
-            raise Failure(f"--{refusal.message.replace('_', '-', 1)}", Exit.USAGE) from None
-        raise
-
-
-def _is_hidden(refusal: Refused, paths: Iterable[Path]) -> bool:
-    """Whether the daemon can't read one of these that is readable here: it is another user's, or sees other disks, as
-    the machine's service and a container do."""
-    if refusal.reason != "unreadable_file":
-        return False
-    here = (os.path.abspath(path) for path in paths)
-    return any(refusal.message.startswith(f"{path}:") and os.access(path, os.R_OK) for path in here)
+        try:
+            make(client, request, modelfile, base, as_json, measured)
+        except Refused as refusal:
+            if refusal.status == 400 and refusal.message.partition(":")[0] in _OPTIONS:
+                raise Failure(f"--{refusal.message.replace('_', '-', 1)}", Exit.USAGE) from None
+            raise
 
 
 def _read(file: str) -> tuple[bytes, str, Path]:

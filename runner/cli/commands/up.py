@@ -17,12 +17,12 @@ from runner.cli import output, projects
 from runner.cli.arguments import AsJson, Host, Insecure
 from runner.cli.cards.provenance import Meant, ask
 from runner.cli.client import Client, Json
-from runner.cli.connect import daemon, is_local
+from runner.cli.connect import daemon
 from runner.cli.failures import Exit, Failure, Unavailable
 from runner.cli.locking import pull_locked, read_lock
 from runner.cli.progress import follow
 from runner.cli.projects import Plan, Step, Target
-from runner.cli.recipe import uploaded
+from runner.cli.recipe import make
 from runner.cli.transfer import is_last
 
 EXAMPLES = """
@@ -182,12 +182,7 @@ class _Work:
         request: Json = {"model": target.name, "modelfile": render(recipe.modelfile), "stream": True}
         if target.declared.quantize:
             request["quantize"] = target.declared.quantize
-        if is_local(self.client):
-            request["base"] = str(recipe.folder)
-        else:
-            request["files"] = uploaded(self.client, recipe.modelfile, recipe.folder, False)
-        with self.client.stream("/api/create", request, is_last) as updates:
-            follow(updates)
+        make(self.client, request, recipe.modelfile, recipe.folder, False)
 
     def _check_created(self, target: Target, digest: str) -> None:
         entry = self.lock.find(target.name) if self.lock is not None else None
