@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from runner import __version__
-from runner.cli.commands import shutdown
+from runner.cli import ending
 from runner.cli.verbs import VERBS, dispatch
 from runner.config import SETTINGS
 from tests.cli.command_line import CommandLine, environment
@@ -248,13 +248,13 @@ def test_shutdown_waits_until_nobody_listens(daemon: FakeDaemon, runner: Command
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="this system has no waitid")
 def test_a_daemon_that_nobody_has_waited_for_is_gone_all_the_same() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    assert shutdown.is_alive(process.pid)
+    assert ending.is_alive(process.pid)
     assert process.stdin is not None
     process.stdin.close()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # until it has ended; it stays a zombie
-    assert not shutdown.is_alive(process.pid)
+    assert not ending.is_alive(process.pid)
     process.wait()
-    assert not shutdown.is_alive(process.pid)
+    assert not ending.is_alive(process.pid)
 
 
 def test_config_says_where_a_value_comes_from(runner: CommandLine) -> None:
