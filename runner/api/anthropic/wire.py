@@ -113,7 +113,7 @@ class MessagesRequest(CountRequest, kw_only=True):
 OPTIONS: tuple[str, ...] = ("temperature", "top_p", "top_k")
 """Wire fields that Runner's table of parameters calls the same."""
 
-_NO_ACCOUNT = "Runner keeps no accounts and no records of requests"
+_NO_ACCOUNT = "Runner keeps no accounts, and nobody looks requests up by this"
 _ONE_MACHINE = "there is one tier, one speed and one place: this machine"
 _IGNORED: Mapping[str, str] = {
     "metadata": _NO_ACCOUNT,

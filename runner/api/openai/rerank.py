@@ -42,7 +42,7 @@ FIELDS: Mapping[str, Fields] = {
     "/v1/rerank": Fields(
         RerankRequest,
         {"rank_fields": (["text"],), "max_chunks_per_doc": (), "max_tokens_per_doc": (), "truncate_prompt_tokens": ()},
-        {"user": "Runner keeps no accounts and no records of requests"},
+        {"user": "Runner keeps no accounts, and nobody looks requests up by this"},
     ),
 }
 """What becomes of each field."""

@@ -168,7 +168,7 @@ OPTIONS: Mapping[str, str] = {
 }
 """Wire fields and what Runner's table of parameters calls them."""
 
-_NO_ACCOUNT = "Runner keeps no accounts and no records of requests"
+_NO_ACCOUNT = "Runner keeps no accounts, and nobody looks requests up by this"
 _IGNORED: Mapping[str, str] = {
     "user": _NO_ACCOUNT,
     "metadata": _NO_ACCOUNT,
