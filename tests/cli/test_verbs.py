@@ -120,7 +120,7 @@ def test_show_what_cannot_be_shown(runner: CommandLine) -> None:
     assert runner("show", "demo", "--system", check=1).stderr == "Error: 'demo' has no system\n"
     assert "only one of" in runner("show", "demo", "--license", "--system", check=2).stderr
     missing = runner("show", "denmo", check=1)
-    assert missing.stderr == 'Error: model "denmo" not found, try pulling it first (did you mean demo:latest?)\n'
+    assert missing.stderr == 'Error: model "denmo" not found, try pulling it first; did you mean demo:latest?\n'
     assert missing.stdout == ""
 
 
