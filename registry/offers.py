@@ -29,8 +29,8 @@ def meant(store: Store, text: str) -> Reference:
     except NotFound as error:
         if error.hint:
             raise
-        near = dict.fromkeys((*store.near(Name.parse(text)), *error.near))
-        raise NotFound(error.name, tuple(near)[:_MOST_NEAR]) from error
+        here = (name for name in store.near(Name.parse(text)) if name.partition(":")[0] not in error.near)
+        raise NotFound(error.name, tuple(dict.fromkeys((*here, *error.near)))[:_MOST_NEAR]) from error
 
 
 def find_offer(
