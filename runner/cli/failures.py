@@ -53,8 +53,8 @@ _BY_STATUS = {
 # What the daemon says of a source when the way there is missing; a refused connection is no such thing.
 _OFF_LINE = re.compile(r"there is no host called|can't be looked up now|nobody answers at (?!.*\(Connection refused\))")
 _ON_LINE = (
-    "Is this machine online? Behind a proxy set HTTPS_PROXY, for a mirror of Hugging Face HF_ENDPOINT, and start the\n"
-    "daemon again with it (`runner shutdown` ends it). `runner adopt` uses files that you have."
+    "Is this machine online? `runner adopt` uses files that you have. Behind a proxy set HTTPS_PROXY, for a mirror of "
+    "Hugging Face HF_ENDPOINT, and start the daemon again with it (`runner shutdown` ends it)."
 )
 
 
