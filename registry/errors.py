@@ -89,6 +89,7 @@ class NotFound(RegistryError):
     def __init__(self, name: str, near: tuple[str, ...] = (), hint: str = "") -> None:
         self.name = name
         self.near = near
+        self.hint = hint
         message = f"model '{name}' not found"
         if near:
             message += f"; did you mean {', '.join(near)}?"

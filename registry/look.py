@@ -23,10 +23,10 @@ from registry.gguf.reader import Header, read_header
 from registry.gguf.sampling import recommended
 from registry.manifest import REVISION
 from registry.names import Name
-from registry.offers import find_offer
+from registry.offers import find_offer, meant
 from registry.origins import Reach
 from registry.progress import Cancel, never
-from registry.resolve import OciPlace, OllamaPlace, Reference, Wanted, refer
+from registry.resolve import OciPlace, OllamaPlace, Reference, Wanted
 from registry.sources.header import FIRST, read_remote_header
 from registry.sources.source import Build, Offer, RemoteFile, Source
 from registry.store import Store
@@ -132,7 +132,7 @@ def look(
     settings = settings or LookSettings()
     if embedded.is_meant(wanted.reference):
         return _of_stored(embedded.ensure_demo(store), store, settings)
-    reference = refer(wanted.reference)
+    reference = meant(store, wanted.reference)
     name = Name.parse(wanted.name) if wanted.name else reference.name
     reach = replace(settings.reach, insecure=True) if wanted.insecure else settings.reach
     with nullcontext(http) if http else Http(timeout=reach.timeout, connections=settings.connections) as opened:

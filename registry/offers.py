@@ -14,10 +14,23 @@ from registry.names import DEFAULT_TAG, Name
 from registry.origins import Reach, open_source
 from registry.pins import as_pinned, check_offer
 from registry.progress import Cancel, never
-from registry.resolve import HubPlace, Pin, Reference
+from registry.resolve import HubPlace, Pin, Reference, refer
 from registry.sources.source import Offer, Source
 from registry.store import Store
 from registry.transfer.http import Http
+
+_MOST_NEAR = 3
+
+
+def meant(store: Store, text: str) -> Reference:
+    """What a person means to pull. Raises as `refer` does; NotFound also names models of the store that are near."""
+    try:
+        return refer(text)
+    except NotFound as error:
+        if error.hint:
+            raise
+        here = (name for name in store.near(Name.parse(text)) if name.partition(":")[0] not in error.near)
+        raise NotFound(error.name, tuple(dict.fromkeys((*here, *error.near)))[:_MOST_NEAR]) from error
 
 
 def find_offer(

@@ -23,11 +23,11 @@ from registry.errors import (
 from registry.fetch import Fetch
 from registry.manifest import REFERENCE, REVISION, SOURCE
 from registry.names import Name
-from registry.offers import find_offer
+from registry.offers import find_offer, meant
 from registry.origins import Reach
 from registry.pins import check_manifest
 from registry.progress import Cancel, Progress, Report, never, unheard
-from registry.resolve import Pin, Reference, Wanted, refer
+from registry.resolve import Pin, Reference, Wanted
 from registry.sources.source import Nearby, Offer
 from registry.store import Lease, Store
 from registry.stored import StoredModel
@@ -85,7 +85,7 @@ def pull(
     settings = settings or PullSettings()
     if embedded.is_meant(wanted.reference):
         return embedded.ensure_demo(store, progress)
-    reference = refer(wanted.reference)
+    reference = meant(store, wanted.reference)
     name = Name.parse(wanted.name) if wanted.name else reference.name
     reach = replace(settings.reach, insecure=True) if wanted.insecure else settings.reach
     progress(Progress("pulling manifest"))

@@ -417,12 +417,17 @@ class Store:
         except OSError:
             return b""
 
-    def _not_found(self, wanted: Name) -> NotFound:
+    def near(self, wanted: Name) -> tuple[str, ...]:
+        """Names of the store that this one, which isn't there, may have meant."""
         # By the model first: a place or a tag in common makes no two names alike.
-        alike = [name for name, _ in self._manifests.all() if near(wanted.model, (name.model,))]
+        with self._lock:
+            alike = [name for name, _ in self._manifests.all() if near(wanted.model, (name.model,))]
         plain = {str(name).removesuffix(_LATEST): str(name) for name in alike}
         found = near(str(wanted).removesuffix(_LATEST), plain)
-        return NotFound(str(wanted), tuple(plain[each] for each in found) or tuple(plain.values())[:3])
+        return tuple(plain[each] for each in found) or tuple(plain.values())[:3]
+
+    def _not_found(self, wanted: Name) -> NotFound:
+        return NotFound(str(wanted), self.near(wanted))
 
     def _take(self, digest: Digest) -> None:
         with self._lock:

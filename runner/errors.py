@@ -74,7 +74,7 @@ class UnknownModel(RunnerError):
 
     def __init__(self, name: str, near: tuple[str, ...] = ()) -> None:
         # Clients match these words to offer a pull.
-        hint = f" (did you mean {', '.join(near)}?)" if near else ""
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
         super().__init__(f'model "{name}" not found, try pulling it first{hint}', field="model")
         self.name = name
         self.near = near

@@ -5,6 +5,7 @@ Knows what the daemon's refusals mean for a shell; knows nothing of who raised o
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 
@@ -49,6 +50,14 @@ _BY_STATUS = {
 }
 
 
+# What the daemon says of a source when the way there is missing; a refused connection is no such thing.
+_OFF_LINE = re.compile(r"there is no host called|can't be looked up now|nobody answers at (?!.*\(Connection refused\))")
+_ON_LINE = (
+    "Is this machine online? `runner adopt` uses files that you have. Behind a proxy set HTTPS_PROXY, for a mirror of "
+    "Hugging Face HF_ENDPOINT, and start the daemon again with it (`runner shutdown` ends it)."
+)
+
+
 class Failure(Exception):
     """The command cannot go on. `message` is the sentence after `Error:`; `detail` are lines to show below it."""
 
@@ -69,7 +78,8 @@ class Refused(Failure):
         known = _BY_CODE.get(reason) if isinstance(reason, str) else None
         if status == 400 and message.startswith("invalid model name"):
             known = Exit.USAGE  # mistyped, as the daemon knows and the command can't
-        super().__init__(message, known or _BY_STATUS.get(status, Exit.FAILED))
+        is_off = reason == "source_unreachable" and _OFF_LINE.search(message)
+        super().__init__(message, known or _BY_STATUS.get(status, Exit.FAILED), _ON_LINE if is_off else "")
         self.status = status
         self.reason = reason
 

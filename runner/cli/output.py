@@ -9,12 +9,15 @@ import json
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from runner.cli.failures import Failure
 
 _GAP = "    "
+_TIGHT = "  "
+_LEAST = 20  # columns of a last column that is cut
 # C0 and C1 controls and DEL, except line feed and tab: among them ESC, with which every terminal sequence starts.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
@@ -50,8 +53,39 @@ def line(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line of talk to standard error: progress, notes, what happens next."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """A line of talk to standard error: progress, notes, what happens next. A terminal gets it broken between words."""
+    shown = printable(text)
+    print(folded(shown, columns(sys.stderr)) if sys.stderr.isatty() else shown, file=sys.stderr, flush=True)
+
+
+def columns(stream: TextIO) -> int:
+    """How wide the terminal is that `stream` goes to; 80 where it doesn't say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def folded(text: str, width: int, hang: str = "") -> str:
+    """`text` with lines that are longer than `width` broken between words, never inside one.
+
+    What goes on is indented as its line is, and by `hang`.
+    """
+    return "\n".join(row for each in text.split("\n") for row in _rows(each, width, hang))
+
+
+def _rows(text: str, width: int, hang: str) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    indent = text[: len(text) - len(text.lstrip())]
+    return textwrap.wrap(
+        text,
+        max(width, _LEAST),
+        subsequent_indent=indent + hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
 
 
 def report(failure: Failure) -> None:
@@ -66,9 +100,43 @@ def data(value: object, indent: int | None = 2) -> None:
     line(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns under their heads, left-aligned, with nothing that a script would have to strip."""
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], spare: Sequence[str] = ()) -> None:
+    """Columns under their heads, left-aligned, with nothing that a script would have to strip.
+
+    A terminal that is too narrow gets smaller gaps; then `spare` columns, by their heads, are cut where they are the
+    last one, and else left out, the first of them first.
+    """
     lines = [tuple(heads), *(tuple(on_one_line(cell) for cell in row) for row in rows)]
-    widths = [max(len(cells[column]) for cells in lines) for column in range(len(heads))]
+    gap = _GAP
+    if sys.stdout.isatty():
+        lines, gap = _fitted(lines, columns(sys.stdout), spare)
+    widths = _widths(lines)
     for cells in lines:
-        line(_GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+        line(gap.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+def _fitted(lines: list[tuple[str, ...]], width: int, spare: Sequence[str]) -> tuple[list[tuple[str, ...]], str]:
+    """As much of a table as `width` columns hold, and what goes between its columns."""
+    if _total(lines, _GAP) <= width:
+        return lines, _GAP
+    for head in spare:
+        if _total(lines, _TIGHT) <= width:
+            break
+        at = lines[0].index(head)
+        left = width - _total([cells[:-1] for cells in lines], _TIGHT) - len(_TIGHT)
+        if at == len(lines[0]) - 1 and left >= _LEAST:
+            lines = [
+                (*cells[:-1], cells[-1] if len(cells[-1]) <= left else cells[-1][: left - 1] + "…") for cells in lines
+            ]
+        else:
+            lines = [cells[:at] + cells[at + 1 :] for cells in lines]
+    return lines, _TIGHT
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+
+def _total(lines: Sequence[Sequence[str]], gap: str) -> int:
+    widths = _widths(lines)
+    return sum(widths) + len(gap) * (len(widths) - 1)

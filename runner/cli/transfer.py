@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from runner.cli.client import Client, Json
-from runner.cli.failures import Exit, Failure
+from runner.cli.failures import Exit, Failure, Refused
 from runner.cli.progress import Show, follow, leaving
 
 _CHUNK = 1024 * 1024
@@ -22,8 +22,13 @@ def is_last(update: Json) -> bool:
 def pull(client: Client, model: str, as_json: bool = False, more: Json | None = None) -> None:
     """Have the daemon pull `model`, and show how it goes. `more` are further fields of the request. Raises Failure."""
     asked = {"model": model, "stream": True, **(more or {})}
-    with leaving("the same command goes on where it was"), client.stream("/api/pull", asked, is_last) as updates:
-        follow(updates, as_json)
+    try:
+        with leaving("the same command goes on where it was"), client.stream("/api/pull", asked, is_last) as updates:
+            follow(updates, as_json)
+    except Refused as refusal:
+        if refusal.reason == "model_not_found" and refusal.message.endswith("not found"):  # nothing is near
+            refusal.detail = "`runner list` has yours, `runner search` what can be pulled."
+        raise
 
 
 def push(client: Client, asked: Json, as_json: bool = False) -> None:

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from runner.cli.failures import Exit, Failure
+
 VERBS = (
     "run",
     "pull",
@@ -47,6 +49,22 @@ VERBS = (
     "config",
 )
 ALIASES = {"ls": "list"}
+
+# What people type who come from elsewhere, and what it is called here.
+MEANT = {
+    "chat": "run MODEL",
+    "completion": "generate completion SHELL",
+    "delete": "rm MODEL",
+    "download": "pull MODEL",
+    "info": "show MODEL",
+    "inspect": "show MODEL",
+    "models": "list",
+    "remove": "rm MODEL",
+    "status": "ps",
+    "unload": "stop MODEL",
+    "upgrade": "update",
+    "version": "--version",
+}
 
 _TWICE = re.compile(r"\[\[(.*?)\](?:\.\.\.)?\](\.\.\.)?")
 _NEGATIVE = re.compile(r"-[0-9][0-9a-z.]*")
@@ -132,7 +150,7 @@ app = typer.Typer(
 @app.callback()
 def runner(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print Runner's version.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-v", help="Print Runner's version.")] = False,
 ) -> None:
     """Pull a model by name, run it, and serve it to every tool on this machine."""
     if version:
@@ -144,8 +162,12 @@ def runner(
 def dispatch(arguments: list[str]) -> int:
     """Run the verb that the arguments name, and return its exit code.
 
-    Raises typer.TyperException for a usage error, and whatever the verb raises.
+    Raises typer.TyperException for a usage error, Failure for a verb that has another name here, and whatever the verb
+    raises.
     """
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
+    _check(arguments)
     group = typer.main.get_command(app)
     try:
         # Not group.main(): it has a way of its own to end on Ctrl-C and on a closed pipe.
@@ -154,6 +176,14 @@ def dispatch(arguments: list[str]) -> int:
     except typer.Exit as ended:
         return ended.exit_code
     return 0
+
+
+def _check(arguments: list[str]) -> None:
+    verb, first = [*arguments, "", ""][:2]
+    if verb in MEANT:
+        raise Failure(f"no such command {verb!r}; it is `runner {MEANT[verb]}` here", Exit.USAGE)
+    if verb == "bench" and first and not first.startswith("-"):
+        raise Failure(f"bench takes no model's name alone; it is `runner bench --model {first}`", Exit.USAGE)
 
 
 def _with_values(arguments: list[str]) -> list[str]:

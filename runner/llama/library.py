@@ -84,6 +84,10 @@ class Sizes:
     packed: int = 0
 
 
+# The cells of one cache for all sequences are more than one of them may have, which the worker sees to.
+_NO_DANGER = re.compile(r"n_ctx_seq \(\d+\) > n_ctx_train \(\d+\)")
+
+
 class Log:
     """llama.cpp's log: warnings and errors go to stderr, sizes and the last lines are kept for whoever asks.
 
@@ -119,7 +123,7 @@ class Log:
         self._level = level if level != 5 else self._level
         if self._level >= 4 and line.strip():
             self._tail.append(line.strip())
-        if self._level >= 3:
+        if self._level >= 3 and not _NO_DANGER.search(line):
             sys.stderr.write(line + "\n" if level != 5 else line)
         self.learn(line)
 

@@ -93,9 +93,10 @@ class Residency:
         self._fleet.loaded(member, ready, now)
         self._pace.loaded(member.key, member.need.weights, member.window, now - member.began)
         self._meters[member.loaded_for].loads.add(now - member.began)
-        self._history.note(member.key, member.model, "loaded", telling.loaded(member, ready, now))
+        words = telling.loaded(member, ready, now)
+        self._history.note(member.key, member.model, "loaded", words)
         self._learn(member.digest, member.load, ready)
-        log.info('"%s" is loaded: %.1f s, %s', member.model, ready.load_ns / 1e9, human_bytes(member.need.total))
+        log.info('"%s" is loaded %s', member.model, words)
 
     def tidy(self, now: float, limit: int, pinned: AbstractSet[str]) -> None:
         """Stop those whose time is over, and idle ones beyond the limit where it became less."""

@@ -321,7 +321,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _pull(self, body: Json) -> None:
         wanted = body["model"].partition(":")[0]
         if wanted not in HUB:
-            self._json({"error": f'model "{body["model"]}" is in no catalog'}, 404)
+            hint = "; did you mean demo:latest?" if wanted.startswith("de") else ""
+            self._json({"error": f"model '{wanted}:latest' not found{hint}", "code": "model_not_found"}, 404)
             return
         self._stream(self._pulled(wanted))
 
@@ -369,7 +370,7 @@ class _Handler(BaseHTTPRequestHandler):
         """The stored name for `name`; when there is none, that has been answered."""
         if _tagged(name) in self.daemon.models:
             return _tagged(name)
-        hint = " (did you mean demo:latest?)" if name.startswith("de") else ""
+        hint = "; did you mean demo:latest?" if name.startswith("de") else ""
         self._json({"error": f'model "{name}" not found, try pulling it first{hint}'}, 404)
         return None
 

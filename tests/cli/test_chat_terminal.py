@@ -62,6 +62,17 @@ def test_an_answer_is_drawn(daemon: FakeDaemon, runner: CommandLine) -> None:
     ]
 
 
+def test_models_are_asked_for_at_the_start_and_when_there_may_be_more(daemon: FakeDaemon, runner: CommandLine) -> None:
+    with runner.terminal("run", "demo") as terminal:
+        for text in ("hi", "/show thinking", "again"):
+            ask(terminal, text)
+        terminal.expect(PROMPT)
+        assert len(daemon.asked("/api/tags")) == 1
+        terminal.type("/save mine" + ENTER)
+        leave(terminal)
+    assert len(daemon.asked("/api/tags")) <= 2
+
+
 @pytest.mark.parametrize(("columns", "lines"), [(100, 40), (30, 8)])
 def test_a_long_answer_is_told_once(daemon: FakeDaemon, runner: CommandLine, columns: int, lines: int) -> None:
     """Paragraphs that are higher than the window, a list and code, each row once and in order."""

@@ -78,6 +78,24 @@ def test_the_daemons_own_word_counts_in_the_middle_of_a_stream_too(daemon: FakeD
     assert (early.value.code, late.value.code) == (code, code)
 
 
+@pytest.mark.parametrize(
+    ("words", "is_off"),
+    [
+        ("huggingface.co/x can't be reached: there is no host called huggingface.co", True),
+        ("huggingface.co/x can't be reached: the name huggingface.co can't be looked up now", True),
+        ("huggingface.co/x can't be reached: nobody answers at huggingface.co:443 (Network is unreachable)", True),
+        ("localhost/x can't be reached: nobody answers at localhost:5000 (Connection refused)", False),
+        ("the connection to huggingface.co was lost", False),
+    ],
+)
+def test_a_source_that_cant_be_reached_comes_with_what_to_do(daemon: FakeDaemon, words: str, is_off: bool) -> None:
+    daemon.refusals["/api/pull"] = (502, {"error": words, "code": "source_unreachable"})
+    with pytest.raises(Refused) as raised:
+        client_of(daemon).post("/api/pull", {})
+    assert raised.value.message == words
+    assert ("HTTPS_PROXY" in raised.value.detail and "runner adopt" in raised.value.detail) is is_off
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"error": {"message": "x"}}', b'{"error": ""}', b""])
 def test_an_error_without_words_gets_some(daemon: FakeDaemon, body: bytes) -> None:
     daemon.refusals["/api/tags"] = (500, body)

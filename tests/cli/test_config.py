@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runner.cli.settings import card
 from runner.config import SETTINGS
 from tests.cli.command_line import CommandLine
 from tests.cli.fake_daemon import FakeDaemon
@@ -26,6 +27,18 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "config" / "config.yaml"
+
+
+def test_a_narrow_terminal_gets_whole_values() -> None:
+    heads, found = ("NAME", "VALUE", "FROM"), [("models", "/home/somebody/models", "default"), ("a", "1", "the file")]
+    assert card.rows(heads, found, 80).splitlines()[1] == "models    /home/somebody/models    default"
+    narrow = card.rows(heads, found, 30)
+    assert narrow.splitlines() == [
+        "NAME    VALUE         FROM",
+        "models  /home/somebody/models",
+        "                      default",
+        "a       1             the file",
+    ]
 
 
 def test_set_get_and_unset(alone: CommandLine, file: Path) -> None:

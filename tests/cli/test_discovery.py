@@ -165,6 +165,21 @@ def test_search_without_words_lists_the_catalog(daemon: FakeDaemon, runner: Comm
         assert terminal.ends() == 0
     assert max(map(len, terminal.shown.splitlines())) == 100, "the last column is cut to the terminal"
     assert ("word " * 40).strip() in runner("search").stdout
+    with runner.terminal("search", columns=50) as terminal:
+        assert terminal.ends() == 0
+    assert terminal.shown.split() == [
+        "NAME",
+        "KIND",
+        "PARAMETERS",
+        "FITS",
+        "HERE",
+        "tiny",
+        "chat",
+        "1B",
+        "to",
+        "8B",
+        "1b",
+    ]
 
 
 def test_search_without_the_hub_says_so(daemon: FakeDaemon, runner: CommandLine) -> None:

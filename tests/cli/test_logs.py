@@ -99,7 +99,7 @@ def test_a_models_own_words_and_what_the_daemon_says_of_it(logs: CommandLine, ho
     assert last == {"source": "worker", "model": "qwen3:0.6b", "message": "llama: new"}
     assert "demo:latest has not been loaded yet" in logs("logs", "demo").stderr
     wrong = logs("logs", "qwen:0.6b", check=1).stderr
-    assert wrong == 'Error: there is no log of "qwen:0.6b": no such model was loaded here (did you mean qwen3:0.6b?)\n'
+    assert wrong == 'Error: there is no log of "qwen:0.6b": no such model was loaded here; did you mean qwen3:0.6b?\n'
 
 
 def test_where_there_is_none(logs: CommandLine, home: Path) -> None:

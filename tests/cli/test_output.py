@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,36 @@ def test_a_failure_is_one_line_and_its_detail(capsys: pytest.CaptureFixture[str]
 def test_a_table_has_no_border_and_no_trailing_blanks(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("NAME", "SIZE"), [("a", "1 GB"), ("longer\nname", "2 GB")])
     assert capsys.readouterr().out == "NAME           SIZE\na              1 GB\nlonger name    2 GB\n"
+
+
+ROWS = [("a-name", "chat", "text " * 20), ("b", "embedding", "short")]
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"), [(200, ["NAME", "KIND", "TEXT"]), (60, ["NAME", "KIND", "TEXT"]), (25, ["NAME", "KIND"])]
+)
+def test_a_table_fits_a_terminal(width: int, heads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(output, "columns", lambda stream: width)
+    monkeypatch.setattr(sys, "stdout", screen)
+    output.table(("NAME", "KIND", "TEXT"), ROWS, ("TEXT", "KIND"))
+    lines = screen.getvalue().splitlines()
+    assert lines[0].split() == heads
+    assert max(map(len, lines)) <= width
+    assert ("text " * 20).strip() in lines[1] or width < 200
+
+
+def test_talk_is_broken_between_words_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(output, "columns", lambda stream: 30)
+    monkeypatch.setattr(sys, "stderr", screen)
+    output.report(Failure(f"{'word ' * 20}huggingface.co/{'x' * 40} is gone", detail="  indented " + "word " * 10))
+    lines = screen.getvalue().splitlines()
+    assert " ".join(" ".join(lines).split()) == (
+        f"Error: {'word ' * 20}huggingface.co/{'x' * 40} is gone indented {'word ' * 10}".strip()
+    )
+    assert [line for line in lines if len(line) > 30] == [f"huggingface.co/{'x' * 40}"]
+    assert lines[-1].startswith("  word")
 
 
 def test_json_is_readable_and_whole(capsys: pytest.CaptureFixture[str]) -> None:

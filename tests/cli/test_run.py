@@ -140,8 +140,13 @@ def test_a_model_that_is_absent_is_pulled_first(daemon: FakeDaemon, runner: Comm
 
 def test_a_model_that_is_nowhere_is_named_with_its_neighbours(runner: CommandLine) -> None:
     result = runner("run", "denmo", "hi", check=1)
-    assert result.stderr == 'Error: model "denmo" is in no catalog (did you mean demo:latest?)\n'
+    assert result.stderr == "Error: model 'denmo:latest' not found; did you mean demo:latest?\n"
     assert result.stdout == ""
+    lost = runner("run", "xyzzy", "hi", check=1).stderr
+    assert lost.splitlines() == [
+        "Error: model 'xyzzy:latest' not found",
+        "`runner list` has yours, `runner search` what can be pulled.",
+    ]
 
 
 def test_control_sequences_stay_in_a_pipe_and_out_of_a_terminal(runner: CommandLine) -> None:

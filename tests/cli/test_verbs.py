@@ -10,7 +10,7 @@ import pytest
 
 from runner import __version__
 from runner.cli import ending
-from runner.cli.verbs import VERBS, dispatch
+from runner.cli.verbs import ALIASES, MEANT, VERBS, dispatch
 from runner.config import SETTINGS
 from tests.cli.command_line import CommandLine, environment
 from tests.cli.fake_daemon import DIGEST, FOREVER, FakeDaemon
@@ -120,8 +120,32 @@ def test_show_what_cannot_be_shown(runner: CommandLine) -> None:
     assert runner("show", "demo", "--system", check=1).stderr == "Error: 'demo' has no system\n"
     assert "only one of" in runner("show", "demo", "--license", "--system", check=2).stderr
     missing = runner("show", "denmo", check=1)
-    assert missing.stderr == 'Error: model "denmo" not found, try pulling it first (did you mean demo:latest?)\n'
+    assert missing.stderr == 'Error: model "denmo" not found, try pulling it first; did you mean demo:latest?\n'
     assert missing.stdout == ""
+
+
+def test_help_is_a_word_too(runner: CommandLine) -> None:
+    assert runner("help").stdout == runner("--help").stdout
+    assert runner("help", "rm").stdout == runner("rm", "--help").stdout
+    assert runner("-v").stdout == runner("--version").stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("chat", "demo"), "runner run MODEL"),
+        (("help", "status"), "runner ps"),
+        (("completion", "bash"), "runner generate completion SHELL"),
+        (("bench", "demo"), "runner bench --model demo"),
+    ],
+)
+def test_guessed_verbs_lead_somewhere(runner: CommandLine, typed: tuple[str, ...], meant: str) -> None:
+    assert f"`{meant}`" in runner(*typed, check=2).stderr
+
+
+def test_what_is_meant_is_there() -> None:
+    assert {words.split()[0] for words in MEANT.values()} - {"--version"} <= set(VERBS)
+    assert not set(MEANT) & {*VERBS, *ALIASES}
 
 
 def test_stop(daemon: FakeDaemon, runner: CommandLine) -> None:

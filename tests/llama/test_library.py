@@ -128,6 +128,13 @@ def test_what_auto_came_to(log: Log, lines: list[str], found: bool | None) -> No
     assert log.flash_attn is found
 
 
+def test_a_warning_that_is_none_isnt_told(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    shared = b"llama_context: n_ctx_seq (65536) > n_ctx_train (4096) -- possible training context overflow\n"
+    log._on_line(3, shared, None)
+    log._on_line(3, b"llama_context: another warning\n", None)
+    assert capsys.readouterr().err == "llama_context: another warning\n"
+
+
 @pytest.mark.parametrize(
     ("buffer", "device"),
     [

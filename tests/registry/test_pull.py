@@ -568,6 +568,12 @@ class TestRefusals:
         assert hub.requests == []
 
 
+def test_a_mistyped_name_of_a_model_that_is_here(store: Store, settings: PullSettings) -> None:
+    pull(store, "demo", settings=settings)
+    with pytest.raises(NotFound, match=r"model 'dmo:latest' not found; did you mean demo:latest\?$"):
+        pull(store, "dmo", settings=settings)
+
+
 def test_a_token_opens_a_gate_and_stays_at_the_hub(store: Store, hub: Hub, settings: PullSettings) -> None:
     hub.add("org/tiny", {"tiny-Q8_0.gguf": model()}, gated=True)
     pull(store, "hf.co/org/tiny:Q8_0", settings=_with(settings, hf_token="hf_good"))

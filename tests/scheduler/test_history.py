@@ -23,7 +23,8 @@ def whats(bench: Bench, model: str) -> list[str]:
     return [what for what, _ in words(bench, model)]
 
 
-def test_a_life_is_told_in_order_with_both_clocks() -> None:
+def test_a_life_is_told_in_order_with_both_clocks(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     bench = Bench(keep_alive=60.0)
     bench.submit(want("a", has_work=False))
     bench.advance(2.5)
@@ -33,6 +34,7 @@ def test_a_life_is_told_in_order_with_both_clocks() -> None:
     assert (loading.what, loading.at, loaded.what, loaded.at, expired.at) == ("loading", 0.0, "loaded", 2.5, 62.5)
     assert "context 1024" in loading.words
     assert loaded.words.startswith("in 2.5 s, all on the CPU")
+    assert f'"a" is loaded {loaded.words}' in caplog.messages, "the log says what `runner why` says"
     assert expired.words == "nobody asked for it for 60 s (keep_alive)"
     assert loading.time > 1.7e9
 

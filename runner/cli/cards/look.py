@@ -54,7 +54,9 @@ def overview(entries: Iterable[Json]) -> Iterable[tuple[str, ...]]:
 
 
 OVERVIEW = ("NAME", "KIND", "PARAMETERS", "FITS HERE", "SUMMARY")
+OVERVIEW_SPARE = ("SUMMARY", "PARAMETERS", "KIND")
 HUB = ("MODEL", "PARAMETERS", "DOWNLOADS", "LIKES", "CHANGED", "LICENCE", "NOTE")
+HUB_SPARE = ("LIKES", "LICENCE", "CHANGED", "PARAMETERS", "NOTE", "DOWNLOADS")
 
 
 def hub(repositories: Iterable[Json], now: datetime) -> Iterator[tuple[str, ...]]:
@@ -74,15 +76,6 @@ def hub(repositories: Iterable[Json], now: datetime) -> Iterator[tuple[str, ...]
             str(each.get("licence") or "-"),
             ", ".join(filter(None, notes)),
         )
-
-
-def narrowed(rows: Iterable[tuple[str, ...]], heads: Sequence[str], width: int) -> list[tuple[str, ...]]:
-    """Rows whose last column is cut to what a table of `width` columns has left for it, but never to nothing."""
-    found = [*rows]
-    lines = [tuple(heads), *found]
-    left = width - sum(max(len(cells[column]) for cells in lines) + len(_INDENT) for column in range(len(heads) - 1))
-    left = max(left, 20)
-    return [(*cells[:-1], cells[-1] if len(cells[-1]) <= left else cells[-1][: left - 1] + "…") for cells in found]
 
 
 def _facts(found: Json) -> Iterator[tuple[str, str]]:

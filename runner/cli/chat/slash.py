@@ -68,6 +68,12 @@ def obey(client: Client, session: Session, text: str) -> Json | None:
     return command.act(client, session, rest.strip())
 
 
+def may_bring(text: str) -> bool:
+    """True for a command after which there may be other models than before: it pulls one, or makes one."""
+    command = COMMANDS.get(text.split(maxsplit=1)[0].lower())
+    return command is not None and "models" in command.words
+
+
 def is_command(text: str) -> bool:
     """True for a line that is meant for us: `/set`, `/bye`. A path or `/* code` is something to talk about."""
     word = text.split(maxsplit=1)[0] if text.strip() else ""

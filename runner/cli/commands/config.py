@@ -81,10 +81,11 @@ def _show(as_json: bool, host: str | None) -> None:
     if as_json:
         output.data([{"name": name, "value": value, "source": found.sources[name]} for name, value in values.items()])
     else:
-        output.table(
-            ("NAME", "VALUE", "FROM"),
-            ((name, settingcard.cell(value), found.sources[name]) for name, value in values.items()),
-        )
+        rows = ((name, settingcard.cell(value), found.sources[name]) for name, value in values.items())
+        if sys.stdout.isatty():
+            output.write(settingcard.rows(("NAME", "VALUE", "FROM"), rows, output.columns(sys.stdout)))
+        else:
+            output.table(("NAME", "VALUE", "FROM"), rows)
         file = config_file(found.folders)
         output.say(f"\nSettings file: {file}{'' if file.exists() else ' (not there)'}")
         _tell_what_waits(found)

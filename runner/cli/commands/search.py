@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from datetime import UTC, datetime
 from typing import Annotated
@@ -55,16 +54,14 @@ def _show(found: Json, text: str, limit: int, only: bool) -> None:
     if entries and folded:
         output.line("IN THE CATALOG\n")
     if entries and (folded or not text.strip()):
-        rows = lookcard.overview(entries)
-        if sys.stdout.isatty():
-            rows = lookcard.narrowed(rows, lookcard.OVERVIEW, shutil.get_terminal_size().columns)
-        output.table(lookcard.OVERVIEW, rows)
+        output.table(lookcard.OVERVIEW, lookcard.overview(entries), lookcard.OVERVIEW_SPARE)
     elif entries:
         output.line("IN THE CATALOG\n")
-        output.line(lookcard.catalog(entries))
+        text = lookcard.catalog(entries)
+        output.line(output.folded(text, output.columns(sys.stdout), "    ") if sys.stdout.isatty() else text)
     if repositories:
         output.line(("\n" if entries else "") + "ON HUGGING FACE, unchecked\n")
-        output.table(lookcard.HUB, lookcard.hub(repositories, datetime.now(UTC)))
+        output.table(lookcard.HUB, lookcard.hub(repositories, datetime.now(UTC)), lookcard.HUB_SPARE)
     if not entries and not repositories:
         asked = ""
         if not found.get("note") and text.strip():

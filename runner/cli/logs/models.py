@@ -29,7 +29,7 @@ def named(found: Settings, asked: str) -> str:
     there = known or [stem.removesuffix("_latest") for stem in files]
     spelt = {name.removesuffix(":latest").lower(): name for name in there}
     near = difflib.get_close_matches(full.removesuffix(":latest").lower(), spelt, 3, 0.5)
-    hint = f" (did you mean {', '.join(spelt[each].removesuffix(':latest') for each in near)}?)" if near else ""
+    hint = f"; did you mean {', '.join(spelt[each].removesuffix(':latest') for each in near)}?" if near else ""
     raise Failure(f'there is no log of "{asked}": no such model was loaded here{hint}')
 
 

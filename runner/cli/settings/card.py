@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runner.cli import wording
+from runner.cli.output import on_one_line
 from runner.config import SETTINGS, Address, ModelSettings, Places, parse_duration, parse_size, written_size
 
 SECRET = "api_key"
@@ -51,6 +52,23 @@ def cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return json.dumps(value) if value else ""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def rows(heads: Sequence[str], found: Iterable[Sequence[str]], width: int) -> str:
+    """Name, value and source in lines of `width` columns. Nothing is cut, so that it can be copied: what comes behind a
+    value that is too long stands below it."""
+    lines = [[on_one_line(cell) for cell in row] for row in (heads, *found)]
+    name, value, source = (max(map(len, column)) for column in zip(*lines, strict=True))
+    gap = "    " if name + value + source + 8 <= width else "  "
+    value = min(value, max(width - name - source - 2 * len(gap), len("VALUE")))
+    text = ""
+    for first, second, third in lines:
+        begun = f"{first.ljust(name)}{gap}"
+        if len(second) > value and third:
+            text += f"{begun}{second}\n{' ' * (name + len(gap) + value)}{gap}{third}\n"
+        else:
+            text += f"{begun}{second.ljust(value)}{gap}{third}".rstrip() + "\n"
+    return text
 
 
 def _entry(entry: ModelSettings) -> dict[str, Any]:
