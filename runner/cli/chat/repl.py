@@ -68,7 +68,8 @@ def _go_on(client: Client, session: Session, names: Names) -> None:
             output.report(Failure(": ".join(filter(None, (error.filename, error.strerror or str(error))))))
         except Failure as failure:
             output.report(failure)
-        names.refresh()
+        if slash.is_command(text) and slash.may_add(text):
+            names.refresh()
 
 
 def _heed(client: Client, session: Session, text: str, pasted: Sequence[str]) -> None:
