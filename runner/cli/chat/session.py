@@ -58,7 +58,7 @@ class Session:
     @property
     def questions(self) -> int:
         """How many can be taken back."""
-        return sum(each["role"] == "user" for each in self.messages) + (self.unanswered is not None)
+        return [each["role"] for each in self.messages].count("user") + (self.unanswered is not None)
 
     def undo(self) -> Json | None:
         """Take back the last question and all that followed. Gives the question; None when there is none."""
