@@ -88,6 +88,12 @@ def _rows(text: str, width: int, hang: str) -> list[str]:
     )
 
 
+def after_interrupt() -> None:
+    """Leave the line where the terminal has shown ^C, so that the shell's prompt doesn't follow it."""
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        say("")
+
+
 def report(failure: Failure) -> None:
     """The one line that a failed command ends with, and its detail below."""
     say(f"Error: {on_one_line(failure.message)}")

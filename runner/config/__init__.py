@@ -2,7 +2,7 @@
 
 from runner.config.change import Change, changed
 from runner.config.models import ModelSettings
-from runner.config.reading import ConfigError, config_file, folders, load, load_usable
+from runner.config.reading import ConfigError, config_file, folders, load, load_usable, outweighed
 from runner.config.table import BY_NAME, SETTINGS, Applies, Folders, Setting, Settings
 from runner.config.values import (
     PORT,
@@ -35,6 +35,7 @@ __all__ = [
     "folders",
     "load",
     "load_usable",
+    "outweighed",
     "parse_address",
     "parse_duration",
     "parse_places",

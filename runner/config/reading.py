@@ -77,6 +77,20 @@ def load_usable(
     return found, problems[0] if problems else None
 
 
+def outweighed(found: Settings) -> dict[str, str]:
+    """What a flag or the environment keeps from counting, though the file says otherwise: sources by setting."""
+    in_file = _read_file(config_file(found.folders), lambda problem: None)
+    kept = {}
+    for name, value in in_file.items():
+        source = found.sources.get(name, "")
+        if not source.startswith(("flag", "environment")):
+            continue
+        with suppress(ValueError):  # what can't be used is told elsewhere
+            if BY_NAME[name].read(value) != getattr(found, name):
+                kept[name] = source
+    return kept
+
+
 def _refuse(problem: str) -> None:
     raise ConfigError(problem)
 

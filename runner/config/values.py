@@ -42,7 +42,7 @@ class Address:
 
 
 def parse_address(value: object) -> Address:
-    """`host`, `host:port`, `:port`, `[::1]:port`, with or without `http://`."""
+    """`host`, `host:port`, `:port`, `[::1]:port`, with or without `http://`. What is all numbers must be an address."""
     text = text_of(value).strip().removeprefix("http://").rstrip("/")
     match = re.fullmatch(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\s/\[\]]*))(?::(?P<port>[0-9]{1,5}))?", text)
     if match is None or not text or (match["six"] and not _is_ipv6(match["six"])):
@@ -50,7 +50,18 @@ def parse_address(value: object) -> Address:
     port = int(match["port"]) if match["port"] else PORT
     if port > 65535:
         raise ValueError(f"takes a port up to 65535, not {port}")
+    if re.fullmatch(r"[0-9.]+", match["host"] or "") and not _is_ipv4(match["host"]):
+        hint = f"; for a port alone :{text}" if text.isdecimal() else ""
+        raise ValueError(f"takes host:port, and {match['host']!r} is no address{hint}")
     return Address(match["six"] or match["host"] or "127.0.0.1", port)
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_ipv6(text: str) -> bool:
@@ -162,7 +173,12 @@ def written_size(size: int) -> str:
 
 def parallel(value: object) -> int:
     """0 stands for `auto`."""
-    return 0 if str(value).strip().lower() == "auto" else whole(1, 256)(value)
+    if str(value).strip().lower() == "auto":
+        return 0
+    try:
+        return whole(1, 256)(value)
+    except ValueError:
+        raise ValueError(f"takes auto or a whole number from 1 to 256, not {value!r}") from None
 
 
 def words(value: object) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from modelfiles.sizes import human_bytes
 from registry.errors import RegistryError
 from registry.store import Store
+from runner.config import outweighed
 from runner.config.live import Live
 from runner.inference.service import Service
 from runner.protocol.checkup import MODULE, SECONDS, Finding, of_disk, of_process
@@ -61,8 +62,9 @@ class Checkup:
         tried = asyncio.create_task(tried_out(self._live.settings.sandbox))
         loop = asyncio.get_running_loop()
         stored = await loop.run_in_executor(None, lambda: (*self._stored(), *self._written()))
+        kept = await loop.run_in_executor(None, outweighed, self._live.settings)
         return (
-            *self._settings(),
+            *self._settings(kept),
             *stored,
             *await tried,
             *self._memory_left(),
@@ -70,7 +72,8 @@ class Checkup:
             *self._workers(),
         )
 
-    def _settings(self) -> Iterator[Finding]:
+    def _settings(self, kept: Mapping[str, str]) -> Iterator[Finding]:
+        """`kept` is what is written and outweighed: sources by setting."""
         live = self._live
         if live.refused:
             yield Finding(
@@ -79,6 +82,10 @@ class Checkup:
         elif live.waiting:
             said = f"{', '.join(live.waiting)}: written, and waiting until the daemon is started again"
             yield Finding("settings", "warn", said, "`runner shutdown`, then `runner serve`")
+        elif kept:
+            said = ", ".join(f"{name} ({source})" for name, source in kept.items())
+            advice = "take them out of config.yaml, or out of how the daemon is started"
+            yield Finding("settings", "warn", f"config.yaml says otherwise, and is outweighed: {said}", advice)
         else:
             yield Finding("settings", "ok", "all that is written is in force")
         if self._clock() < _BUILT:

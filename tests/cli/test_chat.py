@@ -32,6 +32,7 @@ def test_a_conversation(daemon: FakeDaemon, runner: CommandLine, runner_home: Pa
         terminal.expect(">>> ")
         terminal.type("\x04")
         assert terminal.ends() == 0
+    assert len(daemon.asked("/api/tags")) == 1, "what the store has is asked once, and not at every prompt"
     load, first, second = (seen.body for seen in daemon.asked("/api/chat"))
     system, hello = {"role": "system", "content": "Be brief"}, {"role": "user", "content": "hello"}
     assert load == {"model": "demo", "messages": [], "stream": True}
@@ -50,6 +51,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_conversation(daemon: FakeDaemon, 
         terminal.type("first\r")
         terminal.expect("one")
         terminal.type("\x03")
+        terminal.expect("(stopped)\n")
         assert daemon.hung_up.wait(30), "the daemon still answers"
         terminal.expect(">>> ")
         terminal.type("\x03")
@@ -126,9 +128,29 @@ def test_commands_change_the_session(command: str, name: str, value: object) -> 
     assert getattr(changed, name) == value
 
 
+def test_the_form_is_shown_and_only_a_form_changes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    changed = session()
+    for command in ("/format", "/set format"):
+        slash.obey(NOBODY, changed, command)
+        assert capsys.readouterr().out.startswith("Answers may have any form; /format json")
+        assert changed.form is None
+    for command, says in (
+        ("/format json", "Answers are JSON now; /format off ends it.\n"),
+        ("/format", "Answers are JSON; /format off ends it.\n"),
+        (
+            '/format {"type": "object"}',
+            'Answers follow this JSON Schema now: {"type": "object"}; /format off ends it.\n',
+        ),
+        ("/format off", "Answers may have any form now.\n"),
+    ):
+        slash.obey(NOBODY, changed, command)
+        assert capsys.readouterr().out == says
+    assert changed.form is None
+
+
 def test_commands_take_back_what_they_set() -> None:
     changed = session()
-    for command in ("/set system x", "/set system", "/set format", "/set noformat", "/set verbose", "/set quiet"):
+    for command in ("/set system x", "/set system", "/set format json", "/set noformat", "/set verbose", "/set quiet"):
         slash.obey(NOBODY, changed, command)
     assert (changed.system, changed.form, changed.verbose) == (None, None, False)
 
@@ -141,6 +163,8 @@ def test_commands_take_back_what_they_set() -> None:
         ("/set parameter seed", "takes a name and a value"),
         ("/set parameter seed x", "seed: must be a whole number"),
         ("/show nothing", "/show takes one of: info"),
+        ("/undo 3", "only 1 question can be taken back"),
+        ("/undo all", "/undo takes nothing, or how many"),
     ],
 )
 def test_commands_say_what_they_take(command: str, words: str) -> None:

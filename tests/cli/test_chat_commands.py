@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.completion import CompleteEvent, PathCompleter
 from prompt_toolkit.document import Document
 
 from runner.cli.chat import calls, clipboard, past, slash
@@ -37,6 +37,9 @@ def test_undo_and_retry(client: Client) -> None:
     for command in ("/undo", "/retry"):
         with pytest.raises(Failure, match="yet"):
             slash.obey(client, talk, command)
+    talk = session(unanswered={"role": "user", "content": "failed"})
+    slash.obey(client, talk, "/undo 2")
+    assert (talk.messages, talk.unanswered) == ([], None)
     talk = session(unanswered={"role": "user", "content": "failed"})
     assert slash.obey(client, talk, "/retry") == {"role": "user", "content": "failed"}
     assert len(talk.messages) == 2
@@ -193,6 +196,34 @@ def test_the_last_thought_and_the_settings(client: Client, capsys: pytest.Captur
     assert "thinking    fold" in capsys.readouterr().out
     with pytest.raises(Failure, match="show, fold, hide"):
         slash.obey(client, talk, "/set thinking less")
+
+
+def test_no_system_message(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    slash.obey(client, session(), "/system")
+    assert capsys.readouterr().out == "The model has no system message of its own, and none is set here.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "may"), [("/save mine", True), ("/MODEL echo", True), ("/show", False), ("/nope", False)]
+)
+def test_what_may_bring_a_model(text: str, may: bool) -> None:
+    assert slash.may_add(text) is may
+
+
+def test_tab_offers_no_path_for_the_beginning_of_a_command(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lost+found").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = Words(Names(client))
+    monkeypatch.setattr(words, "_paths", PathCompleter(get_paths=lambda: [str(tmp_path)]))
+    monkeypatch.setattr(words, "_path", lambda word, event: words._paths.get_completions(Document(word[1:]), event))
+
+    def offered(typed: str) -> list[str]:
+        return [each.text for each in words.get_completions(Document(typed), CompleteEvent(completion_requested=True))]
+
+    assert offered("/lo") == ["/load"]
+    assert offered("/los") == ["t+found"]
 
 
 def test_a_command_that_is_nearly_one(client: Client) -> None:

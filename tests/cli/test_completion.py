@@ -18,7 +18,7 @@ import typer
 
 from runner.cli import completion
 from runner.cli.commands.generate import KINDS
-from runner.cli.completion.grammar import KNOWN, grammar
+from runner.cli.completion.grammar import GENERATED, KNOWN, grammar
 from runner.cli.verbs import ALIASES, VERBS
 from runner.cli.verbs import app as command_line
 from tests.cli.command_line import TAKE_TERMINAL, CommandLine
@@ -75,8 +75,11 @@ def test_generate_prints_a_script_and_refuses_other_shells(runner: CommandLine) 
     assert "bash, zsh, fish, powershell" in refused.stderr
 
 
-def test_the_kinds_that_can_be_generated_are_offered() -> None:
-    assert KNOWN["generate", "kind"].words == tuple(KINDS)
+def test_the_kinds_that_can_be_generated_are_offered_with_what_they_take() -> None:
+    assert {kind: said for kind, (said, _) in GENERATED.items()} == {name: kind.said for name, kind in KINDS.items()}
+    assert GENERATED["completion"][1].words == tuple(completion.SHELLS)
+    (generate,) = (each for each in grammar().commands if each.name == "generate")
+    assert [each.name for each in generate.commands] == list(KINDS)
 
 
 def test_everything_of_the_verb_table_is_known() -> None:
@@ -121,6 +124,9 @@ QUESTIONS: tuple[tuple[str, set[str], set[str]], ...] = (
     ("runner push demo --format ", {"docker", "cncf", "both"}, {"demo"}),
     ("runner config rel", {"reload"}, set()),
     ("runner pull deepseek-r", {"deepseek-r1"}, {"demo"}),
+    ("runner generate ", {"compose", "quadlet", "systemd", "kube", "completion"}, {"demo", "bash"}),
+    ("runner generate completion ", {"bash", "zsh", "fish", "powershell"}, {"demo"}),
+    ("runner generate --port 1 compose demo q", {"qwen3:0.6b"}, {"bash", "demo"}),
     ("runner create x --file Model", {"Modelfile"}, {"demo"}),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from runner.cli.settings import card
+from runner.cli.settings.card import ZERO
 from runner.config import SETTINGS
 from tests.cli.command_line import CommandLine
 from tests.cli.fake_daemon import FakeDaemon
@@ -120,6 +122,10 @@ def test_a_key_is_never_shown_and_nobody_else_reads_it(alone: CommandLine, file:
     [
         (["set", "keepalive", "1m"], "did you mean keep_alive"),
         (["set", "keep_alive", "soon"], "keep_alive takes seconds"),
+        (["set", "num_parallel", "abc"], "num_parallel takes auto or a whole number from 1 to 256, not 'abc'"),
+        (["set", "num_parallel", "300"], "num_parallel takes auto or a whole number from 1 to 256"),
+        (["set", "host", "1.2.3"], "host takes host:port, and '1.2.3' is no address"),
+        (["set", "host", "11435"], "for a port alone :11435"),
         (["set", "per_model.demo.options.num_ctx", "much"], "num_ctx"),
         (["get"], "config get takes NAME"),
         (["get", "keep_alive", "1m"], "config get takes NAME"),
@@ -177,6 +183,25 @@ def test_what_a_daemon_made_of_it(daemon: FakeDaemon, runner: CommandLine, tmp_p
         "keep_alive: the daemon goes on with what it had: max_queue takes[2J less",
     )
     assert len(daemon.asked("/runner/config/reload")) == 7
+
+
+def test_unset_names_what_is_left(alone: CommandLine, file: Path) -> None:
+    alone("config", "set", "queue_timeout", "1m")
+    alone("config", "set", "options.seed", "7")
+    removed = alone("config", "unset", "queue_timeout", RUNNER_KEEP_ALIVE="1h").stdout
+    assert removed == f"queue_timeout is removed from {file}, which leaves forever (default)\n"
+    outweighed = alone("config", "unset", "keep_alive", RUNNER_KEEP_ALIVE="1h").stdout
+    assert outweighed == f"keep_alive was not set in {file}, which leaves 1h (environment RUNNER_KEEP_ALIVE)\n"
+    assert alone("config", "unset", "options.seed").stdout == f"options.seed is removed from {file}\n"
+
+
+def test_what_0_means_is_said_to_people(alone: CommandLine) -> None:
+    rows = {row.split()[0]: row for row in alone("config").stdout.splitlines()[1:] if row}
+    assert "0 (what is free)" in rows["max_memory"]
+    assert "0 (no limit)" in rows["download_rate"]
+    assert alone("config", "get", "max_memory").stdout == "0\n"
+    explained = {row.name for row in SETTINGS if re.search(r"\b0 (means|for|keeps) ", row.help)}
+    assert explained == ZERO.keys()
 
 
 def test_sizes_are_shown_as_they_are_written(alone: CommandLine) -> None:

@@ -162,6 +162,15 @@ def test_what_comes_is_told_across_files_and_in_order(logs: CommandLine, home: P
     file.close()
 
 
+def test_the_prompt_after_ctrl_c_has_a_line_of_its_own(logs: CommandLine, home: Path) -> None:
+    write(home, line("first"))
+    with logs.terminal("logs", "-f") as terminal:
+        terminal.expect("first")
+        terminal.type("\x03")
+        assert terminal.ends() == 130
+    assert terminal.shown.endswith("^C\n")
+
+
 def test_it_waits_for_a_log_and_ends_with_its_reader(logs: CommandLine, home: Path) -> None:
     with following(logs) as (process, next_line):
         write(home, line("first"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -109,6 +110,30 @@ def test_which_runner_the_shell_finds(tmp_path: Path) -> None:
     assert said(0, 1) == ("warn", f"the shell uses {ours}; there is another: {theirs}")
     assert said(1, 0) == ("warn", f"the shell's `runner` is {theirs}, and this one is {ours}")
     assert said() == ("warn", "the shell finds no `runner` on PATH")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its launcher is another, and its scripts end in .exe")
+def test_the_installers_launcher_is_the_runner_that_it_starts(tmp_path: Path) -> None:
+    app, bin_ = tmp_path / "an app", tmp_path / "bin"
+    ours, launcher = app / "current" / "bin", bin_ / "runner"
+    for version in ("1", "2"):
+        (app / "versions" / version / "bin").mkdir(parents=True)
+        (app / "versions" / version / "bin" / "runner").write_text("#!/bin/sh\n")
+        (app / "versions" / version / "bin" / "runner").chmod(0o755)
+    (app / "current").symlink_to("versions/1")
+    bin_.mkdir()
+    # The lines of install.sh itself, so that this hears of it when they change.
+    folder = Path(__file__).parents[2] / "installer"
+    script = (folder / "install.sh").read_text()
+    lines = script[script.index("        echo '#!/bin/sh'") : script.index('    } >"$app/launcher.part"')]
+    making = ["sh", "-c", f". '{folder}/shells.sh'\napp=$1\n{lines}", "sh", str(app)]
+    made = subprocess.run(making, capture_output=True, check=True)
+    launcher.write_bytes(made.stdout)
+    launcher.chmod(0o755)
+    assert (_on_path(str(bin_), ours).state, _on_path(str(bin_), ours).said) == ("ok", f"the shell uses {launcher}")
+    assert _on_path(f"{bin_}:{ours}", ours).state == "ok"
+    said = _on_path(str(bin_), app / "versions" / "2" / "bin").said
+    assert said == f"the shell's `runner` is {launcher}, and this one is {app}/versions/2/bin/runner"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems tell the owner of a port to administrators only")

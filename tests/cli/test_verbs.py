@@ -153,6 +153,9 @@ def test_stop(daemon: FakeDaemon, runner: CommandLine) -> None:
     [request] = daemon.asked("/api/generate")
     assert request.body == {"model": "demo", "keep_alive": 0, "stream": False}
     assert 'model "none" not found' in runner("stop", "none", check=1).stderr
+    daemon.loaded = [{"name": "demo:latest", "pinned": True}, {"name": "echo:latest", "pinned": False}]
+    said = runner("stop", "demo", "echo").stderr
+    assert said == 'demo is still pinned: its next request loads it, to stay; "runner unpin demo" ends that\n'
 
 
 def test_cp(daemon: FakeDaemon, runner: CommandLine) -> None:

@@ -110,6 +110,17 @@ async def test_broken_models_are_named_with_a_way_back(place: Place, make: Make)
     assert "2 more" in found[3].said
 
 
+async def test_what_is_written_in_vain(place: Place) -> None:
+    home = place.folder
+    (home / "config").mkdir(parents=True)
+    (home / "config" / "config.yaml").write_text("host: 127.0.0.1:1111\nkeep_alive: 300\nmax_queue: 7\n")
+    environ = {"RUNNER_HOME": str(home), "RUNNER_HOST": "127.0.0.1:2222", "RUNNER_KEEP_ALIVE": "5m"}
+    place.live = Live(load({}, environ))
+    (outweighed,) = (await place.found())["settings"]
+    assert outweighed.state == "warn"
+    assert outweighed.said == "config.yaml says otherwise, and is outweighed: host (environment RUNNER_HOST)"
+
+
 async def test_settings_that_wait_or_are_refused(place: Place) -> None:
     await place.live.reload()
     (waits,) = (await place.found())["settings"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -546,6 +547,10 @@ def test_an_empty_home(wheels: Path, tmp_path: Path) -> None:
     first = (app / "current").resolve()
     try:
         assert run("runner", "--version").startswith("runner ")
+        findings = json.loads(run("runner", "doctor", "--json"))["findings"]
+        assert [each["said"] for each in findings if each["check"] == "path"] == [
+            f"the shell uses {home}/.local/bin/runner"
+        ]
         # Where somebody's file is called as a module of Python's, that isn't imported.
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "elsewhere" / "json.py").write_text("raise SystemExit('imported')\n")

@@ -470,7 +470,23 @@ def test_addresses(text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "http://", "::1", "a/b", "a:", "a:x", "a:-1", "a:99999", "a:123456", "[a]:1"]
+    "text",
+    [
+        "",
+        " ",
+        "http://",
+        "::1",
+        "a/b",
+        "a:",
+        "a:x",
+        "a:-1",
+        "a:99999",
+        "a:123456",
+        "[a]:1",
+        "1.2.3",
+        "1.2.3:80",
+        "11435",
+    ],
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="takes "):

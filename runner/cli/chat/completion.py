@@ -17,7 +17,7 @@ _STARTS = ("./", "../", "~/", "/")
 
 
 class Names:
-    """The store's models, as they were when last asked; asked aside."""
+    """The store's models, as they were when last asked; asked aside, at the start and when there may be others."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -47,6 +47,8 @@ class Words(Completer):
         before = document.text_before_cursor
         if before.startswith("/") and " " not in before:
             yield from _matching(before, COMMANDS)
+            if any(name.startswith(before) for name in COMMANDS):
+                return  # a path can begin like a command, and isn't meant
         if before.startswith("/") and (command := COMMANDS.get(before.split(" ")[0].lower())) and " " in before:
             yield from self._after(command, before.partition(" ")[2].lstrip(), complete_event)
             return

@@ -68,7 +68,7 @@ def _go_on(client: Client, session: Session, names: Names) -> None:
             output.report(Failure(": ".join(filter(None, (error.filename, error.strerror or str(error))))))
         except Failure as failure:
             output.report(failure)
-        if slash.is_command(text) and slash.may_bring(text):
+        if slash.is_command(text) and slash.may_add(text):
             names.refresh()
 
 

@@ -55,6 +55,11 @@ class Session:
         self.messages += said
         self.unanswered = None
 
+    @property
+    def questions(self) -> int:
+        """How many can be taken back."""
+        return [each["role"] for each in self.messages].count("user") + (self.unanswered is not None)
+
     def undo(self) -> Json | None:
         """Take back the last question and all that followed. Gives the question; None when there is none."""
         if self.unanswered is not None:

@@ -50,7 +50,10 @@ def system(session: Session, value: str) -> None:
 
 
 def answer_format(session: Session, value: str) -> None:
-    """`json`, a JSON Schema, or the file of one."""
+    """`json`, a JSON Schema, or the file of one; without any, the form that counts is shown."""
+    if not value:
+        line(_form(session, ""))
+        return
     if value.endswith(".json"):
         try:
             schema = json.loads(Path(value).expanduser().read_bytes())
@@ -62,14 +65,24 @@ def answer_format(session: Session, value: str) -> None:
             raise Failure(f"{value} is no JSON Schema, which is an object")
         session.form = schema
     else:
-        session.form = arguments.answer_format(value or "json")
-    line("It answers in that form.")
+        session.form = arguments.answer_format(value)
+    line(_form(session, " now"))
 
 
 def no_format(session: Session, value: str) -> None:
     """Any text again."""
     session.form = None
-    line("It answers as it likes.")
+    line("Answers may have any form now.")
+
+
+def _form(session: Session, now: str) -> str:
+    """The form of the answers, and how to get another; `now` follows what they are."""
+    if session.form is None:
+        return f"Answers may have any form{now}; /format json, a JSON Schema or the .json file of one sets it."
+    if session.form == "json":
+        return f"Answers are JSON{now}; /format off ends it."
+    schema = json.dumps(session.form, ensure_ascii=False)
+    return f"Answers follow this JSON Schema{now}: {schema}; /format off ends it."
 
 
 def _parameter(session: Session, value: str) -> None:
@@ -112,7 +125,7 @@ SETTINGS = {
     "think": Setting("think [LEVEL]", "Let it think: low, medium, high, max", _think),
     "nothink": Setting("nothink", "Let it answer at once", lambda session, value: _think(session, "false")),
     "thinking": Setting("thinking show|fold|hide", "What is shown of a thought", _thinking),
-    "format": Setting("format json|SCHEMA", "Form of the answer; a schema may be in a .json file", answer_format),
+    "format": Setting("format [json|SCHEMA]", "Form of the answer; a schema may be in a .json file", answer_format),
     "noformat": Setting("noformat", "Any form", no_format),
     "verbose": Setting("verbose", "Timings after each answer", _flag("verbose", True, "Timings follow each answer.")),
     "quiet": Setting("quiet", "No timings", _flag("verbose", False, "No timings.")),

@@ -22,6 +22,7 @@ from runner.cli.screen.rows import lines
 
 Act = Callable[[Client, Session, str], Json | None]
 _SHOWN = ("info", *modelcard.PARTS, "thinking", "tools", "settings")
+_WANTING = {"system": "system message of its own, and none is set here"}
 _LEAST = 24  # cells of a column of words
 _COMMAND = re.compile(r"/[A-Za-z?][^/]*")
 _CODE = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)^ {0,3}\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -42,13 +43,15 @@ KEYS = (
 class Command:
     """One row. `act` gets what follows the command's name; it prints, changes the session, or raises Failure.
 
-    What it returns is a message to ask next. `words` are what may follow, to complete.
+    What it returns is a message to ask next. `words` are what may follow, to complete. After one that `may_add` the
+    store may have a model more.
     """
 
     usage: str
     help: str
     act: Act
     words: tuple[str, ...] | Literal["models", "models or files", "files"] = ()
+    may_add: bool = False
 
 
 class Leave(Exception):
@@ -60,7 +63,7 @@ def obey(client: Client, session: Session, text: str) -> Json | None:
 
     Raises Failure when it says nothing known, Leave when it says so.
     """
-    name, rest = re.match(r"(\S*)\s*(.*)", text.strip(), re.DOTALL).groups()  # type: ignore[union-attr] # always matches
+    name, rest = _apart(text)
     command = COMMANDS.get(name.lower())
     if command is None:
         near = difflib.get_close_matches(name.lower(), COMMANDS, 1)
@@ -68,10 +71,15 @@ def obey(client: Client, session: Session, text: str) -> Json | None:
     return command.act(client, session, rest.strip())
 
 
-def may_bring(text: str) -> bool:
-    """True for a command after which there may be other models than before: it pulls one, or makes one."""
-    command = COMMANDS.get(text.split(maxsplit=1)[0].lower())
-    return command is not None and "models" in command.words
+def _apart(text: str) -> tuple[str, str]:
+    name, _, rest = re.sub(r"\s", " ", text.strip(), count=1).partition(" ")
+    return name, rest.strip()
+
+
+def may_add(text: str) -> bool:
+    """True for a line after which the store may have other models than before."""
+    command = COMMANDS.get(_apart(text)[0].lower())
+    return command is not None and command.may_add
 
 
 def is_command(text: str) -> bool:
@@ -143,7 +151,7 @@ def _show_model(info: Json, session: Session, rest: str) -> None:
     if rest == "system" and session.system is not None:
         line(session.system)
     else:
-        line(modelcard.part(info, rest).rstrip("\n") or f"The model has no {rest}.")
+        line(modelcard.part(info, rest).rstrip("\n") or f"The model has no {_WANTING.get(rest, rest)}.")
     if rest == "parameters" and session.options:
         line("\n".join(("Set here:", *(f"{name}  {value}" for name, value in session.options.items()))))
 
@@ -230,11 +238,17 @@ def _clear(client: Client, session: Session, rest: str) -> None:
 
 
 def _undo(client: Client, session: Session, rest: str) -> None:
-    taken = session.undo()
-    if taken is None:
+    there, count = session.questions, int(rest) if rest.isdecimal() else 0 if rest else 1
+    if not count:
+        raise Failure("/undo takes nothing, or how many questions to take back: /undo 2")
+    if not there:
         raise Failure("nothing was said yet")
-    first = " ".join(str(taken["content"]).split())
-    line(f"Took back: {first[:60]}{'...' if len(first) > 60 else ''}")
+    if count > there:
+        raise Failure(f"only {wording.counted(there, 'question')} can be taken back; nothing is")
+    for _ in range(count):
+        taken = session.undo() or {}
+        first = " ".join(str(taken.get("content")).split())
+        line(f"Took back: {first[:60]}{'...' if len(first) > 60 else ''}")
 
 
 def _retry(client: Client, session: Session, rest: str) -> Json:
@@ -265,12 +279,14 @@ COMMANDS = {
     "/show": Command("/show [WHAT]", f"Show the model: {', '.join(_SHOWN)}", _show, _SHOWN),
     "/system": Command("/system [TEXT]", "Replace the system message, or show it", _system),
     "/format": Command("/format [json|SCHEMA|off]", "Form of the answers", _format, ("json", "off")),
-    "/model": Command("/model [NAME]", "Talk with another model, and keep what was said", _model, "models"),
-    "/load": Command("/load NAME|FILE.json", "Begin anew with a model, or go on from a file", _load, "models or files"),
-    "/save": Command("/save NAME", "Make a model that goes on from here", _save, "models"),
-    "/list": Command("/list", "List the models in the store", _list),
+    "/model": Command("/model [NAME]", "Talk with another model, and keep what was said", _model, "models", True),
+    "/load": Command(
+        "/load NAME|FILE.json", "Begin anew with a model, or go on from a file", _load, "models or files", True
+    ),
+    "/save": Command("/save NAME", "Make a model that goes on from here", _save, "models", True),
+    "/list": Command("/list", "List the models in the store", _list, may_add=True),
     "/tools": Command("/tools [FILE.json|off]", "Offer tools; you type their results", _tools, "files"),
-    "/undo": Command("/undo", "Take back the last question and its answer", _undo),
+    "/undo": Command("/undo [COUNT]", "Take back the last question and its answer", _undo),
     "/retry": Command("/retry", "Ask the last question again", _retry),
     "/clear": Command("/clear", "Forget what was said", _clear),
     "/copy": Command("/copy [code]", "Copy the last answer, or the last code in it", _copy, ("code",)),

@@ -1,6 +1,7 @@
 """One turn of a conversation: a message is asked, its answer shown, and the calls in it are answered by the user.
 
-Ctrl-C ends the answer; what came stays in the conversation. Knows no prompt but the one for a call's result.
+Ctrl-C ends the answer and a line says so; what came stays in the conversation. Knows no prompt but the one for a
+call's result.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def _answer(client: Client, session: Session, said: list[Json]) -> tuple[Answer,
             answer.show(updates, came, look)
     except KeyboardInterrupt:
         stopped = True  # the connection is closed, which is how the daemon hears of it
+        output.line("(stopped)")
     answer.warn(came.last)
     if came.last.get("done_reason") == "length":
         output.say(_cut(client, session, came.last))

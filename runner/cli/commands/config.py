@@ -81,7 +81,7 @@ def _show(as_json: bool, host: str | None) -> None:
     if as_json:
         output.data([{"name": name, "value": value, "source": found.sources[name]} for name, value in values.items()])
     else:
-        rows = ((name, settingcard.cell(value), found.sources[name]) for name, value in values.items())
+        rows = ((name, settingcard.told(name, value), found.sources[name]) for name, value in values.items())
         if sys.stdout.isatty():
             output.write(settingcard.rows(("NAME", "VALUE", "FROM"), rows, output.columns(sys.stdout)))
         else:
@@ -113,7 +113,8 @@ def _set(name: str, value: str | None, as_json: bool, host: str | None) -> None:
     if value is None:
         value = _asked(meant) if sys.stdin.isatty() else sys.stdin.read().strip()
     done = settingsfile.set_value(usable_settings(host)[0], meant, value)
-    _tell(meant, done, "is set in", as_json)
+    file = config_file(done.found.folders)
+    _tell(meant, done, f"{meant} is set in {file}{'' if done.changed else ', as before'}", as_json)
 
 
 def _asked(meant: Named) -> str:
@@ -138,7 +139,14 @@ def _unset(name: str, as_json: bool, host: str | None) -> None:
             raise Failure(str(error), Exit.USAGE) from None
         output.say(f"{name}, which is no setting, is taken out of {config_file(before.folders)}")
         return
-    _tell(meant, settingsfile.unset(before, meant), "is not set in", as_json)
+    done = settingsfile.unset(before, meant)
+    file = config_file(done.found.folders)
+    words = f"{meant} is removed from {file}" if done.changed else f"{meant} was not set in {file}"
+    value = _value(meant, done.found)
+    if value is not None:
+        value = value if meant.inside else settingcard.shown(meant.row.name, meant.of(done.found))
+        words += f", which leaves {settingcard.cell(value) or 'it empty'} ({done.found.sources[meant.row.name]})"
+    _tell(meant, done, words, as_json)
 
 
 def _tell(meant: Named, done: Outcome, words: str, as_json: bool) -> None:
@@ -147,7 +155,7 @@ def _tell(meant: Named, done: Outcome, words: str, as_json: bool) -> None:
         row = {"name": str(meant), "value": value, "source": done.found.sources[meant.row.name], "file": str(file)}
         output.data({**row, "changed": done.changed, "daemon": done.taken})
     else:
-        output.line(f"{meant} {words} {file}{'' if done.changed else ', as before'}")
+        output.line(words)
     for each in done.words:
         output.say(f"{meant}: {each}")
 

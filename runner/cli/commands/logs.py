@@ -67,11 +67,15 @@ def command(
     _check_here(found)
     most = _most(lines, everything=bool(request or since))
     asked = Asked(request.strip(), _level(level), _since(since))
-    if model is not None:
-        name = named(found, model)
-        Reading(found, replace(asked, model=name), most, as_json, follow).of_model(name)
-    else:
-        Reading(found, asked, most, as_json, follow).of_daemon()
+    try:
+        if model is not None:
+            name = named(found, model)
+            Reading(found, replace(asked, model=name), most, as_json, follow).of_model(name)
+        else:
+            Reading(found, asked, most, as_json, follow).of_daemon()
+    except KeyboardInterrupt:
+        output.after_interrupt()
+        raise
 
 
 Head = Callable[[], None]

@@ -120,11 +120,16 @@ def _with_files(request: Json, files: list[Path], images: list[Path], text: str 
 
 def _answer(client: Client, request: Json, look: Look, verbose: bool, as_json: bool) -> None:
     came = Answer()
-    with client.stream("/api/generate", {**request, "stream": True}, answer.is_last) as updates:
-        if as_json:
-            answer.collect(updates, came)
-        else:
-            answer.show(updates, came, look)
+    try:
+        with client.stream("/api/generate", {**request, "stream": True}, answer.is_last) as updates:
+            if as_json:
+                answer.collect(updates, came)
+            else:
+                answer.show(updates, came, look)
+    except KeyboardInterrupt:
+        if as_json or not came.text:  # what was shown of an answer has been ended
+            output.after_interrupt()
+        raise
     if as_json:
         output.data({**came.last, "response": came.text, "thinking": came.thinking or None})
     answer.warn(came.last)

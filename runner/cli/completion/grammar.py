@@ -93,9 +93,16 @@ KNOWN: Mapping[tuple[str, str], Values] = {
     ("serve", "--spare-worker"): Values(("true", "false")),
     ("launch", "name"): Values(knowledge.names()),
     ("logs", "--level"): Values(("debug", "info", "warning", "error")),
-    ("generate", "kind"): Values(("compose", "quadlet", "systemd", "kube", "completion")),
-    ("generate", "words"): Values(("bash", "zsh", "fish", "powershell"), models=True),
     ("config", "name"): Values(tuple(row.name for row in SETTINGS)),
+}
+_MODELS = Values(models=True)
+# What `generate` makes, in what words, and what may follow: each kind is offered as a verb of its own.
+GENERATED: Mapping[str, tuple[str, Values]] = {
+    "compose": ("a compose file, for docker and podman", _MODELS),
+    "quadlet": ("a unit of podman's (quadlet)", _MODELS),
+    "systemd": ("a unit of systemd's, without a container", _MODELS),
+    "kube": ("for Kubernetes, or podman kube play", _MODELS),
+    "completion": ("completion for a shell", Values(("bash", "zsh", "fish", "powershell"))),
 }
 _OF_METAVAR = {
     "MODEL": Values(models=True),
@@ -114,10 +121,30 @@ _HELP = Option(("-h", "--help"), "Show what it does and takes.")
 def grammar() -> Command:
     """The whole command line. Imports every verb, so it is for writing scripts and not for running verbs."""
     root = _command(typer.main.get_command(app), ())
+    root = replace(
+        root, commands=tuple(_by_kind(each) if each.path == ("generate",) else each for each in root.commands)
+    )
     others = tuple(
         _renamed(each, alias) for each in root.commands for alias, verb in ALIASES.items() if each.path == (verb,)
     )
     return replace(root, commands=root.commands + others)
+
+
+def _by_kind(generate: Command) -> Command:
+    _, words = generate.arguments  # the first one is the kind
+    return replace(
+        generate,
+        arguments=(),
+        commands=tuple(
+            Command(
+                (*generate.path, kind),
+                said,
+                generate.options,
+                (replace(words, values=values, label="MODEL" if values.models else "SHELL", repeats=values.models),),
+            )
+            for kind, (said, values) in GENERATED.items()
+        ),
+    )
 
 
 def _renamed(command: Command, name: str) -> Command:

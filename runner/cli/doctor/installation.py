@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from runner.protocol.checkup import Finding
 _AGAIN = "install Runner again into its environment: ./installer/dev in a checkout, or pip install --upgrade runner"
 _EXACT = "llama-cpp-python"  # another version has other structures in memory
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*\(?(?P<limits>[^;)]*)\)?\s*(?:;(?P<marker>.*))?")
+_BY_INSTALLER = "put here by its installer"
+_LAUNCHER = 8192  # bytes; all of one
 _LIMIT = re.compile(r"(>=|<=|==|!=|<|>|~=)\s*([0-9][0-9A-Za-z.]*)")
 
 
@@ -116,19 +119,40 @@ def _compared(one: tuple[int, ...], other: tuple[int, ...]) -> int:
 
 def _on_path(path: str, ours: Path) -> Finding:
     """Which `runner` a shell finds, and whether another one hides behind it."""
-    name = "runner.exe" if sys.platform == "win32" else "runner"
-    places = (Path(folder) / name for folder in path.split(os.pathsep) if folder)
+    names = ("runner.exe", "runner.cmd") if sys.platform == "win32" else ("runner",)
+    places = (Path(folder) / name for folder in path.split(os.pathsep) if folder for name in names)
     found = list(dict.fromkeys(place for place in places if place.is_file() and os.access(place, os.X_OK)))
-    different = list({place.resolve(): place for place in reversed(found)}.values())[::-1]
-    own = ours / name
+    ends = {place: _end(place, names[0]) for place in found}
+    different = list({ends[place]: place for place in reversed(found)}.values())[::-1]
+    own = ours / names[0]
     if not found:
         advice = f"add {ours} to PATH" if own.exists() else "use `python -m runner`, or install Runner as a package"
         return Finding("path", "warn", "the shell finds no `runner` on PATH", advice)
     first = found[0]
-    if own.exists() and first.resolve() != own.resolve():
+    if own.exists() and ends[first] != own.resolve():
         said = f"the shell's `runner` is {first}, and this one is {own}"
         return Finding("path", "warn", said, f"remove the other one, or put {ours} first in PATH")
     if len(different) > 1:
-        rest = ", ".join(str(place) for place in different if place.resolve() != first.resolve())
+        rest = ", ".join(str(place) for place in different if ends[place] != ends[first])
         return Finding("path", "warn", f"the shell uses {first}; there is another: {rest}", "remove the one not wanted")
     return Finding("path", "ok", f"the shell uses {first}")
+
+
+def _end(place: Path, name: str) -> Path:
+    """The command that a place on PATH leads to: through links, and through the launcher that an installer puts there,
+    which starts the Python of the environment that is in use.
+    """
+    try:
+        with place.open("rb") as file:
+            text = file.read(_LAUNCHER).decode("utf-8", "surrogateescape")
+        if _BY_INSTALLER not in text:
+            return place.resolve()
+        if place.suffix == ".cmd":
+            app = place.resolve().parent.parent
+            folder = app / "versions" / (app / "current.txt").read_text("utf-8").strip() / "Scripts"
+        else:
+            words = shlex.split(next(line for line in text.splitlines() if line.startswith("exec ")))
+            folder = Path(words[1]).parent
+    except (OSError, ValueError, IndexError, StopIteration):
+        return place.resolve()
+    return (folder / name).resolve()

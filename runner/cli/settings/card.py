@@ -71,6 +71,26 @@ def rows(heads: Sequence[str], found: Iterable[Sequence[str]], width: int) -> st
     return text
 
 
+ZERO = {
+    "max_loaded_models": "3",
+    "max_memory": "what is free",
+    "context_length": "what fits",
+    "prefix_ram": "none",
+    "prefix_disk": "none",
+    "stored_responses": "none",
+    "request_log": "none",
+    "download_rate": "no limit",
+    "log_size": "none",
+}
+"""What 0 means, where it isn't a number like others."""
+
+
+def told(name: str, value: Any) -> str:
+    """A setting's value, as `shown` gives it, in a table for people."""
+    text = cell(value)
+    return f"0 ({ZERO[name]})" if name in ZERO and text == "0" else text
+
+
 def _entry(entry: ModelSettings) -> dict[str, Any]:
     """What is set of a model's entry."""
     found: dict[str, Any] = {"options": dict(entry.options)} if entry.options else {}
