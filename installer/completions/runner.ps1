@@ -7,6 +7,7 @@ $script:RunnerCommands = @{
         Arguments = @()
         Repeats = $false
         Options = @{
+            '-v' = @('', 'Print Runner''s version.')
             '--version' = @('', 'Print Runner''s version.')
             '--help' = @('', 'Show what it does and takes.')
             '-h' = @('', 'Show what it does and takes.')
@@ -472,9 +473,109 @@ $script:RunnerCommands = @{
         }
     }
     'runner generate' = @{
+        Verbs = @(@('compose', 'a compose file, for docker and podman'), @('quadlet', 'a unit of podman''s (quadlet)'), @('systemd', 'a unit of systemd''s, without a container'), @('kube', 'for Kubernetes, or podman kube play'), @('completion', 'completion for a shell'))
+        Arguments = @()
+        Repeats = $false
+        Options = @{
+            '--port' = @('any', 'Where it is reached on the machine.')
+            '--publish' = @('any', 'The machine''s address that it is reached at: beyond loopback, or 0.0.0.0 for all.')
+            '--gpu' = @('=cuda =rocm =vulkan =none', 'The GPU to hand over.')
+            '--image' = @('any', 'The image; made of installer/Containerfile.')
+            '--name' = @('any', 'What it is called; runner without it.')
+            '--api-key-file' = @('files', 'The file with the key (compose), or with variables (systemd).')
+            '--secret' = @('any', 'The secret with the key (quadlet, kube); NAME-api-key without it.')
+            '--namespace' = @('any', 'Kubernetes''s; default without it.')
+            '-o' = @('folders', 'Write it there, instead of printing it.')
+            '--output' = @('folders', 'Write it there, instead of printing it.')
+            '--force' = @('', 'With --output: also over a file that says other things.')
+            '--help' = @('', 'Show what it does and takes.')
+            '-h' = @('', 'Show what it does and takes.')
+        }
+    }
+    'runner generate compose' = @{
         Verbs = @()
-        Arguments = @('=compose =quadlet =systemd =kube =completion', 'models =bash =zsh =fish =powershell')
+        Arguments = @('models')
         Repeats = $true
+        Options = @{
+            '--port' = @('any', 'Where it is reached on the machine.')
+            '--publish' = @('any', 'The machine''s address that it is reached at: beyond loopback, or 0.0.0.0 for all.')
+            '--gpu' = @('=cuda =rocm =vulkan =none', 'The GPU to hand over.')
+            '--image' = @('any', 'The image; made of installer/Containerfile.')
+            '--name' = @('any', 'What it is called; runner without it.')
+            '--api-key-file' = @('files', 'The file with the key (compose), or with variables (systemd).')
+            '--secret' = @('any', 'The secret with the key (quadlet, kube); NAME-api-key without it.')
+            '--namespace' = @('any', 'Kubernetes''s; default without it.')
+            '-o' = @('folders', 'Write it there, instead of printing it.')
+            '--output' = @('folders', 'Write it there, instead of printing it.')
+            '--force' = @('', 'With --output: also over a file that says other things.')
+            '--help' = @('', 'Show what it does and takes.')
+            '-h' = @('', 'Show what it does and takes.')
+        }
+    }
+    'runner generate quadlet' = @{
+        Verbs = @()
+        Arguments = @('models')
+        Repeats = $true
+        Options = @{
+            '--port' = @('any', 'Where it is reached on the machine.')
+            '--publish' = @('any', 'The machine''s address that it is reached at: beyond loopback, or 0.0.0.0 for all.')
+            '--gpu' = @('=cuda =rocm =vulkan =none', 'The GPU to hand over.')
+            '--image' = @('any', 'The image; made of installer/Containerfile.')
+            '--name' = @('any', 'What it is called; runner without it.')
+            '--api-key-file' = @('files', 'The file with the key (compose), or with variables (systemd).')
+            '--secret' = @('any', 'The secret with the key (quadlet, kube); NAME-api-key without it.')
+            '--namespace' = @('any', 'Kubernetes''s; default without it.')
+            '-o' = @('folders', 'Write it there, instead of printing it.')
+            '--output' = @('folders', 'Write it there, instead of printing it.')
+            '--force' = @('', 'With --output: also over a file that says other things.')
+            '--help' = @('', 'Show what it does and takes.')
+            '-h' = @('', 'Show what it does and takes.')
+        }
+    }
+    'runner generate systemd' = @{
+        Verbs = @()
+        Arguments = @('models')
+        Repeats = $true
+        Options = @{
+            '--port' = @('any', 'Where it is reached on the machine.')
+            '--publish' = @('any', 'The machine''s address that it is reached at: beyond loopback, or 0.0.0.0 for all.')
+            '--gpu' = @('=cuda =rocm =vulkan =none', 'The GPU to hand over.')
+            '--image' = @('any', 'The image; made of installer/Containerfile.')
+            '--name' = @('any', 'What it is called; runner without it.')
+            '--api-key-file' = @('files', 'The file with the key (compose), or with variables (systemd).')
+            '--secret' = @('any', 'The secret with the key (quadlet, kube); NAME-api-key without it.')
+            '--namespace' = @('any', 'Kubernetes''s; default without it.')
+            '-o' = @('folders', 'Write it there, instead of printing it.')
+            '--output' = @('folders', 'Write it there, instead of printing it.')
+            '--force' = @('', 'With --output: also over a file that says other things.')
+            '--help' = @('', 'Show what it does and takes.')
+            '-h' = @('', 'Show what it does and takes.')
+        }
+    }
+    'runner generate kube' = @{
+        Verbs = @()
+        Arguments = @('models')
+        Repeats = $true
+        Options = @{
+            '--port' = @('any', 'Where it is reached on the machine.')
+            '--publish' = @('any', 'The machine''s address that it is reached at: beyond loopback, or 0.0.0.0 for all.')
+            '--gpu' = @('=cuda =rocm =vulkan =none', 'The GPU to hand over.')
+            '--image' = @('any', 'The image; made of installer/Containerfile.')
+            '--name' = @('any', 'What it is called; runner without it.')
+            '--api-key-file' = @('files', 'The file with the key (compose), or with variables (systemd).')
+            '--secret' = @('any', 'The secret with the key (quadlet, kube); NAME-api-key without it.')
+            '--namespace' = @('any', 'Kubernetes''s; default without it.')
+            '-o' = @('folders', 'Write it there, instead of printing it.')
+            '--output' = @('folders', 'Write it there, instead of printing it.')
+            '--force' = @('', 'With --output: also over a file that says other things.')
+            '--help' = @('', 'Show what it does and takes.')
+            '-h' = @('', 'Show what it does and takes.')
+        }
+    }
+    'runner generate completion' = @{
+        Verbs = @()
+        Arguments = @('=bash =zsh =fish =powershell')
+        Repeats = $false
         Options = @{
             '--port' = @('any', 'Where it is reached on the machine.')
             '--publish' = @('any', 'The machine''s address that it is reached at: beyond loopback, or 0.0.0.0 for all.')
