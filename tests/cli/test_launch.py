@@ -249,7 +249,7 @@ def test_a_model_that_is_not_here_is_pulled(launch: Callable[..., Any], daemon: 
 
 def test_a_model_that_is_nowhere_is_named_with_its_neighbours(launch: Callable[..., Any], home: Path) -> None:
     installed(home, "codex")
-    assert "(did you mean demo:latest?)" in launch("codex", "--model", "denmo", check=1).stderr
+    assert "; did you mean demo:latest?" in launch("codex", "--model", "denmo", check=1).stderr
 
 
 def test_no_model_will_do(launch: Callable[..., Any], daemon: FakeDaemon, home: Path) -> None:
