@@ -70,6 +70,7 @@ class FakeDaemon:
     hidden: str = ""  # a file that a create by path would need and that this daemon can't read
     requests: list[Seen] = field(default_factory=list)
     refusals: dict[str, tuple[int, Any]] = field(default_factory=dict)  # path to status and body
+    begun: threading.Event = field(default_factory=threading.Event)  # an answer of "slow" or "forever"
     hung_up: threading.Event = field(default_factory=threading.Event)  # a client left in the middle of an answer
     address: str = ""
     pid: int | None = None  # what a shutdown answers with, where the daemon is a process of its own
@@ -294,6 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif model == "long":
             yield from (shape({"response": f"line {number} of a long answer\n"}) for number in range(20_000))
         elif model in ("slow", "forever"):
+            self.daemon.begun.set()
             yield shape({"response": "one "})
             self._wait_for_hang_up()
             return

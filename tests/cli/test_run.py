@@ -181,6 +181,14 @@ def test_a_daemon_that_goes_away_in_the_middle(runner: CommandLine) -> None:
     assert "closed the connection before it had answered" in result.stderr
 
 
+def test_the_prompt_after_ctrl_c_has_a_line_of_its_own(daemon: FakeDaemon, runner: CommandLine) -> None:
+    with runner.terminal("run", "slow", "hi", "--json") as terminal:
+        assert daemon.begun.wait(30), "nothing was asked"
+        terminal.type("\x03")
+        assert terminal.ends() == 130
+    assert terminal.shown == "^C\n"
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_cancels_the_request(
     daemon: FakeDaemon, runner: CommandLine, number: signal.Signals, code: int
