@@ -89,7 +89,10 @@ def test_another_model(daemon: FakeDaemon, client: Client) -> None:
     assert (talk.model, talk.abilities, talk.think, len(talk.messages)) == ("slow", ["completion"], None, 2)
     slash.obey(client, talk, "/load demo")
     assert (talk.model, talk.messages) == ("demo", [])
-    for command, words in (("/model denmo", "in no catalog"), ("/load embedder", "can't chat")):
+    for command, words in (
+        ("/model denmo", r"not found; did you mean demo:latest\?$"),
+        ("/load embedder", "can't chat"),
+    ):
         with pytest.raises(Failure, match=words):
             slash.obey(client, talk, command)
     assert talk.model == "demo"
