@@ -84,8 +84,8 @@ class Sizes:
     packed: int = 0
 
 
-# The cells of one cache for all sequences are more than one of them may have, which the worker sees to.
-_NO_DANGER = re.compile(r"n_ctx_seq \(\d+\) > n_ctx_train \(\d+\)")
+# llama.cpp warns of an overflow here. But the cache is one for all sequences, and the worker bounds each of them.
+_SHARED = re.compile(r"n_ctx_seq \((\d+)\) > n_ctx_train \((\d+)\).*")
 
 
 class Log:
@@ -123,7 +123,8 @@ class Log:
         self._level = level if level != 5 else self._level
         if self._level >= 4 and line.strip():
             self._tail.append(line.strip())
-        if self._level >= 3 and not _NO_DANGER.search(line):
+        if self._level >= 3:
+            line = _SHARED.sub(r"\1 cells for all sequences; the model was made for \2 tokens in each", line)
             sys.stderr.write(line + "\n" if level != 5 else line)
         self.learn(line)
 

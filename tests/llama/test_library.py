@@ -128,11 +128,14 @@ def test_what_auto_came_to(log: Log, lines: list[str], found: bool | None) -> No
     assert log.flash_attn is found
 
 
-def test_a_warning_that_is_none_isnt_told(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_danger_is_told_as_it_is(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     shared = b"llama_context: n_ctx_seq (65536) > n_ctx_train (4096) -- possible training context overflow\n"
     log._on_line(3, shared, None)
     log._on_line(3, b"llama_context: another warning\n", None)
-    assert capsys.readouterr().err == "llama_context: another warning\n"
+    assert capsys.readouterr().err.splitlines() == [
+        "llama_context: 65536 cells for all sequences; the model was made for 4096 tokens in each",
+        "llama_context: another warning",
+    ]
 
 
 @pytest.mark.parametrize(
