@@ -242,5 +242,24 @@ class TestPictures:
         ended(page)
         assert asked[0]["messages"][0]["images"][0].startswith("iVBOR")
         expect(page.locator(".user img")).to_have_attribute("alt", "cat.png")
+        self.give(page, "drop")
+        self.give(page, "paste")
+        expect(page.get_by_role("button", name="Remove given.png")).to_have_count(2)
+        page.get_by_role("button", name="Remove given.png").first.click()
+        expect(page.get_by_role("button", name="Remove given.png")).to_have_count(1)
         page.locator("#image-file").set_input_files({"name": "bad.png", "mimeType": "image/png", "buffer": b"no"})
         expect(page.locator("#composer-notice")).to_contain_text("bad.png is no picture")
+
+    def give(self, page: Page, kind: str) -> None:
+        """Drag a picture in, or paste it."""
+        page.evaluate(
+            """([kind, bytes]) => {
+              const data = new DataTransfer();
+              data.items.add(new File([new Uint8Array(bytes)], 'given.png', {type: 'image/png'}));
+              const more = {bubbles: true, cancelable: true};
+              const event = kind === 'drop' ? new DragEvent('drop', {...more, dataTransfer: data})
+                : new ClipboardEvent('paste', {...more, clipboardData: data});
+              document.getElementById('prompt').dispatchEvent(event);
+            }""",
+            [kind, list(self.PICTURE["buffer"])],
+        )

@@ -100,7 +100,8 @@ async function add(files) {
   for (const file of files) {
     if (pictures.length >= MOST_PICTURES) return notice(`At most ${MOST_PICTURES} pictures go with one message.`);
     try {
-      take([...pictures, await picture(file)]);
+      const made = await picture(file);
+      take([...pictures, made]);
     } catch (error) {
       notice(error.message);
     }
