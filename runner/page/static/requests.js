@@ -140,12 +140,14 @@ function showOne(id) {
 
 const gone = (error) => (error.status === 404 && !error.isMissing ? { message: "This request isn't kept any more." } : missing(error));
 
+const APIS = { ollama: "Ollama's API", openai: "OpenAI's API", anthropic: "Anthropic's API", llamacpp: "llama-server's API" };
+
 function told(row) {
   const { timings } = row;
   return Object.entries({
     when: fully(row.at),
-    asked: `${row.method} ${row.path}`,
-    from: [row.client, row.dialect].filter(Boolean).join(", "),
+    asked: [`${row.method} ${row.path}`, APIS[row.dialect]].filter(Boolean).join(", "),
+    from: row.client || "–",
     "tokens in": row.prompt_tokens === null ? "–" : `${count(row.prompt_tokens)}${row.cached_tokens ? `, ${count(row.cached_tokens)} of them cached` : ""}`,
     "tokens out": row.completion_tokens === null ? "–" : [count(row.completion_tokens), rate(row.tokens_per_second)].filter(Boolean).join(", "),
     "first token": duration(timings.first_token_ms),
