@@ -150,9 +150,18 @@ class TestDemanded:
         [call] = answer.calls.values()
         assert call.name == "set_timer"
         check(call)
-        assert call.parts > 1
         assert answer.end is not None
         assert answer.end.reason == "tool_calls"
+
+    async def test_a_long_one_comes_in_parts(self, service: Service) -> None:
+        """One of a few tokens may all have come by the time that somebody looks."""
+        text = {"type": "string", "minLength": 400, "maxLength": 600}
+        note = ToolSpec("note", "Writes a note", {"type": "object", "properties": {"text": text}, "required": ["text"]})
+        answer = await ask(service, choice=ToolChoice("required"), tools=[note], options={"num_predict": 800})
+        [call] = answer.calls.values()
+        assert call.complete
+        assert len(json.loads(call.arguments)["text"]) >= 400
+        assert call.parts > 1
 
     async def test_a_thought_goes_before_it(self, service: Service) -> None:
         answer = await ask(service, choice=ToolChoice("required"), think=True, options={"num_predict": 400})
