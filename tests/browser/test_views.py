@@ -168,7 +168,7 @@ class TestRequests:
         detail = page.locator("#request-detail")
         expect(detail).to_contain_text(re.compile(r"\d+, \d+ of them cached"))
         expect(detail).to_contain_text(re.compile(r"\d+, [\d.,]+ tokens/s"))
-        for words in ("POST /v1/chat/completions", "openai", "stop, 200", "RUNNER_REQUEST_BODIES"):
+        for words in ("POST /v1/chat/completions", "OpenAI's API", "stop, 200", "RUNNER_REQUEST_BODIES"):
             expect(detail).to_contain_text(words)
         expect(detail.get_by_role("button", name="Cancel this request")).to_be_hidden()
         page.get_by_role("link", name="All requests").click()
