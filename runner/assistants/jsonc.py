@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from runner.assistants import places
@@ -19,6 +18,7 @@ from runner.assistants.knowledge import Key
 _SPACE = re.compile(r"(?:[ \t\r\n]+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
 _SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w)")
 _DEEPEST = 200
+_DECODER = json.JSONDecoder()
 
 
 @dataclass(slots=True)
@@ -212,10 +212,10 @@ def _text(text: str, place: int) -> tuple[str, int]:
     if text[place : place + 1] != '"':
         raise _wrong(text, place, "a name in double quotes is missing")
     try:
-        value, end = scanstring(text, place + 1, True)
+        value, end = _DECODER.raw_decode(text, place)
     except ValueError as error:
         raise _wrong(text, place, str(error).partition(":")[0].lower()) from None
-    return value, end
+    return str(value), end
 
 
 def _skip(text: str, place: int) -> int:
