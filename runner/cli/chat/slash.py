@@ -168,7 +168,7 @@ def _show_settings(session: Session) -> None:
         "model": session.model,
         "system": session.system or "the model's own",
         "parameters": ", ".join(f"{name}={value}" for name, value in session.options.items()) or "the model's own",
-        "think": {None: "the model's own way", True: "yes", False: "no"}.get(session.think, session.think),  # type: ignore[arg-type]
+        "think": _how_it_thinks(session.think),
         "thinking": session.thinking,
         "format": "any" if session.form is None else "json" if session.form == "json" else "a schema",
         "tools": str(len(session.tools)),
@@ -177,6 +177,12 @@ def _show_settings(session: Session) -> None:
         "history": "yes" if session.history else "no",
     }
     _rows([(name, str(value)) for name, value in chosen.items()])
+
+
+def _how_it_thinks(asked: bool | str | None) -> str:
+    if isinstance(asked, bool):
+        return "yes" if asked else "no"
+    return asked or "the model's own way"
 
 
 def _system(client: Client, session: Session, rest: str) -> None:
