@@ -6,10 +6,11 @@ Pure text, shared by the verb and by the chat's /show.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from runner.cli.cards.columns import columns
 from runner.cli.client import Json
-from runner.cli.output import on_one_line, printable
+from runner.cli.output import printable
 
 PARTS = ("modelfile", "parameters", "system", "template", "license")
 _INDENT = "    "
@@ -27,17 +28,17 @@ def card(info: Json, width: int, verbose: bool = False) -> str:
     """Every section that has something to say, text wrapped to `width` columns."""
     metadata = info.get("model_info") or {}
     sections = [
-        ("Model", _columns(_model_rows(info, metadata))),
-        ("Adapters", _columns((str(each.get("name")), _scale(each)) for each in info.get("adapters") or ())),
-        ("Source", _columns(_source_rows(info))),
+        ("Model", columns(_model_rows(info, metadata))),
+        ("Adapters", columns((str(each.get("name")), _scale(each)) for each in info.get("adapters") or ())),
+        ("Source", columns(_source_rows(info))),
         ("Note", _wrapped(str(metadata.get("general.description") or ""), width)),
         ("Capabilities", [str(name) for name in info.get("capabilities") or ()]),
-        ("Parameters", _columns(_parameter_rows(part(info, "parameters")))),
+        ("Parameters", columns(_parameter_rows(part(info, "parameters")))),
     ]
     if verbose:
         sections += [
-            ("Metadata", _columns((key, _value(metadata[key])) for key in sorted(metadata))),
-            ("Tensors", _columns(_tensor_rows(info.get("tensors") or ()))),
+            ("Metadata", columns((key, _value(metadata[key])) for key in sorted(metadata))),
+            ("Tensors", columns(_tensor_rows(info.get("tensors") or ()))),
         ]
     sections += [("System", _excerpt(part(info, "system"))), ("License", _excerpt(part(info, "license")))]
     return "\n\n".join(
@@ -90,16 +91,6 @@ def _parameter_rows(text: str) -> Iterable[tuple[str, str]]:
 def _tensor_rows(tensors: Iterable[Json]) -> Iterable[tuple[str, str, str]]:
     for tensor in tensors:
         yield str(tensor.get("name")), str(tensor.get("type")), str(tensor.get("shape"))
-
-
-def _columns(rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [tuple(on_one_line(cell) for cell in row) for row in rows]
-    if not lines:
-        return []
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        _INDENT.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in lines
-    ]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from runner.cli import wording
+from runner.cli.cards.columns import columns
 from runner.cli.client import Json
 from runner.cli.output import on_one_line, printable
 
@@ -32,7 +33,7 @@ def card(found: Json, asked: str, width: int, now: datetime) -> str:
         ("Context", _wrapped(str(context.get("words") or ""), width)),
         ("Options", _options(found.get("options") or ())),
         ("Template", _template(found.get("template") or {}, width)),
-        ("Adapters", _columns([(str(each.get("name")), f"scale {each.get('scale', 1):g}") for each in _worn(found)])),
+        ("Adapters", columns([(str(each.get("name")), f"scale {each.get('scale', 1):g}") for each in _worn(found)])),
         ("Worker", _worker(found, width)),
         ("History", _history(found, now, width)),
         ("Last error", _error(found.get("error"), now, width)),
@@ -67,7 +68,7 @@ def _where(place: Json, width: int) -> list[str]:
         for pool, size in free.items()
         if rows  # otherwise it was another load than the next one
     ]
-    return lines + _columns(rows)
+    return lines + columns(rows)
 
 
 def _sentence(words: str) -> str:
@@ -81,7 +82,7 @@ def _options(options: Iterable[Json]) -> list[str]:
         (str(each.get("name")), _value(each.get("value")), _SOURCES.get(str(each["source"]), str(each["source"])))
         for each in chosen
     ]
-    return [*_columns(rows), "all others are Runner's defaults" if rows else "all are Runner's defaults"]
+    return [*columns(rows), "all others are Runner's defaults" if rows else "all are Runner's defaults"]
 
 
 def _value(value: object) -> str:
@@ -152,16 +153,6 @@ def _hanging(rows: Sequence[tuple[str, str, str]], width: int, gap: str = "  ") 
         lines.append(f"{when:<{first}}{gap}{what:<{second}}{gap}{rest[0]}".rstrip())
         lines += [" " * left + line for line in rest[1:]]
     return lines
-
-
-def _columns(rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [tuple(on_one_line(cell) for cell in row) for row in rows]
-    if not lines:
-        return []
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        _INDENT.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in lines
-    ]
 
 
 def _wrapped(text: str, width: int) -> list[str]:
